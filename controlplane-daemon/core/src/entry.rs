@@ -1,0 +1,71 @@
+//! What stands in the log.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vocab::{AdminId, KeyId, RequestId, Revision, Sealed, Timestamp};
+
+use crate::model::SigningAlgorithm;
+use crate::mutation::Mutation;
+
+/// The version of the entry format this build writes. It reads this one and every older one, and stops at a newer one.
+pub const FORMAT: u16 = 1;
+
+/// What somebody asked for, before the leader stamped it. Any node makes one and sends it to the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    pub actor: Actor,
+    /// `Idempotency-Key`; scoped to the actor.
+    #[serde(default)]
+    pub request_id: Option<RequestId>,
+    /// `If-Match`: the revision the addressed resource must have.
+    #[serde(default)]
+    pub expected_revision: Option<Revision>,
+    pub mutation: Mutation,
+    /// What is shown once (a client secret, an admin credential), sealed, so that a replay of the same request can be
+    /// answered with it. Forgotten together with the request.
+    #[serde(default)]
+    pub receipt: Option<Sealed>,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Actor {
+    /// The cluster itself: bootstrap, the first global key.
+    System,
+    Admin {
+        id: AdminId,
+    },
+}
+
+/// Everything that is not deterministic, added once, by the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stamp {
+    pub at: Timestamp,
+    /// A fresh UUIDv7, for a mutation that makes something.
+    pub id: Uuid,
+    /// For mutations that need a key made: `tenant.create` and most of `key.rotate`.
+    #[serde(default)]
+    pub key: Option<FreshKey>,
+}
+
+/// A signing key fresh from the generator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreshKey {
+    pub kid: KeyId,
+    pub algorithm: SigningAlgorithm,
+    pub public_jwk: String,
+    pub private_key: Sealed,
+}
+
+/// A log entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    pub format: u16,
+    pub command: Command,
+    pub stamp: Stamp,
+}

@@ -1,0 +1,315 @@
+//! The resources. Each is stored, put into snapshots and shown to the watch exactly as it stands here.
+//!
+//! Fields are named in the log and in snapshots: renaming one is a format change. A new field needs a serde default.
+
+use serde::{Deserialize, Serialize};
+use vocab::{AdminId, ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+
+/// A customer: a name, a database, keys of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub slug: Slug,
+    pub spec: TenantSpec,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// The revision of the last change of the tenant itself, not of what belongs to it.
+    pub revision: Revision,
+}
+
+/// The part of a tenant that its operators write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantSpec {
+    pub display_name: String,
+    #[serde(default)]
+    pub status: TenantStatus,
+    #[serde(default)]
+    pub settings: TenantSettings,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantStatus {
+    #[default]
+    Active,
+    /// Every data-plane route of the tenant answers 403.
+    Suspended,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantSettings {
+    pub database: Option<Database>,
+    pub issuer_mode: IssuerMode,
+    /// Host names whose requests are this tenant's; the first is the issuer's when `issuer_mode` is `host`.
+    pub hosts: Vec<String>,
+    /// Whether people may create their own accounts on `/register`.
+    pub registration_enabled: bool,
+    pub lifetimes: Lifetimes,
+    /// What new signing keys of this tenant are made for.
+    pub signing_algorithm: SigningAlgorithm,
+}
+
+/// The tenant's Postgres.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// A libpq connection string or URL, sealed before it came here.
+    pub dsn: Sealed,
+    /// Connections one pod may open, 1 to 100.
+    pub max_connections: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IssuerMode {
+    /// `{public URL of the data plane}/t/{slug}`
+    #[default]
+    Path,
+    /// `https://{first of hosts}`
+    Host,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SigningAlgorithm {
+    #[default]
+    #[serde(rename = "ES256")]
+    Es256,
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    #[serde(rename = "RS256")]
+    Rs256,
+}
+
+impl SigningAlgorithm {
+    /// The JWS `alg` (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+        }
+    }
+}
+
+/// How long things live, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lifetimes {
+    pub access_token_secs: u32,
+    pub id_token_secs: u32,
+    /// A refresh token not used for this long is dead.
+    pub refresh_token_idle_secs: u32,
+    /// A family of refresh tokens is dead after this, however often it was used.
+    pub refresh_token_absolute_secs: u32,
+    pub session_idle_secs: u32,
+    pub session_absolute_secs: u32,
+    /// At most 60 (RFC 9700 §2.1.1 asks for short; the conformance suites for a minute).
+    pub authorization_code_secs: u32,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        const HOUR: u32 = 3600;
+        const DAY: u32 = 24 * HOUR;
+        Self {
+            access_token_secs: 600,
+            id_token_secs: 600,
+            refresh_token_idle_secs: 14 * DAY,
+            refresh_token_absolute_secs: 90 * DAY,
+            session_idle_secs: 8 * HOUR,
+            session_absolute_secs: 30 * DAY,
+            authorization_code_secs: 60,
+        }
+    }
+}
+
+/// An OAuth client of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    pub tenant_id: TenantId,
+    pub client_id: ClientId,
+    pub spec: ClientSpec,
+    /// Two at most, so that a secret can be rotated without an outage. Empty for public clients.
+    pub secrets: Vec<ClientSecret>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub revision: Revision,
+}
+
+/// The part of a client that its operators write. Names are those of RFC 7591 §2 where it has one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSpec {
+    pub name: String,
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    #[serde(default)]
+    pub token_endpoint_auth_method: AuthMethod,
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
+    #[serde(default = "default_grants")]
+    pub grant_types: Vec<GrantType>,
+    /// Scopes the client may ask for: the standard ones of OIDC Core §5.4 and §11, or scopes of the tenant.
+    #[serde(default)]
+    pub scopes: Vec<ScopeName>,
+    /// Resource servers the client may ask tokens for; the first is the default. Empty: the issuer itself.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    #[serde(default)]
+    pub require_consent: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_grants() -> Vec<GrantType> {
+    vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
+}
+
+/// How a client authenticates at the token endpoint (OIDC Core §9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// A public client.
+    None,
+    #[default]
+    ClientSecretBasic,
+    ClientSecretPost,
+}
+
+impl AuthMethod {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    AuthorizationCode,
+    RefreshToken,
+    ClientCredentials,
+}
+
+impl GrantType {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSecret {
+    pub id: SecretId,
+    pub digest: SecretDigest,
+    pub created_at: Timestamp,
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A scope that a tenant defines beside the standard ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    pub tenant_id: TenantId,
+    pub name: ScopeName,
+    pub spec: ScopeSpec,
+    pub revision: Revision,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScopeSpec {
+    /// Shown on the consent page.
+    pub description: String,
+    /// User claims that the scope releases (OIDC Core §5.4).
+    pub claims: Vec<String>,
+}
+
+/// Whose keys: one set per tenant, and one that belongs to no tenant (it signs administrators' tokens).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyOwner {
+    Global,
+    Tenant(TenantId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningKey {
+    pub owner: KeyOwner,
+    pub kid: KeyId,
+    pub algorithm: SigningAlgorithm,
+    pub status: KeyStatus,
+    /// The public key as a JWK (RFC 7517), JSON text.
+    pub public_jwk: String,
+    /// The private key as PKCS#8 DER, sealed.
+    pub private_key: Sealed,
+    pub created_at: Timestamp,
+    /// When the status last changed.
+    pub status_since: Timestamp,
+    pub revision: Revision,
+}
+
+/// `next → active → retiring → revoked`; a key never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyStatus {
+    /// Published, so that verifiers learn it before it signs.
+    Next,
+    /// Signs. Exactly one per owner.
+    Active,
+    /// Still published, no longer signs.
+    Retiring,
+    /// Neither published nor accepted. Kept for the record.
+    Revoked,
+}
+
+/// A credential of the admin API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    pub id: AdminId,
+    pub spec: AdminSpec,
+    /// Of the secret part of the credential `hja_<id>_<secret>`.
+    pub digest: SecretDigest,
+    pub created_at: Timestamp,
+    pub revision: Revision,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSpec {
+    pub name: String,
+    pub role: Role,
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What an administrator may do; the table of route × role is the admin API's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    Owner,
+    Operator,
+    /// Everything of one tenant, nothing beside it.
+    TenantAdmin(Slug),
+    Auditor,
+}

@@ -1,0 +1,142 @@
+//! The catalogue: everything that can be asked of the configuration, and everything that can come of it.
+//!
+//! The tags are the wire format. A mutation is added by: a variant here, its arm in `apply`, its name in
+//! [`Mutation::name`], an apply test, and (when old nodes could meet it) a new [`crate::entry::FORMAT`].
+
+use serde::{Deserialize, Serialize};
+use vocab::{AdminId, ClientId, KeyId, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+
+use crate::model::{Admin, AdminSpec, Client, ClientSpec, KeyOwner, Scope, ScopeSpec, SigningKey, Tenant, TenantSpec};
+
+/// What an administrator asked for. Resources are addressed as in URLs: tenants by slug.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "body", deny_unknown_fields)]
+pub enum Mutation {
+    /// Makes the tenant and its first signing key (from the stamp).
+    #[serde(rename = "tenant.create")]
+    TenantCreate { slug: Slug, spec: TenantSpec },
+    /// Replaces the whole spec.
+    #[serde(rename = "tenant.update")]
+    TenantUpdate { slug: Slug, spec: TenantSpec },
+    /// With everything that belongs to it: clients, scopes, keys, its tenant-admins' credentials.
+    #[serde(rename = "tenant.delete")]
+    TenantDelete { slug: Slug },
+
+    /// `client_id` absent: the stamp's id. `secret` is needed exactly for confidential clients.
+    #[serde(rename = "client.create")]
+    ClientCreate { tenant: Slug, client_id: Option<ClientId>, spec: ClientSpec, secret: Option<NewSecret> },
+    #[serde(rename = "client.update")]
+    ClientUpdate { tenant: Slug, client_id: ClientId, spec: ClientSpec },
+    #[serde(rename = "client.delete")]
+    ClientDelete { tenant: Slug, client_id: ClientId },
+    /// A second, overlapping secret; a third is refused. `previous_expires_at` sets an end to the one there is.
+    #[serde(rename = "client.secret.add")]
+    ClientSecretAdd { tenant: Slug, client_id: ClientId, secret: NewSecret, previous_expires_at: Option<Timestamp> },
+    /// The last one cannot be removed.
+    #[serde(rename = "client.secret.remove")]
+    ClientSecretRemove { tenant: Slug, client_id: ClientId, secret_id: SecretId },
+
+    #[serde(rename = "scope.create")]
+    ScopeCreate { tenant: Slug, name: ScopeName, spec: ScopeSpec },
+    #[serde(rename = "scope.update")]
+    ScopeUpdate { tenant: Slug, name: ScopeName, spec: ScopeSpec },
+    /// Also takes it out of every client's `scopes`.
+    #[serde(rename = "scope.delete")]
+    ScopeDelete { tenant: Slug, name: ScopeName },
+
+    /// `tenant` absent: the global key set.
+    #[serde(rename = "key.rotate")]
+    KeyRotate { tenant: Option<Slug>, step: RotateStep },
+    /// A next or retiring key becomes revoked. The active key cannot be: rotate first.
+    #[serde(rename = "key.revoke")]
+    KeyRevoke { tenant: Option<Slug>, kid: KeyId },
+
+    #[serde(rename = "admin.create")]
+    AdminCreate { id: AdminId, spec: AdminSpec, digest: SecretDigest },
+    #[serde(rename = "admin.update")]
+    AdminUpdate { id: AdminId, spec: AdminSpec },
+    /// The last owner cannot be deleted (nor lose the role).
+    #[serde(rename = "admin.delete")]
+    AdminDelete { id: AdminId },
+}
+
+impl Mutation {
+    /// The catalogue name, as in the log, the audit and the metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TenantCreate { .. } => "tenant.create",
+            Self::TenantUpdate { .. } => "tenant.update",
+            Self::TenantDelete { .. } => "tenant.delete",
+            Self::ClientCreate { .. } => "client.create",
+            Self::ClientUpdate { .. } => "client.update",
+            Self::ClientDelete { .. } => "client.delete",
+            Self::ClientSecretAdd { .. } => "client.secret.add",
+            Self::ClientSecretRemove { .. } => "client.secret.remove",
+            Self::ScopeCreate { .. } => "scope.create",
+            Self::ScopeUpdate { .. } => "scope.update",
+            Self::ScopeDelete { .. } => "scope.delete",
+            Self::KeyRotate { .. } => "key.rotate",
+            Self::KeyRevoke { .. } => "key.revoke",
+            Self::AdminCreate { .. } => "admin.create",
+            Self::AdminUpdate { .. } => "admin.update",
+            Self::AdminDelete { .. } => "admin.delete",
+        }
+    }
+}
+
+/// A secret that was made and shown elsewhere; only its digest comes here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewSecret {
+    pub id: SecretId,
+    pub digest: SecretDigest,
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// How far a rotation goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RotateStep {
+    /// A fresh key becomes active, the active one retiring. A next key, if there is one, stays next.
+    #[default]
+    Now,
+    /// A fresh key is published as next; refused while there is one.
+    Publish,
+    /// The next key becomes active, the active one retiring; refused while there is no next.
+    Activate,
+}
+
+impl RotateStep {
+    /// Whether the leader must stamp a [`crate::FreshKey`].
+    pub const fn needs_key(self) -> bool {
+        matches!(self, Self::Now | Self::Publish)
+    }
+}
+
+/// One thing that became different. The one list that is stored, watched, audited and shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+pub enum Change {
+    TenantPut(Tenant),
+    TenantDeleted { id: TenantId, slug: Slug },
+    ClientPut(Client),
+    ClientDeleted { tenant_id: TenantId, client_id: ClientId },
+    ScopePut(Scope),
+    ScopeDeleted { tenant_id: TenantId, name: ScopeName },
+    KeyPut(SigningKey),
+    KeyDeleted { owner: KeyOwner, kid: KeyId },
+    AdminPut(Admin),
+    AdminDeleted { id: AdminId },
+}
+
+/// The resource a request was about: what a replayed request is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ResourceRef {
+    Tenant { slug: Slug },
+    Client { tenant: Slug, client_id: ClientId },
+    Scope { tenant: Slug, name: ScopeName },
+    Key { tenant: Option<Slug>, kid: KeyId },
+    Admin { id: AdminId },
+}

@@ -1,0 +1,31 @@
+//! The words both planes speak.
+//!
+//! ```text
+//!   controlplane-core ─┐                ┌─ oauth-core
+//!                      ├──▶  vocab  ◀──┤
+//!   shared-proto ──────┘                └─ the shells, the CLI
+//! ```
+//!
+//! A word belongs here when the control plane and the data plane must mean the same by it: identifiers, the
+//! [`Revision`] that orders everything, [`Timestamp`]s, [`Secret`]s and the [`seal`] envelope that carries them
+//! through the log, the [`ErrorCode`]s that outsiders see, and the [`Violation`]s that tell them which field was wrong.
+//!
+//! Law: no clock, no randomness, no I/O. Time and random bytes are arguments.
+
+pub mod error_code;
+pub mod id;
+pub mod revision;
+pub mod seal;
+pub mod secret;
+pub mod time;
+pub mod violation;
+
+pub use error_code::ErrorCode;
+pub use id::{
+    AdminId, ClientId, ClusterId, InvalidId, KeyId, NodeId, PodId, RequestId, ScopeName, SecretId, Slug, TenantId,
+};
+pub use revision::Revision;
+pub use seal::{Keyring, KeyringError, MasterKey, SealError, Sealed};
+pub use secret::{Secret, SecretDigest};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use violation::{Violation, Violations};
