@@ -1,1 +1,5 @@
 //! stub
+
+pub mod control_plane;
+pub mod fleet;
+pub mod tls;
