@@ -1,0 +1,180 @@
+//! Refusals in the RFCs' own words: a code that programs read, a description for the developer who reads logs.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The registered error codes (IANA "OAuth Extensions Error" registry) that this server uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    // RFC 6749 §4.1.2.1 and §5.2
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    UnsupportedResponseType,
+    InvalidScope,
+    AccessDenied,
+    ServerError,
+    TemporarilyUnavailable,
+    /// RFC 8707 §2.
+    InvalidTarget,
+    // OIDC Core §3.1.2.6
+    LoginRequired,
+    ConsentRequired,
+    InteractionRequired,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    RegistrationNotSupported,
+    // RFC 6750 §3.1
+    InvalidToken,
+    InsufficientScope,
+}
+
+impl Code {
+    pub const ALL: [Self; 19] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::UnsupportedResponseType,
+        Self::InvalidScope,
+        Self::AccessDenied,
+        Self::ServerError,
+        Self::TemporarilyUnavailable,
+        Self::InvalidTarget,
+        Self::LoginRequired,
+        Self::ConsentRequired,
+        Self::InteractionRequired,
+        Self::RequestNotSupported,
+        Self::RequestUriNotSupported,
+        Self::RegistrationNotSupported,
+        Self::InvalidToken,
+        Self::InsufficientScope,
+    ];
+
+    /// The one table: the `error` value, and the status of an answer that is not a redirect.
+    const fn row(self) -> (&'static str, u16) {
+        match self {
+            Self::InvalidRequest => ("invalid_request", 400),
+            // RFC 6749 §5.2: 401, and a challenge when the client used the Authorization header.
+            Self::InvalidClient => ("invalid_client", 401),
+            Self::InvalidGrant => ("invalid_grant", 400),
+            Self::UnauthorizedClient => ("unauthorized_client", 400),
+            Self::UnsupportedGrantType => ("unsupported_grant_type", 400),
+            Self::UnsupportedResponseType => ("unsupported_response_type", 400),
+            Self::InvalidScope => ("invalid_scope", 400),
+            Self::AccessDenied => ("access_denied", 403),
+            Self::ServerError => ("server_error", 500),
+            Self::TemporarilyUnavailable => ("temporarily_unavailable", 503),
+            Self::InvalidTarget => ("invalid_target", 400),
+            Self::LoginRequired => ("login_required", 400),
+            Self::ConsentRequired => ("consent_required", 400),
+            Self::InteractionRequired => ("interaction_required", 400),
+            Self::RequestNotSupported => ("request_not_supported", 400),
+            Self::RequestUriNotSupported => ("request_uri_not_supported", 400),
+            Self::RegistrationNotSupported => ("registration_not_supported", 400),
+            Self::InvalidToken => ("invalid_token", 401),
+            Self::InsufficientScope => ("insufficient_scope", 403),
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+}
+
+/// What a client is told. Carries nothing that the client did not send or may not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthError {
+    code: Code,
+    description: Cow<'static, str>,
+}
+
+impl OAuthError {
+    pub const fn new(code: Code, description: &'static str) -> Self {
+        Self { code, description: Cow::Borrowed(description) }
+    }
+
+    /// With a description that quotes the request. Characters that RFC 6749 §5.2 does not allow in
+    /// `error_description` (controls, `"`, `\`, anything beyond ASCII) become `?`; the text is cut at 200 characters.
+    pub fn quoting(code: Code, description: &str) -> Self {
+        let allowed = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '"' && c != '\\';
+        let clean = description.chars().take(200).map(|c| if allowed(c) { c } else { '?' }).collect();
+        Self { code, description: Cow::Owned(clean) }
+    }
+
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    pub const fn status(&self) -> u16 {
+        self.code.status()
+    }
+
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+}
+
+/// One constructor per code, so that a refusal reads as one word.
+macro_rules! constructors {
+    ($($name:ident => $code:ident),* $(,)?) => {
+        impl OAuthError {
+            $(pub const fn $name(description: &'static str) -> Self {
+                Self::new(Code::$code, description)
+            })*
+        }
+    };
+}
+
+constructors! {
+    invalid_request => InvalidRequest,
+    invalid_client => InvalidClient,
+    invalid_grant => InvalidGrant,
+    unauthorized_client => UnauthorizedClient,
+    unsupported_grant_type => UnsupportedGrantType,
+    unsupported_response_type => UnsupportedResponseType,
+    invalid_scope => InvalidScope,
+    access_denied => AccessDenied,
+    server_error => ServerError,
+    temporarily_unavailable => TemporarilyUnavailable,
+    invalid_target => InvalidTarget,
+    login_required => LoginRequired,
+    consent_required => ConsentRequired,
+    interaction_required => InteractionRequired,
+    invalid_token => InvalidToken,
+    insufficient_scope => InsufficientScope,
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.description)
+    }
+}
+
+impl std::error::Error for OAuthError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_is_listed_once() {
+        let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn quoted_descriptions_keep_to_the_grammar() {
+        let error = OAuthError::quoting(Code::InvalidScope, "scope \"a\"\r\nSet-Cookie: ü\\");
+        assert_eq!(error.description(), "scope ?a???Set-Cookie: ??");
+        assert_eq!(OAuthError::quoting(Code::InvalidScope, &"x".repeat(500)).description().len(), 200);
+    }
+}
