@@ -1,5 +1,13 @@
-//! stub
+//! The control plane's shell around `controlplane-core`: everything that has a socket, a disk, a clock or a key.
+//!
+//! ```text
+//!   core ← storage, feed ← raft ← control_plane (the facade) ← admin, watch ← server ← main
+//! ```
+//!
+//! Law: imports point inwards only; transports never touch raft or redb; only `server` constructs.
+//! Start reading at `server` (what there is), then [`control_plane`] (what it promises).
 
 pub mod control_plane;
 pub mod fleet;
+pub mod keys;
 pub mod tls;
