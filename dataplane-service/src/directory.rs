@@ -1,0 +1,94 @@
+//! All tenants of one revision, and the one pointer through which a newer set replaces them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use imbl::HashMap;
+use vocab::{ClusterId, Revision, Slug};
+
+use crate::tenant::TenantContext;
+
+/// An immutable picture of the configuration. Persistent maps: the next picture shares all that did not change.
+#[derive(Clone, Default)]
+pub struct Directory {
+    pub revision: Revision,
+    /// `None` until the first complete state came; such a directory serves nobody.
+    pub cluster_id: Option<ClusterId>,
+    by_slug: HashMap<Slug, Arc<TenantContext>>,
+    by_host: HashMap<String, Arc<TenantContext>>,
+}
+
+impl Directory {
+    /// Whether a complete state stands behind this directory: before that, "unknown tenant" would be a lie.
+    pub fn is_ready(&self) -> bool {
+        self.cluster_id.is_some()
+    }
+
+    pub fn by_slug(&self, slug: &str) -> Option<&Arc<TenantContext>> {
+        self.by_slug.get(slug)
+    }
+
+    /// `host` without a port, in lower case.
+    pub fn by_host(&self, host: &str) -> Option<&Arc<TenantContext>> {
+        self.by_host.get(host)
+    }
+
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantContext>> {
+        self.by_slug.values()
+    }
+
+    pub fn tenant_count(&self) -> usize {
+        self.by_slug.len()
+    }
+
+    /// Puts `tenant` in, in the place of `previous` (what stood there before under whatever slug and hosts).
+    pub fn put(&mut self, previous: Option<&TenantContext>, tenant: &Arc<TenantContext>) {
+        if let Some(previous) = previous {
+            self.remove(previous);
+        }
+        for host in &tenant.hosts {
+            self.by_host.insert(host.clone(), Arc::clone(tenant));
+        }
+        self.by_slug.insert(tenant.slug.clone(), Arc::clone(tenant));
+    }
+
+    pub fn remove(&mut self, tenant: &TenantContext) {
+        // Another tenant may have taken the slug or host over already in the same change.
+        if self.by_slug.get(&tenant.slug).is_some_and(|held| held.id == tenant.id) {
+            self.by_slug.remove(&tenant.slug);
+        }
+        for host in &tenant.hosts {
+            if self.by_host.get(host).is_some_and(|held| held.id == tenant.id) {
+                self.by_host.remove(host);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory")
+            .field("revision", &self.revision)
+            .field("tenants", &self.tenant_count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The current directory. Readers take an `Arc` and keep it; the writer (only `sync`) swaps the pointer.
+#[derive(Debug, Default)]
+pub struct LiveDirectory(ArcSwap<Directory>);
+
+impl LiveDirectory {
+    pub fn new(directory: Directory) -> Self {
+        Self(ArcSwap::from_pointee(directory))
+    }
+
+    pub fn load(&self) -> Arc<Directory> {
+        self.0.load_full()
+    }
+
+    pub fn swap(&self, directory: Directory) {
+        self.0.store(Arc::new(directory));
+    }
+}

@@ -1,0 +1,131 @@
+//! The routes, and what all of them share: the directory a request uses, the header that names it, the default errors.
+
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, web};
+use vocab::ErrorCode;
+
+use crate::app::App;
+use crate::directory::Directory;
+use crate::problem::Problem;
+
+static X_CONFIG_REVISION: HeaderName = HeaderName::from_static("x-config-revision");
+
+/// Mounts every tenant route twice: below `/t/{slug}`, and at the root for tenants named by host, header or query.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(web::scope("/t/{slug}").configure(tenant_routes).default_service(web::to(not_found)))
+        .configure(tenant_routes)
+        .app_data(web::PayloadConfig::new(BODY_LIMIT))
+        .app_data(web::FormConfig::default().limit(BODY_LIMIT).error_handler(|e, _| unreadable(&e).into()))
+        .app_data(web::JsonConfig::default().limit(BODY_LIMIT).error_handler(|e, _| unreadable(&e).into()))
+        .app_data(web::QueryConfig::default().error_handler(|e, _| unreadable(&e).into()))
+        .app_data(web::PathConfig::default().error_handler(|_, _| absent().into()))
+        .default_service(web::to(not_found));
+}
+
+/// Each area adds its routes here, with paths relative to the tenant: `endpoint("/oauth2/token").post(token)`.
+fn tenant_routes(_config: &mut web::ServiceConfig) {}
+
+/// Bodies larger than this are refused before they are read.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// One path. Methods that it does not know are answered 405 with the list of those it does.
+pub fn endpoint(path: &str) -> Endpoint {
+    Endpoint { resource: web::resource(path), allow: Vec::new() }
+}
+
+#[expect(missing_debug_implementations, reason = "actix's Resource has none")]
+pub struct Endpoint {
+    resource: Resource,
+    allow: Vec<Method>,
+}
+
+impl Endpoint {
+    /// Answers HEAD too (RFC 9110 §9.3.2); actix leaves the body out.
+    #[must_use]
+    pub fn get<F, Args>(mut self, handler: F) -> Self
+    where
+        F: Handler<Args> + Clone,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.resource = self.resource.route(web::get().to(handler.clone())).route(web::head().to(handler));
+        self.allow.extend([Method::GET, Method::HEAD]);
+        self
+    }
+
+    #[must_use]
+    pub fn post<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.method(Method::POST, handler)
+    }
+
+    #[must_use]
+    pub fn method<F, Args>(mut self, method: Method, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.resource = self.resource.route(web::method(method.clone()).to(handler));
+        self.allow.push(method);
+        self
+    }
+}
+
+impl HttpServiceFactory for Endpoint {
+    fn register(self, config: &mut AppService) {
+        let allow = self.allow;
+        let refuse = move || {
+            let problem = Problem::method_not_allowed(allow.clone());
+            async move { Err::<actix_web::HttpResponse, _>(problem) }
+        };
+        self.resource.default_service(web::to(refuse)).register(config);
+    }
+}
+
+fn absent() -> Problem {
+    Problem::new(ErrorCode::NotFound, "there is nothing at this path")
+}
+
+async fn not_found() -> Result<actix_web::HttpResponse, Problem> {
+    Err(absent())
+}
+
+/// What actix's own readers of bodies and queries refuse.
+fn unreadable(error: &dyn actix_web::ResponseError) -> Problem {
+    let code = match error.status_code().as_u16() {
+        413 => ErrorCode::PayloadTooLarge,
+        415 => ErrorCode::UnsupportedMediaType,
+        _ => ErrorCode::InvalidRequest,
+    };
+    Problem::new(code, error.to_string())
+}
+
+/// The configuration that this request is answered from, the same however often it is asked.
+pub fn directory_of(request: &HttpRequest) -> Option<Arc<Directory>> {
+    request.extensions().get::<Arc<Directory>>().cloned()
+}
+
+/// Takes the directory once per request and names its revision on the answer.
+pub async fn pin_directory(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let directory = request.app_data::<web::Data<App>>().map(|app| app.directory.load()).unwrap_or_default();
+    let revision = HeaderValue::from(directory.revision.get());
+    request.extensions_mut().insert(directory);
+    let mut response = next.call(request).await?;
+    response.headers_mut().insert(X_CONFIG_REVISION.clone(), revision);
+    Ok(response)
+}

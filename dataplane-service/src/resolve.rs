@@ -1,0 +1,110 @@
+//! Whose request is it? The extractor that every tenant route begins with.
+//!
+//! Path `/t/{slug}` → a tenant's own host → `X-Tenant-Slug` → `?tenant=` → the default tenant. Whatever of the first
+//! four is there must name the same tenant: a header can never turn a request away from the tenant its path names.
+
+use std::future::{Ready, ready};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use vocab::{ErrorCode, Slug};
+
+use crate::app::App;
+use crate::directory::Directory;
+use crate::http::directory_of;
+use crate::problem::Problem;
+use crate::tenant::{TenantContext, TenantStatus};
+
+/// The tenant of this request: known, active, and unchanging until the answer.
+#[derive(Clone, Debug)]
+pub struct Tenant(pub Arc<TenantContext>);
+
+impl Deref for Tenant {
+    type Target = TenantContext;
+
+    fn deref(&self) -> &TenantContext {
+        &self.0
+    }
+}
+
+impl FromRequest for Tenant {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(from_request(request))
+    }
+}
+
+fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
+    let directory = directory_of(request).unwrap_or_default();
+    let default = request.app_data::<web::Data<App>>().and_then(|app| app.default_tenant.clone());
+    let mut headers = request.headers().get_all("x-tenant-slug").map(|value| value.to_str().map_err(|_| ()));
+    let query_tenants = form_urlencoded::parse(request.query_string().as_bytes()).filter(|(name, _)| name == "tenant");
+    let mut query_tenants = query_tenants.map(|(_, value)| value.into_owned());
+    let hints = Hints {
+        path: request.match_info().get("slug"),
+        host: request.connection_info().host().to_owned(),
+        header: single("the header X-Tenant-Slug", &mut headers)?
+            .transpose()
+            .map_err(|()| bad("the header X-Tenant-Slug is not a slug"))?,
+        query: single("the parameter tenant", &mut query_tenants)?,
+    };
+    resolve(&directory, default.as_ref(), &hints).map(Tenant)
+}
+
+fn single<T>(what: &str, values: &mut impl Iterator<Item = T>) -> Result<Option<T>, Problem> {
+    let first = values.next();
+    if values.next().is_some() { Err(bad(&format!("{what} is given more than once"))) } else { Ok(first) }
+}
+
+/// All that a request says about its tenant.
+#[derive(Debug, Default)]
+struct Hints<'a> {
+    path: Option<&'a str>,
+    /// As the request has it, a port included.
+    host: String,
+    header: Option<&'a str>,
+    query: Option<String>,
+}
+
+fn resolve(directory: &Directory, default: Option<&Slug>, hints: &Hints<'_>) -> Result<Arc<TenantContext>, Problem> {
+    if !directory.is_ready() {
+        return Err(Problem::new(ErrorCode::Unavailable, "no configuration has been received yet"));
+    }
+    let unknown = || Problem::new(ErrorCode::NotFound, "there is no such tenant");
+    // In a path a malformed slug is just a path that does not exist.
+    let path = hints.path.map(str::parse::<Slug>).transpose().map_err(|_| unknown())?;
+    let host = directory.by_host(&host_name(&hints.host)).map(|tenant| tenant.slug.clone());
+    let header = hints.header.map(str::parse::<Slug>).transpose();
+    let header = header.map_err(|error| bad(&format!("the header X-Tenant-Slug: {error}")))?;
+    let query = hints.query.as_deref().map(str::parse::<Slug>).transpose();
+    let query = query.map_err(|error| bad(&format!("the parameter tenant: {error}")))?;
+
+    let mut named = [path, host, header, query].into_iter().flatten();
+    let slug = match named.next() {
+        Some(first) if named.all(|other| other == first) => first,
+        Some(_) => return Err(bad("the request names two different tenants")),
+        None => default.cloned().ok_or_else(unknown)?,
+    };
+    let tenant = directory.by_slug(slug.as_str()).ok_or_else(unknown)?;
+    match tenant.status {
+        TenantStatus::Active => Ok(Arc::clone(tenant)),
+        TenantStatus::Suspended => Err(Problem::new(ErrorCode::TenantSuspended, "this tenant is suspended")),
+    }
+}
+
+fn bad(detail: &str) -> Problem {
+    Problem::new(ErrorCode::InvalidRequest, detail)
+}
+
+/// The host without its port, in lower case. An IPv6 address keeps its brackets (RFC 3986 §3.2.2).
+fn host_name(host: &str) -> String {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.to_ascii_lowercase()
+}

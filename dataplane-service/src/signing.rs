@@ -1,0 +1,347 @@
+//! A tenant's signing keys: one signs, all that are published verify.
+//!
+//! Private keys are parsed once and kept, and the JWS (RFC 7515 §3.1) is put together around them: parsing a key for
+//! each signature would cost as much as the signature itself.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use jsonwebtoken::{DecodingKey, Validation};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use vocab::{KeyId, Keyring, SealError, Sealed, Timestamp};
+
+/// What signing keys are made for (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    Es256,
+    EdDsa,
+    Rs256,
+}
+
+impl Algorithm {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Es256, Self::EdDsa, Self::Rs256].into_iter().find(|algorithm| algorithm.as_str() == text)
+    }
+
+    const fn verifier(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+        }
+    }
+
+    /// The public members of a JWK of this algorithm (RFC 7518 §6, RFC 8037 §2).
+    const fn public_members(self) -> &'static [&'static str] {
+        match self {
+            Self::Es256 => &["kty", "crv", "x", "y"],
+            Self::EdDsa => &["kty", "crv", "x"],
+            Self::Rs256 => &["kty", "n", "e"],
+        }
+    }
+}
+
+/// Where a key stands in its life. Revoked keys never come here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyStatus {
+    Next,
+    Active,
+    Retiring,
+}
+
+/// A key as the configuration has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    pub kid: KeyId,
+    pub algorithm: Algorithm,
+    pub status: KeyStatus,
+    /// A JWK, JSON text.
+    pub public_jwk: String,
+    /// PKCS#8 DER (RFC 5208).
+    pub private_key: Sealed,
+}
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFault {
+    #[error("the private key is sealed: {0}")]
+    Sealed(#[from] SealError),
+    #[error("the private key is not {alg} in PKCS#8", alg = .0.as_str())]
+    PrivateKey(Algorithm),
+    #[error("the public JWK is not usable: {0}")]
+    PublicKey(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    #[error("the tenant has no active signing key")]
+    NoActiveKey,
+    #[error("the claims cannot be written as JSON: {0}")]
+    Claims(#[from] serde_json::Error),
+    #[error("the signature failed")]
+    Signature,
+}
+
+/// Why a token is not one of ours, or no longer. For the log: callers are told no more than `invalid_token`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    #[error("it is not a JWS of a known form")]
+    Malformed,
+    #[error("its key is not one of the tenant's")]
+    UnknownKey,
+    #[error("its algorithm is not its key's")]
+    Algorithm,
+    #[error("its type is another")]
+    Type,
+    #[error("its signature is wrong")]
+    Signature,
+    #[error("it was issued by another issuer")]
+    Issuer,
+    #[error("it has expired, or is not yet valid")]
+    Expired,
+    #[error("its claims are not those of such a token")]
+    Claims,
+}
+
+enum Signer {
+    Es256(EcdsaKeyPair),
+    EdDsa(Ed25519KeyPair),
+    Rs256(RsaKeyPair),
+}
+
+impl Signer {
+    fn parse(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyFault> {
+        match algorithm {
+            Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Self::Es256),
+            Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map(Self::EdDsa),
+            Algorithm::Rs256 => RsaKeyPair::from_pkcs8(pkcs8).map(Self::Rs256),
+        }
+        .map_err(|_| KeyFault::PrivateKey(algorithm))
+    }
+
+    /// Appends the base64url of the signature of all that is in `jws`.
+    fn sign_onto(&self, jws: &mut String) -> Result<(), SignError> {
+        let encode = |signature: &[u8], jws: &mut String| {
+            jws.push('.');
+            URL_SAFE_NO_PAD.encode_string(signature, jws);
+        };
+        let failed = |_| SignError::Signature;
+        match self {
+            // RFC 7518 §3.4: r and s side by side, not DER.
+            Self::Es256(pair) => {
+                let signature = pair.sign(&SystemRandom::new(), jws.as_bytes()).map_err(failed)?;
+                encode(signature.as_ref(), jws);
+            }
+            Self::EdDsa(pair) => {
+                let signature = pair.try_sign(jws.as_bytes()).map_err(failed)?;
+                encode(signature.as_ref(), jws);
+            }
+            Self::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), jws.as_bytes(), &mut signature).map_err(failed)?;
+                encode(&signature, jws);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key ready for use. Made once and shared by every later picture of the tenant in which it is unchanged.
+pub struct SigningKey {
+    kid: KeyId,
+    algorithm: Algorithm,
+    status: KeyStatus,
+    public: Map<String, Value>,
+    verifier: DecodingKey,
+    signer: Option<Signer>,
+    /// `base64url(header).` of the two types that are issued all the time.
+    access_token_header: String,
+    jwt_header: String,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKey").field("kid", &self.kid).field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    /// Opens the private key of a key that signs or will sign; a retiring one only verifies.
+    pub fn open(record: &KeyRecord, keyring: &Keyring) -> Result<Self, KeyFault> {
+        let fault = |error: &dyn std::fmt::Display| KeyFault::PublicKey(error.to_string());
+        let given: Map<String, Value> = serde_json::from_str(&record.public_jwk).map_err(|e| fault(&e))?;
+        let mut public: Map<String, Value> =
+            given.into_iter().filter(|(name, _)| record.algorithm.public_members().contains(&name.as_str())).collect();
+        public.insert("kid".to_owned(), record.kid.as_str().into());
+        public.insert("alg".to_owned(), record.algorithm.as_str().into());
+        public.insert("use".to_owned(), "sig".into());
+        let jwk = serde_json::from_value(Value::Object(public.clone())).map_err(|e| fault(&e))?;
+        let verifier = DecodingKey::from_jwk(&jwk).map_err(|e| fault(&e))?;
+        let signer = match record.status {
+            KeyStatus::Next | KeyStatus::Active => {
+                Some(Signer::parse(record.algorithm, keyring.open(&record.private_key)?.expose())?)
+            }
+            KeyStatus::Retiring => None,
+        };
+        Ok(Self {
+            access_token_header: header(record.algorithm, &record.kid, ACCESS_TOKEN),
+            jwt_header: header(record.algorithm, &record.kid, JWT),
+            kid: record.kid.clone(),
+            algorithm: record.algorithm,
+            status: record.status,
+            public,
+            verifier,
+            signer,
+        })
+    }
+}
+
+/// RFC 9068 §2.1.
+const ACCESS_TOKEN: &str = "at+jwt";
+const JWT: &str = "JWT";
+
+/// `base64url(header).` (RFC 7515 §3.1). Neither member needs escaping: a `KeyId` is checked, a type is ours.
+fn header(algorithm: Algorithm, kid: &KeyId, typ: &str) -> String {
+    let json = format!(r#"{{"alg":"{}","typ":"{typ}","kid":"{kid}"}}"#, algorithm.as_str());
+    let mut header = URL_SAFE_NO_PAD.encode(json);
+    header.push('.');
+    header
+}
+
+/// All keys of a tenant that are not revoked.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet {
+    keys: Vec<Arc<SigningKey>>,
+    jwks: Bytes,
+}
+
+impl KeySet {
+    pub fn new(mut keys: Vec<Arc<SigningKey>>) -> Self {
+        keys.sort_by(|a, b| a.kid.cmp(&b.kid));
+        let public: Vec<_> = keys.iter().map(|key| &key.public).collect();
+        let jwks = serde_json::json!({ "keys": public }).to_string().into();
+        Self { keys, jwks }
+    }
+
+    /// The JWK Set document (RFC 7517 §5).
+    pub fn jwks(&self) -> Bytes {
+        self.jwks.clone()
+    }
+
+    /// The `alg` of what [`KeySet::sign`] makes.
+    pub fn signing_algorithm(&self) -> Option<Algorithm> {
+        self.active().map(|(key, _)| key.algorithm)
+    }
+
+    fn active(&self) -> Option<(&SigningKey, &Signer)> {
+        let key = self.keys.iter().find(|key| key.status == KeyStatus::Active)?;
+        Some((key, key.signer.as_ref()?))
+    }
+
+    /// A JWS in compact form (RFC 7515 §7.1) of `claims`, by the active key, its header's `typ` as given.
+    pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, SignError> {
+        let (key, signer) = self.active().ok_or(SignError::NoActiveKey)?;
+        let payload = serde_json::to_vec(claims)?;
+        // Header, payload in base64, and the signature of the longest usual key (RSA 2048: 342 characters).
+        let mut jws = String::with_capacity(128 + payload.len() * 4 / 3 + 4 + 344);
+        match typ {
+            ACCESS_TOKEN => jws.push_str(&key.access_token_header),
+            JWT => jws.push_str(&key.jwt_header),
+            other => jws.push_str(&header(key.algorithm, &key.kid, other)),
+        }
+        URL_SAFE_NO_PAD.encode_string(&payload, &mut jws);
+        signer.sign_onto(&mut jws)?;
+        Ok(jws)
+    }
+
+    /// The claims of `token`, when it was signed by one of these keys, as a `typ`, by `issuer`, and is valid at `now`.
+    ///
+    /// The algorithm is the key's, whatever the header says (RFC 8725 §3.1); the type is compared (§3.11).
+    pub fn verify<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        typ: &str,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Result<T, VerifyError> {
+        self.verify_at(token, typ, issuer, Some(now))
+    }
+
+    /// As [`KeySet::verify`], for a token that may have expired: an `id_token_hint` (OIDC RP-Initiated Logout §2).
+    pub fn verify_expired<T: DeserializeOwned>(&self, token: &str, typ: &str, issuer: &str) -> Result<T, VerifyError> {
+        self.verify_at(token, typ, issuer, None)
+    }
+
+    fn verify_at<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        typ: &str,
+        issuer: &str,
+        now: Option<Timestamp>,
+    ) -> Result<T, VerifyError> {
+        let header = read_header(token)?;
+        let key = self.keys.iter().find(|key| key.kid.as_str() == header.kid).ok_or(VerifyError::UnknownKey)?;
+        if header.alg != key.algorithm.as_str() {
+            return Err(VerifyError::Algorithm);
+        }
+        // RFC 7515 §4.1.9: `application/` may be left out.
+        let given = header.typ.to_ascii_lowercase();
+        if given.strip_prefix("application/").unwrap_or(&given) != typ.to_ascii_lowercase() {
+            return Err(VerifyError::Type);
+        }
+        let mut rules = Validation::new(key.algorithm.verifier());
+        // Checked below, against the clock that was passed in.
+        rules.validate_exp = false;
+        rules.validate_aud = false;
+        rules.required_spec_claims.clear();
+        let claims =
+            jsonwebtoken::decode::<Value>(token, &key.verifier, &rules).map_err(|_| VerifyError::Signature)?.claims;
+        if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
+            return Err(VerifyError::Issuer);
+        }
+        if let Some(now) = now {
+            let expires = claims.get("exp").and_then(Value::as_i64).ok_or(VerifyError::Claims)?;
+            let begins = claims.get("nbf").map_or(Some(i64::MIN), Value::as_i64).ok_or(VerifyError::Claims)?;
+            if now.secs() >= expires || now.secs() < begins {
+                return Err(VerifyError::Expired);
+            }
+        }
+        serde_json::from_value(claims).map_err(|_| VerifyError::Claims)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct JoseHeader {
+    alg: String,
+    kid: String,
+    #[serde(default)]
+    typ: String,
+    /// RFC 7515 §4.1.11: extensions that must be understood. None is.
+    crit: Option<Value>,
+}
+
+fn read_header(token: &str) -> Result<JoseHeader, VerifyError> {
+    let (encoded, _) = token.split_once('.').ok_or(VerifyError::Malformed)?;
+    let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| VerifyError::Malformed)?;
+    let header: JoseHeader = serde_json::from_slice(&json).map_err(|_| VerifyError::Malformed)?;
+    if header.crit.is_some() { Err(VerifyError::Malformed) } else { Ok(header) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! One tenant as requests see it: immutable, rebuilt whenever something of the tenant changes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use imbl::HashMap;
+use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
+
+use crate::signing::KeySet;
+use crate::store::{DbError, TenantDb};
+use oauth_core::client::Client;
+
+pub struct TenantContext {
+    pub id: TenantId,
+    pub slug: Slug,
+    pub display_name: String,
+    pub status: TenantStatus,
+    /// The issuer identifier (RFC 8414 §2): a URL without a trailing slash.
+    pub issuer: String,
+    /// Host names that are this tenant's own, in lower case.
+    pub hosts: Vec<String>,
+    pub lifetimes: Lifetimes,
+    pub registration_enabled: bool,
+    pub clients: HashMap<ClientId, Arc<Client>>,
+    /// Scopes beside the standard ones.
+    pub scopes: BTreeMap<ScopeName, Scope>,
+    pub keys: KeySet,
+    /// The newest revision of the tenant and of all that belongs to it.
+    pub revision: Revision,
+    pub(crate) base_path: String,
+    pub(crate) database: Option<TenantDb>,
+}
+
+impl TenantContext {
+    /// The path below which the tenant's routes stand in its own URLs: `/t/acme`, or nothing on a host of its own.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// The tenant's database. There is no other it could fall back to.
+    pub fn db(&self) -> Result<&TenantDb, DbError> {
+        self.database.as_ref().ok_or(DbError::NoDatabase)
+    }
+
+    pub fn client(&self, client_id: &str) -> Option<&Arc<Client>> {
+        self.clients.get(client_id)
+    }
+}
+
+impl fmt::Debug for TenantContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantContext")
+            .field("slug", &self.slug)
+            .field("status", &self.status)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantStatus {
+    Active,
+    Suspended,
+}
+
+/// A scope that the tenant defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    pub name: ScopeName,
+    /// Shown on the consent page.
+    pub description: String,
+    /// User claims that the scope releases (OIDC Core §5.4).
+    pub claims: Vec<String>,
+}
+
+/// How long things live, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    pub access_token_secs: u32,
+    pub id_token_secs: u32,
+    pub refresh_token_idle_secs: u32,
+    pub refresh_token_absolute_secs: u32,
+    pub session_idle_secs: u32,
+    pub session_absolute_secs: u32,
+    pub authorization_code_secs: u32,
+}
