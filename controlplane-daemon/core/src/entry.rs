@@ -69,3 +69,42 @@ pub struct Entry {
     pub command: Command,
     pub stamp: Stamp,
 }
+
+/// Why bytes of the log are not an entry this build can apply. A node that meets one stops: it never skips an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("log entry of format {found}; this build reads formats 1 to {known}: run a newer build")]
+    NewerFormat { found: u64, known: u16 },
+    #[error("log entry is malformed: {problem}")]
+    Malformed { problem: String },
+}
+
+/// Read before everything else, so that an entry of a newer format is named as such whatever else it holds.
+#[derive(Deserialize)]
+struct Probe {
+    format: u64,
+}
+
+impl Entry {
+    /// An entry of the format that this build writes.
+    pub const fn new(command: Command, stamp: Stamp) -> Self {
+        Self { format: FORMAT, command, stamp }
+    }
+
+    /// JSON. The same entry gives the same bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an entry has string keys only and serializes")
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let malformed = |error: serde_json::Error| DecodeError::Malformed { problem: error.to_string() };
+        let Probe { format } = serde_json::from_slice(bytes).map_err(malformed)?;
+        if format > u64::from(FORMAT) {
+            return Err(DecodeError::NewerFormat { found: format, known: FORMAT });
+        }
+        if format == 0 {
+            return Err(DecodeError::Malformed { problem: "format 0 does not exist".to_owned() });
+        }
+        serde_json::from_slice(bytes).map_err(malformed)
+    }
+}

@@ -6,7 +6,10 @@
 use serde::{Deserialize, Serialize};
 use vocab::{AdminId, ClientId, KeyId, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp};
 
-use crate::model::{Admin, AdminSpec, Client, ClientSpec, KeyOwner, Scope, ScopeSpec, SigningKey, Tenant, TenantSpec};
+use crate::model::{
+    Admin, AdminSpec, Client, ClientSpec, KeyOwner, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
+};
+use crate::state::State;
 
 /// What an administrator asked for. Resources are addressed as in URLs: tenants by slug.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,19 @@ pub enum Mutation {
 }
 
 impl Mutation {
+    /// Whether the leader must stamp a [`crate::FreshKey`], and for which algorithm: the one that the tenant asks for.
+    /// `None` when no key is needed, and when the tenant does not exist (`apply` will refuse).
+    pub fn fresh_key_algorithm(&self, state: &State) -> Option<SigningAlgorithm> {
+        match self {
+            Self::TenantCreate { spec, .. } => Some(spec.settings.signing_algorithm),
+            Self::KeyRotate { tenant: None, step } if step.needs_key() => Some(SigningAlgorithm::default()),
+            Self::KeyRotate { tenant: Some(slug), step } if step.needs_key() => {
+                state.tenant(slug).map(|tenant| tenant.spec.settings.signing_algorithm)
+            }
+            _ => None,
+        }
+    }
+
     /// The catalogue name, as in the log, the audit and the metrics.
     pub const fn name(&self) -> &'static str {
         match self {

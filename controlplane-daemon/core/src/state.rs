@@ -1,8 +1,12 @@
 //! The whole configuration, in memory, in order.
 
-use std::collections::{BTreeMap, VecDeque};
+mod invariants;
+mod read;
+mod write;
+
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use vocab::{
     AdminId, ClientId, KeyId, RequestId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId, Timestamp,
@@ -12,18 +16,26 @@ use crate::entry::Actor;
 use crate::model::{Admin, Client, KeyOwner, Scope, SigningKey, Tenant};
 use crate::mutation::{Change, ResourceRef};
 
-/// Everything the log has said so far. Cloning shares the resources, so that a snapshot costs no copy of them.
+pub use read::{Counts, Resource};
+
+/// Everything the log has said so far.
+///
+/// The maps are persistent: a clone shares everything with its original and costs next to nothing, so that a snapshot
+/// is taken of a clone while entries go on being applied. They are ordered; nothing here depends on a hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    pub(crate) tenants: BTreeMap<TenantId, Arc<Tenant>>,
-    pub(crate) slugs: BTreeMap<Slug, TenantId>,
-    pub(crate) clients: BTreeMap<(TenantId, ClientId), Arc<Client>>,
-    pub(crate) scopes: BTreeMap<(TenantId, ScopeName), Arc<Scope>>,
-    pub(crate) keys: BTreeMap<(KeyOwner, KeyId), Arc<SigningKey>>,
-    pub(crate) admins: BTreeMap<AdminId, Arc<Admin>>,
-    /// Requests that carried an `Idempotency-Key`, newest last in `request_order`.
-    pub(crate) requests: BTreeMap<(Actor, RequestId), Remembered>,
-    pub(crate) request_order: VecDeque<(Actor, RequestId)>,
+    tenants: OrdMap<TenantId, Arc<Tenant>>,
+    clients: OrdMap<TenantId, OrdMap<ClientId, Arc<Client>>>,
+    scopes: OrdMap<TenantId, OrdMap<ScopeName, Arc<Scope>>>,
+    keys: OrdMap<KeyOwner, OrdMap<KeyId, Arc<SigningKey>>>,
+    admins: OrdMap<AdminId, Arc<Admin>>,
+    /// Requests that carried an `Idempotency-Key`.
+    requests: OrdMap<(Actor, RequestId), Remembered>,
+    /// The same by the revision that answered them: the oldest first.
+    request_order: OrdMap<Revision, (Actor, RequestId)>,
+    // What follows from the tenants, kept beside them so that no ordinary mutation scans them.
+    slugs: OrdMap<Slug, TenantId>,
+    hosts: OrdMap<String, TenantId>,
 }
 
 /// What became of an accepted entry.
@@ -44,43 +56,10 @@ pub struct Applied {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remembered {
-    /// SHA-256 of the mutation and precondition: another request under the same id is refused.
+    /// SHA-256 of what was asked and its precondition: another request under the same id is refused.
     pub fingerprint: SecretDigest,
     pub revision: Revision,
     pub resource: ResourceRef,
     pub receipt: Option<Sealed>,
     pub at: Timestamp,
-}
-
-impl State {
-    pub fn tenant(&self, slug: &Slug) -> Option<&Arc<Tenant>> {
-        self.tenants.get(self.slugs.get(slug)?)
-    }
-
-    pub fn tenant_by_id(&self, id: TenantId) -> Option<&Arc<Tenant>> {
-        self.tenants.get(&id)
-    }
-
-    /// In the order of their slugs, after `after`.
-    pub fn tenants_after<'a>(&'a self, after: Option<&Slug>) -> impl Iterator<Item = &'a Arc<Tenant>> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let start = after.cloned().map_or(Unbounded, Excluded);
-        self.slugs.range((start, Unbounded)).filter_map(|(_, id)| self.tenants.get(id))
-    }
-
-    pub fn client(&self, tenant: TenantId, client_id: &ClientId) -> Option<&Arc<Client>> {
-        self.clients.get(&(tenant, client_id.clone()))
-    }
-
-    pub fn scope(&self, tenant: TenantId, name: &ScopeName) -> Option<&Arc<Scope>> {
-        self.scopes.get(&(tenant, name.clone()))
-    }
-
-    pub fn key(&self, owner: KeyOwner, kid: &KeyId) -> Option<&Arc<SigningKey>> {
-        self.keys.get(&(owner, kid.clone()))
-    }
-
-    pub fn admin(&self, id: AdminId) -> Option<&Arc<Admin>> {
-        self.admins.get(&id)
-    }
 }

@@ -1,0 +1,41 @@
+//! Every cap of the configuration, in one table. Raising one is compatible; lowering one leaves what there is alone.
+
+use std::time::Duration;
+
+pub const TENANTS: usize = 100_000;
+pub const CLIENTS_PER_TENANT: usize = 10_000;
+pub const SCOPES_PER_TENANT: usize = 500;
+pub const ADMINS: usize = 1_000;
+pub const HOSTS_PER_TENANT: usize = 20;
+
+/// Keys of one owner that no longer sign but are still published. Beyond it, revoke one before rotating again.
+pub const RETIRING_KEYS: usize = 8;
+/// Revoked keys of one owner kept for the record; the oldest are dropped beyond it.
+pub const REVOKED_KEYS: usize = 16;
+
+/// Two, so that a secret can be rotated without an outage.
+pub const SECRETS_PER_CLIENT: usize = 2;
+pub const REDIRECT_URIS: usize = 50;
+pub const CLIENT_SCOPES: usize = 100;
+pub const AUDIENCES: usize = 20;
+pub const ORIGINS: usize = 50;
+pub const CLAIMS_PER_SCOPE: usize = 50;
+
+/// Characters of a name that people read.
+pub const NAME_CHARS: usize = 128;
+pub const DESCRIPTION_CHARS: usize = 512;
+/// Bytes of a URI, of an audience.
+pub const URI_BYTES: usize = 2_048;
+pub const CLAIM_BYTES: usize = 64;
+/// Bytes of a public JWK.
+pub const JWK_BYTES: usize = 4_096;
+/// Bytes of a sealed envelope's text (a DSN, a private key, a receipt).
+pub const SEALED_BYTES: usize = 16_384;
+
+/// Connections that one pod may open to a tenant's database.
+pub const MAX_CONNECTIONS: u32 = 100;
+
+/// Answered requests kept for replays.
+pub const REQUESTS: usize = 10_000;
+/// How long a request is kept.
+pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 3600);

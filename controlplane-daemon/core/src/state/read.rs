@@ -1,0 +1,179 @@
+//! Questions to the state. Every list has one order and can be resumed after a given item.
+
+use std::ops::Bound::{self, Excluded, Unbounded};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+use vocab::{AdminId, ClientId, KeyId, RequestId, ScopeName, Slug, TenantId};
+
+use crate::entry::Actor;
+use crate::model::{Admin, Client, KeyOwner, KeyStatus, Scope, SigningKey, Tenant};
+use crate::state::{Remembered, State};
+
+/// How many there are of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    pub tenants: usize,
+    pub clients: usize,
+    pub scopes: usize,
+    pub keys: usize,
+    pub admins: usize,
+    pub requests: usize,
+}
+
+/// Any of the resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    Tenant(&'a Arc<Tenant>),
+    Scope(&'a Arc<Scope>),
+    Key(&'a Arc<SigningKey>),
+    Client(&'a Arc<Client>),
+    Admin(&'a Arc<Admin>),
+}
+
+impl State {
+    pub fn tenant(&self, slug: &Slug) -> Option<&Arc<Tenant>> {
+        self.tenants.get(self.slugs.get(slug)?)
+    }
+
+    pub fn tenant_by_id(&self, id: TenantId) -> Option<&Arc<Tenant>> {
+        self.tenants.get(&id)
+    }
+
+    /// Whose host name this is.
+    pub fn tenant_of_host(&self, host: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(self.hosts.get(host)?)
+    }
+
+    /// In the order of their slugs, after `after`.
+    pub fn tenants_after<'a>(&'a self, after: Option<&Slug>) -> impl Iterator<Item = &'a Arc<Tenant>> + use<'a> {
+        self.slugs.range((start_after(after), Unbounded)).filter_map(|(_, id)| self.tenants.get(id))
+    }
+
+    /// Those of [`State::tenants_after`] whose slug begins with `query` or whose display name contains it, letter
+    /// case aside. Looks at every tenant: for people's searches.
+    pub fn tenants_matching<'a>(
+        &'a self,
+        query: &str,
+        after: Option<&Slug>,
+    ) -> impl Iterator<Item = &'a Arc<Tenant>> + use<'a> {
+        let query = query.to_lowercase();
+        self.tenants_after(after).filter(move |tenant| {
+            tenant.slug.as_str().starts_with(&query) || tenant.spec.display_name.to_lowercase().contains(&query)
+        })
+    }
+
+    pub fn client(&self, tenant: TenantId, client_id: &ClientId) -> Option<&Arc<Client>> {
+        self.clients.get(&tenant)?.get(client_id)
+    }
+
+    /// A tenant's clients in the order of their ids, after `after`.
+    pub fn clients_of<'a>(
+        &'a self,
+        tenant: TenantId,
+        after: Option<&ClientId>,
+    ) -> impl Iterator<Item = &'a Arc<Client>> + use<'a> {
+        let start = start_after(after);
+        self.clients
+            .get(&tenant)
+            .into_iter()
+            .flat_map(move |clients| clients.range((start.clone(), Unbounded)).map(|(_, client)| client))
+    }
+
+    pub fn client_count(&self, tenant: TenantId) -> usize {
+        self.clients.get(&tenant).map_or(0, OrdMap::len)
+    }
+
+    pub fn scope(&self, tenant: TenantId, name: &ScopeName) -> Option<&Arc<Scope>> {
+        self.scopes.get(&tenant)?.get(name)
+    }
+
+    /// A tenant's own scopes in the order of their names, after `after`.
+    pub fn scopes_of<'a>(
+        &'a self,
+        tenant: TenantId,
+        after: Option<&ScopeName>,
+    ) -> impl Iterator<Item = &'a Arc<Scope>> + use<'a> {
+        let start = start_after(after);
+        self.scopes
+            .get(&tenant)
+            .into_iter()
+            .flat_map(move |scopes| scopes.range((start.clone(), Unbounded)).map(|(_, scope)| scope))
+    }
+
+    pub fn scope_count(&self, tenant: TenantId) -> usize {
+        self.scopes.get(&tenant).map_or(0, OrdMap::len)
+    }
+
+    pub fn key(&self, owner: KeyOwner, kid: &KeyId) -> Option<&Arc<SigningKey>> {
+        self.keys.get(&owner)?.get(kid)
+    }
+
+    /// Every key of an owner, revoked ones too, in the order of their ids. Few: see [`crate::limits`].
+    pub fn keys_of(&self, owner: KeyOwner) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.keys.get(&owner).into_iter().flat_map(|keys| keys.iter().map(|(_, key)| key))
+    }
+
+    /// The key that signs for an owner. A tenant always has one; the global set has one once it was first rotated.
+    pub fn active_key(&self, owner: KeyOwner) -> Option<&Arc<SigningKey>> {
+        self.keys_of(owner).find(|key| key.status == KeyStatus::Active)
+    }
+
+    /// The published key that will sign after the active one.
+    pub fn next_key(&self, owner: KeyOwner) -> Option<&Arc<SigningKey>> {
+        self.keys_of(owner).find(|key| key.status == KeyStatus::Next)
+    }
+
+    /// What a verifier may meet: every key that is not revoked.
+    pub fn published_keys(&self, owner: KeyOwner) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.keys_of(owner).filter(|key| key.status != KeyStatus::Revoked)
+    }
+
+    pub fn admin(&self, id: AdminId) -> Option<&Arc<Admin>> {
+        self.admins.get(&id)
+    }
+
+    /// In the order of their ids, that is of their making, after `after`.
+    pub fn admins_after(&self, after: Option<AdminId>) -> impl Iterator<Item = &Arc<Admin>> {
+        self.admins.range((after.map_or(Unbounded, Excluded), Unbounded)).map(|(_, admin)| admin)
+    }
+
+    /// The answer that an earlier request of `actor` with this id got, while it is remembered.
+    pub fn remembered(&self, actor: &Actor, request_id: &RequestId) -> Option<&Remembered> {
+        self.requests.get(&(actor.clone(), request_id.clone()))
+    }
+
+    /// All that is remembered of requests, the oldest first.
+    pub fn remembered_requests(&self) -> impl Iterator<Item = (&Actor, &RequestId, &Remembered)> {
+        self.request_order.iter().filter_map(|(_, key)| self.requests.get(key).map(|r| (&key.0, &key.1, r)))
+    }
+
+    pub fn counts(&self) -> Counts {
+        Counts {
+            tenants: self.tenants.len(),
+            scopes: self.scopes.iter().map(|(_, scopes)| scopes.len()).sum(),
+            keys: self.keys.iter().map(|(_, keys)| keys.len()).sum(),
+            clients: self.clients.iter().map(|(_, clients)| clients.len()).sum(),
+            admins: self.admins.len(),
+            requests: self.requests.len(),
+        }
+    }
+
+    /// Everything there is, always in the same order, owners before what they own: tenants, scopes, keys, clients,
+    /// administrators.
+    pub fn resources(&self) -> impl Iterator<Item = Resource<'_>> {
+        let tenants = self.tenants.iter().map(|(_, tenant)| Resource::Tenant(tenant));
+        let scopes = self.scopes.iter().flat_map(|(_, of_one)| of_one.iter()).map(|(_, scope)| Resource::Scope(scope));
+        let keys = self.keys.iter().flat_map(|(_, of_one)| of_one.iter()).map(|(_, key)| Resource::Key(key));
+        let clients =
+            self.clients.iter().flat_map(|(_, of_one)| of_one.iter()).map(|(_, client)| Resource::Client(client));
+        let admins = self.admins.iter().map(|(_, admin)| Resource::Admin(admin));
+        tenants.chain(scopes).chain(keys).chain(clients).chain(admins)
+    }
+}
+
+fn start_after<K: Clone>(after: Option<&K>) -> Bound<K> {
+    after.cloned().map_or(Unbounded, Excluded)
+}

@@ -1,0 +1,113 @@
+//! The only way the state changes: one [`Change`] after the other, and the memory of requests.
+//!
+//! Both `apply` and the snapshot reader come through here, so an index cannot be right after one and wrong after the
+//! other. Nothing is checked: `apply` has decided before.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use vocab::{RequestId, TenantId, Timestamp};
+
+use crate::entry::Actor;
+use crate::limits;
+use crate::model::{Admin, Client, KeyOwner, Scope, SigningKey, Tenant};
+use crate::mutation::Change;
+use crate::state::{Remembered, State};
+
+impl State {
+    /// Carries out what was decided.
+    pub(crate) fn absorb(&mut self, change: Change) {
+        match change {
+            Change::TenantPut(tenant) => self.put_tenant(tenant),
+            Change::TenantDeleted { id, .. } => self.remove_tenant(id),
+            Change::ClientPut(client) => self.put_client(client),
+            Change::ClientDeleted { tenant_id, client_id } => remove_below(&mut self.clients, &tenant_id, &client_id),
+            Change::ScopePut(scope) => self.put_scope(scope),
+            Change::ScopeDeleted { tenant_id, name } => remove_below(&mut self.scopes, &tenant_id, &name),
+            Change::KeyPut(key) => self.put_key(key),
+            Change::KeyDeleted { owner, kid } => remove_below(&mut self.keys, &owner, &kid),
+            Change::AdminPut(admin) => self.put_admin(admin),
+            Change::AdminDeleted { id } => {
+                self.admins.remove(&id);
+            }
+        }
+    }
+
+    fn put_tenant(&mut self, tenant: Tenant) {
+        let id = tenant.id;
+        self.forget_hosts(id);
+        for host in &tenant.spec.settings.hosts {
+            self.hosts.insert(host.clone(), id);
+        }
+        self.slugs.insert(tenant.slug.clone(), id);
+        self.tenants.insert(id, Arc::new(tenant));
+    }
+
+    fn remove_tenant(&mut self, id: TenantId) {
+        self.forget_hosts(id);
+        if let Some(tenant) = self.tenants.remove(&id) {
+            self.slugs.remove(&tenant.slug);
+        }
+    }
+
+    fn forget_hosts(&mut self, id: TenantId) {
+        if let Some(tenant) = self.tenants.get(&id) {
+            for host in &tenant.spec.settings.hosts {
+                self.hosts.remove(host);
+            }
+        }
+    }
+
+    fn put_client(&mut self, client: Client) {
+        self.clients.entry(client.tenant_id).or_default().insert(client.client_id.clone(), Arc::new(client));
+    }
+
+    fn put_scope(&mut self, scope: Scope) {
+        self.scopes.entry(scope.tenant_id).or_default().insert(scope.name.clone(), Arc::new(scope));
+    }
+
+    fn put_key(&mut self, key: SigningKey) {
+        self.keys.entry(key.owner).or_default().insert(key.kid.clone(), Arc::new(key));
+    }
+
+    fn put_admin(&mut self, admin: Admin) {
+        self.admins.insert(admin.id, Arc::new(admin));
+    }
+
+    pub(crate) fn remember(&mut self, actor: Actor, request_id: RequestId, answer: Remembered) {
+        self.request_order.insert(answer.revision, (actor.clone(), request_id.clone()));
+        self.requests.insert((actor, request_id), answer);
+    }
+
+    /// Forgets requests that are too many or too old. `now` is a stamp: clocks step back, so age is only ever looked
+    /// for at the oldest end.
+    pub(crate) fn forget_requests(&mut self, now: Timestamp) {
+        while let Some((revision, key)) = self.request_order.get_min().cloned() {
+            let too_old = self.requests.get(&key).is_none_or(|r| now.since(r.at) > limits::REQUEST_MEMORY);
+            if !too_old && self.requests.len() <= limits::REQUESTS {
+                break;
+            }
+            self.request_order.remove(&revision);
+            self.requests.remove(&key);
+        }
+    }
+
+    pub(crate) fn has_keys(&self, owner: KeyOwner) -> bool {
+        self.keys.contains_key(&owner)
+    }
+}
+
+/// Leaves no empty inner map behind, so that equal contents are equal states.
+fn remove_below<O, K, V>(map: &mut OrdMap<O, OrdMap<K, V>>, owner: &O, key: &K)
+where
+    O: Ord + Clone,
+    K: Ord + Clone,
+    V: Clone,
+{
+    if let Some(inner) = map.get_mut(owner) {
+        inner.remove(key);
+        if inner.is_empty() {
+            map.remove(owner);
+        }
+    }
+}
