@@ -8,6 +8,8 @@
 //! Start reading at `server` (what there is), then [`control_plane`] (what it promises).
 
 pub mod control_plane;
+pub mod credential;
 pub mod fleet;
 pub mod keys;
+pub mod settings;
 pub mod tls;

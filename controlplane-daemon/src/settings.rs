@@ -1,0 +1,144 @@
+//! The settings of `controlplane-daemon`: read, judged all at once, and typed, so that nothing later can find one wrong.
+//!
+//! ```text
+//!   flag > environment > TOML file > default ──gather──▶ texts ──judge──▶ Settings | every problem in one message
+//! ```
+
+mod catalogue;
+mod judge;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vocab::{Keyring, NodeId, Secret};
+
+use crate::credential::Credential;
+use crate::tls::TlsFiles;
+use sources::{Environment, Gathered};
+
+/// `EX_CONFIG` of sysexits.h.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    Serve(Box<Settings>),
+    /// Text for stdout and nothing else: `config --print`, `--help`, `--version`.
+    Print(String),
+}
+
+#[derive(Debug)]
+pub struct Settings {
+    pub node_id: NodeId,
+    pub raft_addr: SocketAddr,
+    pub watch_addr: SocketAddr,
+    pub admin_addr: SocketAddr,
+    pub ops_addr: SocketAddr,
+    /// `None`: derived from the bound peer listener.
+    pub advertise_addr: Option<String>,
+    pub advertise_admin_url: Option<String>,
+    pub peers: BTreeMap<NodeId, String>,
+    pub data_dir: PathBuf,
+    pub keyring: Keyring,
+    pub cluster_hmac_secrets: Vec<Secret<String>>,
+    pub watch_token: Option<Secret<String>>,
+    pub bootstrap_admin_credential: Option<Credential>,
+    pub tls: Option<TlsFiles>,
+    pub heartbeat: Duration,
+    pub election_timeout_min: Duration,
+    pub election_timeout_max: Duration,
+    pub snapshot_every: u64,
+    pub follower_writes: FollowerWrites,
+    pub log_format: LogFormat,
+    pub log_level: String,
+    pub addresses_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowerWrites {
+    /// One hop to the leader, on the client's behalf.
+    Forward,
+    /// 307 to the leader's admin URL.
+    Redirect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// Everything that is wrong with the settings. Names settings, never a secret's value.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings are wrong:\n  {}", problems.join("\n  "))]
+pub struct SettingsError {
+    pub problems: Vec<String>,
+}
+
+/// Reads the process's own arguments and environment.
+pub fn from_process() -> Result<Invocation, SettingsError> {
+    read(std::env::args_os(), &|name| std::env::var_os(name))
+}
+
+pub fn read(args: impl IntoIterator<Item = OsString>, env: Environment<'_>) -> Result<Invocation, SettingsError> {
+    let matches = match command_line().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => return Ok(Invocation::Print(error.to_string())),
+        Err(error) => return Err(SettingsError { problems: vec![error.to_string().trim_end().to_owned()] }),
+    };
+    let flags = |flag: &str| matches.get_one::<String>(flag).cloned();
+    let Gathered { values, problems } = sources::gather(&flags, env);
+    let printed = print(&values);
+    let settings = judge::judge(values, problems).map_err(|problems| SettingsError { problems })?;
+    Ok(match matches.subcommand_name() {
+        Some("config") => Invocation::Print(printed),
+        _ => Invocation::Serve(Box::new(settings)),
+    })
+}
+
+fn command_line() -> clap::Command {
+    let arg = |flag: &'static str, help: String| {
+        clap::Arg::new(flag).long(flag).help(help).global(true).value_name("VALUE").allow_hyphen_values(true)
+    };
+    let mut command = clap::Command::new("controlplane-daemon")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("HelloJohn's control plane: the only writer of its configuration")
+        .arg(arg("config", "TOML file with settings [env: HJ_CONFIG]".to_owned()).value_name("FILE"))
+        .subcommand(
+            clap::Command::new("config")
+                .about("Shows the effective settings, secrets hidden")
+                .arg(clap::Arg::new("print").long("print").action(clap::ArgAction::SetTrue).required(true)),
+        );
+    for setting in catalogue::ALL {
+        let variables = setting.variables().join(", ");
+        let default = setting.default.map(|text| format!(" [default: {text}]")).unwrap_or_default();
+        command = command.arg(arg(setting.flag, format!("{} [env: {variables}]{default}", setting.help)));
+        if let Some(file_flag) = setting.file_flag {
+            command = command.arg(arg(file_flag, format!("File that holds --{}", setting.flag)).value_name("FILE"));
+        }
+    }
+    command
+}
+
+/// The effective settings as TOML that could be given back with `--config`, but for the secrets.
+fn print(values: &BTreeMap<&'static str, sources::Given>) -> String {
+    let mut text = String::new();
+    for setting in catalogue::ALL {
+        let key = setting.key();
+        let line = match values.get(setting.flag) {
+            Some(given) if setting.is_secret() => format!("# {key} = (hidden)  # {}", given.origin),
+            Some(given) => format!("{key} = {}  # {}", toml::Value::String(given.text.clone()), given.origin),
+            None => format!("# {key} is not set"),
+        };
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

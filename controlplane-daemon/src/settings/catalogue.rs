@@ -1,0 +1,92 @@
+//! The settings there are, in one table: the flags, variables, keys, help and defaults all come from it.
+
+/// One setting. Its variable is `HJ_` + the flag in capitals, its TOML key the flag with `_`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    pub(super) flag: &'static str,
+    /// Also read from the environment under its name without `HJ_`.
+    pub(super) bare: bool,
+    /// Its `-file` form: only secrets have one, and secrets are never shown.
+    pub(super) file_flag: Option<&'static str>,
+    pub(super) default: Option<&'static str>,
+    pub(super) help: &'static str,
+}
+
+impl Setting {
+    pub(super) fn key(&self) -> String {
+        self.flag.replace('-', "_")
+    }
+
+    pub(super) const fn is_secret(&self) -> bool {
+        self.file_flag.is_some()
+    }
+
+    /// In order of precedence.
+    pub(super) fn variables(&self) -> Vec<String> {
+        let name = self.key().to_uppercase();
+        if self.bare { vec![format!("HJ_{name}"), name] } else { vec![format!("HJ_{name}")] }
+    }
+}
+
+const fn plain(flag: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
+    Setting { flag, bare: false, file_flag: None, default, help }
+}
+
+const fn bare(flag: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
+    Setting { flag, bare: true, file_flag: None, default, help }
+}
+
+const fn secret(flag: &'static str, file_flag: &'static str, help: &'static str) -> Setting {
+    Setting { flag, bare: false, file_flag: Some(file_flag), default: None, help }
+}
+
+const fn bare_secret(flag: &'static str, file_flag: &'static str, help: &'static str) -> Setting {
+    Setting { flag, bare: true, file_flag: Some(file_flag), default: None, help }
+}
+
+pub(super) const ALL: &[Setting] = &[
+    bare("node-id", Some("1"), "This node: a number, or a name that ends in one (controlplane-0)"),
+    plain("raft-addr", Some("0.0.0.0:7000"), "Where peers connect (gRPC)"),
+    plain("watch-addr", Some("0.0.0.0:7100"), "Where data-plane pods connect (gRPC)"),
+    plain("admin-addr", Some("0.0.0.0:7200"), "The admin REST API"),
+    plain("ops-addr", Some("0.0.0.0:7300"), "/livez, /readyz and /metrics"),
+    bare(
+        "advertise-addr",
+        None,
+        "host:port at which peers reach --raft-addr; with peers, this node's place in --peers",
+    ),
+    plain("advertise-admin-url", None, "URL of this node's admin API, given to clients that are redirected here"),
+    bare("peers", None, "Every voter as 1=host:port,2=host:port,…; absent: a cluster of one"),
+    plain("data-dir", Some("./data/controlplane"), "Log, snapshots and the cluster's identity"),
+    bare_secret(
+        "secretbox-master-key",
+        "secretbox-master-key-file",
+        "Base64 of 32 bytes, comma-separated: the first seals, all open",
+    ),
+    bare_secret(
+        "cluster-hmac-secret",
+        "cluster-hmac-secret-file",
+        "Signs peer calls; needed with --peers; two, comma-separated, while rotating",
+    ),
+    secret(
+        "watch-token",
+        "watch-token-file",
+        "Bearer token that data-plane pods present; absent: client certificates only",
+    ),
+    secret(
+        "bootstrap-admin-credential",
+        "bootstrap-admin-credential-file",
+        "The first owner, hja_<32 hex>_<secret>; absent: one is made and printed once",
+    ),
+    bare("tls-cert-file", None, "PEM certificate for peers and pods (mutual TLS)"),
+    bare("tls-key-file", None, "Its PEM private key"),
+    bare("tls-ca-file", None, "PEM certificates that peers' and pods' must be signed by"),
+    plain("heartbeat-ms", Some("100"), "The leader's heartbeat"),
+    plain("election-timeout-min-ms", Some("300"), "A follower waits at least this long for a heartbeat"),
+    plain("election-timeout-max-ms", Some("600"), "… and at most this long"),
+    plain("snapshot-every", Some("10000"), "Log entries between snapshots"),
+    plain("follower-writes", Some("forward"), "What a follower does with a write: forward or redirect"),
+    plain("log-format", Some("human"), "human or json"),
+    plain("log-level", Some("info"), "error, warn, info, debug, trace, or directives such as info,openraft=warn"),
+    plain("addresses-file", None, "Write the bound addresses to this file as JSON"),
+];

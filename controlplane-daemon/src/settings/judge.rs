@@ -1,0 +1,332 @@
+//! From texts to [`Settings`]: each parsed, then looked at together, every problem collected.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use vocab::{Keyring, NodeId, Secret};
+
+use super::sources::Given;
+use super::{FollowerWrites, LogFormat, Settings, catalogue};
+use crate::credential::Credential;
+use crate::tls::TlsFiles;
+
+/// Shorter HMAC keys than the hash's output weaken it (RFC 2104 §3).
+const MIN_HMAC_SECRET_LEN: usize = 32;
+const MIN_WATCH_TOKEN_LEN: usize = 16;
+
+pub(super) fn judge(values: BTreeMap<&'static str, Given>, problems: Vec<String>) -> Result<Settings, Vec<String>> {
+    let mut judge = Judge { values, problems };
+    let settings = judge.settings();
+    match settings {
+        Some(settings) if judge.problems.is_empty() => Ok(settings),
+        _ => {
+            // A required setting that is missing or unreadable has said so itself.
+            debug_assert!(!judge.problems.is_empty(), "settings are refused with a reason");
+            Err(judge.problems)
+        }
+    }
+}
+
+struct Judge {
+    values: BTreeMap<&'static str, Given>,
+    problems: Vec<String>,
+}
+
+impl Judge {
+    fn settings(&mut self) -> Option<Settings> {
+        // Everything is read before anything is given up, so that all problems are found.
+        let node_id = self.parse::<NodeId>("node-id");
+        let addresses = ["raft-addr", "watch-addr", "admin-addr", "ops-addr"].map(|flag| (flag, self.address(flag)));
+        self.distinct_ports(&addresses);
+        let advertise_addr = self.host_port("advertise-addr");
+        let advertise_admin_url = self.admin_url();
+        let peers = self.peers();
+        let data_dir = self.text("data-dir").map(PathBuf::from);
+        let keyring = self.keyring();
+        let hmac_secrets = self.hmac_secrets();
+        self.cluster(node_id, peers.as_ref(), hmac_secrets.as_deref());
+        let watch_token = self.watch_token();
+        let bootstrap_admin_credential = self.parse_secret::<Credential>("bootstrap-admin-credential");
+        let tls = self.tls();
+        let timings = self.timings();
+        let snapshot_every = self.number("snapshot-every", 1, 1_000_000_000);
+        let follower_writes = self
+            .word("follower-writes", &[("forward", FollowerWrites::Forward), ("redirect", FollowerWrites::Redirect)]);
+        let log_format = self.word("log-format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]);
+        let log_level = self.log_level();
+        let addresses_file = self.text("addresses-file").map(PathBuf::from);
+
+        let [(_, raft), (_, watch), (_, admin), (_, ops)] = addresses;
+        let (heartbeat, election_timeout_min, election_timeout_max) = timings?;
+        Some(Settings {
+            node_id: node_id?,
+            raft_addr: raft?,
+            watch_addr: watch?,
+            admin_addr: admin?,
+            ops_addr: ops?,
+            advertise_addr,
+            advertise_admin_url,
+            peers: peers?,
+            data_dir: data_dir?,
+            keyring: keyring?,
+            cluster_hmac_secrets: hmac_secrets?,
+            watch_token,
+            bootstrap_admin_credential,
+            tls,
+            heartbeat,
+            election_timeout_min,
+            election_timeout_max,
+            snapshot_every: snapshot_every?,
+            follower_writes: follower_writes?,
+            log_format: log_format?,
+            log_level: log_level?,
+            addresses_file,
+        })
+    }
+
+    fn text(&self, flag: &str) -> Option<String> {
+        self.values.get(flag).map(|given| given.text.clone())
+    }
+
+    /// Notes a problem of `flag`. The text given is shown unless it is a secret.
+    fn wrong(&mut self, flag: &str, why: impl Display) {
+        let origin = match self.values.get(flag) {
+            Some(given) if given.origin == format!("--{flag}") => String::new(),
+            Some(given) => format!(" (from {})", given.origin),
+            None => String::new(),
+        };
+        let secret = catalogue::ALL.iter().any(|setting| setting.flag == flag && setting.is_secret());
+        let shown = match self.values.get(flag) {
+            Some(given) if !secret => format!(" {:?}", given.text),
+            _ => String::new(),
+        };
+        self.problems.push(format!("--{flag}{shown}{origin}: {why}"));
+    }
+
+    fn parse<T: FromStr<Err: Display>>(&mut self, flag: &str) -> Option<T> {
+        match self.text(flag)?.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.wrong(flag, error);
+                None
+            }
+        }
+    }
+
+    fn parse_secret<T: FromStr<Err: Display>>(&mut self, flag: &str) -> Option<T> {
+        self.parse(flag)
+    }
+
+    fn word<T: Copy>(&mut self, flag: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(flag)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.wrong(flag, format!("must be {}", allowed.join(" or ")));
+        }
+        found
+    }
+
+    fn number(&mut self, flag: &str, least: u64, most: u64) -> Option<u64> {
+        let number = self.text(flag)?.parse().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.wrong(flag, format!("must be a number from {least} to {most}"));
+        }
+        number
+    }
+
+    fn address(&mut self, flag: &str) -> Option<SocketAddr> {
+        let address = self.text(flag)?.parse().ok();
+        if address.is_none() {
+            self.wrong(flag, "must be IP:port, such as 0.0.0.0:7000, 127.0.0.1:0 or [::]:7000");
+        }
+        address
+    }
+
+    fn distinct_ports(&mut self, addresses: &[(&'static str, Option<SocketAddr>)]) {
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        for (flag, address) in addresses.iter().filter_map(|(flag, address)| Some((*flag, (*address)?))) {
+            let clash = taken.iter().find(|(_, other)| {
+                let same_host =
+                    address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified();
+                address.port() != 0 && address.port() == other.port() && same_host
+            });
+            if let Some((other, _)) = clash {
+                self.wrong(flag, format!("has the same port as --{other}"));
+            }
+            taken.push((flag, address));
+        }
+    }
+
+    fn host_port(&mut self, flag: &str) -> Option<String> {
+        let text = self.text(flag)?;
+        if is_host_port(&text) {
+            return Some(text);
+        }
+        self.wrong(flag, "must be host:port");
+        None
+    }
+
+    fn admin_url(&mut self) -> Option<String> {
+        let flag = "advertise-admin-url";
+        let text = self.text(flag)?;
+        let good = text.parse::<http::Uri>().is_ok_and(|url| {
+            matches!(url.scheme_str(), Some("http" | "https"))
+                && url.host().is_some_and(|host| !host.is_empty())
+                && url.path() == "/"
+                && url.query().is_none()
+        });
+        if good {
+            return Some(text.trim_end_matches('/').to_owned());
+        }
+        self.wrong(flag, "must be an http or https URL without path, such as https://controlplane-0.example:7200");
+        None
+    }
+
+    fn peers(&mut self) -> Option<BTreeMap<NodeId, String>> {
+        let Some(text) = self.text("peers") else { return Some(BTreeMap::new()) };
+        let mut peers = BTreeMap::new();
+        let mut addresses = BTreeSet::new();
+        let before = self.problems.len();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            match part.split_once('=').map(|(id, addr)| (id.parse::<NodeId>(), addr)) {
+                Some((Ok(id), addr)) if is_host_port(addr) => {
+                    if !addresses.insert(addr.to_owned()) {
+                        self.wrong("peers", format!("{addr} stands there twice"));
+                    }
+                    if peers.insert(id, addr.to_owned()).is_some() {
+                        self.wrong("peers", format!("node {id} stands there twice"));
+                    }
+                }
+                _ => self.wrong("peers", format!("{part:?} is not ID=host:port")),
+            }
+        }
+        (self.problems.len() == before).then_some(peers)
+    }
+
+    fn keyring(&mut self) -> Option<Keyring> {
+        let flag = "secretbox-master-key";
+        if self.text(flag).is_none() {
+            self.wrong(
+                flag,
+                "is needed (SECRETBOX_MASTER_KEY): base64 of 32 random bytes, as of `openssl rand -base64 32`",
+            );
+            return None;
+        }
+        self.parse_secret(flag)
+    }
+
+    fn hmac_secrets(&mut self) -> Option<Vec<Secret<String>>> {
+        let flag = "cluster-hmac-secret";
+        let Some(text) = self.text(flag).map(Secret::new) else { return Some(Vec::new()) };
+        let secrets: Vec<_> = text.expose().split(',').map(|part| Secret::new(part.trim().to_owned())).collect();
+        if secrets.len() > 2 {
+            self.wrong(flag, "at most two, separated by a comma: the first signs, both verify");
+            return None;
+        }
+        if secrets.iter().any(|secret| secret.expose().len() < MIN_HMAC_SECRET_LEN) {
+            self.wrong(flag, format!("(CLUSTER_HMAC_SECRET) each must have at least {MIN_HMAC_SECRET_LEN} bytes"));
+            return None;
+        }
+        Some(secrets)
+    }
+
+    /// What several nodes demand of each other's settings.
+    fn cluster(
+        &mut self,
+        node_id: Option<NodeId>,
+        peers: Option<&BTreeMap<NodeId, String>>,
+        hmac_secrets: Option<&[Secret<String>]>,
+    ) {
+        let Some(peers) = peers.filter(|peers| !peers.is_empty()) else { return };
+        if let Some(id) = node_id
+            && !peers.contains_key(&id)
+        {
+            let ids: Vec<String> = peers.keys().map(NodeId::to_string).collect();
+            self.wrong("node-id", format!("is not in --peers, which names {}", ids.join(", ")));
+        }
+        if peers.len() > 1 && hmac_secrets.is_some_and(<[_]>::is_empty) {
+            self.wrong(
+                "cluster-hmac-secret",
+                format!("is needed with several --peers (CLUSTER_HMAC_SECRET, at least {MIN_HMAC_SECRET_LEN} bytes)"),
+            );
+        }
+    }
+
+    fn watch_token(&mut self) -> Option<Secret<String>> {
+        let flag = "watch-token";
+        let token = Secret::new(self.text(flag)?);
+        // It travels as `Authorization: Bearer` (RFC 6750 §2.1).
+        if token.expose().len() < MIN_WATCH_TOKEN_LEN || !token.expose().bytes().all(|b| b.is_ascii_graphic()) {
+            self.wrong(flag, format!("must be at least {MIN_WATCH_TOKEN_LEN} visible ASCII characters"));
+            return None;
+        }
+        Some(token)
+    }
+
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let flags = ["tls-cert-file", "tls-key-file", "tls-ca-file"];
+        let [cert, key, ca] = flags.map(|flag| self.text(flag).map(PathBuf::from));
+        if [&cert, &key, &ca].into_iter().all(Option::is_none) {
+            return None;
+        }
+        for (flag, path) in flags.into_iter().zip([&cert, &key, &ca]) {
+            match path {
+                None => {
+                    self.wrong(flag, "is needed with the other two: --tls-cert-file, --tls-key-file, --tls-ca-file")
+                }
+                Some(path) => {
+                    if let Err(error) = std::fs::File::open(path) {
+                        self.wrong(flag, format!("cannot be read: {error}"));
+                    }
+                }
+            }
+        }
+        Some(TlsFiles { cert: cert?, key: key?, ca: ca? })
+    }
+
+    fn timings(&mut self) -> Option<(Duration, Duration, Duration)> {
+        let heartbeat = self.number("heartbeat-ms", 10, 60_000);
+        let min = self.number("election-timeout-min-ms", 20, 600_000);
+        let max = self.number("election-timeout-max-ms", 20, 600_000);
+        if let (Some(heartbeat), Some(min)) = (heartbeat, min)
+            && min < heartbeat.saturating_mul(2)
+        {
+            self.wrong("election-timeout-min-ms", "must be at least twice --heartbeat-ms");
+        }
+        if let (Some(min), Some(max)) = (min, max)
+            && max <= min
+        {
+            self.wrong("election-timeout-max-ms", "must be more than --election-timeout-min-ms");
+        }
+        let millis = Duration::from_millis;
+        Some((millis(heartbeat?), millis(min?), millis(max?)))
+    }
+
+    fn log_level(&mut self) -> Option<String> {
+        let flag = "log-level";
+        let text = self.text(flag)?;
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&text) {
+            self.wrong(flag, error);
+            return None;
+        }
+        Some(text)
+    }
+}
+
+/// A host name, IPv4 address or bracketed IPv6 address, and a port other than zero.
+fn is_host_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let bracketed = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+    let host_ok = match bracketed {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_')
+        }
+    };
+    host_ok && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
