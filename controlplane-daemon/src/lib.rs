@@ -12,4 +12,5 @@ pub mod credential;
 pub mod fleet;
 pub mod keys;
 pub mod settings;
+pub mod storage;
 pub mod tls;

@@ -1,0 +1,72 @@
+//! What a node keeps on disk. It knows bytes and positions, not what they mean; `raft` gives them meaning.
+//!
+//! ```text
+//!   DATA_DIR/node.json      who this is, and a canary sealed with the master key     identity
+//!           /log.redb       vote, log, what is committed                             log_store
+//!           /snapshots/     the last two states, each one file                       snapshots
+//! ```
+//!
+//! Law: nothing is acknowledged before it is durable, and nothing unreadable is skipped.
+
+pub mod identity;
+pub mod log_store;
+pub mod snapshots;
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Why data on disk cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is damaged: {why}", path.display())]
+    Corrupt { path: PathBuf, why: String },
+    #[error("{} has format {found}; this build reads up to {known}", path.display())]
+    NewerFormat { path: PathBuf, found: u32, known: u32 },
+    #[error("{} is in use by another process", path.display())]
+    InUse { path: PathBuf },
+    /// The only one the operator cures with a setting.
+    #[error("wrong SECRETBOX_MASTER_KEY for {}: {why}", path.display())]
+    WrongMasterKey { path: PathBuf, why: String },
+    #[error("{} belongs to node {stored}, not to node {configured}", path.display())]
+    OtherNode { path: PathBuf, stored: u64, configured: u64 },
+}
+
+impl StorageError {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn corrupt(path: &Path, why: impl std::fmt::Display) -> Self {
+        Self::Corrupt { path: path.to_owned(), why: why.to_string() }
+    }
+}
+
+/// Ends the process. After a failed fsync the page cache cannot be trusted, and an entry that cannot be understood must
+/// not be skipped: in both cases the only right step is to stop before anything is acknowledged on top of it.
+pub fn stop_process(reason: &dyn std::fmt::Display) -> ! {
+    tracing::error!(%reason, "this node cannot go on");
+    let _ = writeln!(io::stderr(), "controlplane-daemon stops: {reason}");
+    std::process::exit(EX_IOERR)
+}
+
+/// sysexits.h
+const EX_IOERR: i32 = 74;
+
+/// Puts `bytes` at `path` so that after a crash there is the old file or the new one, whole.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary).map_err(StorageError::io("create", &temporary))?;
+    file.write_all(bytes).map_err(StorageError::io("write", &temporary))?;
+    file.sync_all().map_err(StorageError::io("sync", &temporary))?;
+    rename_durably(&temporary, path)
+}
+
+/// Renames and makes the new name durable, too.
+pub(crate) fn rename_durably(from: &Path, to: &Path) -> Result<(), StorageError> {
+    std::fs::rename(from, to).map_err(StorageError::io("rename", from))?;
+    let folder = to.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StorageError::io("sync", folder))
+}

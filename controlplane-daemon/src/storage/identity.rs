@@ -1,0 +1,95 @@
+//! `node.json`: whose data this is. Read before anything else is opened, so that a wrong master key touches nothing.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vocab::{Keyring, NodeId, Sealed};
+
+use super::{StorageError, write_durably};
+
+/// The layout of the data directory.
+const FORMAT: u32 = 1;
+const CANARY: &[u8] = b"hellojohn control plane";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    format: u32,
+    node_id: NodeId,
+    /// Opens only with a master key that has sealed data here.
+    canary: Sealed,
+}
+
+/// Checks that `data_dir` is this node's and was sealed with a key of `keyring`; makes it when it is new.
+pub fn claim(data_dir: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
+    let path = data_dir.join("node.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => check(path, &bytes, node_id, keyring),
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => create(data_dir, path, node_id, keyring),
+        Err(source) => Err(StorageError::io("read", &path)(source)),
+    }
+}
+
+fn check(path: PathBuf, bytes: &[u8], node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
+    let identity: Identity = serde_json::from_slice(bytes).map_err(|why| StorageError::corrupt(&path, why))?;
+    if identity.format > FORMAT {
+        return Err(StorageError::NewerFormat { path, found: identity.format, known: FORMAT });
+    }
+    let opened = keyring.open(&identity.canary);
+    match opened {
+        Ok(canary) if canary.expose() == CANARY => {}
+        Ok(_) => return Err(StorageError::corrupt(&path, "the canary holds something else")),
+        Err(why) => return Err(StorageError::WrongMasterKey { path, why: why.to_string() }),
+    }
+    if identity.node_id != node_id {
+        return Err(StorageError::OtherNode { path, stored: identity.node_id.0, configured: node_id.0 });
+    }
+    Ok(())
+}
+
+fn create(data_dir: &Path, path: PathBuf, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let log = data_dir.join("log.redb");
+    if log.exists() {
+        return Err(StorageError::corrupt(&path, format_args!("it is missing beside {}", log.display())));
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .map_err(StorageError::io("create", data_dir))?;
+    let identity = Identity { format: FORMAT, node_id, canary: keyring.seal(CANARY, rand::random()) };
+    let bytes = serde_json::to_vec_pretty(&identity).map_err(|why| StorageError::corrupt(&path, why))?;
+    write_durably(&path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyring(byte: u8) -> Keyring {
+        Keyring::new(vocab::MasterKey::new([byte; 32]), Vec::new())
+    }
+
+    #[test]
+    fn a_wrong_key_or_node_is_refused_and_nothing_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        claim(&data, NodeId(1), &keyring(1)).unwrap();
+        claim(&data, NodeId(1), &keyring(1)).unwrap();
+        let before = std::fs::read(data.join("node.json")).unwrap();
+        assert!(matches!(claim(&data, NodeId(1), &keyring(2)), Err(StorageError::WrongMasterKey { .. })));
+        assert!(matches!(claim(&data, NodeId(2), &keyring(1)), Err(StorageError::OtherNode { .. })));
+        let rotated = Keyring::new(vocab::MasterKey::new([2; 32]), vec![vocab::MasterKey::new([1; 32])]);
+        claim(&data, NodeId(1), &rotated).unwrap();
+        assert_eq!(std::fs::read(data.join("node.json")).unwrap(), before);
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_log_without_identity_is_not_adopted() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("log.redb"), b"x").unwrap();
+        assert!(matches!(claim(dir.path(), NodeId(1), &keyring(1)), Err(StorageError::Corrupt { .. })));
+    }
+}
