@@ -1,1 +1,30 @@
-//! stub
+//! The harness: real control-plane nodes, real pods, a real PostgreSQL, and clients that talk to them as outsiders do.
+//!
+//! A suite (`suites/*.rs`, one test binary each) asks [`world::shared`] for a running system and makes its own tenants
+//! in it, or starts a [`cluster::Cluster`] of its own when it is going to break something. Nothing here reaches into the
+//! programs: everything goes through their sockets, flags and signals.
+//!
+//! ```text
+//! suites ─▶ world ─▶ cluster, pod ─▶ process ─▶ scratch
+//!    │        └────▶ tenant ─▶ admin, postgres
+//!    └─▶ relying_party, browser ─▶ web
+//! ```
+//!
+//! The programs are those beside the test executable (`target/<profile>`), or in `HJ_BIN_DIR`. Processes die with the
+//! test process, whatever becomes of it; their logs are shown when a test fails. Await conditions with [`wait::until`];
+//! nothing sleeps for a fixed time.
+
+pub mod admin;
+pub mod browser;
+pub mod cluster;
+pub mod pod;
+pub mod postgres;
+pub mod process;
+pub mod programs;
+pub mod relying_party;
+pub mod scratch;
+pub mod tenant;
+pub mod tokens;
+pub mod wait;
+pub mod web;
+pub mod world;

@@ -1,0 +1,285 @@
+//! A control plane of one or more nodes, and what can happen to them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::Deserialize;
+
+use crate::admin::Admin;
+use crate::postgres::free_port;
+use crate::process::{Finished, Launch, Process};
+use crate::programs;
+use crate::scratch;
+use crate::wait::{PATIENCE, until};
+use crate::web;
+
+/// What every node, pod and operator of one installation must agree on.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    pub master_key: String,
+    pub cluster_hmac: String,
+    pub watch_token: String,
+    /// The first owner's credential.
+    pub owner: String,
+}
+
+impl Secrets {
+    pub fn random() -> Self {
+        let text = |bytes: [u8; 32]| URL_SAFE_NO_PAD.encode(bytes).replace(['-', '_'], "0");
+        Self {
+            master_key: STANDARD.encode(rand::random::<[u8; 32]>()),
+            cluster_hmac: text(rand::random()),
+            watch_token: text(rand::random()),
+            owner: format!("hja_{}_{}", uuid::Uuid::from_u128(rand::random()).simple(), text(rand::random())),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    pub secrets: Secrets,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub id: u64,
+    launch: Launch,
+    folder: PathBuf,
+    process: Option<Process>,
+    addresses: Addresses,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Addresses {
+    pub raft: String,
+    pub watch: String,
+    pub admin: String,
+    pub ops: String,
+}
+
+impl Cluster {
+    /// Starts that many nodes and waits until each knows the leader.
+    pub async fn start(nodes: u64) -> Self {
+        Self::start_with(nodes, &[]).await
+    }
+
+    /// The same with more flags for every node.
+    pub async fn start_with(nodes: u64, flags: &[&str]) -> Self {
+        let mut cluster = Self::prepare(nodes, flags);
+        cluster.start_all().await;
+        cluster.ready().await;
+        cluster
+    }
+
+    /// Everything but the processes.
+    pub fn prepare(count: u64, flags: &[&str]) -> Self {
+        let secrets = Secrets::random();
+        // Peers and pods must find a node again after its restart, so these ports are chosen here. The others may change.
+        let ports: Vec<(u64, u16, u16)> = (1..=count).map(|id| (id, free_port(), free_port())).collect();
+        let peers: Vec<String> = ports.iter().map(|(id, raft, _)| format!("{id}=127.0.0.1:{raft}")).collect();
+        let nodes = ports.iter().map(|(id, raft, watch)| {
+            let mut launch = Node::launch(*id, &secrets);
+            launch.args.extend(["--raft-addr".to_owned(), format!("127.0.0.1:{raft}")]);
+            launch.args.extend(["--advertise-addr".to_owned(), format!("127.0.0.1:{raft}")]);
+            launch.args.extend(["--watch-addr".to_owned(), format!("127.0.0.1:{watch}")]);
+            if count > 1 {
+                launch.args.extend(["--peers".to_owned(), peers.join(",")]);
+            }
+            launch.args.extend(flags.iter().map(ToString::to_string));
+            Node::new(*id, launch)
+        });
+        Self { nodes: nodes.collect(), secrets }
+    }
+
+    pub async fn start_all(&mut self) {
+        // All processes first: nodes of a fresh cluster wait for one another.
+        for node in &mut self.nodes {
+            node.spawn();
+        }
+        for node in &mut self.nodes {
+            node.bound().await;
+        }
+    }
+
+    pub fn kill_all(&mut self) {
+        for node in &mut self.nodes {
+            node.kill();
+        }
+    }
+
+    /// Waits until every running node says that it is ready.
+    pub async fn ready(&mut self) {
+        for node in &mut self.nodes {
+            if node.process.is_some() {
+                node.ready().await;
+            }
+        }
+    }
+
+    /// The control plane's endpoints as pods are told them.
+    pub fn watch_urls(&self) -> String {
+        let urls: Vec<String> = self.nodes.iter().map(|node| format!("http://{}", node.addresses.watch)).collect();
+        urls.join(",")
+    }
+
+    /// The owner, signed in at that node.
+    pub async fn admin(&self, node: usize) -> Admin {
+        let node = &self.nodes[node];
+        let what = format!("the owner signs in at node {}", node.id);
+        until(&what, PATIENCE, async || Admin::sign_in(&node.admin_url(), &self.secrets.owner).await).await
+    }
+
+    /// The place (not the id) of the node that all running nodes take for the leader.
+    pub async fn leader(&self) -> usize {
+        let running: Vec<usize> = (0..self.nodes.len()).filter(|place| self.nodes[*place].process.is_some()).collect();
+        let mut admins = Vec::new();
+        for place in running {
+            admins.push(self.admin(place).await);
+        }
+        until("all running nodes name the same leader", PATIENCE, async || {
+            let mut named = Vec::new();
+            for admin in &admins {
+                let status = admin.try_get("/cluster/status").await.map_err(|error| error.to_string())?;
+                named.push(status.json["leader_id"].as_u64());
+            }
+            let leader = named.first().copied().flatten().ok_or_else(|| format!("leaders named: {named:?}"))?;
+            let place = self.nodes.iter().position(|node| node.id == leader && node.process.is_some());
+            match place {
+                Some(place) if named.iter().all(|other| *other == Some(leader)) => Ok(place),
+                _ => Err(format!("leaders named: {named:?}")),
+            }
+        })
+        .await
+    }
+
+    /// The logs of every node, for tests that look for what must not be in them.
+    pub fn logs(&self) -> String {
+        self.nodes.iter().filter_map(|node| node.process.as_ref()).map(Process::log).collect()
+    }
+
+    pub fn show_logs(&self) {
+        for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
+            process.show_log();
+        }
+    }
+}
+
+impl Node {
+    /// The flags that every node has, whatever its place in a cluster.
+    pub fn launch(id: u64, secrets: &Secrets) -> Launch {
+        let folder = scratch::folder(&format!("node-{id}"));
+        let file = |name: &str| folder.join(name).display().to_string();
+        let args = [
+            ("--node-id", id.to_string()),
+            ("--data-dir", file("data")),
+            ("--addresses-file", file("addresses.json")),
+            ("--admin-addr", "127.0.0.1:0".to_owned()),
+            ("--ops-addr", "127.0.0.1:0".to_owned()),
+            // Quick to elect, yet patient enough for a busy machine.
+            ("--heartbeat-ms", "100".to_owned()),
+            ("--election-timeout-min-ms", "400".to_owned()),
+            ("--election-timeout-max-ms", "800".to_owned()),
+        ];
+        let env = [
+            ("SECRETBOX_MASTER_KEY", &secrets.master_key),
+            ("CLUSTER_HMAC_SECRET", &secrets.cluster_hmac),
+            ("HJ_WATCH_TOKEN", &secrets.watch_token),
+            ("HJ_BOOTSTRAP_ADMIN_CREDENTIAL", &secrets.owner),
+        ];
+        Launch {
+            name: format!("control-plane node {id}"),
+            program: programs::controlplane_daemon(),
+            args: args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect(),
+            env: env.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
+            user: None,
+            log: folder.join("log"),
+        }
+    }
+
+    fn new(id: u64, launch: Launch) -> Self {
+        let folder = launch.log.parent().expect("the log is in the node's folder").to_owned();
+        Self { id, launch, folder, process: None, addresses: Addresses::default() }
+    }
+
+    pub async fn start(&mut self) {
+        self.spawn();
+        self.bound().await;
+    }
+
+    fn spawn(&mut self) {
+        assert!(self.process.is_none(), "node {} runs already", self.id);
+        let _ = std::fs::remove_file(self.folder.join("addresses.json"));
+        self.process = Some(self.launch.start());
+    }
+
+    async fn bound(&mut self) {
+        let file = self.folder.join("addresses.json");
+        self.addresses = self.process_mut().addresses(&file).await;
+    }
+
+    /// Waits until `/readyz` says 200.
+    pub async fn ready(&mut self) {
+        let http = web::client();
+        let url = format!("{}/readyz", self.ops_url());
+        let process = self.process_mut();
+        until("the node is ready", PATIENCE, async || {
+            process.assert_running();
+            let answer = web::try_send(http.get(&url)).await.map_err(|error| error.to_string())?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text)) }
+        })
+        .await;
+    }
+
+    /// SIGKILL: no goodbye.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM; the exit code.
+    pub async fn stop(&mut self, within: Duration) -> Option<i32> {
+        let process = self.process_mut();
+        process.terminate();
+        let status = process.ended(within).await;
+        self.process = None;
+        status.code()
+    }
+
+    /// Starts it once with other environment variables, for settings that it must refuse.
+    pub async fn run_with_env(&self, env: &[(&str, &str)]) -> Finished {
+        assert!(self.process.is_none(), "node {} runs", self.id);
+        let mut launch = self.launch.clone();
+        launch.log = self.folder.join("log-refused");
+        launch.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        launch.run(PATIENCE).await
+    }
+
+    pub fn process_mut(&mut self) -> &mut Process {
+        let id = self.id;
+        self.process.as_mut().unwrap_or_else(|| panic!("node {id} is not running"))
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.addresses.admin)
+    }
+
+    pub fn ops_url(&self) -> String {
+        format!("http://{}", self.addresses.ops)
+    }
+}

@@ -1,0 +1,212 @@
+//! One real PostgreSQL for the test process, and a database with a role of its own for each who asks.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::OnceCell;
+use tokio_postgres::{Client, NoTls};
+
+use crate::process::{Launch, Process};
+use crate::scratch;
+use crate::wait::{PATIENCE, until};
+
+const SUPERUSER: &str = "postgres";
+const PASSWORD: &str = "only-for-tests";
+
+#[derive(Debug)]
+pub struct Postgres {
+    port: u16,
+    _server: Process,
+}
+
+/// A database that only its own role may enter.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub name: String,
+    pub role: String,
+    pub password: String,
+    port: u16,
+}
+
+/// The server of this test process, started by who asks first.
+pub async fn server() -> &'static Postgres {
+    static SERVER: OnceCell<Postgres> = OnceCell::const_new();
+    SERVER.get_or_init(Postgres::start).await
+}
+
+/// A port that nobody listens on, outside the range from which the kernel takes ports for outgoing connections: nobody
+/// takes it by accident while its owner restarts.
+pub fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Postgres {
+    async fn start() -> Self {
+        let folder = scratch::folder("postgres");
+        let user = unprivileged_user();
+        if let Some((user, group)) = user {
+            std::os::unix::fs::chown(&folder, Some(user), Some(group)).expect("root may change owners");
+        }
+        let (data, password_file) = (folder.join("data"), folder.join("password"));
+        std::fs::write(&password_file, PASSWORD).expect("the scratch folder is writable");
+        let data_arg = data.display().to_string();
+        let launch = |name: &str, program: &str, args: &[&str]| Launch {
+            name: name.to_owned(),
+            program: binary(program),
+            args: args.iter().map(ToString::to_string).collect(),
+            env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
+            user,
+            log: folder.join(format!("{name}.log")),
+        };
+        let init = launch(
+            "initdb",
+            "initdb",
+            &[
+                "--pgdata",
+                &data_arg,
+                "--username",
+                SUPERUSER,
+                "--pwfile",
+                &password_file.display().to_string(),
+                "--auth",
+                "scram-sha-256",
+                "--encoding",
+                "UTF8",
+                "--no-sync",
+                "--no-instructions",
+            ],
+        );
+        let finished = init.run(2 * PATIENCE).await;
+        assert_eq!(finished.code, Some(0), "initdb failed:\n{}", finished.output);
+
+        let port = free_port();
+        let settings = [
+            "listen_addresses=127.0.0.1",
+            &format!("port={port}"),
+            "unix_socket_directories=",
+            "max_connections=300",
+            "shared_buffers=64MB",
+            // Nothing here has to survive a power cut.
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+        ];
+        let mut args = vec!["-D", &data_arg];
+        args.extend(settings.iter().flat_map(|setting| ["-c", setting]));
+        let mut process = launch("postgres", "postgres", &args).start();
+        until("PostgreSQL accepts connections", PATIENCE, async || {
+            process.assert_running();
+            connect(port, SUPERUSER, PASSWORD, "postgres").await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        Self { port, _server: process }
+    }
+
+    /// A new, empty database.
+    pub async fn database(&self, name: &str) -> Database {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{}_{}", name.replace('-', "_"), NEXT.fetch_add(1, Ordering::Relaxed));
+        let database =
+            Database { role: format!("{name}_role"), password: format!("{name}-password"), name, port: self.port };
+        let Database { name, role, password, .. } = &database;
+        self.execute(&format!("create role \"{role}\" login password '{password}'")).await;
+        self.execute(&format!("create database \"{name}\" owner \"{role}\"")).await;
+        self.execute(&format!("revoke connect on database \"{name}\" from public")).await;
+        database
+    }
+
+    /// From now on the database refuses connections, and those that it had are cut.
+    pub async fn take_down(&self, database: &Database) {
+        let name = &database.name;
+        self.execute(&format!("alter database \"{name}\" with allow_connections false")).await;
+        self.execute(&format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")).await;
+    }
+
+    pub async fn bring_up(&self, database: &Database) {
+        self.execute(&format!("alter database \"{}\" with allow_connections true", database.name)).await;
+    }
+
+    /// Runs statements as the superuser.
+    pub async fn execute(&self, sql: &str) {
+        let client = connect(self.port, SUPERUSER, PASSWORD, "postgres").await.expect("PostgreSQL accepts connections");
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+}
+
+impl Database {
+    pub fn dsn(&self) -> String {
+        let Self { name, role, password, port } = self;
+        format!("postgres://{role}:{password}@127.0.0.1:{port}/{name}")
+    }
+
+    /// A connection as the superuser, to look at what was stored.
+    pub async fn connect(&self) -> Client {
+        connect(self.port, SUPERUSER, PASSWORD, &self.name).await.expect("the database accepts connections")
+    }
+
+    /// A connection to any database as this one's role.
+    pub async fn connect_as_role(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
+        connect(self.port, &self.role, &self.password, database).await
+    }
+
+    /// Every row of every table, as text: to look for what must not be there.
+    pub async fn dump(&self) -> String {
+        let client = self.connect().await;
+        let tables = "select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables
+             where schemaname not in ('pg_catalog', 'information_schema')";
+        let mut dump = String::new();
+        for table in client.query(tables, &[]).await.expect("the catalogue can be read") {
+            let table: String = table.get(0);
+            let rows =
+                client.query(&format!("select t::text from {table} t"), &[]).await.expect("the table can be read");
+            for row in rows {
+                dump += &format!("{table}: {}\n", row.get::<_, String>(0));
+            }
+        }
+        dump
+    }
+}
+
+async fn connect(port: u16, user: &str, password: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(port).user(user).password(password).dbname(database);
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Whom to run the server as: PostgreSQL refuses to be root.
+fn unprivileged_user() -> Option<(u32, u32)> {
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let find = |name| nix::unistd::User::from_name(name).ok().flatten();
+    let user = find("postgres").or_else(|| find("nobody")).expect("a system has the user `nobody`");
+    Some((user.uid.as_raw(), user.gid.as_raw()))
+}
+
+fn binary(name: &str) -> PathBuf {
+    let mut versions: Vec<PathBuf> = Path::new("/usr/lib/postgresql")
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
+    let version = |folder: &PathBuf| {
+        let number = folder.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        number.and_then(|text| text.parse::<u32>().ok())
+    };
+    versions.sort_by_key(|folder| std::cmp::Reverse(version(folder)));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&path).chain(versions);
+    let found = folders.find(|folder| folder.join(name).is_file());
+    let folder = found.unwrap_or_else(|| panic!("PostgreSQL's `{name}` is missing: apt-get install postgresql"));
+    folder.join(name)
+}

@@ -1,0 +1,201 @@
+//! A child process: started so that it cannot outlive the tests, its output kept, signalled as an operator would.
+
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::de::DeserializeOwned;
+
+use crate::wait::{PATIENCE, until};
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub name: String,
+    pub program: PathBuf,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// Another user and group to run as; only root can.
+    pub user: Option<(u32, u32)>,
+    /// Where standard output and error go, appended.
+    pub log: PathBuf,
+}
+
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+/// A process that came to its end by itself.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub output: String,
+}
+
+impl Launch {
+    pub fn start(&self) -> Process {
+        let log = File::options().create(true).append(true).open(&self.log).expect("the log file can be opened");
+        let mut command = self.command();
+        command.stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a file handle can be copied")).stderr(log);
+        let child = spawn(command).unwrap_or_else(|error| panic!("{} does not start: {error}", self.program.display()));
+        Process { name: self.name.clone(), child, log: self.log.clone() }
+    }
+
+    /// Starts it and waits for its end.
+    pub async fn run(&self, within: Duration) -> Finished {
+        let mut process = self.start();
+        let status = process.ended(within).await;
+        Finished { code: status.code(), output: process.log() }
+    }
+
+    /// `setpriv` lets the kernel kill the child when the thread that started it ends, see [`spawn`].
+    fn command(&self) -> Command {
+        let mut command = match (&self.user, setpriv()) {
+            (Some((user, group)), _) => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", &user.to_string(), "--regid", &group.to_string(), "--clear-groups"]);
+                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
+                command
+            }
+            (None, true) => {
+                let mut command = Command::new("setpriv");
+                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
+                command
+            }
+            (None, false) => Command::new(&self.program),
+        };
+        command.args(&self.args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("RUST_BACKTRACE", "1").envs(self.env.iter().map(|(name, value)| (name, value)));
+        // A process group of its own: Ctrl-C at the terminal goes to the test runner only.
+        command.process_group(0);
+        command
+    }
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Asks it to stop in order.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("process ids are small");
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let name = self.name.clone();
+        until(&format!("{name} ends"), within, async || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            other => Err(format!("{other:?}")),
+        })
+        .await
+    }
+
+    /// What it wrote to its `--addresses-file` once every listener was bound.
+    pub async fn addresses<T: DeserializeOwned>(&mut self, file: &Path) -> T {
+        let what = format!("{} binds its listeners and writes {}", self.name, file.display());
+        until(&what, PATIENCE, async || {
+            self.assert_running();
+            let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+            serde_json::from_str(&text).map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
+    /// The end of the log, for a failing test's output.
+    pub fn show_log(&self) {
+        const LINES: usize = 60;
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
+        eprintln!("──── {} ({}), last {} of {} lines", self.name, self.log.display(), tail.len(), lines.len());
+        for line in tail {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Panics with its log when it has ended.
+    #[track_caller]
+    pub fn assert_running(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            self.show_log();
+            panic!("{} has ended: code {:?}, signal {:?}", self.name, status.code(), status.signal());
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.show_log();
+        }
+    }
+}
+
+fn setpriv() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| Command::new("setpriv").arg("--version").stdout(Stdio::null()).status().is_ok())
+}
+
+/// Starts it from a thread that lives as long as this process: the kernel's parent-death signal goes by thread, and the
+/// thread of one test ends long before what it started for all.
+fn spawn(command: Command) -> std::io::Result<Child> {
+    type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let orders = ORDERS.get_or_init(|| {
+        let (sender, orders) = mpsc::channel::<Order>();
+        let start = move || {
+            for (mut command, answer) in orders {
+                let _ = answer.send(command.spawn());
+            }
+        };
+        std::thread::Builder::new().name("spawner".to_owned()).spawn(start).expect("a thread can be started");
+        sender
+    });
+    let (answer, result) = mpsc::channel();
+    orders.send((command, answer)).expect("the spawner lives as long as the process");
+    result.recv().expect("the spawner answers every order")
+}

@@ -1,0 +1,84 @@
+//! The running system that the tests of a suite share: one control-plane node, two pods, one PostgreSQL.
+//!
+//! Tests make their own tenants in it and break nothing that others use; who wants to stop or kill something starts a
+//! [`World`] of his own.
+
+use std::ops::Deref;
+
+use tokio::sync::OnceCell;
+
+use crate::admin::Admin;
+use crate::cluster::Cluster;
+use crate::pod::{Plan, Pod};
+use crate::tenant::Tenant;
+
+#[derive(Debug)]
+pub struct World {
+    pub cluster: Cluster,
+    /// All of them have the first one's address as public URL, as if it were the load balancer's.
+    pub pods: Vec<Pod>,
+}
+
+/// The shared world; shows its logs when the test that holds it fails.
+#[derive(Debug)]
+pub struct Shared(&'static World);
+
+/// Started by the first test that asks. Its first pod takes requests that name no tenant for those of `local`, which
+/// nobody has created yet; the second has no default tenant.
+pub async fn shared() -> Shared {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    Shared(WORLD.get_or_init(|| World::start(1, 2)).await)
+}
+
+impl World {
+    pub async fn start(nodes: u64, pods: usize) -> Self {
+        let cluster = Cluster::start(nodes).await;
+        let mut world = Self { cluster, pods: Vec::new() };
+        for place in 0..pods {
+            let name = format!("pod-{place}");
+            let default_tenant = if place == 0 { "local" } else { "" };
+            world.add_pod(&name, default_tenant).await;
+        }
+        world
+    }
+
+    pub async fn add_pod(&mut self, name: &str, default_tenant: &str) {
+        let public_url = self.pods.first().map(Pod::url).unwrap_or_default();
+        let control_plane = self.cluster.watch_urls();
+        let plan = Plan { name, control_plane: &control_plane, public_url: &public_url, default_tenant, flags: &[] };
+        self.pods.push(Pod::start(&plan, &self.cluster.secrets).await);
+    }
+
+    /// The owner, signed in at the first node.
+    pub async fn admin(&self) -> Admin {
+        self.cluster.admin(0).await
+    }
+
+    /// A tenant of one's own: see [`Tenant::create`].
+    pub async fn tenant(&self, name: &str) -> Tenant {
+        Tenant::create(self, name).await
+    }
+
+    pub fn show_logs(&self) {
+        self.cluster.show_logs();
+        for pod in &self.pods {
+            pod.process().show_log();
+        }
+    }
+}
+
+impl Deref for Shared {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.show_logs();
+        }
+    }
+}
