@@ -1,0 +1,129 @@
+//! Refreshing (RFC 6749 §6) with rotation (RFC 9700 §4.14.2): every use replaces the token, a second use betrays a copy.
+
+use vocab::Timestamp;
+
+use super::{Effect, Refusal, RevokedBecause, StoredRefreshToken, UNKNOWN, UserTokens, narrowed_resources};
+use crate::client_auth::AuthenticatedClient;
+use crate::error::OAuthError;
+use crate::form::Form;
+use crate::scope::ScopeSet;
+
+/// The parameters of RFC 6749 §6.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub refresh_token: &'a str,
+    /// Left out: all of the grant.
+    pub scope: Option<ScopeSet>,
+    pub resources: Vec<String>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn parse(form: &'a Form<'_>) -> Result<Self, OAuthError> {
+        Ok(Self {
+            refresh_token: form
+                .get("refresh_token")
+                .ok_or(OAuthError::invalid_request("The refresh_token is missing."))?,
+            scope: form.get("scope").map(ScopeSet::parse).transpose()?,
+            resources: form.all("resource").map(str::to_owned).collect(),
+        })
+    }
+
+    /// Decides on the token as it was found; the shell rotates it in one statement. A refusal that is the request's
+    /// own fault (a scope too wide) leaves the token as it is.
+    pub fn decide(
+        self,
+        now: Timestamp,
+        proof: &AuthenticatedClient<'_>,
+        found: Option<&StoredRefreshToken>,
+    ) -> Result<UserTokens, Refusal> {
+        let token = found.ok_or(Refusal::quietly(UNKNOWN))?;
+        let grant = &token.grant;
+        // Bound to the client it was issued to (RFC 6749 §6).
+        if grant.client_id != proof.client().client_id.as_str() {
+            return Err(Refusal::quietly(UNKNOWN));
+        }
+        if token.is_rotated {
+            let effect = Effect::RevokeGrant(RevokedBecause::RefreshTokenReused);
+            return Err(Refusal { error: UNKNOWN, effect });
+        }
+        let lives = now < token.expires_at && now < grant.expires_at;
+        if !lives || grant.is_revoked || !grant.user_is_active {
+            return Err(Refusal::quietly(UNKNOWN));
+        }
+        // What the client has lost the right to ask for since is no longer issued.
+        let still_allowed: ScopeSet =
+            grant.scope.iter().filter(|name| proof.client().may_ask_for(name)).cloned().collect();
+        let scope = match self.scope {
+            // RFC 6749 §6: a narrower scope is for this access token; the grant and the next refresh keep theirs.
+            Some(asked) if asked.is_subset(&still_allowed) => asked,
+            Some(_) => return Err(Refusal::quietly(OAuthError::invalid_scope("The scope is wider than the grant."))),
+            None => still_allowed,
+        };
+        let resources = narrowed_resources(self.resources, grant).map_err(Refusal::quietly)?;
+        Ok(UserTokens { scope, resources, with_refresh_token: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{NOW, grant};
+    use super::*;
+    use crate::client::{AuthMethod, Client, tests::client};
+    use crate::client_auth::authenticate;
+    use crate::error::Code;
+    use rstest::rstest;
+
+    fn stored() -> StoredRefreshToken {
+        StoredRefreshToken { grant: grant(), expires_at: NOW.plus_secs(1), is_rotated: false }
+    }
+
+    fn run(body: &str, found: Option<&StoredRefreshToken>) -> Result<UserTokens, (Code, Effect)> {
+        let public = Client { auth_method: AuthMethod::None, ..client() };
+        let hello = Form::parse(b"client_id=web").unwrap();
+        let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap();
+        let form = Form::parse(body.as_bytes()).unwrap();
+        let request = Request::parse(&form).unwrap();
+        request.decide(NOW, &proof, found).map_err(|refusal| (refusal.error.code(), refusal.effect))
+    }
+
+    #[rstest]
+    #[case("refresh_token=r", "email offline_access openid")]
+    #[case("refresh_token=r&scope=openid", "openid")]
+    fn a_good_token(#[case] body: &str, #[case] scope: &str) {
+        let tokens = run(body, Some(&stored())).unwrap();
+        assert_eq!(tokens.scope.to_string(), scope);
+        assert!(tokens.with_refresh_token);
+    }
+
+    #[rstest]
+    #[case("refresh_token=r&scope=openid+orders", Code::InvalidScope)]
+    #[case("refresh_token=r&resource=https://other.example", Code::InvalidTarget)]
+    fn too_much_is_refused_and_the_token_lives(#[case] body: &str, #[case] code: Code) {
+        assert_eq!(run(body, Some(&stored())), Err((code, Effect::Nothing)));
+    }
+
+    #[test]
+    fn a_scope_taken_from_the_client_is_not_issued_any_more() {
+        let mut token = stored();
+        token.grant.scope = ScopeSet::parse("openid withdrawn").unwrap();
+        assert_eq!(run("refresh_token=r", Some(&token)).unwrap().scope.to_string(), "openid");
+    }
+
+    #[test]
+    fn facts_that_refuse() {
+        let with = |change: fn(&mut StoredRefreshToken)| {
+            let mut token = stored();
+            change(&mut token);
+            run("refresh_token=r", Some(&token)).unwrap_err()
+        };
+        let quiet = (Code::InvalidGrant, Effect::Nothing);
+        assert_eq!(with(|token| token.expires_at = NOW), quiet);
+        assert_eq!(with(|token| token.grant.expires_at = NOW), quiet);
+        assert_eq!(with(|token| token.grant.is_revoked = true), quiet);
+        assert_eq!(with(|token| token.grant.user_is_active = false), quiet);
+        assert_eq!(with(|token| token.grant.client_id = "other".into()), quiet);
+        assert_eq!(run("refresh_token=r", None), Err(quiet));
+        let reused = Effect::RevokeGrant(RevokedBecause::RefreshTokenReused);
+        assert_eq!(with(|token| token.is_rotated = true), (Code::InvalidGrant, reused));
+    }
+}
