@@ -16,6 +16,7 @@
 pub mod app;
 pub mod directory;
 pub mod http;
+pub mod opaque;
 pub mod problem;
 pub mod resolve;
 pub mod signing;

@@ -1,5 +1,9 @@
 //! The tenants' databases: each tenant has its own, reached only through its own [`TenantDb`].
 
+pub mod codes;
+pub mod grants;
+pub mod refresh;
+
 use std::fmt;
 
 use vocab::ErrorCode;

@@ -105,7 +105,8 @@ fn presented<'a>(authorization: Option<&'a [u8]>, form: &'a Form<'_>) -> Result<
             }
         }
         (None, secret) => {
-            let client_id = form.get("client_id").ok_or(OAuthError::invalid_client("The client did not say who it is."))?;
+            let client_id =
+                form.get("client_id").ok_or(OAuthError::invalid_client("The client did not say who it is."))?;
             let method = if secret.is_some() { AuthMethod::ClientSecretPost } else { AuthMethod::None };
             Ok(Credentials { client_id: client_id.into(), method, secret: secret.unwrap_or_default().into() })
         }
@@ -213,11 +214,7 @@ mod tests {
     #[test]
     fn either_secret_opens_until_it_expires() {
         let secret = |text: &str, expires_at| ClientSecret { digest: SecretDigest::of(text.as_bytes()), expires_at };
-        let secrets = vec![
-            secret("old", Some(NOW)),
-            secret("leaving", Some(NOW.plus_secs(1))),
-            secret("new", None),
-        ];
+        let secrets = vec![secret("old", Some(NOW)), secret("leaving", Some(NOW.plus_secs(1))), secret("new", None)];
         let client = Client { secrets, ..client() };
         for (text, accepted) in [("old", false), ("leaving", true), ("new", true)] {
             assert_eq!(run(&client, Some(&header(&format!("web:{text}"))), "").is_ok(), accepted, "{text}");

@@ -28,8 +28,8 @@ impl<'a> Request<'a> {
     /// Reads the form for a client that has authenticated (RFC 6749 §3.2, §5.2).
     pub fn parse(form: &'a Form<'_>, client: &Client) -> Result<Self, OAuthError> {
         let name = form.get("grant_type").ok_or(OAuthError::invalid_request("The grant_type is missing."))?;
-        let grant = GrantType::parse(name)
-            .ok_or(OAuthError::unsupported_grant_type("This grant_type does not exist here."))?;
+        let grant =
+            GrantType::parse(name).ok_or(OAuthError::unsupported_grant_type("This grant_type does not exist here."))?;
         if !client.may_use(grant) {
             return Err(OAuthError::unauthorized_client("The client is not registered for this grant_type."));
         }
@@ -146,11 +146,20 @@ fn may_refresh(client: &Client, scope: &ScopeSet) -> bool {
     client.may_use(GrantType::RefreshToken) && scope.contains(OFFLINE_ACCESS)
 }
 
-/// RFC 8707 §2.2: a token request may narrow the resources of its grant, never widen them.
-fn narrowed_resources(asked: Vec<String>, grant: &Grant) -> Result<Vec<String>, OAuthError> {
+/// RFC 8707 §2.2: a token request may narrow the resources of its grant, never widen them. When the authorization
+/// request named none, any that the client is registered for will do.
+fn narrowed_resources(
+    asked: Vec<String>,
+    grant: &Grant,
+    client: &Client,
+    issuer: &str,
+) -> Result<Vec<String>, OAuthError> {
     if asked.is_empty() {
-        Ok(grant.audience.clone())
-    } else if asked.iter().all(|resource| grant.audience.contains(resource)) {
+        return Ok(grant.audience.clone());
+    }
+    let granted = if grant.audience.is_empty() { &client.audiences } else { &grant.audience };
+    let is_issuer = |resource: &str| grant.audience.is_empty() && resource == issuer;
+    if asked.iter().all(|resource| granted.contains(resource) || is_issuer(resource)) {
         Ok(asked)
     } else {
         Err(OAuthError::invalid_target("The resource is not part of the grant."))

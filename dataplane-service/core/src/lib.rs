@@ -14,8 +14,14 @@
 //! Start reading at [`form`] (what came in), then [`authorize`] or [`client_auth`] and [`grant`].
 
 pub mod authorize;
+pub mod bearer;
 pub mod client;
+pub mod client_auth;
+pub mod discovery;
 pub mod error;
 pub mod form;
+pub mod grant;
+pub mod issue;
 pub mod pkce;
 pub mod scope;
+pub mod userinfo;

@@ -32,6 +32,7 @@ impl<'a> Request<'a> {
     pub fn decide(
         self,
         now: Timestamp,
+        issuer: &str,
         proof: &AuthenticatedClient<'_>,
         found: Option<&StoredCode>,
     ) -> Result<UserTokens, Refusal> {
@@ -39,12 +40,13 @@ impl<'a> Request<'a> {
         if code.is_redeemed {
             return Err(reused(code, proof));
         }
-        self.check(now, proof, code).map_err(|error| Refusal { error, effect: Effect::BurnCode })
+        self.check(now, issuer, proof, code).map_err(|error| Refusal { error, effect: Effect::BurnCode })
     }
 
     fn check(
         self,
         now: Timestamp,
+        issuer: &str,
         proof: &AuthenticatedClient<'_>,
         code: &StoredCode,
     ) -> Result<UserTokens, OAuthError> {
@@ -63,7 +65,7 @@ impl<'a> Request<'a> {
         pkce::verify(code.code_challenge.as_ref(), self.code_verifier)?;
         Ok(UserTokens {
             scope: grant.scope.clone(),
-            resources: narrowed_resources(self.resources, grant)?,
+            resources: narrowed_resources(self.resources, grant, client, issuer)?,
             with_refresh_token: may_refresh(client, &grant.scope),
         })
     }
@@ -91,7 +93,8 @@ mod tests {
     use rstest::rstest;
 
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-    const GOOD: &str = "code=c&redirect_uri=https://app.example/cb&code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    const GOOD: &str =
+        "code=c&redirect_uri=https://app.example/cb&code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
     fn stored() -> StoredCode {
         StoredCode {
@@ -110,7 +113,9 @@ mod tests {
         let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap();
         let form = Form::parse(body.as_bytes()).unwrap();
         let request = Request::parse(&form).unwrap();
-        request.decide(NOW, &proof, found).map_err(|refusal| (refusal.error.code(), refusal.effect))
+        request
+            .decide(NOW, "https://id.example", &proof, found)
+            .map_err(|refusal| (refusal.error.code(), refusal.effect))
     }
 
     #[test]
@@ -147,6 +152,15 @@ mod tests {
     fn a_wider_resource_is_refused() {
         let body = format!("{GOOD}&resource=https://other.example");
         assert_eq!(run(&client(), &body, Some(&stored())), Err((Code::InvalidTarget, Effect::BurnCode)));
+    }
+
+    #[test]
+    fn without_resources_in_the_grant_any_registered_one_will_do() {
+        let mut code = stored();
+        code.grant.audience.clear();
+        for (resource, good) in [("https://other.example", true), ("https://id.example", true), ("urn:x", false)] {
+            assert_eq!(run(&client(), &format!("{GOOD}&resource={resource}"), Some(&code)).is_ok(), good, "{resource}");
+        }
     }
 
     #[test]

@@ -76,10 +76,7 @@ mod tests {
     use vocab::Timestamp;
 
     fn run(client: &Client, body: &str) -> Result<(String, Vec<String>), Code> {
-        let hello = format!(
-            "client_id=web{}",
-            if client.is_public() { "" } else { "&client_secret=s3cret" }
-        );
+        let hello = format!("client_id=web{}", if client.is_public() { "" } else { "&client_secret=s3cret" });
         let hello = Form::parse(hello.as_bytes()).unwrap();
         let proof = authenticate(Timestamp::from_secs(1), None, &hello, |_| Some(client)).unwrap();
         let form = Form::parse(body.as_bytes()).unwrap();

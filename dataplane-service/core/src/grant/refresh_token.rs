@@ -33,6 +33,7 @@ impl<'a> Request<'a> {
     pub fn decide(
         self,
         now: Timestamp,
+        issuer: &str,
         proof: &AuthenticatedClient<'_>,
         found: Option<&StoredRefreshToken>,
     ) -> Result<UserTokens, Refusal> {
@@ -59,7 +60,7 @@ impl<'a> Request<'a> {
             Some(_) => return Err(Refusal::quietly(OAuthError::invalid_scope("The scope is wider than the grant."))),
             None => still_allowed,
         };
-        let resources = narrowed_resources(self.resources, grant).map_err(Refusal::quietly)?;
+        let resources = narrowed_resources(self.resources, grant, proof.client(), issuer).map_err(Refusal::quietly)?;
         Ok(UserTokens { scope, resources, with_refresh_token: true })
     }
 }
@@ -83,7 +84,9 @@ mod tests {
         let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap();
         let form = Form::parse(body.as_bytes()).unwrap();
         let request = Request::parse(&form).unwrap();
-        request.decide(NOW, &proof, found).map_err(|refusal| (refusal.error.code(), refusal.effect))
+        request
+            .decide(NOW, "https://id.example", &proof, found)
+            .map_err(|refusal| (refusal.error.code(), refusal.effect))
     }
 
     #[rstest]

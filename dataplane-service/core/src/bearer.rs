@@ -1,0 +1,130 @@
+//! Access tokens as they come back: where a request may carry one (RFC 6750 §2), and what it must be good for.
+
+use serde::{Deserialize, Deserializer};
+use uuid::Uuid;
+
+use crate::error::OAuthError;
+use crate::form::Form;
+
+/// Finds the token: in the `Authorization` header or in the form of the body, not in both, never in the URL
+/// (RFC 6750 §2, RFC 9700 §4.3.2). `Ok(None)`: the request carries none, which is no error of its own (§3.1).
+pub fn presented<'a>(
+    authorization: Option<&'a [u8]>,
+    body: Option<&'a Form<'_>>,
+) -> Result<Option<&'a str>, OAuthError> {
+    let in_body = body.and_then(|form| form.get("access_token"));
+    match (authorization, in_body) {
+        (None, in_body) => Ok(in_body),
+        (Some(_), Some(_)) => Err(OAuthError::invalid_request("The access token came twice.")),
+        (Some(header), None) => {
+            let text = std::str::from_utf8(header).map_err(|_| MALFORMED)?;
+            let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+            // The scheme's case does not matter (RFC 9110 §11.1). Another scheme is not an access token.
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                return Ok(None);
+            }
+            let token = token.trim_matches(' ');
+            if is_token68(token) { Ok(Some(token)) } else { Err(MALFORMED) }
+        }
+    }
+}
+
+const MALFORMED: OAuthError = OAuthError::invalid_request("The Authorization header is malformed.");
+
+/// `b64token` (RFC 6750 §2.1).
+fn is_token68(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
+}
+
+/// The claims of an access token of ours, after its signature, type, issuer and times were found good.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Claims {
+    pub sub: String,
+    #[serde(deserialize_with = "one_or_many")]
+    pub aud: Vec<String>,
+    pub client_id: String,
+    #[serde(default)]
+    pub scope: String,
+    /// The grant behind the token; `None`: the token of a client on its own behalf.
+    #[serde(default)]
+    pub hj_grant: Option<Uuid>,
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
+}
+
+impl Claims {
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scope.split(' ').any(|name| name == scope)
+    }
+
+    /// Whether the token opens an endpoint of the issuer that asks for `scope` (RFC 6750 §3.1, RFC 9068 §4).
+    pub fn permit(&self, scope: &str, issuer: &str) -> Result<(), OAuthError> {
+        if !self.has_scope(scope) {
+            return Err(OAuthError::insufficient_scope("The access token lacks the scope that this needs."));
+        }
+        if !self.aud.iter().any(|audience| audience == issuer) {
+            return Err(OAuthError::invalid_token("The access token is for another audience."));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(None, "", Ok(None))]
+    #[case(Some("Bearer a.b.c"), "", Ok(Some("a.b.c")))]
+    #[case(Some("bearer a.b.c"), "", Ok(Some("a.b.c")))]
+    #[case(Some("BEARER   a.b.c"), "", Ok(Some("a.b.c")))]
+    #[case(None, "access_token=a.b.c", Ok(Some("a.b.c")))]
+    #[case(Some("Bearer a.b.c"), "access_token=a.b.c", Err(Code::InvalidRequest))]
+    #[case(Some("Bearer"), "", Err(Code::InvalidRequest))]
+    #[case(Some("Bearer "), "", Err(Code::InvalidRequest))]
+    #[case(Some("Bearer a b"), "", Err(Code::InvalidRequest))]
+    #[case(Some("Bearer a,b"), "", Err(Code::InvalidRequest))]
+    #[case(Some("Basic YTpi"), "", Ok(None))]
+    fn where_tokens_stand(
+        #[case] header: Option<&str>,
+        #[case] body: &str,
+        #[case] expected: Result<Option<&str>, Code>,
+    ) {
+        let form = Form::parse(body.as_bytes()).unwrap();
+        let found = presented(header.map(str::as_bytes), Some(&form));
+        assert_eq!(found.map_err(|error| error.code()), expected);
+    }
+
+    #[rstest]
+    #[case(r#"{"sub":"u","aud":"i","client_id":"c","scope":"openid email"}"#, Ok(()))]
+    #[case(r#"{"sub":"u","aud":["a","i"],"client_id":"c","scope":"openid"}"#, Ok(()))]
+    #[case(r#"{"sub":"u","aud":"a","client_id":"c","scope":"openid"}"#, Err(Code::InvalidToken))]
+    #[case(r#"{"sub":"u","aud":"i","client_id":"c","scope":"openidx"}"#, Err(Code::InsufficientScope))]
+    #[case(r#"{"sub":"u","aud":"i","client_id":"c"}"#, Err(Code::InsufficientScope))]
+    fn what_tokens_open(#[case] claims: &str, #[case] expected: Result<(), Code>) {
+        let claims: Claims = serde_json::from_str(claims).unwrap();
+        assert_eq!(claims.permit("openid", "i").map_err(|error| error.code()), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(header in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = presented(Some(&header), None);
+        }
+    }
+}

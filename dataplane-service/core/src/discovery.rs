@@ -1,0 +1,105 @@
+//! The metadata document (OIDC Discovery §3, RFC 8414 §2): exactly what exists, so that no client tries what does not.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::authorize::{Prompt, ResponseMode};
+use crate::client::{AuthMethod, GrantType};
+use crate::scope::BUILT_IN;
+
+/// The same document serves OpenID Connect and plain OAuth.
+#[derive(Debug, Serialize)]
+pub struct Metadata<'a> {
+    issuer: &'a str,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    userinfo_endpoint: String,
+    jwks_uri: String,
+    scopes_supported: BTreeSet<&'a str>,
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: Vec<&'static str>,
+    grant_types_supported: Vec<&'static str>,
+    subject_types_supported: [&'static str; 1],
+    id_token_signing_alg_values_supported: Vec<&'a str>,
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    claim_types_supported: [&'static str; 1],
+    claims_supported: BTreeSet<&'a str>,
+    /// RFC 7636; `plain` is refused (RFC 9700 §2.1.1).
+    code_challenge_methods_supported: [&'static str; 1],
+    prompt_values_supported: Vec<&'static str>,
+    /// RFC 9207 §3.
+    authorization_response_iss_parameter_supported: bool,
+    claims_parameter_supported: bool,
+    request_parameter_supported: bool,
+    /// Left out, it would mean true (OIDC Discovery §3).
+    request_uri_parameter_supported: bool,
+}
+
+/// The claims that tokens and userinfo have beside those that scopes release.
+const PROTOCOL_CLAIMS: [&str; 10] = ["iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "amr", "sid", "at_hash"];
+
+impl<'a> Metadata<'a> {
+    /// Of the tenant that is `issuer`. `tenant_scopes`: the scopes it defines itself, with the claims they release.
+    pub fn of(
+        issuer: &'a str,
+        signing_algorithm: Option<&'a str>,
+        tenant_scopes: impl Iterator<Item = (&'a str, &'a [String])>,
+    ) -> Self {
+        let mut scopes: BTreeSet<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        let mut claims: BTreeSet<&str> = BUILT_IN.iter().flat_map(|(_, claims)| claims.iter().copied()).collect();
+        claims.extend(PROTOCOL_CLAIMS);
+        for (name, released) in tenant_scopes {
+            scopes.insert(name);
+            claims.extend(released.iter().map(String::as_str));
+        }
+        Self {
+            issuer,
+            authorization_endpoint: format!("{issuer}/oauth2/authorize"),
+            token_endpoint: format!("{issuer}/oauth2/token"),
+            userinfo_endpoint: format!("{issuer}/oauth2/userinfo"),
+            jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+            scopes_supported: scopes,
+            response_types_supported: ["code"],
+            response_modes_supported: ResponseMode::ALL.map(ResponseMode::as_str).to_vec(),
+            grant_types_supported: GrantType::ALL.map(GrantType::as_str).to_vec(),
+            subject_types_supported: ["public"],
+            id_token_signing_alg_values_supported: signing_algorithm.into_iter().collect(),
+            token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str).to_vec(),
+            claim_types_supported: ["normal"],
+            claims_supported: claims,
+            code_challenge_methods_supported: ["S256"],
+            prompt_values_supported: Prompt::ALL.map(Prompt::as_str).to_vec(),
+            authorization_response_iss_parameter_supported: true,
+            claims_parameter_supported: false,
+            request_parameter_supported: false,
+            request_uri_parameter_supported: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_document_names_what_exists_and_nothing_that_is_forbidden() {
+        let claims = ["badge".to_owned()];
+        let metadata = Metadata::of("https://id.example/t/acme", Some("ES256"), [("staff", &claims[..])].into_iter());
+        let document: Value = serde_json::to_value(&metadata).unwrap();
+        assert_eq!(document["issuer"], "https://id.example/t/acme");
+        assert_eq!(document["token_endpoint"], "https://id.example/t/acme/oauth2/token");
+        assert_eq!(document["response_types_supported"], json!(["code"]));
+        assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
+        assert_eq!(
+            document["grant_types_supported"],
+            json!(["authorization_code", "refresh_token", "client_credentials"])
+        );
+        assert_eq!(document["id_token_signing_alg_values_supported"], json!(["ES256"]));
+        assert_eq!(document["authorization_response_iss_parameter_supported"], true);
+        assert_eq!(document["request_uri_parameter_supported"], false);
+        assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("staff")));
+        assert!(document["claims_supported"].as_array().unwrap().contains(&json!("badge")));
+    }
+}

@@ -1,0 +1,195 @@
+//! What stands in the tokens: access tokens as JWTs (RFC 9068) and ID tokens (OIDC Core §2).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256, Sha512};
+use uuid::Uuid;
+use vocab::Timestamp;
+
+use crate::client::Client;
+use crate::grant::Grant;
+use crate::scope::is_issuers_own;
+
+/// The JOSE header's `typ` of an access token (RFC 9068 §2.1).
+pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+/// And of an ID token (RFC 7519 §5.1).
+pub const ID_TOKEN_TYPE: &str = "JWT";
+
+/// The claims of an access token (RFC 9068 §2.2).
+#[derive(Debug, Serialize)]
+pub struct AccessToken<'a> {
+    pub iss: &'a str,
+    /// The user, or the client itself when there is no user.
+    pub sub: &'a str,
+    pub aud: Audience<'a>,
+    pub client_id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub scope: &'a str,
+    pub iat: i64,
+    pub exp: i64,
+    pub jti: Uuid,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserPart>,
+}
+
+/// What only the tokens of users have.
+#[derive(Debug, Serialize)]
+pub struct UserPart {
+    pub auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<Uuid>,
+    /// The grant behind the token: once it is revoked, userinfo and the user API refuse the token.
+    pub hj_grant: Uuid,
+}
+
+impl UserPart {
+    pub const fn of(grant: &Grant) -> Self {
+        Self { auth_time: grant.auth_time.secs(), sid: grant.sid, hj_grant: grant.id }
+    }
+}
+
+/// Whom a token is for; one is written as a string, several as a list (RFC 7519 §4.1.3).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Audience<'a> {
+    One(&'a str),
+    Many(Vec<&'a str>),
+}
+
+impl<'a> Audience<'a> {
+    /// The resources asked for, or else the client's first audience, or else the issuer; and the issuer in any case
+    /// when the scope is for the issuer's own endpoints, which otherwise would have to refuse the token (RFC 9068 §4).
+    pub fn of<S: AsRef<str>>(resources: &'a [S], client: &'a Client, scope: &str, issuer: &'a str) -> Self {
+        let default = client.audiences.first().map_or(issuer, String::as_str);
+        let for_issuer = scope.split(' ').any(is_issuers_own);
+        match resources {
+            [] if !for_issuer || default == issuer => Self::One(default),
+            [] => Self::Many(vec![default, issuer]),
+            [one] if !for_issuer || one.as_ref() == issuer => Self::One(one.as_ref()),
+            several => {
+                let mut all: Vec<&str> = several.iter().map(AsRef::as_ref).collect();
+                if for_issuer && !all.contains(&issuer) {
+                    all.push(issuer);
+                }
+                Self::Many(all)
+            }
+        }
+    }
+}
+
+impl Serialize for Audience<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::One(one) => serializer.serialize_str(one),
+            Self::Many(all) => {
+                let mut list = serializer.serialize_seq(Some(all.len()))?;
+                for one in all {
+                    list.serialize_element(one)?;
+                }
+                list.end()
+            }
+        }
+    }
+}
+
+/// The claims of an ID token (OIDC Core §2, §3.1.3.6). What scopes release about the user is for userinfo (§5.4).
+#[derive(Debug, Serialize)]
+pub struct IdToken<'a> {
+    pub iss: &'a str,
+    pub sub: &'a str,
+    pub aud: &'a str,
+    pub iat: i64,
+    pub exp: i64,
+    pub auth_time: i64,
+    /// As the authorization request had it; left out after a refresh (§12.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<&'a str>,
+    pub amr: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<Uuid>,
+    pub at_hash: String,
+}
+
+/// When a token that is issued now ends.
+pub fn expiry(now: Timestamp, lifetime_secs: u32) -> i64 {
+    now.plus_secs(i64::from(lifetime_secs)).secs()
+}
+
+/// The hash function that belongs to the algorithm of the ID token's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtHash {
+    /// ES256, RS256.
+    Sha256,
+    /// EdDSA with Ed25519, which hashes with SHA-512 itself (RFC 8032 §5.1).
+    Sha512,
+}
+
+impl AtHash {
+    /// The left half of the access token's hash (OIDC Core §3.1.3.6).
+    pub fn of(self, access_token: &str) -> String {
+        match self {
+            Self::Sha256 => left_half(&Sha256::digest(access_token)),
+            Self::Sha512 => left_half(&Sha512::digest(access_token)),
+        }
+    }
+}
+
+fn left_half(hash: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(hash.split_at(hash.len() / 2).0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::client;
+    use rstest::rstest;
+
+    const ISSUER: &str = "https://id.example";
+
+    #[rstest]
+    #[case(&[], "orders", r#""https://api.example""#)]
+    #[case(&[], "orders openid", r#"["https://api.example","https://id.example"]"#)]
+    #[case(&["https://other.example"], "orders", r#""https://other.example""#)]
+    #[case(&["https://other.example"], "hj:users.read", r#"["https://other.example","https://id.example"]"#)]
+    #[case(&["https://id.example"], "openid", r#""https://id.example""#)]
+    #[case(&["a", "b"], "orders", r#"["a","b"]"#)]
+    fn audiences(#[case] resources: &[&str], #[case] scope: &str, #[case] json: &str) {
+        let client = client();
+        let audience = Audience::of(resources, &client, scope, ISSUER);
+        assert_eq!(serde_json::to_string(&audience).unwrap(), json);
+    }
+
+    #[test]
+    fn without_audiences_a_token_is_for_the_issuer() {
+        let client = Client { audiences: vec![], ..client() };
+        assert_eq!(Audience::of::<&str>(&[], &client, "openid", ISSUER), Audience::One(ISSUER));
+        assert_eq!(Audience::of::<&str>(&[], &client, "", ISSUER), Audience::One(ISSUER));
+    }
+
+    #[test]
+    fn a_clients_token_has_no_user_part() {
+        let claims = AccessToken {
+            iss: ISSUER,
+            sub: "web",
+            aud: Audience::One("a"),
+            client_id: "web",
+            scope: "",
+            iat: 1,
+            exp: 2,
+            jti: Uuid::nil(),
+            user: None,
+        };
+        assert_eq!(
+            serde_json::to_string(&claims).unwrap(),
+            r#"{"iss":"https://id.example","sub":"web","aud":"a","client_id":"web","iat":1,"exp":2,"jti":"00000000-0000-0000-0000-000000000000"}"#
+        );
+    }
+
+    /// The expected value was computed with Python's hashlib.
+    #[test]
+    fn at_hash_is_half_of_the_hash() {
+        assert_eq!(AtHash::Sha256.of("jHkWEdUXMU1BwAsC4vtUsZwnvTvxEIG0z9K3vx5KF_Q"), "BhpKxOE-Vcaj4xuUJrlndg");
+        assert_eq!(AtHash::Sha512.of("x").len(), 43);
+    }
+}

@@ -1,0 +1,81 @@
+//! What a client learns about a user (OIDC Core §5.3, §5.4): the claims that its scopes release, no other.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+use vocab::Timestamp;
+
+use crate::scope::built_in_claims;
+
+/// A user as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    pub id: Uuid,
+    pub email: String,
+    pub email_verified: bool,
+    /// The claims of OIDC Core §5.1 beside `sub`, `email` and `email_verified`.
+    pub claims: Map<String, Value>,
+    pub updated_at: Timestamp,
+}
+
+/// The userinfo answer for a token with `scope`. `tenant_claims` names the claims of a scope that the tenant defines.
+pub fn claims<'t>(
+    user: &User,
+    scope: &str,
+    tenant_claims: impl Fn(&str) -> Option<&'t [String]>,
+) -> Map<String, Value> {
+    let mut released = Map::new();
+    released.insert("sub".to_owned(), user.id.to_string().into());
+    for name in scope.split(' ') {
+        if let Some(built_in) = built_in_claims(name) {
+            built_in.iter().for_each(|claim| release(user, claim, &mut released));
+        } else if let Some(defined) = tenant_claims(name) {
+            defined.iter().for_each(|claim| release(user, claim, &mut released));
+        }
+    }
+    released
+}
+
+/// A claim without a value is left out, not null (OIDC Core §5.3.2).
+fn release(user: &User, claim: &str, released: &mut Map<String, Value>) {
+    let value = match claim {
+        // Never from the free-form claims: it would change who the user is.
+        "sub" => return,
+        "email" => Some(user.email.clone().into()),
+        "email_verified" => Some(user.email_verified.into()),
+        "updated_at" => Some(user.updated_at.secs().into()),
+        other => user.claims.get(other).filter(|value| !value.is_null()).cloned(),
+    };
+    if let Some(value) = value {
+        released.insert(claim.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    #[rstest]
+    #[case("openid", json!({}))]
+    #[case("openid email", json!({"email": "a@b.example", "email_verified": true}))]
+    #[case("openid profile", json!({"name": "Alice", "updated_at": 7}))]
+    #[case("openid staff", json!({"badge": 12, "email": "a@b.example"}))]
+    #[case("openid unknown", json!({}))]
+    fn released(#[case] scope: &str, #[case] expected: Value) {
+        let stored =
+            json!({"name": "Alice", "nickname": null, "badge": 12, "sub": "mallory", "email": "x", "secret": 1});
+        let Value::Object(stored) = stored else { panic!("an object") };
+        let user = User {
+            id: Uuid::from_u128(7),
+            email: "a@b.example".into(),
+            email_verified: true,
+            claims: stored,
+            updated_at: Timestamp::from_secs(7),
+        };
+        let staff = ["badge".to_owned(), "sub".to_owned(), "email".to_owned()];
+        let mut answer = claims(&user, scope, |name| (name == "staff").then_some(&staff[..]));
+        assert_eq!(answer.remove("sub"), Some(json!("00000000-0000-0000-0000-000000000007")));
+        assert_eq!(Value::Object(answer), expected);
+    }
+}

@@ -1,0 +1,145 @@
+//! Authorization codes: made with their grant, taken once.
+
+use oauth_core::grant::StoredCode;
+use oauth_core::pkce::Challenge;
+use uuid::Uuid;
+use vocab::{Secret, Timestamp};
+
+use super::grants::{self, grant_columns, timestamp};
+use super::refresh::NewRefreshToken;
+use crate::opaque;
+use crate::store::{DbError, TenantDb};
+
+/// A grant and the code that hands it to the client.
+#[derive(Debug)]
+pub struct NewCode<'a> {
+    pub user_id: Uuid,
+    pub client_id: &'a str,
+    pub sid: Option<Uuid>,
+    pub scopes: Vec<String>,
+    /// As the authorization request asked; empty: the client's default.
+    pub audience: &'a [String],
+    pub nonce: Option<&'a str>,
+    pub auth_time: Timestamp,
+    pub amr: &'a [String],
+    pub redirect_uri: &'a str,
+    pub code_challenge: Option<&'a Challenge>,
+    pub now: Timestamp,
+    /// When the code ends: a minute at most.
+    pub expires_at: Timestamp,
+    /// The absolute end of the refresh tokens that may follow.
+    pub grant_expires_at: Timestamp,
+}
+
+/// Stores a new grant with its code and returns the code, in one statement.
+pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, DbError> {
+    let code = opaque::fresh();
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "with granted as ( \
+                 insert into grants (id, user_id, client_id, sid, scopes, audience, nonce, auth_time, amr, created_at, expires_at) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id \
+             ) \
+             insert into authorization_codes (code_hash, grant_id, redirect_uri, code_challenge, expires_at) \
+             select $12, id, $13, $14, $15 from granted",
+        )
+        .await?;
+    client
+        .execute(
+            &statement,
+            &[
+                &opaque::fresh_id(new.now),
+                &new.user_id,
+                &new.client_id,
+                &new.sid,
+                &new.scopes,
+                &new.audience,
+                &new.nonce,
+                &new.auth_time.system_time(),
+                &new.amr,
+                &new.now.system_time(),
+                &new.grant_expires_at.system_time(),
+                &opaque::digest(code.expose()),
+                &new.redirect_uri,
+                &new.code_challenge.map(Challenge::as_str),
+                &new.expires_at.system_time(),
+            ],
+        )
+        .await?;
+    Ok(code)
+}
+
+/// The code as it stands, with its grant. Changes nothing.
+pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(concat!(
+            "select c.redirect_uri, c.code_challenge, c.expires_at, c.redeemed_at is not null as is_redeemed, ",
+            grant_columns!(),
+            " from authorization_codes c join grants g on g.id = c.grant_id join users u on u.id = g.user_id ",
+            "where c.code_hash = $1",
+        ))
+        .await?;
+    let Some(row) = client.query_opt(&statement, &[&opaque::digest(code)]).await? else {
+        return Ok(None);
+    };
+    let challenge: Option<String> = row.try_get("code_challenge")?;
+    Ok(Some(StoredCode {
+        grant: grants::read(&row)?,
+        redirect_uri: row.try_get("redirect_uri")?,
+        code_challenge: challenge
+            .map(|text| Challenge::parse(&text).map_err(|error| DbError::Schema(error.to_string())))
+            .transpose()?,
+        expires_at: timestamp(&row, "expires_at")?,
+        is_redeemed: row.try_get("is_redeemed")?,
+    }))
+}
+
+/// Who got it, of those that found a code or token unused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Won,
+    /// Another request used it in the meantime, or the grant or user ended.
+    Lost,
+}
+
+/// Takes the code and stores the refresh token that follows, both or neither: one statement, one commit. Of any number
+/// of requests at once, one wins: the others wait for its row lock and then find the code redeemed.
+pub async fn redeem(
+    db: &TenantDb,
+    code: &str,
+    follows: Option<&NewRefreshToken>,
+    now: Timestamp,
+) -> Result<Taken, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "with taken as ( \
+                 update authorization_codes c set redeemed_at = $2 \
+                 from grants g join users u on u.id = g.user_id \
+                 where c.code_hash = $1 and c.redeemed_at is null \
+                   and g.id = c.grant_id and g.revoked_at is null and u.status = 'active' \
+                 returning c.grant_id, g.expires_at \
+             ), follows as ( \
+                 insert into refresh_tokens (token_hash, grant_id, created_at, expires_at) \
+                 select $3, grant_id, $2, least($4, expires_at) from taken where $3::bytea is not null \
+             ) \
+             select exists (select from taken)",
+        )
+        .await?;
+    let hash = follows.map(|token| opaque::digest(token.value.expose()));
+    let idle_end = follows.map(|token| token.idle_until.system_time());
+    let row = client.query_one(&statement, &[&opaque::digest(code), &now.system_time(), &hash, &idle_end]).await?;
+    Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
+}
+
+/// Uses the code up without issuing anything.
+pub async fn burn(db: &TenantDb, code: &str, now: Timestamp) -> Result<(), DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached("update authorization_codes set redeemed_at = $2 where code_hash = $1 and redeemed_at is null")
+        .await?;
+    client.execute(&statement, &[&opaque::digest(code), &now.system_time()]).await?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Refresh tokens: each is used once and replaced.
+
+use oauth_core::grant::StoredRefreshToken;
+use vocab::{Secret, Timestamp};
+
+use super::codes::Taken;
+use super::grants::{self, grant_columns, timestamp};
+use crate::opaque;
+use crate::store::{DbError, TenantDb};
+
+/// The refresh token that will be stored if the request succeeds. Its absolute end is its grant's.
+#[derive(Debug)]
+pub struct NewRefreshToken {
+    pub value: Secret<String>,
+    pub idle_until: Timestamp,
+}
+
+/// The token as it stands, with its grant. Changes nothing.
+pub async fn find(db: &TenantDb, token: &str) -> Result<Option<StoredRefreshToken>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(concat!(
+            "select t.expires_at, t.rotated_at is not null as is_rotated, ",
+            grant_columns!(),
+            " from refresh_tokens t join grants g on g.id = t.grant_id join users u on u.id = g.user_id ",
+            "where t.token_hash = $1",
+        ))
+        .await?;
+    let Some(row) = client.query_opt(&statement, &[&opaque::digest(token)]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(StoredRefreshToken {
+        grant: grants::read(&row)?,
+        expires_at: timestamp(&row, "expires_at")?,
+        is_rotated: row.try_get("is_rotated")?,
+    }))
+}
+
+/// Replaces `old` by `next`, both or neither: one statement, one commit. Of any number of requests at once, one wins.
+///
+/// When the connection breaks before the answer came, nobody knows whether the token was rotated. The statement is
+/// then run once more on another connection; it knows its own first run by the token that it stored.
+pub async fn rotate(db: &TenantDb, old: &str, next: &NewRefreshToken, now: Timestamp) -> Result<Taken, DbError> {
+    match try_rotate(db, old, next, now).await {
+        Err(DbError::Unavailable(_)) => try_rotate(db, old, next, now).await,
+        answer => answer,
+    }
+}
+
+async fn try_rotate(db: &TenantDb, old: &str, next: &NewRefreshToken, now: Timestamp) -> Result<Taken, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "with rotated as ( \
+                 update refresh_tokens t set rotated_at = $2 \
+                 from grants g join users u on u.id = g.user_id \
+                 where t.token_hash = $1 and t.rotated_at is null \
+                   and g.id = t.grant_id and g.revoked_at is null and u.status = 'active' \
+                 returning t.grant_id, g.expires_at \
+             ), follows as ( \
+                 insert into refresh_tokens (token_hash, grant_id, created_at, expires_at) \
+                 select $3, grant_id, $2, least($4, expires_at) from rotated \
+             ) \
+             select exists (select from rotated) or exists (select from refresh_tokens where token_hash = $3)",
+        )
+        .await?;
+    let next_hash = opaque::digest(next.value.expose());
+    let row = client
+        .query_one(&statement, &[&opaque::digest(old), &now.system_time(), &next_hash, &next.idle_until.system_time()])
+        .await?;
+    Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
+}
