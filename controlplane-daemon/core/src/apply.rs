@@ -1,13 +1,123 @@
 //! What a committed entry does.
+//!
+//! Decide, then do: the arms below only look at the state and return a [`Decision`]; the changes are carried out
+//! afterwards, all of them, by `State::absorb`. So an entry that is refused cannot have changed anything.
+//!
+//! A replacement that changes nothing still makes a new revision: whoever wrote it gets an `ETag` of its own write.
 
-use vocab::Revision;
+mod admin;
+mod client;
+mod key;
+mod replay;
+mod scope;
+mod tenant;
 
-use crate::entry::Entry;
+use std::sync::Arc;
+
+use vocab::{Revision, Slug, Violations};
+
+use crate::entry::{Command, Entry, Stamp};
+use crate::model::Tenant;
+use crate::mutation::{Change, Mutation, ResourceRef};
 use crate::rejection::Rejection;
-use crate::state::{Applied, State};
+use crate::state::{Applied, Remembered, State};
 
 /// Applies the entry committed at `revision`.
 pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Applied, Rejection> {
-    let _ = (state, revision);
-    Err(Rejection::Conflict { why: format!("{} is not built yet", entry.command.mutation.name()) })
+    let Entry { command, stamp, .. } = entry;
+    let Command { actor, request_id, expected_revision, mutation, receipt } = command;
+    let request = request_id.map(|id| (id, replay::fingerprint(&mutation, expected_revision)));
+
+    if let Some((id, fingerprint)) = &request
+        && let Some(earlier) = state.remembered(&actor, id)
+    {
+        return replay::answer(earlier, fingerprint);
+    }
+
+    let context = Context { state, revision, stamp: &stamp, expected: expected_revision };
+    let Decision { resource, changes } = decide(&context, mutation)?;
+
+    for change in &changes {
+        state.absorb(change.clone());
+    }
+    if let Some((id, fingerprint)) = request {
+        let answer = Remembered { fingerprint, revision, resource: resource.clone(), receipt, at: stamp.at };
+        state.remember(actor, id, answer);
+    }
+    state.forget_requests(stamp.at);
+    Ok(Applied { revision, resource, changes, replayed: false, receipt: None })
+}
+
+/// What an entry will do, decided but not done.
+struct Decision {
+    resource: ResourceRef,
+    changes: Vec<Change>,
+}
+
+/// What every arm looks at.
+struct Context<'a> {
+    state: &'a State,
+    revision: Revision,
+    stamp: &'a Stamp,
+    expected: Option<Revision>,
+}
+
+fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
+    use Mutation as M;
+    match mutation {
+        M::TenantCreate { slug, spec } => tenant::create(cx, slug, spec),
+        M::TenantUpdate { slug, spec } => tenant::update(cx, &slug, spec),
+        M::TenantDelete { slug } => tenant::delete(cx, slug),
+        M::ClientCreate { tenant, client_id, spec, secret } => client::create(cx, tenant, client_id, spec, secret),
+        M::ClientUpdate { tenant, client_id, spec } => client::update(cx, tenant, &client_id, spec),
+        M::ClientDelete { tenant, client_id } => client::delete(cx, tenant, client_id),
+        M::ClientSecretAdd { tenant, client_id, secret, previous_expires_at } => {
+            client::add_secret(cx, tenant, &client_id, secret, previous_expires_at)
+        }
+        M::ClientSecretRemove { tenant, client_id, secret_id } => {
+            client::remove_secret(cx, tenant, &client_id, secret_id)
+        }
+        M::ScopeCreate { tenant, name, spec } => scope::create(cx, tenant, name, spec),
+        M::ScopeUpdate { tenant, name, spec } => scope::update(cx, tenant, name, spec),
+        M::ScopeDelete { tenant, name } => scope::delete(cx, tenant, name),
+        M::KeyRotate { tenant, step } => key::rotate(cx, tenant, step),
+        M::KeyRevoke { tenant, kid } => key::revoke(cx, tenant, kid),
+        M::AdminCreate { id, spec, digest } => admin::create(cx, id, spec, digest),
+        M::AdminUpdate { id, spec } => admin::update(cx, id, spec),
+        M::AdminDelete { id } => admin::delete(cx, id),
+    }
+}
+
+impl<'a> Context<'a> {
+    fn tenant(&self, slug: &Slug) -> Result<&'a Arc<Tenant>, Rejection> {
+        self.state.tenant(slug).ok_or_else(|| not_found(format!("tenant {slug}")))
+    }
+
+    /// `If-Match` against the addressed resource (RFC 9110 §13.1.1); zero stands for one that does not exist yet.
+    fn check_precondition(&self, actual: Revision) -> Result<(), Rejection> {
+        match self.expected {
+            Some(expected) if expected != actual => Err(Rejection::PreconditionFailed { expected, actual }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn not_found(what: String) -> Rejection {
+    Rejection::NotFound { what }
+}
+
+fn conflict(why: impl Into<String>) -> Rejection {
+    Rejection::Conflict { why: why.into() }
+}
+
+fn check(violations: Violations) -> Result<(), Rejection> {
+    violations.into_result().map_err(|violations| Rejection::Invalid { violations })
+}
+
+/// Refuses one more when there are `count` already.
+fn check_room(what: &str, count: usize, limit: usize) -> Result<(), Rejection> {
+    if count < limit {
+        return Ok(());
+    }
+    Err(Rejection::LimitReached { what: what.to_owned(), limit: u64::try_from(limit).unwrap_or(u64::MAX) })
 }

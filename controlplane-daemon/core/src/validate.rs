@@ -1,5 +1,14 @@
 //! The rules of each document, every problem of it collected at once.
+//!
+//! Each `validate` names fields by JSON pointers (RFC 6901) into its own document; whoever holds it inside a larger one
+//! nests the result. Rules that need the rest of the configuration (a host that another tenant has) are `apply`'s.
 
-/// Scopes that every tenant has: OIDC Core §5.4 and §11, and those of the data plane's own API.
-pub const STANDARD_SCOPES: [&str; 8] =
-    ["openid", "profile", "email", "address", "phone", "offline_access", "hj:users.read", "hj:users.write"];
+mod admin;
+mod client;
+mod scope;
+mod tenant;
+mod text;
+mod uri;
+
+pub use scope::{STANDARD_SCOPES, scope_name_problems};
+pub use tenant::slug_problems;

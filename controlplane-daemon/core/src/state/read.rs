@@ -65,6 +65,10 @@ impl State {
         })
     }
 
+    pub fn tenant_count(&self) -> usize {
+        self.tenants.len()
+    }
+
     pub fn client(&self, tenant: TenantId, client_id: &ClientId) -> Option<&Arc<Client>> {
         self.clients.get(&tenant)?.get(client_id)
     }
@@ -133,6 +137,10 @@ impl State {
 
     pub fn admin(&self, id: AdminId) -> Option<&Arc<Admin>> {
         self.admins.get(&id)
+    }
+
+    pub fn admin_count(&self) -> usize {
+        self.admins.len()
     }
 
     /// In the order of their ids, that is of their making, after `after`.

@@ -1,0 +1,137 @@
+//! Clients and their secrets.
+
+use std::sync::Arc;
+
+use vocab::{ClientId, Revision, SecretId, Slug, TenantId, Timestamp, Violations};
+
+use super::{Context, Decision, check, check_room, conflict, not_found};
+use crate::limits;
+use crate::model::{AuthMethod, Client, ClientSecret, ClientSpec};
+use crate::mutation::{Change, NewSecret, ResourceRef};
+use crate::rejection::Rejection;
+
+pub(super) fn create(
+    cx: &Context<'_>,
+    tenant: Slug,
+    client_id: Option<ClientId>,
+    spec: ClientSpec,
+    secret: Option<NewSecret>,
+) -> Result<Decision, Rejection> {
+    let tenant_id = cx.tenant(&tenant)?.id;
+    let client_id = client_id
+        .unwrap_or_else(|| cx.stamp.id.to_string().try_into().expect("a UUID's text is a client_id by its grammar"));
+    if cx.state.client(tenant_id, &client_id).is_some() {
+        return Err(Rejection::AlreadyExists { what: format!("client {client_id} of tenant {tenant}") });
+    }
+    cx.check_precondition(Revision::ZERO)?;
+    check(problems(cx, tenant_id, &spec))?;
+    let public = spec.token_endpoint_auth_method == AuthMethod::None;
+    if public == secret.is_some() {
+        return Err(conflict("a confidential client is made with a secret, a public client without"));
+    }
+    check_room("clients of a tenant", cx.state.client_count(tenant_id), limits::CLIENTS_PER_TENANT)?;
+    let at = cx.stamp.at;
+    let secrets = secret.map(|secret| kept(cx, secret)).transpose()?.into_iter().collect();
+    let client = Client { tenant_id, client_id, spec, secrets, created_at: at, updated_at: at, revision: cx.revision };
+    Ok(put(tenant, client))
+}
+
+pub(super) fn update(
+    cx: &Context<'_>,
+    tenant: Slug,
+    client_id: &ClientId,
+    spec: ClientSpec,
+) -> Result<Decision, Rejection> {
+    let old = find(cx, &tenant, client_id)?;
+    let mut violations = problems(cx, old.tenant_id, &spec);
+    let public = |spec: &ClientSpec| spec.token_endpoint_auth_method == AuthMethod::None;
+    // One way the secrets would vanish, the other way there is none, and what is public already cannot be made secret.
+    violations.require(public(&spec) == public(&old.spec), "/token_endpoint_auth_method", || {
+        "a public client cannot become confidential, nor the reverse: make another client".to_owned()
+    });
+    check(violations)?;
+    Ok(put(tenant, changed(cx, old, |client| client.spec = spec)))
+}
+
+pub(super) fn delete(cx: &Context<'_>, tenant: Slug, client_id: ClientId) -> Result<Decision, Rejection> {
+    let tenant_id = find(cx, &tenant, &client_id)?.tenant_id;
+    let change = Change::ClientDeleted { tenant_id, client_id: client_id.clone() };
+    Ok(Decision { resource: ResourceRef::Client { tenant, client_id }, changes: vec![change] })
+}
+
+/// Secrets that have expired make room; they would be refused anyhow.
+pub(super) fn add_secret(
+    cx: &Context<'_>,
+    tenant: Slug,
+    client_id: &ClientId,
+    secret: NewSecret,
+    previous_expires_at: Option<Timestamp>,
+) -> Result<Decision, Rejection> {
+    let old = find(cx, &tenant, client_id)?;
+    if old.spec.token_endpoint_auth_method == AuthMethod::None {
+        return Err(conflict(format!("client {client_id} is public: it has no secrets")));
+    }
+    if old.secrets.iter().any(|there| there.id == secret.id) {
+        return Err(Rejection::AlreadyExists { what: format!("secret {}", secret.id) });
+    }
+    let mut secrets = old.secrets.clone();
+    secrets.retain(|there| there.expires_at.is_none_or(|end| end > cx.stamp.at));
+    check_room("secrets of a client", secrets.len(), limits::SECRETS_PER_CLIENT)?;
+    if let Some(end) = previous_expires_at {
+        // Never longer than it was to live already.
+        secrets.iter_mut().for_each(|there| there.expires_at = Some(there.expires_at.map_or(end, |was| was.min(end))));
+    }
+    secrets.push(kept(cx, secret)?);
+    Ok(put(tenant, changed(cx, old, |client| client.secrets = secrets)))
+}
+
+pub(super) fn remove_secret(
+    cx: &Context<'_>,
+    tenant: Slug,
+    client_id: &ClientId,
+    secret_id: SecretId,
+) -> Result<Decision, Rejection> {
+    let old = find(cx, &tenant, client_id)?;
+    let mut secrets = old.secrets.clone();
+    secrets.retain(|there| there.id != secret_id);
+    if secrets.len() == old.secrets.len() {
+        return Err(not_found(format!("secret {secret_id} of client {client_id}")));
+    }
+    if secrets.is_empty() {
+        return Err(conflict("the last secret cannot be removed: add another one first, or delete the client"));
+    }
+    Ok(put(tenant, changed(cx, old, |client| client.secrets = secrets)))
+}
+
+/// Finds the client and checks the precondition on it.
+fn find<'a>(cx: &Context<'a>, tenant: &Slug, client_id: &ClientId) -> Result<&'a Arc<Client>, Rejection> {
+    let client = cx
+        .state
+        .client(cx.tenant(tenant)?.id, client_id)
+        .ok_or_else(|| not_found(format!("client {client_id} of tenant {tenant}")))?;
+    cx.check_precondition(client.revision)?;
+    Ok(client)
+}
+
+fn problems(cx: &Context<'_>, tenant: TenantId, spec: &ClientSpec) -> Violations {
+    spec.validate(|name| cx.state.scope(tenant, name).is_some())
+}
+
+fn kept(cx: &Context<'_>, secret: NewSecret) -> Result<ClientSecret, Rejection> {
+    if secret.expires_at.is_some_and(|end| end <= cx.stamp.at) {
+        return Err(Rejection::Invalid { violations: Violations::one("/expires_at", "must lie in the future") });
+    }
+    let NewSecret { id, digest, expires_at } = secret;
+    Ok(ClientSecret { id, digest, created_at: cx.stamp.at, expires_at })
+}
+
+fn changed(cx: &Context<'_>, old: &Client, change: impl FnOnce(&mut Client)) -> Client {
+    let mut client = Client { updated_at: cx.stamp.at, revision: cx.revision, ..old.clone() };
+    change(&mut client);
+    client
+}
+
+fn put(tenant: Slug, client: Client) -> Decision {
+    let resource = ResourceRef::Client { tenant, client_id: client.client_id.clone() };
+    Decision { resource, changes: vec![Change::ClientPut(client)] }
+}
