@@ -1,5 +1,13 @@
 //! The routes, and what all of them share: the directory a request uses, the header that names it, the default errors.
 
+pub mod bearer;
+mod discovery;
+pub mod form_body;
+mod jwks;
+pub mod respond;
+mod token;
+mod userinfo;
+
 use std::sync::Arc;
 
 use actix_web::body::MessageBody;
@@ -21,6 +29,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::scope("/t/{slug}").configure(tenant_routes).default_service(web::to(not_found)))
         .configure(tenant_routes)
+        // RFC 8414 §3.1: the well-known part goes between host and path of an issuer that has a path.
+        .service(endpoint("/.well-known/oauth-authorization-server/t/{slug}").get(discovery::metadata))
+        .service(endpoint("/.well-known/openid-configuration/t/{slug}").get(discovery::metadata))
         .app_data(web::PayloadConfig::new(BODY_LIMIT))
         .app_data(web::FormConfig::default().limit(BODY_LIMIT).error_handler(|e, _| unreadable(&e).into()))
         .app_data(web::JsonConfig::default().limit(BODY_LIMIT).error_handler(|e, _| unreadable(&e).into()))
@@ -30,7 +41,14 @@ pub fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// Each area adds its routes here, with paths relative to the tenant: `endpoint("/oauth2/token").post(token)`.
-fn tenant_routes(_config: &mut web::ServiceConfig) {}
+fn tenant_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(endpoint("/oauth2/token").post(token::token))
+        .service(endpoint("/oauth2/userinfo").get(userinfo::userinfo).post(userinfo::userinfo))
+        .service(endpoint("/.well-known/openid-configuration").get(discovery::metadata))
+        .service(endpoint("/.well-known/oauth-authorization-server").get(discovery::metadata))
+        .service(endpoint("/.well-known/jwks.json").get(jwks::jwks));
+}
 
 /// Bodies larger than this are refused before they are read.
 pub const BODY_LIMIT: usize = 64 * 1024;

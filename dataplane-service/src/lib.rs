@@ -15,6 +15,7 @@
 
 pub mod app;
 pub mod directory;
+pub mod exchange;
 pub mod http;
 pub mod opaque;
 pub mod problem;

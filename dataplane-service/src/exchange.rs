@@ -1,0 +1,119 @@
+//! The token endpoint's use case (RFC 6749 §3.2): authenticate the client, decide, issue, store, in this order.
+//!
+//! The grants load facts, ask `oauth-core` and carry out what it decided. Tokens are signed before anything is
+//! written, and what is written goes in one statement: whatever fails on the way, no code and no refresh token is
+//! lost. What a refusal leaves behind (a used-up code, a revoked grant) is on disk before the refusal is answered.
+
+mod authorization_code;
+mod client_credentials;
+mod refresh_token;
+mod user_tokens;
+
+use oauth_core::client::Client;
+use oauth_core::client_auth::{self, AuthenticatedClient};
+use oauth_core::error::OAuthError;
+use oauth_core::form::Form;
+use oauth_core::grant::{Effect, Refusal, Request};
+use serde::Serialize;
+use uuid::Uuid;
+use vocab::Timestamp;
+
+use crate::signing::SignError;
+use crate::store::{DbError, grants};
+use crate::tenant::TenantContext;
+
+/// A request of the token endpoint, as it came.
+#[derive(Debug)]
+pub struct TokenRequest<'a> {
+    pub authorization: Option<&'a [u8]>,
+    pub query: &'a str,
+    pub body: &'a [u8],
+}
+
+/// A successful answer (RFC 6749 §5.1, OIDC Core §3.1.3.3).
+#[derive(Serialize)]
+pub struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    scope: String,
+}
+
+impl std::fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenResponse").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// Why there are no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Refused(#[from] OAuthError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    Signing(#[from] SignError),
+}
+
+/// Who is served, by whom, at what time.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    tenant: &'a TenantContext,
+    proof: AuthenticatedClient<'a>,
+    now: Timestamp,
+}
+
+impl<'a> Context<'a> {
+    const fn client(&self) -> &'a Client {
+        self.proof.client()
+    }
+}
+
+pub async fn exchange(
+    tenant: &TenantContext,
+    now: Timestamp,
+    request: &TokenRequest<'_>,
+) -> Result<TokenResponse, Failure> {
+    client_auth::refuse_query_parameters(request.query)?;
+    let form = Form::parse(request.body).map_err(OAuthError::from)?;
+    let proof = client_auth::authenticate(now, request.authorization, &form, |client_id| {
+        tenant.client(client_id).map(AsRef::as_ref)
+    })?;
+    let context = Context { tenant, proof, now };
+    let request = Request::parse(&form, proof.client())?;
+    let grant_type = request.grant_type();
+    let response = match request {
+        Request::ClientCredentials(request) => client_credentials::exchange(&context, request)?,
+        Request::AuthorizationCode(request) => authorization_code::exchange(&context, request).await?,
+        Request::RefreshToken(request) => refresh_token::exchange(&context, request).await?,
+    };
+    let tenant = tenant.slug.as_str().to_owned();
+    metrics::counter!("hj_dp_tokens_issued_total", "tenant" => tenant, "grant" => grant_type.as_str()).increment(1);
+    Ok(response)
+}
+
+/// Makes a refusal's effect durable, then is the refusal.
+async fn refuse(context: &Context<'_>, refusal: Refusal, grant: Option<Uuid>, code: Option<&str>) -> Failure {
+    let db = match context.tenant.db() {
+        Ok(db) => db,
+        Err(error) => return error.into(),
+    };
+    let done = match (refusal.effect, grant, code) {
+        (Effect::RevokeGrant(because), Some(grant), _) => {
+            tracing::warn!(tenant = %context.tenant.slug, %grant, because = because.as_str(), "a grant was revoked");
+            grants::revoke(db, grant, because, context.now).await
+        }
+        (Effect::BurnCode, _, Some(code)) => crate::store::codes::burn(db, code, context.now).await,
+        _ => Ok(()),
+    };
+    match done {
+        Ok(()) => refusal.error.into(),
+        Err(error) => error.into(),
+    }
+}

@@ -1,0 +1,35 @@
+//! Redeeming a code (RFC 6749 §4.1.3): find, decide, sign, take.
+
+use oauth_core::error::OAuthError;
+use oauth_core::grant::authorization_code::Request;
+use oauth_core::grant::{Effect, Refusal, RevokedBecause};
+
+use super::{Context, Failure, TokenResponse, refuse, user_tokens};
+use crate::store::codes::{self, Taken};
+
+pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
+    let db = context.tenant.db()?;
+    let code = request.code;
+    let found = codes::find(db, code).await?;
+    let grant_id = found.as_ref().map(|code| code.grant.id);
+    let decision = request.decide(context.now, &context.tenant.issuer, &context.proof, found.as_ref());
+    let (tokens, found) = match (decision, found) {
+        (Ok(tokens), Some(found)) => (tokens, found),
+        (Err(refusal), _) => return Err(refuse(context, refusal, grant_id, Some(code)).await),
+        (Ok(_), None) => return Err(lost().error.into()),
+    };
+    let follows = tokens.with_refresh_token.then(|| user_tokens::next_refresh_token(context));
+    let response = user_tokens::sign(context, &found.grant, &tokens, found.grant.nonce.as_deref(), follows.as_ref())?;
+    match codes::redeem(db, code, follows.as_ref(), context.now).await? {
+        Taken::Won => Ok(response),
+        // Another request used the code a moment ago (RFC 6749 §4.1.2).
+        Taken::Lost => Err(refuse(context, lost(), Some(found.grant.id), None).await),
+    }
+}
+
+const fn lost() -> Refusal {
+    Refusal {
+        error: OAuthError::invalid_grant("The code was used before."),
+        effect: Effect::RevokeGrant(RevokedBecause::CodeReused),
+    }
+}

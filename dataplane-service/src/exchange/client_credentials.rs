@@ -1,0 +1,33 @@
+//! A client on its own behalf (RFC 6749 §4.4): no database, no lock; one signature.
+
+use oauth_core::grant::client_credentials::Request;
+use oauth_core::issue::{ACCESS_TOKEN_TYPE, AccessToken, Audience, expiry};
+
+use super::{Context, Failure, TokenResponse};
+use crate::opaque;
+
+pub(super) fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
+    let tenant = context.tenant;
+    let client = context.client();
+    let token = request.decide(&context.proof, &tenant.issuer)?;
+    let lifetime_secs = tenant.lifetimes.access_token_secs;
+    let claims = AccessToken {
+        iss: &tenant.issuer,
+        sub: client.client_id.as_str(),
+        aud: Audience::of(&token.resources, client, &token.scope, &tenant.issuer),
+        client_id: client.client_id.as_str(),
+        scope: &token.scope,
+        iat: context.now.secs(),
+        exp: expiry(context.now, lifetime_secs),
+        jti: opaque::fresh_jti(),
+        user: None,
+    };
+    Ok(TokenResponse {
+        access_token: tenant.keys.sign(ACCESS_TOKEN_TYPE, &claims)?,
+        token_type: "Bearer",
+        expires_in: lifetime_secs,
+        refresh_token: None,
+        id_token: None,
+        scope: token.scope,
+    })
+}

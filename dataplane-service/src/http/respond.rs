@@ -1,0 +1,172 @@
+//! OAuth errors as answers: the only table. Token endpoint: RFC 6749 §5.2; protected endpoints: RFC 6750 §3.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use bytes::Bytes;
+use oauth_core::error::{Code, OAuthError};
+use serde::Serialize;
+use vocab::{ErrorCode, Slug};
+
+use crate::exchange::Failure;
+use crate::store::DbError;
+
+const JSON: (HeaderName, HeaderValue) = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+/// RFC 6749 §5.1: on every answer that holds or refuses a token.
+const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+const NO_CACHE: (HeaderName, HeaderValue) = (header::PRAGMA, HeaderValue::from_static("no-cache"));
+
+/// An answer in JSON that no cache keeps.
+pub fn private_json(body: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => private(StatusCode::OK).body(bytes),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written");
+            private(StatusCode::INTERNAL_SERVER_ERROR).finish()
+        }
+    }
+}
+
+fn private(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header(JSON).insert_header(NO_STORE).insert_header(NO_CACHE);
+    response
+}
+
+/// A public document that caches and pages of any origin may read. At the root it depends on the header that names the
+/// tenant, so a cache must tell these apart.
+pub fn public_json(body: Bytes) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(JSON)
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")))
+        .insert_header((header::VARY, HeaderValue::from_static("x-tenant-slug")))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
+        .body(body)
+}
+
+/// The body of an error (RFC 6749 §5.2).
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'static str,
+    error_description: &'a str,
+    /// The platform's own code, where OAuth has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+}
+
+/// What OAuth says of a fault that is not the client's, and the status it is answered with. Only a tenant without a
+/// database is past curing by trying again.
+fn fault(error: &DbError) -> (StatusCode, OAuthError, ErrorCode) {
+    let code = error.code();
+    match error {
+        DbError::NoDatabase => {
+            (StatusCode::CONFLICT, OAuthError::server_error("This tenant has no database configured."), code)
+        }
+        _ => {
+            tracing::error!(%error, "the tenant's database failed");
+            let busy = OAuthError::temporarily_unavailable("The tenant's database does not answer; try again.");
+            (StatusCode::SERVICE_UNAVAILABLE, busy, code)
+        }
+    }
+}
+
+fn refusal(status: StatusCode, error: &OAuthError, code: Option<ErrorCode>) -> HttpResponse {
+    let mut response = private(status);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
+    }
+    if error.code() == Code::InvalidClient {
+        // RFC 6749 §5.2, RFC 9110 §15.5.2.
+        response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"clients\"")));
+    }
+    response.json(ErrorBody {
+        error: error.code().as_str(),
+        error_description: error.description(),
+        code: code.map(ErrorCode::as_str),
+    })
+}
+
+fn status_of(error: &OAuthError) -> StatusCode {
+    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// RFC 6749 §5.2.
+impl ResponseError for Failure {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Refused(error) => status_of(error),
+            Self::Database(DbError::NoDatabase) => StatusCode::CONFLICT,
+            Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Refused(error) => refusal(status_of(error), error, None),
+            Self::Database(error) => {
+                let (status, told, code) = fault(error);
+                refusal(status, &told, Some(code))
+            }
+            Self::Signing(error) => {
+                tracing::error!(%error, "a token could not be signed");
+                let told = OAuthError::server_error("The token could not be signed; it was logged.");
+                refusal(StatusCode::INTERNAL_SERVER_ERROR, &told, Some(ErrorCode::Internal))
+            }
+        }
+    }
+}
+
+/// Why an access token opens nothing (RFC 6750 §3).
+#[derive(Debug, thiserror::Error)]
+pub enum BearerFailure {
+    /// The request carries no token. That alone is no error, so the challenge names none (§3.1).
+    #[error("no access token")]
+    Missing { realm: Slug },
+    #[error("{error}")]
+    Refused { realm: Slug, error: OAuthError, scope: &'static str },
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl ResponseError for BearerFailure {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Missing { .. } => StatusCode::UNAUTHORIZED,
+            Self::Refused { error, .. } => status_of(error),
+            Self::Database(DbError::NoDatabase) => StatusCode::CONFLICT,
+            Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Missing { realm } => {
+                let mut response = HttpResponse::build(StatusCode::UNAUTHORIZED);
+                response.insert_header(NO_STORE);
+                response.insert_header((header::WWW_AUTHENTICATE, format!("Bearer realm=\"{realm}\"")));
+                response.finish()
+            }
+            Self::Refused { realm, error, scope } => {
+                // Descriptions hold neither quotes nor backslashes, so they need no escaping.
+                let mut challenge = format!(
+                    "Bearer realm=\"{realm}\", error=\"{}\", error_description=\"{}\"",
+                    error.code().as_str(),
+                    error.description()
+                );
+                if error.code() == Code::InsufficientScope {
+                    challenge.push_str(&format!(", scope=\"{scope}\""));
+                }
+                let mut response = refusal(status_of(error), error, None);
+                if let Ok(challenge) = HeaderValue::try_from(challenge) {
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                }
+                response
+            }
+            Self::Database(error) => {
+                let (status, told, code) = fault(error);
+                refusal(status, &told, Some(code))
+            }
+        }
+    }
+}

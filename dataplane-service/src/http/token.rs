@@ -1,0 +1,27 @@
+//! `POST /oauth2/token` (RFC 6749 §3.2).
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::error::OAuthError;
+
+use super::form_body;
+use super::respond::private_json;
+use crate::app::App;
+use crate::exchange::{Failure, TokenRequest, exchange};
+use crate::resolve::Tenant;
+
+pub(super) async fn token(
+    request: HttpRequest,
+    tenant: Tenant,
+    app: web::Data<App>,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Result<HttpResponse, Failure> {
+    if !form_body::is_form(&request) {
+        let told = "The body must be application/x-www-form-urlencoded.";
+        return Err(OAuthError::invalid_request(told).into());
+    }
+    let body = form_body::read(body)?;
+    let authorization = form_body::authorization(&request)?;
+    let asked = TokenRequest { authorization, query: request.query_string(), body: &body };
+    let response = exchange(&tenant, app.clock.now(), &asked).await?;
+    Ok(private_json(&response))
+}

@@ -1,0 +1,31 @@
+//! `GET` and `POST /oauth2/userinfo` (OIDC Core §5.3).
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::error::OAuthError;
+use oauth_core::form::Form;
+use oauth_core::scope::OPENID;
+use oauth_core::userinfo;
+
+use super::respond::{BearerFailure, private_json};
+use super::{bearer, form_body};
+use crate::app::App;
+use crate::resolve::Tenant;
+
+pub(super) async fn userinfo(
+    request: HttpRequest,
+    tenant: Tenant,
+    app: web::Data<App>,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Result<HttpResponse, BearerFailure> {
+    let refused = |error| BearerFailure::Refused { realm: tenant.slug.clone(), error, scope: OPENID };
+    let body = form_body::read(body).map_err(refused)?;
+    // RFC 6750 §2.2: the body counts only when it is a form, and never on GET.
+    let carries_form = request.method() == actix_web::http::Method::POST && form_body::is_form(&request);
+    let form = if carries_form { Form::parse(&body).map(Some) } else { Ok(None) };
+    let form = form.map_err(|error| refused(error.into()))?;
+    let bearer = bearer::authenticate(&request, form.as_ref(), &tenant, app.clock.now(), OPENID).await?;
+    let user =
+        bearer.user.ok_or_else(|| refused(OAuthError::invalid_token("The access token does not stand for a user.")))?;
+    let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
+    Ok(private_json(&userinfo::claims(&user, &bearer.claims.scope, defined)))
+}
