@@ -1,0 +1,8 @@
+//! The core as a whole: every mutation, every refusal, properties of any sequence, and the formats.
+
+mod build;
+mod documents;
+mod every_mutation;
+mod formats;
+mod properties;
+mod refusals;

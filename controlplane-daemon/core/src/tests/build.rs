@@ -1,0 +1,174 @@
+//! Short ways to make what the tests apply.
+
+use uuid::Uuid;
+use vocab::{AdminId, KeyId, Revision, Sealed, SecretDigest, SecretId, Slug, Timestamp};
+
+use crate::apply;
+use crate::entry::{Actor, Command, Entry, FreshKey, Stamp};
+use crate::model::{AdminSpec, AuthMethod, ClientSpec, GrantType, Role, ScopeSpec, SigningAlgorithm, TenantSpec};
+use crate::mutation::{Mutation, NewSecret, RotateStep};
+use crate::rejection::Rejection;
+use crate::state::{Applied, State};
+
+/// A state and the next revision.
+#[derive(Clone, Debug, Default)]
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) revision: u64,
+}
+
+impl World {
+    /// Applies and checks what must hold after every entry, accepted or not.
+    pub(super) fn command(&mut self, command: Command) -> Result<Applied, Rejection> {
+        self.revision += 1;
+        let before = self.state.clone();
+        let outcome = apply(&mut self.state, Revision(self.revision), entry(command, self.revision));
+        self.state.check_invariants().unwrap();
+        if outcome.is_err() {
+            assert_eq!(before, self.state, "a refused entry changed something");
+        }
+        outcome
+    }
+
+    pub(super) fn apply(&mut self, mutation: Mutation) -> Result<Applied, Rejection> {
+        self.command(command(mutation))
+    }
+
+    /// One tenant with a host, a scope, a confidential client with two scopes and an administrator; two owners.
+    pub(super) fn furnished() -> Self {
+        let mut world = Self::default();
+        for mutation in [
+            admin_create(1, Role::Owner),
+            Mutation::TenantCreate { slug: slug("acme"), spec: tenant_spec(&["acme.example"]) },
+            scope_create("orders"),
+            client_create("web", Some(secret(1))),
+            admin_create(2, Role::TenantAdmin(slug("acme"))),
+        ] {
+            world.apply(mutation).unwrap();
+        }
+        world
+    }
+}
+
+pub(super) fn command(mutation: Mutation) -> Command {
+    Command { actor: Actor::System, request_id: None, expected_revision: None, mutation, receipt: None }
+}
+
+/// Stamped at `n` seconds, with the id and the key of the number `n`.
+pub(super) fn entry(command: Command, n: u64) -> Entry {
+    Entry::new(command, Stamp { at: Timestamp::from_secs(n.cast_signed()), id: uuid(n), key: Some(fresh_key(n)) })
+}
+
+pub(super) fn uuid(n: u64) -> Uuid {
+    Uuid::from_u64_pair(0x0190_0000_0000_7000, 0x8000_0000_0000_0000 | n)
+}
+
+pub(super) fn fresh_key(n: u64) -> FreshKey {
+    FreshKey {
+        kid: kid(n),
+        algorithm: SigningAlgorithm::Es256,
+        public_jwk: r#"{"kty":"EC"}"#.to_owned(),
+        private_key: sealed(),
+    }
+}
+
+pub(super) fn kid(n: u64) -> KeyId {
+    format!("key-{n}").parse().unwrap()
+}
+
+pub(super) fn sealed() -> Sealed {
+    format!("hjs1.0a1b2c3d.{}", "A".repeat(64)).parse().unwrap()
+}
+
+pub(super) fn slug(text: &str) -> Slug {
+    text.parse().unwrap()
+}
+
+pub(super) fn tenant_spec(hosts: &[&str]) -> TenantSpec {
+    let mut spec =
+        TenantSpec { display_name: "Acme".to_owned(), status: Default::default(), settings: Default::default() };
+    spec.settings.hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+    spec
+}
+
+pub(super) fn client_spec() -> ClientSpec {
+    ClientSpec {
+        name: "Web shop".to_owned(),
+        enabled: true,
+        token_endpoint_auth_method: AuthMethod::ClientSecretBasic,
+        redirect_uris: vec!["https://shop.example/cb".to_owned()],
+        post_logout_redirect_uris: vec![],
+        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+        scopes: vec!["openid".parse().unwrap(), "orders".parse().unwrap()],
+        audiences: vec![],
+        allowed_origins: vec![],
+        require_consent: false,
+    }
+}
+
+pub(super) fn secret(n: u64) -> NewSecret {
+    NewSecret { id: SecretId::from_uuid(uuid(n)), digest: SecretDigest::of(&n.to_be_bytes()), expires_at: None }
+}
+
+pub(super) fn client_create(id: &str, secret: Option<NewSecret>) -> Mutation {
+    Mutation::ClientCreate { tenant: slug("acme"), client_id: Some(id.parse().unwrap()), spec: client_spec(), secret }
+}
+
+pub(super) fn client_update(id: &str, spec: ClientSpec) -> Mutation {
+    Mutation::ClientUpdate { tenant: slug("acme"), client_id: id.parse().unwrap(), spec }
+}
+
+pub(super) fn secret_add(id: &str, n: u64, previous_expires_at: Option<Timestamp>) -> Mutation {
+    let (tenant, client_id) = (slug("acme"), id.parse().unwrap());
+    Mutation::ClientSecretAdd { tenant, client_id, secret: secret(n), previous_expires_at }
+}
+
+pub(super) fn scope_create(name: &str) -> Mutation {
+    Mutation::ScopeCreate { tenant: slug("acme"), name: name.parse().unwrap(), spec: ScopeSpec::default() }
+}
+
+pub(super) fn rotate(step: RotateStep) -> Mutation {
+    Mutation::KeyRotate { tenant: Some(slug("acme")), step }
+}
+
+pub(super) fn revoke(n: u64) -> Mutation {
+    Mutation::KeyRevoke { tenant: Some(slug("acme")), kid: kid(n) }
+}
+
+pub(super) fn admin_id(n: u64) -> AdminId {
+    AdminId::from_uuid(uuid(n))
+}
+
+pub(super) fn admin_spec(role: Role) -> AdminSpec {
+    AdminSpec { name: "Ada".to_owned(), role, expires_at: None }
+}
+
+pub(super) fn admin_create(n: u64, role: Role) -> Mutation {
+    Mutation::AdminCreate { id: admin_id(n), spec: admin_spec(role), digest: SecretDigest::of(b"secret") }
+}
+
+/// One of each, all of which a furnished world accepts. In the order of the catalogue.
+pub(super) fn catalogue() -> Vec<Mutation> {
+    let (acme, web) = (|| slug("acme"), || "web".parse().unwrap());
+    let orders = || "orders".parse().unwrap();
+    let mut names = client_spec();
+    names.name = "Shop".to_owned();
+    vec![
+        Mutation::TenantCreate { slug: slug("umbrella"), spec: tenant_spec(&[]) },
+        Mutation::TenantUpdate { slug: acme(), spec: tenant_spec(&["new.example"]) },
+        client_create("app", Some(secret(7))),
+        client_update("web", names),
+        secret_add("web", 8, Some(Timestamp::from_secs(1_000))),
+        Mutation::ClientSecretRemove { tenant: acme(), client_id: web(), secret_id: secret(1).id },
+        scope_create("invoices"),
+        Mutation::ScopeUpdate { tenant: acme(), name: orders(), spec: ScopeSpec::default() },
+        Mutation::ScopeDelete { tenant: acme(), name: orders() },
+        rotate(RotateStep::Now),
+        revoke(2),
+        admin_create(3, Role::Auditor),
+        Mutation::AdminUpdate { id: admin_id(3), spec: admin_spec(Role::Operator) },
+        Mutation::AdminDelete { id: admin_id(3) },
+        Mutation::ClientDelete { tenant: acme(), client_id: web() },
+        Mutation::TenantDelete { slug: acme() },
+    ]
+}

@@ -1,0 +1,115 @@
+//! What each mutation changes.
+
+use std::collections::BTreeSet;
+
+use vocab::Timestamp;
+
+use super::build::*;
+use crate::model::{KeyOwner, KeyStatus};
+use crate::mutation::{Change, Mutation, RotateStep};
+
+fn names(changes: &[Change]) -> Vec<&'static str> {
+    let name = |change: &Change| match change {
+        Change::TenantPut(_) => "tenant",
+        Change::TenantDeleted { .. } => "-tenant",
+        Change::ClientPut(_) => "client",
+        Change::ClientDeleted { .. } => "-client",
+        Change::ScopePut(_) => "scope",
+        Change::ScopeDeleted { .. } => "-scope",
+        Change::KeyPut(_) => "key",
+        Change::KeyDeleted { .. } => "-key",
+        Change::AdminPut(_) => "admin",
+        Change::AdminDeleted { .. } => "-admin",
+    };
+    changes.iter().map(name).collect()
+}
+
+#[test]
+fn each_changes_what_its_row_says() {
+    let rows: [(&str, &[&str]); 16] = [
+        ("tenant.create", &["tenant", "key"]),
+        ("tenant.update", &["tenant"]),
+        ("client.create", &["client"]),
+        ("client.update", &["client"]),
+        ("client.secret.add", &["client"]),
+        ("client.secret.remove", &["client"]),
+        ("scope.create", &["scope"]),
+        ("scope.update", &["scope"]),
+        // Two clients may ask for it.
+        ("scope.delete", &["client", "client", "-scope"]),
+        ("key.rotate", &["key", "key"]),
+        ("key.revoke", &["key"]),
+        ("admin.create", &["admin"]),
+        ("admin.update", &["admin"]),
+        ("admin.delete", &["-admin"]),
+        ("client.delete", &["-client"]),
+        ("tenant.delete", &["-client", "-scope", "-key", "-key", "-admin", "-tenant"]),
+    ];
+    let mut world = World::furnished();
+    for (mutation, (name, expected)) in catalogue().into_iter().zip(rows) {
+        assert_eq!(mutation.name(), name);
+        let applied = world.apply(mutation).unwrap();
+        assert_eq!(names(&applied.changes), expected, "{name}");
+        assert!(!applied.replayed);
+    }
+    assert_eq!(world.state.tenant_count(), 1);
+}
+
+/// The names as the source of [`Mutation::name`] lists them.
+#[test]
+fn every_mutation_has_a_row() {
+    let source = include_str!("../mutation.rs");
+    let written: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("{ .. } => \"")?.1.strip_suffix("\","))
+        .collect();
+    let tested: BTreeSet<&str> = catalogue().iter().map(Mutation::name).collect();
+    assert_eq!(written, tested);
+}
+
+#[test]
+fn a_key_goes_from_next_to_active_to_retiring_to_revoked() {
+    let mut world = World::furnished();
+    let owner = KeyOwner::Tenant(world.state.tenant(&slug("acme")).unwrap().id);
+    let first = world.state.active_key(owner).unwrap().kid.clone();
+    world.apply(rotate(RotateStep::Publish)).unwrap();
+    let next = world.state.next_key(owner).unwrap().kid.clone();
+    assert_eq!(world.state.active_key(owner).unwrap().kid, first);
+    world.apply(rotate(RotateStep::Activate)).unwrap();
+    assert_eq!(world.state.active_key(owner).unwrap().kid, next);
+    assert_eq!(world.state.key(owner, &first).unwrap().status, KeyStatus::Retiring);
+    world.apply(Mutation::KeyRevoke { tenant: Some(slug("acme")), kid: first.clone() }).unwrap();
+    assert_eq!(world.state.key(owner, &first).unwrap().status, KeyStatus::Revoked);
+    assert_eq!(world.state.published_keys(owner).count(), 1);
+}
+
+#[test]
+fn old_revoked_keys_are_dropped_and_their_number_stays_bounded() {
+    let mut world = World::furnished();
+    let owner = KeyOwner::Tenant(world.state.tenant(&slug("acme")).unwrap().id);
+    for _ in 0..40 {
+        let active = world.state.active_key(owner).unwrap().kid.clone();
+        world.apply(rotate(RotateStep::Now)).unwrap();
+        world.apply(Mutation::KeyRevoke { tenant: Some(slug("acme")), kid: active }).unwrap();
+    }
+    assert_eq!(world.state.keys_of(owner).count(), crate::limits::REVOKED_KEYS + 1);
+    assert!(world.state.key(owner, &kid(2)).is_none(), "the first key is the oldest revoked one");
+}
+
+#[test]
+fn an_expired_secret_makes_room_for_another() {
+    let mut world = World::furnished();
+    world.apply(secret_add("web", 8, Some(Timestamp::from_secs(7)))).unwrap();
+    world.apply(secret_add("web", 9, None)).unwrap();
+    let tenant = world.state.tenant(&slug("acme")).unwrap().id;
+    let secrets = &world.state.client(tenant, &"web".parse().unwrap()).unwrap().secrets;
+    assert_eq!(secrets.iter().map(|s| s.id).collect::<Vec<_>>(), [secret(8).id, secret(9).id]);
+}
+
+#[test]
+fn a_replaced_host_is_free_for_another_tenant() {
+    let mut world = World::furnished();
+    world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec: tenant_spec(&[]) }).unwrap();
+    world.apply(Mutation::TenantCreate { slug: slug("b"), spec: tenant_spec(&["acme.example"]) }).unwrap();
+    assert_eq!(world.state.tenant_of_host("acme.example").unwrap().slug, slug("b"));
+}

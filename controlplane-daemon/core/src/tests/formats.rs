@@ -1,0 +1,78 @@
+//! The bytes in logs and snapshots. When a golden file differs the format has changed: give it a new number and keep
+//! reading the old one. `UPDATE_GOLDEN=1` writes the files.
+
+use std::path::PathBuf;
+
+use super::build::*;
+use crate::entry::{Command, DecodeError, Entry};
+use crate::snapshot::{self, SnapshotError};
+use crate::state::State;
+
+fn golden(name: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let expected = std::fs::read(&path).unwrap();
+    assert_eq!(String::from_utf8_lossy(bytes), String::from_utf8_lossy(&expected), "{}", path.display());
+}
+
+fn bytes_of(state: &State) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    snapshot::encode(state, &mut bytes).unwrap();
+    bytes
+}
+
+fn furnished() -> State {
+    let mut world = World::furnished();
+    let request_id = Some("r-1".parse().unwrap());
+    world.command(Command { request_id, receipt: Some(sealed()), ..command(scope_create("invoices")) }).unwrap();
+    world.state
+}
+
+#[test]
+fn entries() {
+    let mut text = Vec::new();
+    for (n, mutation) in (1..).zip(catalogue()) {
+        let entry = entry(command(mutation), n);
+        assert_eq!(Entry::decode(&entry.encode()), Ok(entry.clone()));
+        text.extend(entry.encode());
+        text.push(b'\n');
+    }
+    golden("entries-v1.jsonl", &text);
+}
+
+#[test]
+fn snapshots() {
+    let state = furnished();
+    let bytes = bytes_of(&state);
+    golden("snapshot-v1.jsonl", &bytes);
+    assert_eq!(snapshot::decode(bytes.as_slice()).unwrap(), state);
+}
+
+#[test]
+fn a_newer_entry_stops_the_reader_whatever_it_holds() {
+    let newer = br#"{"format":2,"command":{"mutation":{"type":"realm.create"}},"more":1}"#;
+    assert_eq!(Entry::decode(newer), Err(DecodeError::NewerFormat { found: 2, known: 1 }));
+    for bad in ["", "{}", "{\"format\":0}", "{\"format\":1}", "[]"] {
+        assert!(matches!(Entry::decode(bad.as_bytes()), Err(DecodeError::Malformed { .. })), "{bad}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_not_whole_or_not_known_is_refused() {
+    let text = String::from_utf8(bytes_of(&furnished())).unwrap();
+    let read = |text: &str| snapshot::decode(text.as_bytes()).unwrap_err();
+    let without_last = text.trim_end().rsplit_once('\n').unwrap().0;
+    assert!(matches!(read(without_last), SnapshotError::CountMismatch { .. }));
+    assert!(matches!(read(&format!("{text}{}\n", text.lines().nth(1).unwrap())), SnapshotError::CountMismatch { .. }));
+    assert!(matches!(read(&text[..text.len() - 20]), SnapshotError::Malformed { .. }));
+    assert!(matches!(read(""), SnapshotError::NotASnapshot { .. }));
+    assert!(matches!(read("{\"a\":1}\n"), SnapshotError::NotASnapshot { .. }));
+    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+    assert!(matches!(read(&newer), SnapshotError::UnknownVersion { found: 2, known: 1 }));
+    let unknown = text.replacen("{\"kind\":\"scope\"", "{\"kind\":\"realm\"", 1);
+    assert!(matches!(read(&unknown), SnapshotError::UnknownKind { kind, .. } if kind == "realm"));
+    let broken = text.replacen("\"status\":\"active\",\"public_jwk\"", "\"status\":\"revoked\",\"public_jwk\"", 1);
+    assert!(matches!(read(&broken), SnapshotError::Broken { .. }));
+}
