@@ -10,6 +10,7 @@ use crate::scope::BUILT_IN;
 
 /// The same document serves OpenID Connect and plain OAuth.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the document has them")]
 pub struct Metadata<'a> {
     issuer: &'a str,
     authorization_endpoint: String,

@@ -27,9 +27,13 @@ pub fn claims<'t>(
     released.insert("sub".to_owned(), user.id.to_string().into());
     for name in scope.split(' ') {
         if let Some(built_in) = built_in_claims(name) {
-            built_in.iter().for_each(|claim| release(user, claim, &mut released));
+            for claim in built_in {
+                release(user, claim, &mut released);
+            }
         } else if let Some(defined) = tenant_claims(name) {
-            defined.iter().for_each(|claim| release(user, claim, &mut released));
+            for claim in defined {
+                release(user, claim, &mut released);
+            }
         }
     }
     released

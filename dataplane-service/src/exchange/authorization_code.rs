@@ -12,7 +12,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
     let code = request.code;
     let found = codes::find(db, code).await?;
     let grant_id = found.as_ref().map(|code| code.grant.id);
-    let decision = request.decide(context.now, &context.tenant.issuer, &context.proof, found.as_ref());
+    let decision = request.decide(context.now, &context.tenant.issuer, context.proof, found.as_ref());
     let (tokens, found) = match (decision, found) {
         (Ok(tokens), Some(found)) => (tokens, found),
         (Err(refusal), _) => return Err(refuse(context, refusal, grant_id, Some(code)).await),

@@ -9,7 +9,7 @@ use crate::opaque;
 pub(super) fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
     let tenant = context.tenant;
     let client = context.client();
-    let token = request.decide(&context.proof, &tenant.issuer)?;
+    let token = request.decide(context.proof, &tenant.issuer)?;
     let lifetime_secs = tenant.lifetimes.access_token_secs;
     let claims = AccessToken {
         iss: &tenant.issuer,

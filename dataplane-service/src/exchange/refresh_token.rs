@@ -13,7 +13,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
     let presented = request.refresh_token;
     let found = refresh::find(db, presented).await?;
     let grant_id = found.as_ref().map(|token| token.grant.id);
-    let decision = request.decide(context.now, &context.tenant.issuer, &context.proof, found.as_ref());
+    let decision = request.decide(context.now, &context.tenant.issuer, context.proof, found.as_ref());
     let (tokens, found) = match (decision, found) {
         (Ok(tokens), Some(found)) => (tokens, found),
         (Err(refusal), _) => return Err(refuse(context, refusal, grant_id, None).await),

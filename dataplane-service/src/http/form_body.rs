@@ -1,6 +1,6 @@
 //! The bodies and headers that OAuth endpoints read: one media type, one `Authorization` header.
 
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, web};
 use oauth_core::error::OAuthError;
 
@@ -25,6 +25,6 @@ pub fn authorization(request: &HttpRequest) -> Result<Option<&[u8]>, OAuthError>
     let mut values = request.headers().get_all(AUTHORIZATION);
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(OAuthError::invalid_request("The Authorization header is repeated.")),
-        (value, None) => Ok(value.map(|value| value.as_bytes())),
+        (value, None) => Ok(value.map(HeaderValue::as_bytes)),
     }
 }

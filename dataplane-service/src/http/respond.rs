@@ -58,16 +58,13 @@ struct ErrorBody<'a> {
 /// database is past curing by trying again.
 fn fault(error: &DbError) -> (StatusCode, OAuthError, ErrorCode) {
     let code = error.code();
-    match error {
-        DbError::NoDatabase => {
-            (StatusCode::CONFLICT, OAuthError::server_error("This tenant has no database configured."), code)
-        }
-        _ => {
-            tracing::error!(%error, "the tenant's database failed");
-            let busy = OAuthError::temporarily_unavailable("The tenant's database does not answer; try again.");
-            (StatusCode::SERVICE_UNAVAILABLE, busy, code)
-        }
+    if matches!(error, DbError::NoDatabase) {
+        let told = OAuthError::server_error("This tenant has no database configured.");
+        return (StatusCode::CONFLICT, told, code);
     }
+    tracing::error!(%error, "the tenant's database failed");
+    let told = OAuthError::temporarily_unavailable("The tenant's database does not answer; try again.");
+    (StatusCode::SERVICE_UNAVAILABLE, told, code)
 }
 
 fn refusal(status: StatusCode, error: &OAuthError, code: Option<ErrorCode>) -> HttpResponse {
@@ -149,14 +146,13 @@ impl ResponseError for BearerFailure {
             }
             Self::Refused { realm, error, scope } => {
                 // Descriptions hold neither quotes nor backslashes, so they need no escaping.
-                let mut challenge = format!(
-                    "Bearer realm=\"{realm}\", error=\"{}\", error_description=\"{}\"",
-                    error.code().as_str(),
-                    error.description()
-                );
-                if error.code() == Code::InsufficientScope {
-                    challenge.push_str(&format!(", scope=\"{scope}\""));
-                }
+                let (code, description) = (error.code().as_str(), error.description());
+                let needed = match error.code() {
+                    Code::InsufficientScope => format!(", scope=\"{scope}\""),
+                    _ => String::new(),
+                };
+                let challenge =
+                    format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{description}\"{needed}");
                 let mut response = refusal(status_of(error), error, None);
                 if let Ok(challenge) = HeaderValue::try_from(challenge) {
                     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -33,7 +33,7 @@ impl<'a> Request<'a> {
         self,
         now: Timestamp,
         issuer: &str,
-        proof: &AuthenticatedClient<'_>,
+        proof: AuthenticatedClient<'_>,
         found: Option<&StoredCode>,
     ) -> Result<UserTokens, Refusal> {
         let code = found.ok_or(Refusal::quietly(UNKNOWN))?;
@@ -47,7 +47,7 @@ impl<'a> Request<'a> {
         self,
         now: Timestamp,
         issuer: &str,
-        proof: &AuthenticatedClient<'_>,
+        proof: AuthenticatedClient<'_>,
         code: &StoredCode,
     ) -> Result<UserTokens, OAuthError> {
         let client = proof.client();
@@ -72,7 +72,7 @@ impl<'a> Request<'a> {
 }
 
 /// RFC 6749 §4.1.2: deny, and revoke what was issued before. Not at the word of another client.
-fn reused(code: &StoredCode, proof: &AuthenticatedClient<'_>) -> Refusal {
+fn reused(code: &StoredCode, proof: AuthenticatedClient<'_>) -> Refusal {
     let effect = if code.grant.client_id == proof.client().client_id.as_str() {
         Effect::RevokeGrant(RevokedBecause::CodeReused)
     } else {
@@ -114,7 +114,7 @@ mod tests {
         let form = Form::parse(body.as_bytes()).unwrap();
         let request = Request::parse(&form).unwrap();
         request
-            .decide(NOW, "https://id.example", &proof, found)
+            .decide(NOW, "https://id.example", proof, found)
             .map_err(|refusal| (refusal.error.code(), refusal.effect))
     }
 

@@ -29,7 +29,7 @@ impl<'a> Request<'a> {
         Self { scope: form.get("scope"), resources: form.all("resource").collect() }
     }
 
-    pub fn decide(self, proof: &AuthenticatedClient<'_>, issuer: &str) -> Result<ClientToken<'a>, OAuthError> {
+    pub fn decide(self, proof: AuthenticatedClient<'_>, issuer: &str) -> Result<ClientToken<'a>, OAuthError> {
         let client = proof.client();
         // RFC 6749 §4.4: "MUST only be used by confidential clients".
         if client.is_public() {
@@ -80,7 +80,7 @@ mod tests {
         let hello = Form::parse(hello.as_bytes()).unwrap();
         let proof = authenticate(Timestamp::from_secs(1), None, &hello, |_| Some(client)).unwrap();
         let form = Form::parse(body.as_bytes()).unwrap();
-        let token = Request::parse(&form).decide(&proof, "https://id.example").map_err(|error| error.code())?;
+        let token = Request::parse(&form).decide(proof, "https://id.example").map_err(|error| error.code())?;
         Ok((token.scope, token.resources.into_iter().map(str::to_owned).collect()))
     }
 

@@ -34,7 +34,7 @@ impl<'a> Request<'a> {
         self,
         now: Timestamp,
         issuer: &str,
-        proof: &AuthenticatedClient<'_>,
+        proof: AuthenticatedClient<'_>,
         found: Option<&StoredRefreshToken>,
     ) -> Result<UserTokens, Refusal> {
         let token = found.ok_or(Refusal::quietly(UNKNOWN))?;
@@ -85,7 +85,7 @@ mod tests {
         let form = Form::parse(body.as_bytes()).unwrap();
         let request = Request::parse(&form).unwrap();
         request
-            .decide(NOW, "https://id.example", &proof, found)
+            .decide(NOW, "https://id.example", proof, found)
             .map_err(|refusal| (refusal.error.code(), refusal.effect))
     }
 
