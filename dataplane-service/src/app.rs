@@ -6,12 +6,19 @@ use std::sync::Arc;
 use vocab::{Clock, Slug};
 
 use crate::directory::LiveDirectory;
+use crate::settings::Settings;
 
 pub struct App {
     pub directory: Arc<LiveDirectory>,
     pub clock: Arc<dyn Clock>,
     /// The tenant of requests that name none; `None` in production.
     pub default_tenant: Option<Slug>,
+}
+
+impl App {
+    pub fn new(settings: &Settings, directory: Arc<LiveDirectory>, clock: Arc<dyn Clock>) -> Self {
+        Self { directory, clock, default_tenant: settings.default_tenant.clone() }
+    }
 }
 
 impl fmt::Debug for App {

@@ -20,6 +20,11 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// Without tenants yet.
+    pub fn of(cluster_id: ClusterId, revision: Revision) -> Self {
+        Self { revision, cluster_id: Some(cluster_id), ..Self::default() }
+    }
+
     /// Whether a complete state stands behind this directory: before that, "unknown tenant" would be a lie.
     pub fn is_ready(&self) -> bool {
         self.cluster_id.is_some()

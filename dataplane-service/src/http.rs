@@ -9,13 +9,14 @@ mod token;
 mod userinfo;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, web};
+use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, ResponseError as _, web};
 use vocab::ErrorCode;
 
 use crate::app::App;
@@ -116,7 +117,7 @@ fn absent() -> Problem {
     Problem::new(ErrorCode::NotFound, "there is nothing at this path")
 }
 
-async fn not_found() -> Result<actix_web::HttpResponse, Problem> {
+pub(crate) async fn not_found() -> Result<actix_web::HttpResponse, Problem> {
     Err(absent())
 }
 
@@ -135,15 +136,34 @@ pub fn directory_of(request: &HttpRequest) -> Option<Arc<Directory>> {
     request.extensions().get::<Arc<Directory>>().cloned()
 }
 
-/// Takes the directory once per request and names its revision on the answer.
+/// The longest a request may take, its body included: whoever sends slower holds a connection for nothing.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Takes the directory once per request, names its revision on the answer, and measures.
 pub async fn pin_directory(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let began = Instant::now();
     let directory = request.app_data::<web::Data<App>>().map(|app| app.directory.load()).unwrap_or_default();
     let revision = HeaderValue::from(directory.revision.get());
     request.extensions_mut().insert(directory);
-    let mut response = next.call(request).await?;
+    let original = request.request().clone();
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, next.call(request)).await {
+        Ok(Ok(response)) => response.map_into_left_body(),
+        // Errors become answers here, so that they carry the header, too.
+        Ok(Err(error)) => ServiceResponse::new(original, error.error_response()).map_into_right_body(),
+        Err(_) => {
+            let problem = Problem::new(ErrorCode::Unavailable, "the request took too long");
+            ServiceResponse::new(original, problem.error_response()).map_into_right_body()
+        }
+    };
     response.headers_mut().insert(X_CONFIG_REVISION.clone(), revision);
+    metrics::histogram!(
+        "hj_dp_http_request_duration_seconds",
+        "route" => response.request().match_pattern().unwrap_or_else(|| "none".to_owned()),
+        "status" => response.status().as_str().to_owned(),
+    )
+    .record(began.elapsed().as_secs_f64());
     Ok(response)
 }

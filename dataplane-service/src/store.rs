@@ -1,12 +1,15 @@
 //! The tenants' databases: each tenant has its own, reached only through its own [`TenantDb`].
 
 pub mod codes;
+mod dsn;
 pub mod grants;
+pub mod migrate;
+pub mod pool;
 pub mod refresh;
 
-use std::fmt;
-
 use vocab::ErrorCode;
+
+pub use pool::TenantDb;
 
 /// Why there is no connection, or why a statement failed.
 #[derive(Debug, thiserror::Error)]
@@ -55,23 +58,5 @@ impl From<tokio_postgres::Error> for DbError {
             }
             None => Self::Query(error),
         }
-    }
-}
-
-/// One tenant's database: a pool that opens on first use.
-#[derive(Clone)]
-pub struct TenantDb {}
-
-impl TenantDb {
-    /// A connection, bounded in time; the first call opens the pool and brings the schema up to date.
-    #[expect(clippy::unused_async, reason = "the pool follows")]
-    pub async fn get(&self) -> Result<deadpool_postgres::Object, DbError> {
-        Err(DbError::Unavailable("no pool".to_owned()))
-    }
-}
-
-impl fmt::Debug for TenantDb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TenantDb").finish_non_exhaustive()
     }
 }

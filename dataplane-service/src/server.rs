@@ -1,0 +1,306 @@
+//! Constructs the pod, runs it, and takes it down in order. Decides nothing.
+//!
+//! ```text
+//!   settings → state file → listeners → sync + sweeper → servers → addresses file → … signal …
+//!   → not ready → public server (finishes requests) → sync (writes its state) → pools → ops server
+//! ```
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpServer, web};
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+use vocab::{Clock, Slug, SystemClock};
+
+use crate::app::App;
+use crate::directory::LiveDirectory;
+use crate::http;
+use crate::ops::{self, Ops};
+use crate::settings::{EX_CONFIG, Invocation, Refusal, Settings};
+use crate::store::pool::PodPools;
+use crate::sync::Sync;
+use crate::sync::mirror::Surroundings;
+use crate::sync::state_file::{LoadError, Loaded, StateFile};
+use crate::sync::status::Status;
+use crate::sync::subscription::PodIdentity;
+use crate::telemetry;
+
+/// A client that has not sent its headers by then is cut off.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long requests may take to finish when the pod is told to stop.
+const DRAIN_SECS: u64 = 10;
+/// How long `migrate` waits for a configuration.
+const CONFIGURATION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let invocation = match Invocation::from_process() {
+        Ok(invocation) => invocation,
+        // `--help` and `--version` are no errors.
+        Err(Refusal::CommandLine(error)) if !error.use_stderr() => error.exit(),
+        Err(refusal) => return fail(EX_CONFIG, &refusal.to_string()),
+    };
+    let outcome = match invocation {
+        Invocation::PrintConfig(text) => {
+            println!("{}", text.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Invocation::Serve(settings) => start(*settings, None),
+        Invocation::Migrate { settings, tenant } => start(*settings, Some(Migration { only: tenant })),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) if error.downcast_ref::<LoadError>().is_some() => fail(EX_CONFIG, &format!("{error:#}")),
+        Err(error) => fail(1, &format!("{error:#}")),
+    }
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    eprintln!("dataplane-service: {}", message.trim_end());
+    ExitCode::from(code)
+}
+
+struct Migration {
+    only: Option<Slug>,
+}
+
+fn start(settings: Settings, migration: Option<Migration>) -> anyhow::Result<ExitCode> {
+    telemetry::start_logging(&settings.log);
+    // Requests run on actix's workers; this runtime carries the watch, the sweeper and the state file.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let code = runtime.block_on(async {
+        match migration {
+            None => serve(settings).await.map(|()| ExitCode::SUCCESS),
+            Some(migration) => migrate(settings, migration).await,
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+/// What serving and migrating have in common: the configuration, kept up to date.
+struct Pod {
+    directory: Arc<LiveDirectory>,
+    status: Arc<Status>,
+    pools: Arc<PodPools>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Pod {
+    fn start(settings: &mut Settings, public_url: Url, address: String) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let pools = PodPools::new(settings.pools, settings.keyring.clone(), settings.migrate);
+        let (state_file, loaded) = load_state(settings)?;
+        let pod = Self {
+            directory: Arc::default(),
+            status: Arc::default(),
+            pools: Arc::clone(&pools),
+            clock: Arc::clone(&clock),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let sync = Sync {
+            endpoints: std::mem::take(&mut settings.control_plane),
+            identity: PodIdentity {
+                pod_id: settings.pod_name.clone(),
+                address,
+                token: settings.watch_token.take(),
+                tls: std::mem::take(&mut settings.watch_tls),
+            },
+            directory: Arc::clone(&pod.directory),
+            status: Arc::clone(&pod.status),
+            clock,
+            surroundings: Surroundings { keyring: settings.keyring.clone(), public_url, pools: Arc::clone(&pools) },
+            state_file,
+            loaded,
+        };
+        pod.tasks.spawn(sync.run(pod.stop.clone()));
+        pod.tasks.spawn(pod.stop.clone().run_until_cancelled_owned(pools.sweep()));
+        Ok(pod)
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.pools.close();
+    }
+}
+
+/// A file that is damaged is of no use, but no harm either; one that the master key does not open stops the start.
+fn load_state(settings: &Settings) -> anyhow::Result<(Option<StateFile>, Option<Loaded>)> {
+    let Some(dir) = &settings.state_dir else { return Ok((None, None)) };
+    let file = StateFile::in_dir(dir).with_context(|| format!("state-dir {}", dir.display()))?;
+    let loaded = match file.load(&settings.keyring) {
+        Ok(loaded) => loaded,
+        Err(error @ LoadError::WrongKey { .. }) => return Err(error.into()),
+        Err(error @ LoadError::Unusable { .. }) => {
+            tracing::error!(%error, "starting without the state on disk");
+            None
+        }
+    };
+    Ok((Some(file), loaded))
+}
+
+async fn serve(mut settings: Settings) -> anyhow::Result<()> {
+    let metrics = telemetry::start_metrics()?;
+    let public = bind("http-addr", settings.http_addr)?;
+    let ops = bind("ops-addr", settings.ops_addr)?;
+    let (http_addr, ops_addr) = (public.local_addr()?, ops.local_addr()?);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+
+    let public_url = public_url(&settings, http_addr.port())?;
+    let pod = Pod::start(&mut settings, public_url, reachable(http_addr).to_string())?;
+    let app = web::Data::new(App::new(&settings, Arc::clone(&pod.directory), Arc::clone(&pod.clock)));
+    let public = public_server(public, app)?;
+    let ops = ops_server(
+        ops,
+        web::Data::new(Ops {
+            directory: Arc::clone(&pod.directory),
+            status: Arc::clone(&pod.status),
+            pools: Arc::clone(&pod.pools),
+            metrics,
+        }),
+    )?;
+    let (public_handle, ops_handle) = (public.handle(), ops.handle());
+    let (public, ops) = (tokio::spawn(public), tokio::spawn(ops));
+    if let Some(path) = &settings.addresses_file {
+        write_addresses(path, reachable(http_addr), reachable(ops_addr))
+            .with_context(|| format!("addresses-file {}", path.display()))?;
+    }
+    tracing::info!(http = %http_addr, ops = %ops_addr, pod = %settings.pod_name, "listening");
+
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping");
+    pod.status.stop();
+    public_handle.stop(true).await;
+    public.await??;
+    pod.stop().await;
+    ops_handle.stop(false).await;
+    ops.await??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn public_server(listener: TcpListener, app: web::Data<App>) -> io::Result<Server> {
+    let server = HttpServer::new(move || {
+        actix_web::App::new().app_data(app.clone()).wrap(from_fn(http::pin_directory)).configure(http::configure)
+    });
+    Ok(server
+        .client_request_timeout(HEADER_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(DRAIN_SECS)
+        .disable_signals()
+        .listen(listener)?
+        .run())
+}
+
+fn ops_server(listener: TcpListener, ops: web::Data<Ops>) -> io::Result<Server> {
+    let server = HttpServer::new(move || actix_web::App::new().app_data(ops.clone()).configure(ops::configure));
+    Ok(server.workers(1).client_request_timeout(HEADER_TIMEOUT).disable_signals().listen(listener)?.run())
+}
+
+fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = socket(address);
+    let choose = || format!("choose another with --{setting} (port 0 takes any free one)");
+    match bound {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(anyhow::anyhow!("{setting}: {address} is in use by another process; {}", choose()))
+        }
+        Err(error) => Err(anyhow::anyhow!("{setting}: cannot listen on {address}: {error}; {}", choose())),
+    }
+}
+
+/// std's own `bind` queues only 128 connections.
+fn socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
+    // A restarted pod takes its port over from connections in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(2048)?.into_std()
+}
+
+/// An address that can be connected to from the same machine.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    match bound {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => ([0, 0, 0, 0, 0, 0, 0, 1_u16], v6.port()).into(),
+        other => other,
+    }
+}
+
+fn public_url(settings: &Settings, port: u16) -> anyhow::Result<Url> {
+    match &settings.public_url {
+        Some(url) => Ok(url.clone()),
+        None => Ok(format!("http://localhost:{port}").parse()?),
+    }
+}
+
+fn write_addresses(path: &Path, http: SocketAddr, ops: SocketAddr) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let document = serde_json::json!({ "http": http.to_string(), "ops": ops.to_string() });
+    std::fs::write(&temporary, document.to_string())?;
+    std::fs::rename(&temporary, path)
+}
+
+/// `dataplane-service migrate`: one line per tenant; any failure makes the exit code 1.
+async fn migrate(mut settings: Settings, migration: Migration) -> anyhow::Result<ExitCode> {
+    let public_url = public_url(&settings, 0)?;
+    let pod = Pod::start(&mut settings, public_url, String::new())?;
+    if tokio::time::timeout(CONFIGURATION_TIMEOUT, pod.status.until_ready()).await.is_err() {
+        let reason = pod.status.why_not_ready().unwrap_or_default();
+        pod.stop().await;
+        anyhow::bail!("no configuration to migrate by: {reason}");
+    }
+    let directory = pod.directory.load();
+    let mut tenants: Vec<_> = directory
+        .tenants()
+        .filter(|tenant| migration.only.as_ref().is_none_or(|only| *only == tenant.slug))
+        .cloned()
+        .collect();
+    tenants.sort_by(|a, b| a.slug.cmp(&b.slug));
+    let mut failed = 0;
+    if let (Some(only), true) = (&migration.only, tenants.is_empty()) {
+        println!("{only}: there is no such tenant");
+        failed += 1;
+    }
+    for tenant in tenants {
+        let slug = &tenant.slug;
+        match (tenant.db(), &migration.only) {
+            (Err(_), None) => println!("{slug}: has no database"),
+            (Err(error), Some(_)) => {
+                println!("{slug}: failed: {error}");
+                failed += 1;
+            }
+            (Ok(database), _) => match database.migrate().await {
+                Ok(moved) if moved.from == moved.to => println!("{slug}: up to date at version {}", moved.to),
+                Ok(moved) => println!("{slug}: migrated from version {} to {}", moved.from, moved.to),
+                Err(error) => {
+                    println!("{slug}: failed: {error}");
+                    failed += 1;
+                }
+            },
+        }
+    }
+    drop(directory);
+    pod.stop().await;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,240 @@
+//! What the pod is told: flags, then environment, then a TOML file, then defaults, turned into types that cannot be
+//! wrong. All that is wrong is said at once.
+
+mod sources;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use tonic::transport::Uri;
+use url::Url;
+use vocab::{Keyring, PodId, Secret, Slug};
+
+use crate::store::migrate::Mode;
+use crate::store::pool::Limits;
+use sources::Values;
+
+/// Exit code of a process that was given bad settings: EX_CONFIG of sysexits(3).
+pub const EX_CONFIG: u8 = 78;
+
+#[derive(Debug)]
+pub struct Settings {
+    pub http_addr: SocketAddr,
+    pub ops_addr: SocketAddr,
+    /// Where the watch is served; at least one.
+    pub control_plane: Vec<Uri>,
+    pub watch_token: Option<Secret<String>>,
+    pub watch_tls: WatchTls,
+    pub keyring: Keyring,
+    pub state_dir: Option<PathBuf>,
+    pub default_tenant: Option<Slug>,
+    /// The base of path-mode issuers, without a trailing slash; by default localhost and the port that was bound.
+    pub public_url: Option<Url>,
+    pub pod_name: PodId,
+    pub migrate: Mode,
+    pub pools: Limits,
+    pub password_hash_concurrency: usize,
+    pub log: Log,
+    pub addresses_file: Option<PathBuf>,
+}
+
+/// PEM texts for an https watch.
+#[derive(Debug, Default)]
+pub struct WatchTls {
+    pub ca: Option<String>,
+    /// The pod's own certificate and key.
+    pub identity: Option<(String, Secret<String>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub json: bool,
+    /// A filter of `tracing-subscriber`'s form: `info`, `info,dataplane_service=debug`.
+    pub filter: String,
+}
+
+/// What to do, and with which settings.
+#[derive(Debug)]
+pub enum Invocation {
+    Serve(Box<Settings>),
+    Migrate {
+        settings: Box<Settings>,
+        tenant: Option<Slug>,
+    },
+    /// The effective settings as TOML, secrets hidden.
+    PrintConfig(String),
+}
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub enum Refusal {
+    /// `--help`, `--version`, or a command line that clap cannot read.
+    CommandLine(clap::Error),
+    /// Every problem that was found.
+    Problems(Vec<String>),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommandLine(error) => write!(f, "{error}"),
+            Self::Problems(problems) => {
+                f.write_str("bad settings:")?;
+                problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+        }
+    }
+}
+
+impl Invocation {
+    /// Reads the process's own command line and environment.
+    pub fn from_process() -> Result<Self, Refusal> {
+        Self::parse(std::env::args_os(), &|name| std::env::var(name).ok())
+    }
+
+    fn parse(
+        args: impl IntoIterator<Item = OsString>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Refusal> {
+        let matches = sources::command().try_get_matches_from(args).map_err(Refusal::CommandLine)?;
+        let mut values = sources::gather(&matches, environment);
+        let settings = Settings::read(&mut values);
+        let tenant = matches
+            .subcommand_matches("migrate")
+            .and_then(|migrate| migrate.get_one::<String>("tenant"))
+            .and_then(|slug| values.keep(slug.parse::<Slug>().map_err(|error| format!("--tenant: {error}"))));
+        if !values.problems.is_empty() {
+            return Err(Refusal::Problems(values.problems));
+        }
+        // Without a problem every setting was read.
+        let settings = Box::new(settings.ok_or_else(|| Refusal::Problems(vec!["settings are missing".into()]))?);
+        Ok(match matches.subcommand_name() {
+            Some("config") => Self::PrintConfig(values.print()),
+            Some("migrate") => Self::Migrate { settings, tenant },
+            _ => Self::Serve(settings),
+        })
+    }
+}
+
+impl Settings {
+    /// `None` when something required is missing or wrong; `values.problems` says what.
+    fn read(values: &mut Values) -> Option<Self> {
+        let http_addr = values.required("http-addr", parse::<SocketAddr>);
+        let ops_addr = values.required("ops-addr", parse::<SocketAddr>);
+        let control_plane = values.required("control-plane", control_plane);
+        let watch_token = values.optional("watch-token", |text| Ok(Secret::new(text.to_owned())));
+        let ca = values.optional("tls-ca-file", pem_file);
+        let cert = values.optional("tls-cert-file", pem_file);
+        let key = values.optional("tls-key-file", pem_file);
+        if cert.is_some() != key.is_some() {
+            values.problems.push("tls-cert-file and tls-key-file: one is of no use without the other".to_owned());
+        }
+        let https = control_plane.iter().flatten().any(|uri| uri.scheme_str() == Some("https"));
+        if https && ca.is_none() && !values.problems.iter().any(|problem| problem.starts_with("tls-ca-file")) {
+            values.problems.push("tls-ca-file: needed when a control-plane address is https".to_owned());
+        }
+        let keyring = values.required("secretbox-master-key", parse::<Keyring>);
+        let state_dir = values.optional("state-dir", |text| Ok(PathBuf::from(text)));
+        let default_tenant = values.optional("default-tenant", parse::<Slug>);
+        let public_url = values.optional("public-url", public_url);
+        let pod_name = match values.optional("pod-name", parse::<PodId>) {
+            Some(name) => Some(name),
+            None => values.keep(default_pod_name().map_err(|error| format!("pod-name: {error}"))),
+        };
+        let migrate = values.required("migrate", parse::<Mode>);
+        let per_tenant = values.required("pool-max-per-tenant", |text| at_least_one(text, 1000));
+        let total = values.required("pool-max-total", |text| at_least_one(text, 100_000));
+        let idle = values.required("pool-idle-secs", |text| at_least_one(text, 86_400));
+        let password_hash_concurrency = values.optional("password-hash-concurrency", |text| at_least_one(text, 1024));
+        let json = values.required("log-format", |text| match text {
+            "human" => Ok(false),
+            "json" => Ok(true),
+            _ => Err("must be human or json".to_owned()),
+        });
+        let filter = values.required("log-level", log_filter);
+        let addresses_file = values.optional("addresses-file", |text| Ok(PathBuf::from(text)));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Some(Self {
+            http_addr: http_addr?,
+            ops_addr: ops_addr?,
+            control_plane: control_plane?,
+            watch_token,
+            watch_tls: WatchTls { ca, identity: cert.zip(key.map(Secret::new)) },
+            keyring: keyring?,
+            state_dir,
+            default_tenant,
+            public_url,
+            pod_name: pod_name?,
+            migrate: migrate?,
+            pools: Limits {
+                per_tenant: per_tenant?,
+                total: total?,
+                idle: Duration::from_secs(u64::try_from(idle?).unwrap_or(u64::MAX)),
+            },
+            password_hash_concurrency: password_hash_concurrency.unwrap_or(cores),
+            log: Log { json: json?, filter: filter? },
+            addresses_file,
+        })
+    }
+}
+
+fn parse<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn at_least_one(text: &str, most: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(format!("must be a whole number from 1 to {most}")),
+    }
+}
+
+fn control_plane(text: &str) -> Result<Vec<Uri>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let uris = parts.map(|part| {
+        let uri = part.parse::<Uri>().ok();
+        uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+            .ok_or_else(|| format!("{part:?} is not of the form http://host:7100"))
+    });
+    let uris = uris.collect::<Result<Vec<_>, _>>()?;
+    if uris.is_empty() { Err("names no address".to_owned()) } else { Ok(uris) }
+}
+
+fn pem_file(path: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    if text.contains("-----BEGIN ") { Ok(text) } else { Err(format!("{path} is not PEM")) }
+}
+
+fn public_url(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("must be an http or https URL".to_owned());
+    }
+    // An issuer has neither (RFC 8414 §2).
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err("must have no query, fragment or user".to_owned());
+    }
+    Ok(url)
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    text.parse::<tracing_subscriber::filter::Targets>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Hostname and process id: two pods of one machine are two pods.
+fn default_pod_name() -> Result<PodId, String> {
+    let hostname = std::env::var("HOSTNAME")
+        .ok()
+        .or_else(|| std::fs::read_to_string(Path::new("/etc/hostname")).ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "pod".to_owned());
+    parse(&format!("{hostname}-{}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests;

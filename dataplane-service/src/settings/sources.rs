@@ -1,0 +1,221 @@
+//! Where a setting's text comes from, by one table: flag, `HJ_` variable, bare variable, TOML key, default.
+
+use std::collections::BTreeMap;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+struct Definition {
+    flag: &'static str,
+    help: &'static str,
+    default: Option<&'static str>,
+    /// A variable without `HJ_` that names it, too.
+    bare: Option<&'static str>,
+    /// Secrets are never printed and also come from a file, by the flag of this name.
+    file_flag: Option<&'static str>,
+}
+
+const fn plain(flag: &'static str, default: Option<&'static str>, help: &'static str) -> Definition {
+    Definition { flag, help, default, bare: None, file_flag: None }
+}
+
+const fn bare(flag: &'static str, name: &'static str, help: &'static str) -> Definition {
+    Definition { flag, help, default: None, bare: Some(name), file_flag: None }
+}
+
+const fn secret(flag: &'static str, file_flag: &'static str, name: &'static str, help: &'static str) -> Definition {
+    Definition { flag, help, default: None, bare: Some(name), file_flag: Some(file_flag) }
+}
+
+const TABLE: [Definition; 21] = [
+    plain("http-addr", Some("0.0.0.0:8080"), "Listener for OAuth, OpenID Connect and pages"),
+    plain("ops-addr", Some("0.0.0.0:8090"), "Listener for /livez, /readyz, /metrics and /debug/config"),
+    plain("control-plane", None, "Watch addresses, comma-separated: http(s)://host:7100"),
+    secret("watch-token", "watch-token-file", "WATCH_TOKEN", "Bearer token for the watch"),
+    secret(
+        "secretbox-master-key",
+        "secretbox-master-key-file",
+        "SECRETBOX_MASTER_KEY",
+        "Base64 keys of 32 bytes, comma-separated; the first seals",
+    ),
+    plain("state-dir", None, "Folder for the sealed copy of the configuration"),
+    plain("default-tenant", Some("local"), "Tenant of requests that name none; empty for none"),
+    plain("public-url", None, "Base of the issuers; by default http://localhost and the bound port"),
+    plain("pod-name", None, "Name of this pod; by default hostname and process id"),
+    plain("migrate", Some("auto"), "auto: bring a tenant's schema up to date before its first use; off: refuse"),
+    plain("pool-max-per-tenant", Some("10"), "Most connections to one tenant's database"),
+    plain("pool-max-total", Some("200"), "Most connections to all databases together"),
+    plain("pool-idle-secs", Some("60"), "Connections idle for this long are closed"),
+    plain("password-hash-concurrency", None, "Passwords hashed at once; by default the number of cores"),
+    bare("tls-ca-file", "TLS_CA_FILE", "PEM file of the authorities that an https watch is trusted by"),
+    bare("tls-cert-file", "TLS_CERT_FILE", "PEM file of the pod's certificate for the watch"),
+    bare("tls-key-file", "TLS_KEY_FILE", "PEM file of that certificate's key"),
+    plain("log-format", Some("human"), "human or json"),
+    plain(
+        "log-level",
+        Some("info"),
+        "error, warn, info, debug, trace, or a filter such as info,dataplane_service=debug",
+    ),
+    plain("addresses-file", None, "JSON file to write the bound addresses to"),
+    plain("config", None, "TOML file of settings"),
+];
+
+pub(super) fn command() -> Command {
+    let mut command = Command::new("dataplane-service")
+        .about("HelloJohn data plane: authenticates users, issues and checks tokens")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand(
+            Command::new("config")
+                .about("Shows the effective settings")
+                .arg(Arg::new("print").long("print").action(ArgAction::SetTrue).required(true)),
+        )
+        .subcommand(
+            Command::new("migrate")
+                .about("Brings the schema of one tenant's database, or of all, up to date")
+                .arg(Arg::new("tenant").long("tenant").value_name("SLUG")),
+        );
+    for setting in &TABLE {
+        let arg = Arg::new(setting.flag).long(setting.flag).global(true).help(setting.help);
+        command = command.arg(arg);
+        if let Some(file) = setting.file_flag {
+            let arg = Arg::new(file).long(file).global(true).value_name("FILE").help("The same, read from a file");
+            command = command.arg(arg);
+        }
+    }
+    command
+}
+
+fn variable(flag: &str) -> String {
+    format!("HJ_{}", flag.replace('-', "_").to_uppercase())
+}
+
+fn key(flag: &str) -> String {
+    flag.replace('-', "_")
+}
+
+/// The texts that were found, and what was wrong so far.
+#[derive(Debug)]
+pub(super) struct Values {
+    texts: BTreeMap<&'static str, String>,
+    pub(super) problems: Vec<String>,
+}
+
+pub(super) fn gather(matches: &ArgMatches, environment: &dyn Fn(&str) -> Option<String>) -> Values {
+    let mut values = Values { texts: BTreeMap::new(), problems: Vec::new() };
+    let flag = |name: &str| {
+        let deepest = matches.subcommand().map_or(matches, |(_, sub)| sub);
+        deepest.get_one::<String>(name).or_else(|| matches.get_one::<String>(name)).cloned()
+    };
+    let config = flag("config").or_else(|| environment("HJ_CONFIG"));
+    let mut file = config.map(|path| values.read_toml(&path)).unwrap_or_default();
+    for setting in TABLE.iter().filter(|setting| setting.flag != "config") {
+        let from_environment =
+            |flag: &str, bare: Option<String>| environment(&variable(flag)).or_else(|| environment(&bare?));
+        let direct = [
+            flag(setting.flag),
+            from_environment(setting.flag, setting.bare.map(str::to_owned)),
+            file.remove(&key(setting.flag)),
+        ];
+        let found = if let Some(file_flag) = setting.file_flag {
+            let in_files = [
+                flag(file_flag),
+                from_environment(file_flag, setting.bare.map(|bare| format!("{bare}_FILE"))),
+                file.remove(&key(file_flag)),
+            ];
+            // Within one source the value itself wins over the name of a file; a nearer source over a farther one.
+            let nearest = direct.into_iter().zip(in_files).find_map(|(text, path)| text.map(Ok).or(path.map(Err)));
+            nearest.and_then(|found| found.map_or_else(|path| values.read_secret(file_flag, &path), Some))
+        } else {
+            direct.into_iter().flatten().next()
+        };
+        if let Some(text) = found.or_else(|| setting.default.map(str::to_owned)) {
+            values.texts.insert(setting.flag, text);
+        }
+    }
+    values.problems.extend(file.into_keys().map(|key| format!("{key}: no such setting in the file")));
+    values
+}
+
+impl Values {
+    fn read_toml(&mut self, path: &str) -> BTreeMap<String, String> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.problems.push(format!("config: {path}: {error}"));
+                return BTreeMap::new();
+            }
+        };
+        let table = match text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                // Not the line itself: it may hold a secret.
+                self.problems.push(format!("config: {path}: {}", error.message()));
+                return BTreeMap::new();
+            }
+        };
+        table.into_iter().filter_map(|(key, value)| Some((key.clone(), self.toml_text(&key, value)?))).collect()
+    }
+
+    fn toml_text(&mut self, key: &str, value: toml::Value) -> Option<String> {
+        match value {
+            toml::Value::String(text) => Some(text),
+            toml::Value::Integer(number) => Some(number.to_string()),
+            toml::Value::Boolean(truth) => Some(truth.to_string()),
+            toml::Value::Array(parts) => {
+                let parts: Option<Vec<_>> = parts.into_iter().map(|part| self.toml_text(key, part)).collect();
+                parts.map(|parts| parts.join(","))
+            }
+            _ => {
+                self.problems.push(format!("{key}: must be a string, a number or a list of strings"));
+                None
+            }
+        }
+    }
+
+    fn read_secret(&mut self, file_flag: &str, path: &str) -> Option<String> {
+        let read = std::fs::read_to_string(path).map_err(|error| format!("{file_flag}: {path}: {error}"));
+        // Editors end files with a newline; a secret never does.
+        self.keep(read).map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// Keeps the problem, if it is one.
+    pub(super) fn keep<T>(&mut self, outcome: Result<T, String>) -> Option<T> {
+        outcome.map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    /// An empty text is the way to say "none".
+    pub(super) fn optional<T>(
+        &mut self,
+        flag: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let outcome = self.texts.get(flag).filter(|text| !text.is_empty()).map(|text| read(text))?;
+        self.keep(outcome.map_err(|problem| format!("{flag}: {problem}")))
+    }
+
+    pub(super) fn required<T>(
+        &mut self,
+        flag: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.texts.get(flag).is_none_or(String::is_empty) {
+            self.problems.push(format!("{flag}: needed (--{flag} or {})", variable(flag)));
+            return None;
+        }
+        self.optional(flag, read)
+    }
+
+    /// As a TOML file that could be given back, save for the secrets.
+    pub(super) fn print(&self) -> String {
+        let mut out = String::new();
+        for setting in TABLE.iter().filter(|setting| setting.flag != "config") {
+            let key = key(setting.flag);
+            let line = match self.texts.get(setting.flag) {
+                None => format!("# {key} is not set\n"),
+                Some(_) if setting.file_flag.is_some() => format!("# {key} is set, and hidden\n"),
+                Some(text) => format!("{key} = {}\n", toml::Value::String(text.clone())),
+            };
+            out.push_str(&line);
+        }
+        out
+    }
+}

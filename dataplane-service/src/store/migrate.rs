@@ -1,0 +1,142 @@
+//! Brings a tenant's schema to what this build needs, once, however many pods try at the same time.
+
+use std::str::FromStr;
+
+use deadpool_postgres::ClientWrapper;
+
+use super::DbError;
+
+/// What a pod does with a schema that is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Migrates before the tenant's first use.
+    Auto,
+    /// Refuses to use it; `dataplane-service migrate` is run beforehand.
+    Off,
+}
+
+impl FromStr for Mode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => Err("must be auto or off"),
+        }
+    }
+}
+
+struct Migration {
+    version: i32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
+const MIGRATIONS: [Migration; 1] = [Migration {
+    version: 1,
+    name: "identity",
+    sql: include_str!("../../../migrations/postgres/tenant/V0001__identity.sql"),
+}];
+
+/// The version this build needs.
+const NEWEST: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// "hjmigr": whoever holds this lock in a database migrates it.
+const LOCK: i64 = 0x686a_6d69_6772;
+
+/// From which version to which; the same when there was nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub from: i32,
+    pub to: i32,
+}
+
+/// Makes sure that the schema is this build's.
+pub async fn prepare(connection: &mut ClientWrapper, mode: Mode) -> Result<Moved, DbError> {
+    let found = version(connection).await?;
+    check_not_newer(found)?;
+    if found == NEWEST {
+        return Ok(Moved { from: found, to: found });
+    }
+    match mode {
+        Mode::Auto => migrate(connection).await,
+        Mode::Off => Err(DbError::Schema(format!(
+            "it is at version {found}, this build needs {NEWEST}: run `dataplane-service migrate`"
+        ))),
+    }
+}
+
+async fn version(connection: &mut ClientWrapper) -> Result<i32, DbError> {
+    let there: bool =
+        connection.query_one("select to_regclass('hj_schema_history') is not null", &[]).await?.try_get(0)?;
+    if !there {
+        return Ok(0);
+    }
+    let row = connection.query_one("select coalesce(max(version), 0) from hj_schema_history", &[]).await?;
+    Ok(row.try_get(0)?)
+}
+
+fn check_not_newer(found: i32) -> Result<(), DbError> {
+    if found <= NEWEST {
+        return Ok(());
+    }
+    Err(DbError::Schema(format!("it is at version {found}, newer than this build, which knows {NEWEST}")))
+}
+
+/// One transaction: all of it, or nothing. The lock goes with the transaction, so PgBouncer may stand between.
+async fn migrate(connection: &mut ClientWrapper) -> Result<Moved, DbError> {
+    let transaction = connection.transaction().await?;
+    transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+    transaction
+        .batch_execute(
+            "create table if not exists hj_schema_history (
+                 version integer primary key, name text not null, applied_at timestamptz not null default now())",
+        )
+        .await
+        .map_err(|error| failed("the history of migrations", &error))?;
+    // Another pod may have done it while this one waited for the lock.
+    let row = transaction.query_one("select coalesce(max(version), 0) from hj_schema_history", &[]).await?;
+    let from: i32 = row.try_get(0)?;
+    check_not_newer(from)?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+        let label = format!("migration {} ({})", migration.version, migration.name);
+        transaction.batch_execute(migration.sql).await.map_err(|error| failed(&label, &error))?;
+        transaction
+            .execute(
+                "insert into hj_schema_history (version, name) values ($1, $2)",
+                &[&migration.version, &migration.name],
+            )
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(Moved { from, to: NEWEST })
+}
+
+fn failed(what: &str, error: &tokio_postgres::Error) -> DbError {
+    let reason = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+    DbError::Schema(format!("{what}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_listed_under_its_number_and_name() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/postgres/tenant");
+        let mut files: Vec<_> =
+            std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let listed: Vec<_> = MIGRATIONS.iter().map(|m| format!("V{:04}__{}.sql", m.version, m.name)).collect();
+        assert_eq!(files, listed);
+        assert!(MIGRATIONS.iter().zip(1..).all(|(migration, number)| migration.version == number));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let error = check_not_newer(NEWEST + 1).unwrap_err();
+        assert!(error.to_string().contains("newer than this build"), "{error}");
+    }
+}

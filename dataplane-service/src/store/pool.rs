@@ -1,0 +1,275 @@
+//! Connections: each tenant's pool opens on first use, all pools of the pod share one cap, idle connections are closed.
+//!
+//! A pool lives as long as the configuration names its database: when the DSN changes, requests that hold the old
+//! tenant finish on the old pool while new ones open the new one.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinHandle;
+use vocab::{Keyring, Slug};
+
+use super::dsn::{Dsn, Transport};
+use super::{DbError, migrate};
+use crate::sync::decode::Database;
+
+/// How long a request waits for a connection that others use.
+const WAIT: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(2);
+/// A host name may stand for several addresses; all attempts together end by then.
+const CREATE: Duration = Duration::from_secs(3);
+/// After a failed attempt requests are refused at once for this long, so that a dead database holds nobody up.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub per_tenant: usize,
+    pub total: usize,
+    pub idle: Duration,
+}
+
+/// What all pools of the pod have in common.
+pub struct PodPools {
+    limits: Limits,
+    keyring: Keyring,
+    migrate: migrate::Mode,
+    /// One permit per connection, held by the connection itself.
+    permits: Arc<Semaphore>,
+    databases: Mutex<Vec<Weak<Inner>>>,
+}
+
+impl fmt::Debug for PodPools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PodPools").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl PodPools {
+    pub fn new(limits: Limits, keyring: Keyring, migrate: migrate::Mode) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(limits.total));
+        Arc::new(Self { limits, keyring, migrate, permits, databases: Mutex::default() })
+    }
+
+    /// Opens nothing yet.
+    pub fn database(self: &Arc<Self>, slug: &Slug, database: Database) -> TenantDb {
+        let inner = Arc::new(Inner {
+            slug: slug.clone(),
+            database,
+            pod: Arc::clone(self),
+            pool: OnceLock::new(),
+            schema: OnceCell::new(),
+            failed: Mutex::new(None),
+        });
+        let mut databases = self.databases.lock();
+        databases.retain(|database| database.strong_count() > 0);
+        databases.push(Arc::downgrade(&inner));
+        TenantDb(inner)
+    }
+
+    /// Closes connections that were idle for long, until cancelled by being dropped.
+    pub async fn sweep(self: Arc<Self>) {
+        let period = (self.limits.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(10));
+        let mut ticks = tokio::time::interval(period);
+        loop {
+            ticks.tick().await;
+            self.close_idle(self.limits.idle);
+        }
+    }
+
+    fn close_idle(&self, idle: Duration) {
+        for database in self.open() {
+            if let Some(pool) = database.pool.get() {
+                pool.retain(|_, metrics| metrics.last_used() < idle);
+            }
+        }
+    }
+
+    fn open(&self) -> Vec<Arc<Inner>> {
+        self.databases.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Every connection, also those in use when they come back.
+    pub fn close(&self) {
+        self.open().iter().filter_map(|database| database.pool.get()).for_each(Pool::close);
+    }
+
+    /// `hj_dp_tenant_pool_connections{tenant,state}` of every pool that was opened.
+    #[expect(clippy::cast_precision_loss, reason = "gauges of small numbers")]
+    pub fn record_metrics(&self) {
+        for database in self.open() {
+            let Some(status) = database.pool.get().map(Pool::status) else { continue };
+            let idle = status.available.min(status.size);
+            for (state, count) in [("idle", idle), ("used", status.size - idle)] {
+                let tenant = database.slug.to_string();
+                metrics::gauge!("hj_dp_tenant_pool_connections", "tenant" => tenant, "state" => state)
+                    .set(count as f64);
+            }
+        }
+    }
+}
+
+/// One tenant's database: a pool that opens on first use. Cheap to clone; all clones are one pool.
+#[derive(Clone)]
+pub struct TenantDb(Arc<Inner>);
+
+struct Inner {
+    slug: Slug,
+    database: Database,
+    pod: Arc<PodPools>,
+    pool: OnceLock<Pool>,
+    /// Set once the schema is known to fit this build.
+    schema: OnceCell<()>,
+    failed: Mutex<Option<(Instant, String)>>,
+}
+
+impl fmt::Debug for TenantDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantDb").field("tenant", &self.0.slug).finish_non_exhaustive()
+    }
+}
+
+impl TenantDb {
+    /// Whether this is the pool of `wanted`, so that a change of something else keeps it.
+    pub(crate) fn is_for(&self, wanted: &Database) -> bool {
+        self.0.database == *wanted
+    }
+
+    /// A connection, bounded in time; the first call opens the pool and brings the schema up to date (or checks it).
+    pub async fn get(&self) -> Result<Object, DbError> {
+        let mut connection = self.connect().await?;
+        let mode = self.0.pod.migrate;
+        self.0
+            .schema
+            .get_or_try_init(|| async {
+                let moved = migrate::prepare(&mut connection, mode).await?;
+                if moved.from != moved.to {
+                    tracing::info!(tenant = %self.0.slug, from = moved.from, to = moved.to, "migrated");
+                }
+                Ok(())
+            })
+            .await
+            .inspect_err(|error: &DbError| tracing::error!(tenant = %self.0.slug, %error, "the schema is not ready"))?;
+        Ok(connection)
+    }
+
+    /// Migrates now, whatever the mode of the pod.
+    pub async fn migrate(&self) -> Result<migrate::Moved, DbError> {
+        let mut connection = self.connect().await?;
+        migrate::prepare(&mut connection, migrate::Mode::Auto).await
+    }
+
+    async fn connect(&self) -> Result<Object, DbError> {
+        let inner = &self.0;
+        let pool = inner.pool()?;
+        if pool.status().available == 0
+            && let Some((at, reason)) = inner.failed.lock().as_ref()
+            && at.elapsed() < RETRY_AFTER
+        {
+            return Err(DbError::Unavailable(reason.clone()));
+        }
+        match pool.get().await {
+            Ok(connection) => {
+                *inner.failed.lock() = None;
+                Ok(connection)
+            }
+            Err(PoolError::Timeout(deadpool_postgres::TimeoutType::Wait)) => Err(DbError::Exhausted),
+            // The time went by waiting for other tenants' connections, not for this database.
+            Err(PoolError::Timeout(_)) if inner.pod.permits.available_permits() == 0 => Err(DbError::Exhausted),
+            Err(error) => {
+                // Never the DSN: these errors name addresses and roles at most, and go to the log only.
+                let reason = describe(&error);
+                tracing::warn!(tenant = %inner.slug, reason, "no connection to the tenant's database");
+                *inner.failed.lock() = Some((Instant::now(), reason.clone()));
+                Err(DbError::Unavailable(reason))
+            }
+        }
+    }
+}
+
+fn describe(error: &PoolError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl Inner {
+    fn pool(&self) -> Result<&Pool, DbError> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool);
+        }
+        let pool = self.build().inspect_err(|error| tracing::error!(tenant = %self.slug, %error, "no pool"))?;
+        Ok(self.pool.get_or_init(|| pool))
+    }
+
+    fn build(&self) -> Result<Pool, DbError> {
+        let unusable = |error: &dyn fmt::Display| DbError::Unavailable(format!("its DSN is not usable: {error}"));
+        let plain = self.pod.keyring.open(&self.database.dsn).map_err(|error| unusable(&error))?;
+        let Dsn { mut config, transport } = Dsn::parse(plain.expose()).map_err(|error| unusable(&error))?;
+        config.connect_timeout(CONNECT).application_name("hellojohn");
+        let connect = Counted { pod: Arc::clone(&self.pod), transport };
+        let manager = Manager::from_connect(config, connect, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        Pool::builder(manager)
+            .max_size(self.database.max_connections.min(self.pod.limits.per_tenant))
+            .timeouts(Timeouts { wait: Some(WAIT), create: Some(CREATE), recycle: Some(CONNECT) })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| unusable(&error))
+    }
+}
+
+/// Makes connections that count against the pod's cap as long as they live.
+struct Counted {
+    pod: Arc<PodPools>,
+    transport: Transport,
+}
+
+type Connected = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>;
+
+impl Connect for Counted {
+    fn connect(&self, config: &tokio_postgres::Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
+        let config = config.clone();
+        Box::pin(async move {
+            if self.pod.permits.available_permits() == 0 {
+                // Other tenants' idle connections make room.
+                self.pod.close_idle(Duration::ZERO);
+            }
+            let permits = Arc::clone(&self.pod.permits);
+            let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+            match &self.transport {
+                Transport::Plain => {
+                    let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+                    Ok((client, drive(connection, permit)))
+                }
+                Transport::Tls(tls) => {
+                    let (client, connection) = config.connect(tls.as_ref().clone()).await?;
+                    Ok((client, drive(connection, permit)))
+                }
+            }
+        })
+    }
+}
+
+/// The connection's own task; deadpool aborts it when it drops the client, and the permit goes back then.
+fn drive<C>(connection: C, permit: tokio::sync::OwnedSemaphorePermit) -> JoinHandle<()>
+where
+    C: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        let _permit = permit;
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a database connection broke");
+        }
+    })
+}

@@ -1,0 +1,281 @@
+//! Keeps the directory up to date: subscribes to the control plane, survives its absence, remembers the last state.
+//!
+//! ```text
+//!   subscription ──step──▶ mirror ──directory──▶ LiveDirectory ──▶ requests
+//!        ▲                   │
+//!        └──── Ack ──────────┤ (after the swap)
+//!                            └──▶ state file, off this task
+//! ```
+
+pub mod decode;
+pub mod mirror;
+pub mod state_file;
+pub mod status;
+pub mod subscription;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::seq::SliceRandom as _;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Uri;
+use vocab::{Clock, Keyring, Revision, Timestamp};
+
+use crate::directory::LiveDirectory;
+use mirror::{Mirror, Saved, Surroundings};
+use state_file::{Loaded, StateFile};
+use status::{Source, Status};
+use subscription::{Ended, PodIdentity, Step, Subscription};
+
+/// How long a control plane may take before the sealed state is served.
+const GRACE: Duration = Duration::from_millis(250);
+/// Changes come in bursts; the file is written once per burst.
+const DEBOUNCE: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What synchronisation needs from the rest of the pod.
+#[derive(Debug)]
+pub struct Sync {
+    pub endpoints: Vec<Uri>,
+    pub identity: PodIdentity,
+    pub directory: Arc<LiveDirectory>,
+    pub status: Arc<Status>,
+    pub clock: Arc<dyn Clock>,
+    pub surroundings: Surroundings,
+    pub state_file: Option<StateFile>,
+    /// What the state file held at the start.
+    pub loaded: Option<Loaded>,
+}
+
+impl Sync {
+    /// Runs until cancelled; the last state is on disk when this returns.
+    pub async fn run(self, stop: CancellationToken) {
+        let (save, pending) = tokio::sync::watch::channel(None);
+        let keeper = self.state_file.clone().map(|file| {
+            let keyring = self.surroundings.keyring.clone();
+            tokio::spawn(keep(file, keyring, Arc::clone(&self.clock), pending))
+        });
+        let mut mirror = Mirror::new(self.surroundings);
+        let saved_at = self.loaded.map(|loaded| {
+            mirror.replace(loaded.cluster_id, loaded.revision, loaded.resources);
+            loaded.saved_at
+        });
+        let serving = Serving { directory: self.directory, status: self.status };
+        let sealed = saved_at.map(|saved_at| serve_sealed(&serving, &mirror, saved_at, self.clock.now()));
+        let mut endpoints = self.endpoints;
+        // Many pods that start together spread over the nodes.
+        endpoints.shuffle(&mut rand::rng());
+        let mut subscriber = Subscriber {
+            endpoints,
+            identity: self.identity,
+            serving: serving.clone(),
+            clock: self.clock,
+            mirror,
+            save,
+            last_commit: Revision::ZERO,
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // Neither of the two interrupts the other between its check and its swap: they are one task.
+            _ = async { tokio::join!(subscriber.run(), futures::future::OptionFuture::from(sealed)) } => {}
+        }
+        // Dropping the subscriber closes the channel, on which the keeper writes what is left and ends.
+        drop(subscriber);
+        if let Some(keeper) = keeper
+            && let Err(error) = keeper.await
+        {
+            tracing::error!(%error, "the state file's task failed");
+        }
+    }
+}
+
+/// After a moment without a word from the control plane, what is on disk is served.
+fn serve_sealed(
+    serving: &Serving,
+    mirror: &Mirror,
+    saved_at: Timestamp,
+    now: Timestamp,
+) -> impl Future<Output = ()> + Send + 'static {
+    let serving = serving.clone();
+    let directory = mirror.directory().clone();
+    let unopened = mirror.unopened().map(str::to_owned);
+    async move {
+        tokio::time::sleep(GRACE).await;
+        if serving.directory.load().is_ready() {
+            return;
+        }
+        if let Some(reason) = unopened {
+            serving.status.blocked(reason);
+            return;
+        }
+        tracing::warn!(revision = %directory.revision, %saved_at, "no control plane answers: serving from the sealed state");
+        serving.directory.swap(directory);
+        serving.status.serving_sealed(saved_at, now);
+    }
+}
+
+struct Subscriber {
+    endpoints: Vec<Uri>,
+    identity: PodIdentity,
+    serving: Serving,
+    clock: Arc<dyn Clock>,
+    mirror: Mirror,
+    save: tokio::sync::watch::Sender<Option<Saved>>,
+    /// The `commit_revision` of the heartbeat before.
+    last_commit: Revision,
+}
+
+impl Subscriber {
+    async fn run(&mut self) {
+        let mut pause = FIRST_PAUSE;
+        let mut turn = 0;
+        while let Some(uri) = self.endpoints.get(turn).cloned() {
+            turn = (turn + 1) % self.endpoints.len();
+            let mut heard = false;
+            let ended = self.session(&uri, &mut heard).await;
+            self.serving.status.disconnected();
+            tracing::warn!(endpoint = %uri, reason = %ended, "no watch from there; trying the next address");
+            if heard {
+                pause = FIRST_PAUSE;
+            }
+            // Jitter, so that pods which lost one node together do not come back together.
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One stream, from hello to its end. `heard` tells whether the node was of any use.
+    async fn session(&mut self, uri: &Uri, heard: &mut bool) -> Ended {
+        let resume =
+            self.mirror.directory().cluster_id.map(|cluster_id| (cluster_id, self.mirror.directory().revision));
+        let mut subscription = match Subscription::open(uri, &self.identity, resume).await {
+            Ok(subscription) => subscription,
+            Err(ended) => return ended,
+        };
+        self.serving.status.connected(&uri.to_string());
+        tracing::info!(endpoint = %uri, resume_after = resume.map(|(_, revision)| revision.get()), "watching");
+        if let Some((_, revision)) = resume {
+            subscription.acknowledge(revision, self.mirror.rejected());
+        }
+        loop {
+            let step = match subscription.next().await {
+                Ok(step) => step,
+                Err(ended) => return ended,
+            };
+            *heard = true;
+            if let Some(revision) = self.carry_out(step) {
+                subscription.acknowledge(revision, self.mirror.rejected());
+            }
+        }
+    }
+
+    /// Answers with the revision to acknowledge: only what requests already see.
+    fn carry_out(&mut self, step: Step) -> Option<Revision> {
+        match step {
+            Step::Replace { cluster_id, revision, resources } => {
+                let resource_count = resources.len();
+                if self.mirror.directory().cluster_id.is_some_and(|known| known != cluster_id) {
+                    tracing::warn!(%cluster_id, "the control plane is another cluster than before");
+                }
+                self.mirror.replace(cluster_id, revision, resources);
+                self.publish();
+                tracing::info!(%revision, resource_count, "received a complete configuration");
+            }
+            Step::Apply { revision, changes, stamped_at_ms } => {
+                let change_count = changes.len();
+                self.mirror.apply(revision, changes);
+                self.publish();
+                let taken = self.clock.now().since(Timestamp::from_millis(stamped_at_ms));
+                metrics::histogram!("hj_dp_propagation_seconds").record(taken.as_secs_f64());
+                tracing::debug!(%revision, change_count, "applied");
+            }
+            Step::Heartbeat { commit_revision, has_leader } => {
+                self.hear_heartbeat(commit_revision, has_leader);
+                return None;
+            }
+        }
+        self.save.send_replace(self.mirror.saved());
+        Some(self.mirror.directory().revision)
+    }
+
+    /// Changes come in order and before heartbeats, so what was committed at the last heartbeat has come by this one,
+    /// or carries no configuration.
+    fn hear_heartbeat(&mut self, commit: Revision, has_leader: bool) {
+        let known = self.mirror.directory().revision;
+        if has_leader && (commit <= known || commit <= self.last_commit) {
+            self.serving.status.current();
+            if !self.serving.is_watching() && self.mirror.directory().is_ready() {
+                self.publish();
+            }
+        } else {
+            self.serving.status.behind();
+        }
+        self.last_commit = commit;
+    }
+
+    fn publish(&self) {
+        self.serving.status.rejected(self.mirror.rejected_count());
+        if self.serving.publish(&self.mirror) {
+            self.serving.status.serving(Source::Watch);
+        }
+    }
+}
+
+/// The way out: the directory that requests see, and what is known of it.
+#[derive(Clone, Debug)]
+struct Serving {
+    directory: Arc<LiveDirectory>,
+    status: Arc<Status>,
+}
+
+impl Serving {
+    fn is_watching(&self) -> bool {
+        self.status.view().source == Some(Source::Watch)
+    }
+
+    /// A pod that never served does not begin with keys it cannot open; one that did goes on with what it has.
+    fn publish(&self, mirror: &Mirror) -> bool {
+        if let Some(reason) = mirror.unopened().filter(|_| !self.directory.load().is_ready()) {
+            tracing::error!(reason, "not ready: is the right SECRETBOX_MASTER_KEY set?");
+            self.status.blocked(reason.to_owned());
+            return false;
+        }
+        let directory = mirror.directory().clone();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge; revisions stay far below 2^53")]
+        metrics::gauge!("hj_dp_config_revision").set(directory.revision.get() as f64);
+        self.directory.swap(directory);
+        true
+    }
+}
+
+/// Writes the newest state, a moment after it came; the last one when the sender is gone.
+async fn keep(
+    file: StateFile,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    mut pending: tokio::sync::watch::Receiver<Option<Saved>>,
+) {
+    loop {
+        let open = pending.changed().await.is_ok();
+        let more_to_come = open && tokio::time::timeout(DEBOUNCE, closed(&mut pending)).await.is_err();
+        let Some(saved) = pending.borrow_and_update().clone() else { if more_to_come { continue } else { return } };
+        if open {
+            let (file, keyring, now) = (file.clone(), keyring.clone(), clock.now());
+            let write = tokio::task::spawn_blocking(move || file.save(&saved, now, &keyring));
+            match write.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the configuration could not be kept on disk"),
+                Err(error) => tracing::error!(%error, "the write to disk failed"),
+            }
+        }
+        if !more_to_come {
+            return;
+        }
+    }
+}
+
+/// Returns when the sender is gone.
+async fn closed(pending: &mut tokio::sync::watch::Receiver<Option<Saved>>) {
+    while pending.changed().await.is_ok() {}
+}

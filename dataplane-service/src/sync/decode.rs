@@ -1,0 +1,203 @@
+//! From the wire's messages to types that cannot be wrong. What does not decode is refused with a reason.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use oauth_core::client::{AuthMethod, Client, ClientSecret, GrantType};
+use shared_proto::watch;
+use vocab::{ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId, Timestamp};
+
+use crate::signing::{Algorithm, KeyRecord, KeyStatus};
+use crate::tenant::{Lifetimes, Scope, TenantStatus};
+
+/// Which resource of all: what a later change or deletion names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceKey {
+    Tenant(TenantId),
+    Client(TenantId, ClientId),
+    Scope(TenantId, ScopeName),
+    /// `None`: of the global set, which signs administrators' tokens and is of no use to a pod.
+    SigningKey(Option<TenantId>, KeyId),
+}
+
+impl ResourceKey {
+    pub fn tenant(&self) -> Option<TenantId> {
+        match self {
+            Self::Tenant(tenant) | Self::Client(tenant, _) | Self::Scope(tenant, _) => Some(*tenant),
+            Self::SigningKey(tenant, _) => *tenant,
+        }
+    }
+
+    /// For people: `tenants/acme/clients/web`.
+    pub fn path(&self, tenant: &dyn Display) -> String {
+        match self {
+            Self::Tenant(_) => format!("tenants/{tenant}"),
+            Self::Client(_, client) => format!("tenants/{tenant}/clients/{client}"),
+            Self::Scope(_, name) => format!("tenants/{tenant}/scopes/{name}"),
+            Self::SigningKey(Some(_), kid) => format!("tenants/{tenant}/keys/{kid}"),
+            Self::SigningKey(None, kid) => format!("keys/{kid}"),
+        }
+    }
+
+    pub fn of(resource: &watch::Resource) -> Result<Self, Malformed> {
+        use watch::resource::Kind;
+        Ok(match resource.kind.as_ref().ok_or_else(unknown_kind)? {
+            Kind::Tenant(tenant) => Self::Tenant(id(&tenant.id)?),
+            Kind::Client(client) => Self::Client(id(&client.tenant_id)?, id(&client.client_id)?),
+            Kind::Scope(scope) => Self::Scope(id(&scope.tenant_id)?, id(&scope.name)?),
+            Kind::SigningKey(key) => Self::SigningKey(key.tenant_id.as_deref().map(id).transpose()?, id(&key.kid)?),
+        })
+    }
+
+    pub fn of_deleted(deleted: &watch::Deleted) -> Result<Self, Malformed> {
+        use watch::deleted::Kind;
+        Ok(match deleted.kind.as_ref().ok_or_else(unknown_kind)? {
+            Kind::Tenant(tenant) => Self::Tenant(id(&tenant.tenant_id)?),
+            Kind::Client(client) => Self::Client(id(&client.tenant_id)?, id(&client.client_id)?),
+            Kind::Scope(scope) => Self::Scope(id(&scope.tenant_id)?, id(&scope.name)?),
+            Kind::SigningKey(key) => Self::SigningKey(key.tenant_id.as_deref().map(id).transpose()?, id(&key.kid)?),
+        })
+    }
+}
+
+/// Why a message is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
+
+fn unknown_kind() -> Malformed {
+    Malformed("a resource of a kind that this build does not know".to_owned())
+}
+
+fn id<T: FromStr<Err: Display>>(text: &str) -> Result<T, Malformed> {
+    text.parse().map_err(|error: T::Err| Malformed(error.to_string()))
+}
+
+fn ids<T: FromStr<Err: Display>>(texts: Vec<String>) -> Result<Vec<T>, Malformed> {
+    texts.iter().map(|text| id(text)).collect()
+}
+
+/// A tenant without what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantRecord {
+    pub id: TenantId,
+    pub slug: Slug,
+    pub display_name: String,
+    pub status: TenantStatus,
+    pub issuer: IssuerMode,
+    pub hosts: Vec<String>,
+    pub database: Option<Database>,
+    pub registration_enabled: bool,
+    pub lifetimes: Lifetimes,
+    pub revision: Revision,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerMode {
+    Path,
+    /// `https://{host}`
+    Host(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    pub dsn: Sealed,
+    pub max_connections: usize,
+}
+
+pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
+    let status = match wire.status() {
+        watch::TenantStatus::Active => TenantStatus::Active,
+        watch::TenantStatus::Suspended => TenantStatus::Suspended,
+        watch::TenantStatus::Unspecified => return Err(Malformed("an unknown status".to_owned())),
+    };
+    let hosts: Vec<_> = wire.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+    let issuer = match (wire.issuer_mode(), hosts.first()) {
+        (watch::IssuerMode::Path, _) => IssuerMode::Path,
+        (watch::IssuerMode::Host, Some(host)) => IssuerMode::Host(host.clone()),
+        (watch::IssuerMode::Host, None) => return Err(Malformed("its issuer is a host, but it has none".to_owned())),
+        (watch::IssuerMode::Unspecified, _) => return Err(Malformed("an unknown issuer mode".to_owned())),
+    };
+    let database = wire.database.map(|database| {
+        let dsn = id(&database.sealed_dsn)?;
+        Ok(Database { dsn, max_connections: usize::try_from(database.max_connections).unwrap_or(usize::MAX).max(1) })
+    });
+    let lifetimes = wire.lifetimes.ok_or_else(|| Malformed("it has no lifetimes".to_owned()))?;
+    Ok(TenantRecord {
+        id: id(&wire.id)?,
+        slug: id(&wire.slug)?,
+        display_name: wire.display_name,
+        status,
+        issuer,
+        hosts,
+        database: database.transpose()?,
+        registration_enabled: wire.registration_enabled,
+        lifetimes: Lifetimes {
+            access_token_secs: lifetimes.access_token_secs,
+            id_token_secs: lifetimes.id_token_secs,
+            refresh_token_idle_secs: lifetimes.refresh_token_idle_secs,
+            refresh_token_absolute_secs: lifetimes.refresh_token_absolute_secs,
+            session_idle_secs: lifetimes.session_idle_secs,
+            session_absolute_secs: lifetimes.session_absolute_secs,
+            authorization_code_secs: lifetimes.authorization_code_secs,
+        },
+        revision: Revision(wire.revision),
+    })
+}
+
+pub fn client(wire: watch::Client) -> Result<Client, Malformed> {
+    let auth_method = AuthMethod::parse(&wire.token_endpoint_auth_method)
+        .ok_or_else(|| Malformed(format!("an unknown authentication method {:?}", wire.token_endpoint_auth_method)))?;
+    let grant_types = wire
+        .grant_types
+        .iter()
+        .map(|name| GrantType::parse(name).ok_or_else(|| Malformed(format!("an unknown grant type {name:?}"))));
+    let secrets = wire.secrets.into_iter().map(|secret| {
+        let digest: [u8; 32] = secret
+            .digest
+            .as_ref()
+            .try_into()
+            .map_err(|_| Malformed("a secret's digest has not 32 bytes".to_owned()))?;
+        let expires_at = secret.expires_at_ms.map(Timestamp::from_millis);
+        Ok(ClientSecret { digest: SecretDigest::from_bytes(digest), expires_at })
+    });
+    Ok(Client {
+        client_id: id(&wire.client_id)?,
+        name: wire.name,
+        enabled: wire.enabled,
+        auth_method,
+        redirect_uris: wire.redirect_uris,
+        post_logout_redirect_uris: wire.post_logout_redirect_uris,
+        grant_types: grant_types.collect::<Result<_, _>>()?,
+        scopes: ids(wire.scopes)?,
+        audiences: wire.audiences,
+        allowed_origins: wire.allowed_origins,
+        require_consent: wire.require_consent,
+        secrets: secrets.collect::<Result<_, Malformed>>()?,
+        revision: Revision(wire.revision),
+    })
+}
+
+pub fn scope(wire: watch::Scope) -> Result<Scope, Malformed> {
+    Ok(Scope { name: id(&wire.name)?, description: wire.description, claims: wire.claims })
+}
+
+/// `None`: a revoked key, which is neither published nor accepted.
+pub fn key(wire: watch::SigningKey) -> Result<Option<KeyRecord>, Malformed> {
+    let status = match wire.status() {
+        watch::KeyStatus::Next => KeyStatus::Next,
+        watch::KeyStatus::Active => KeyStatus::Active,
+        watch::KeyStatus::Retiring => KeyStatus::Retiring,
+        watch::KeyStatus::Revoked => return Ok(None),
+        watch::KeyStatus::Unspecified => return Err(Malformed("an unknown status".to_owned())),
+    };
+    let algorithm = Algorithm::parse(&wire.algorithm)
+        .ok_or_else(|| Malformed(format!("an unknown algorithm {:?}", wire.algorithm)))?;
+    Ok(Some(KeyRecord {
+        kid: id(&wire.kid)?,
+        algorithm,
+        status,
+        public_jwk: wire.public_jwk,
+        private_key: id(&wire.sealed_private_key)?,
+    }))
+}

@@ -1,0 +1,340 @@
+//! The pod's copy of the configuration: changes go in, an immutable [`Directory`] comes out.
+//!
+//! Only the tenants that a change touches are built anew; everything else is shared with the directory before. What
+//! cannot be used is kept at its last good state and reported to the control plane.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::{HashMap, OrdMap};
+use oauth_core::client::Client;
+use prost::Message as _;
+use shared_proto::watch;
+use url::Url;
+use vocab::{ClientId, ClusterId, KeyId, Keyring, Revision, ScopeName, TenantId};
+
+use super::decode::{self, IssuerMode, Malformed, ResourceKey, TenantRecord};
+use crate::directory::Directory;
+use crate::signing::{KeyFault, KeyRecord, KeySet, SigningKey};
+use crate::store::pool::PodPools;
+use crate::tenant::{Scope, TenantContext};
+
+/// What a tenant is built with beside its own configuration.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    pub keyring: Keyring,
+    pub public_url: Url,
+    pub pools: Arc<PodPools>,
+}
+
+#[derive(Debug)]
+pub struct Mirror {
+    surroundings: Surroundings,
+    directory: Directory,
+    tenants: BTreeMap<TenantId, Parts>,
+    /// As they came, for the state file.
+    encoded: OrdMap<ResourceKey, Bytes>,
+    rejected: BTreeMap<ResourceKey, Rejection>,
+}
+
+/// All that belongs to one tenant.
+#[derive(Debug, Default)]
+struct Parts {
+    record: Option<TenantRecord>,
+    clients: HashMap<ClientId, Arc<Client>>,
+    scopes: BTreeMap<ScopeName, Scope>,
+    keys: BTreeMap<KeyId, (KeyRecord, Arc<SigningKey>)>,
+    /// The newest revision that touched any of it.
+    revision: Revision,
+    /// What the directory shows.
+    built: Option<Arc<TenantContext>>,
+}
+
+#[derive(Clone, Debug)]
+struct Rejection {
+    reason: String,
+    /// Sealed with a master key that this pod was not given.
+    unopened: bool,
+}
+
+impl From<Malformed> for Rejection {
+    fn from(malformed: Malformed) -> Self {
+        Self { reason: malformed.0, unopened: false }
+    }
+}
+
+impl From<KeyFault> for Rejection {
+    fn from(fault: KeyFault) -> Self {
+        Self { unopened: matches!(fault, KeyFault::Sealed(_)), reason: fault.to_string() }
+    }
+}
+
+/// A complete state, cheap to take: what the state file holds.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    pub cluster_id: ClusterId,
+    pub revision: Revision,
+    pub resources: OrdMap<ResourceKey, Bytes>,
+}
+
+impl Mirror {
+    pub fn new(surroundings: Surroundings) -> Self {
+        Self {
+            surroundings,
+            directory: Directory::default(),
+            tenants: BTreeMap::new(),
+            encoded: OrdMap::new(),
+            rejected: BTreeMap::new(),
+        }
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub fn saved(&self) -> Option<Saved> {
+        let cluster_id = self.directory.cluster_id?;
+        Some(Saved { cluster_id, revision: self.directory.revision, resources: self.encoded.clone() })
+    }
+
+    /// What could not be used, each with the reason.
+    pub fn rejected(&self) -> Vec<watch::RejectedResource> {
+        let name = |key: &ResourceKey| {
+            let id = key.tenant();
+            let slug = id.and_then(|id| self.tenants.get(&id)?.record.as_ref()).map(|record| record.slug.to_string());
+            slug.or_else(|| id.map(|id| id.to_string())).unwrap_or_default()
+        };
+        self.rejected
+            .iter()
+            .map(|(key, rejection)| watch::RejectedResource {
+                resource: key.path(&name(key)),
+                reason: rejection.reason.clone(),
+            })
+            .collect()
+    }
+
+    pub fn rejected_count(&self) -> usize {
+        self.rejected.len()
+    }
+
+    /// Why signing keys could not be opened, when this pod lacks the master key.
+    pub fn unopened(&self) -> Option<&str> {
+        self.rejected.values().find(|rejection| rejection.unopened).map(|rejection| rejection.reason.as_str())
+    }
+
+    /// Replaces all there is. Pools and parsed keys that are still wanted are kept.
+    pub fn replace(&mut self, cluster_id: ClusterId, revision: Revision, resources: Vec<watch::Resource>) {
+        let mut before = std::mem::replace(self, Self::new(self.surroundings.clone()));
+        for (id, old) in &mut before.tenants {
+            let kept = Parts { keys: std::mem::take(&mut old.keys), built: old.built.take(), ..Parts::default() };
+            self.tenants.insert(*id, kept);
+        }
+        // Last good states of resources that may prove unusable now, taken up again only then.
+        let old_parts = before.tenants;
+        let mut seen_keys = BTreeSet::new();
+        for resource in resources {
+            if let Ok(key @ ResourceKey::SigningKey(..)) = ResourceKey::of(&resource) {
+                seen_keys.insert(key);
+            }
+            self.put(resource, revision, Some(&old_parts));
+        }
+        let known = std::mem::take(&mut self.tenants);
+        let mut directory = Directory::of(cluster_id, revision);
+        for (id, mut parts) in known {
+            parts.keys.retain(|kid, _| seen_keys.contains(&ResourceKey::SigningKey(Some(id), kid.clone())));
+            if let Some(tenant) = parts.build(&self.surroundings) {
+                directory.put(None, &tenant);
+            } else {
+                parts.built = None;
+            }
+            if !parts.is_empty() {
+                self.tenants.insert(id, parts);
+            }
+        }
+        self.directory = directory;
+    }
+
+    /// Applies all changes of one revision.
+    pub fn apply(&mut self, revision: Revision, changes: Vec<watch::Change>) {
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            let tenant = match change.kind {
+                Some(watch::change::Kind::Put(resource)) => self.put(resource, revision, None),
+                Some(watch::change::Kind::Deleted(deleted)) => self.delete(&deleted, revision),
+                None => {
+                    tracing::warn!(%revision, "a change of a kind that this build does not know");
+                    None
+                }
+            };
+            touched.extend(tenant);
+        }
+        for id in touched {
+            let Some(parts) = self.tenants.get_mut(&id) else { continue };
+            let previous = parts.built.clone();
+            if let Some(tenant) = parts.build(&self.surroundings) {
+                self.directory.put(previous.as_deref(), &tenant);
+            } else {
+                previous.iter().for_each(|previous| self.directory.remove(previous));
+                parts.built = None;
+                if parts.is_empty() {
+                    self.tenants.remove(&id);
+                }
+            }
+        }
+        self.directory.revision = revision;
+    }
+
+    /// Which tenant has to be built anew.
+    fn put(
+        &mut self,
+        resource: watch::Resource,
+        revision: Revision,
+        old: Option<&BTreeMap<TenantId, Parts>>,
+    ) -> Option<TenantId> {
+        let key = match ResourceKey::of(&resource) {
+            Ok(key) => key,
+            Err(malformed) => {
+                tracing::error!(%malformed, "a resource without a usable name was left out");
+                return None;
+            }
+        };
+        self.encoded.insert(key.clone(), resource.encode_to_vec().into());
+        let tenant = key.tenant()?;
+        let parts = self.tenants.entry(tenant).or_default();
+        parts.revision = parts.revision.max(revision);
+        let last_good = old.and_then(|old| old.get(&tenant));
+        match parts.take(resource, &self.surroundings.keyring) {
+            Ok(()) => {
+                self.rejected.remove(&key);
+            }
+            Err(rejection) => {
+                tracing::error!(resource = key.path(&tenant), reason = rejection.reason, "kept at its last good state");
+                if let Some(last_good) = last_good {
+                    parts.take_over(&key, last_good);
+                }
+                self.rejected.insert(key, rejection);
+            }
+        }
+        Some(tenant)
+    }
+
+    fn delete(&mut self, deleted: &watch::Deleted, revision: Revision) -> Option<TenantId> {
+        let key = ResourceKey::of_deleted(deleted).inspect_err(|e| tracing::error!(%e, "an unusable deletion")).ok()?;
+        self.encoded.remove(&key);
+        self.rejected.remove(&key);
+        let id = key.tenant()?;
+        let parts = self.tenants.get_mut(&id)?;
+        parts.revision = parts.revision.max(revision);
+        match &key {
+            ResourceKey::Tenant(_) => {
+                // With all that belongs to it, whether or not each is deleted by name.
+                let of_tenant = |key: &ResourceKey| key.tenant() == Some(id);
+                let gone: Vec<_> = self.encoded.keys().filter(|key| of_tenant(key)).cloned().collect();
+                gone.iter().for_each(|key| drop(self.encoded.remove(key)));
+                self.rejected.retain(|key, _| !of_tenant(key));
+                *parts = Parts { built: parts.built.take(), ..Parts::default() };
+            }
+            ResourceKey::Client(_, client) => drop(parts.clients.remove(client)),
+            ResourceKey::Scope(_, name) => drop(parts.scopes.remove(name)),
+            ResourceKey::SigningKey(_, kid) => drop(parts.keys.remove(kid)),
+        }
+        Some(id)
+    }
+}
+
+impl Parts {
+    /// Parts may be there before, or without, the tenant itself: it may have been refused.
+    fn is_empty(&self) -> bool {
+        self.record.is_none() && self.clients.is_empty() && self.scopes.is_empty() && self.keys.is_empty()
+    }
+
+    fn take(&mut self, resource: watch::Resource, keyring: &Keyring) -> Result<(), Rejection> {
+        use watch::resource::Kind;
+        match resource.kind {
+            Some(Kind::Tenant(tenant)) => self.record = Some(decode::tenant(tenant)?),
+            Some(Kind::Client(client)) => {
+                let client = decode::client(client)?;
+                self.clients.insert(client.client_id.clone(), Arc::new(client));
+            }
+            Some(Kind::Scope(scope)) => {
+                let scope = decode::scope(scope)?;
+                self.scopes.insert(scope.name.clone(), scope);
+            }
+            Some(Kind::SigningKey(key)) => {
+                let kid: Option<KeyId> = key.kid.parse().ok();
+                match decode::key(key)? {
+                    // Parsing a key costs; a key that only another part of the tenant changed beside is not parsed again.
+                    Some(record) if self.keys.get(&record.kid).is_some_and(|(held, _)| *held == record) => {}
+                    Some(record) => {
+                        let key = Arc::new(SigningKey::open(&record, keyring)?);
+                        self.keys.insert(record.kid.clone(), (record, key));
+                    }
+                    None => drop(kid.and_then(|kid| self.keys.remove(&kid))),
+                }
+            }
+            None => return Err(Malformed("it is empty".to_owned()).into()),
+        }
+        Ok(())
+    }
+
+    /// Takes one resource over from what was there before.
+    fn take_over(&mut self, key: &ResourceKey, old: &Self) {
+        match key {
+            ResourceKey::Tenant(_) => self.record.clone_from(&old.record),
+            ResourceKey::Client(_, id) => {
+                old.clients.get(id).map(|client| self.clients.insert(id.clone(), Arc::clone(client)));
+            }
+            ResourceKey::Scope(_, name) => {
+                old.scopes.get(name).map(|scope| self.scopes.insert(name.clone(), scope.clone()));
+            }
+            // Keys were carried over as a whole.
+            ResourceKey::SigningKey(..) => {}
+        }
+    }
+
+    /// `None` when there is no tenant (any more).
+    fn build(&mut self, surroundings: &Surroundings) -> Option<Arc<TenantContext>> {
+        let record = self.record.as_ref()?;
+        let issuer = issuer(&record.issuer, &surroundings.public_url, record.slug.as_str());
+        let base_path = match &record.issuer {
+            IssuerMode::Host(_) => String::new(),
+            IssuerMode::Path => {
+                issuer.parse::<Url>().map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default()
+            }
+        };
+        let held = self.built.take().and_then(|built| built.database.clone());
+        let database = record.database.as_ref().map(|wanted| {
+            held.filter(|held| held.is_for(wanted))
+                .unwrap_or_else(|| surroundings.pools.database(&record.slug, wanted.clone()))
+        });
+        let tenant = Arc::new(TenantContext {
+            id: record.id,
+            slug: record.slug.clone(),
+            display_name: record.display_name.clone(),
+            status: record.status,
+            issuer,
+            hosts: record.hosts.clone(),
+            lifetimes: record.lifetimes,
+            registration_enabled: record.registration_enabled,
+            clients: self.clients.clone(),
+            scopes: self.scopes.clone(),
+            keys: KeySet::new(self.keys.values().map(|(_, key)| Arc::clone(key)).collect()),
+            revision: self.revision.max(record.revision),
+            base_path,
+            database,
+        });
+        self.built = Some(Arc::clone(&tenant));
+        Some(tenant)
+    }
+}
+
+fn issuer(mode: &IssuerMode, public_url: &Url, slug: &str) -> String {
+    match mode {
+        IssuerMode::Path => format!("{}/t/{slug}", public_url.as_str().trim_end_matches('/')),
+        IssuerMode::Host(host) => format!("https://{host}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

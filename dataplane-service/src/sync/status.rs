@@ -1,0 +1,145 @@
+//! How well informed the pod is: ready or why not, how stale, and by whom it is told.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use vocab::Timestamp;
+
+/// Shared by the subscriber, which writes it, and the ops listener, which shows it.
+#[derive(Debug)]
+pub struct Status {
+    facts: Mutex<Facts>,
+    ready: tokio::sync::watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    /// The last moment at which the configuration was known to be the newest, by the monotonic clock.
+    current_at: Option<Instant>,
+    /// What had passed already when `current_at` was noted: the age of a sealed state.
+    age_then: Duration,
+    connected_to: Option<String>,
+    synced: bool,
+    source: Option<Source>,
+    blocked: Option<String>,
+    rejected: usize,
+    stopping: bool,
+}
+
+/// Where the configuration in use came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Watch,
+    Sealed,
+}
+
+/// What `/debug/config` shows.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Connected, and nothing newer was missing when last heard.
+    pub synced: bool,
+    pub connected_to: Option<String>,
+    pub source: Option<Source>,
+    pub rejected: usize,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        let facts = Facts {
+            current_at: None,
+            age_then: Duration::ZERO,
+            connected_to: None,
+            synced: false,
+            source: None,
+            blocked: None,
+            rejected: 0,
+            stopping: false,
+        };
+        Self { facts: Mutex::new(facts), ready: tokio::sync::watch::Sender::new(false) }
+    }
+}
+
+impl Status {
+    pub fn why_not_ready(&self) -> Option<String> {
+        let facts = self.facts.lock();
+        if facts.stopping {
+            return Some("the pod is shutting down".to_owned());
+        }
+        match (&facts.source, &facts.blocked) {
+            (Some(_), _) => None,
+            (None, Some(reason)) => Some(reason.clone()),
+            (None, None) => Some("no configuration has been received yet".to_owned()),
+        }
+    }
+
+    pub async fn until_ready(&self) {
+        let mut ready = self.ready.subscribe();
+        // The sender lives in `self`, so waiting cannot fail while we borrow it.
+        let _ = ready.wait_for(|ready| *ready).await;
+    }
+
+    /// Time since the configuration was last known to be the newest; since the start, when it never was.
+    pub fn staleness(&self) -> Duration {
+        let facts = self.facts.lock();
+        facts.current_at.map_or(Duration::ZERO, |at| at.elapsed() + facts.age_then)
+    }
+
+    pub fn view(&self) -> View {
+        let facts = self.facts.lock();
+        View {
+            synced: facts.synced,
+            connected_to: facts.connected_to.clone(),
+            source: facts.source,
+            rejected: facts.rejected,
+        }
+    }
+
+    pub fn stop(&self) {
+        self.facts.lock().stopping = true;
+    }
+
+    pub(super) fn connected(&self, endpoint: &str) {
+        self.facts.lock().connected_to = Some(endpoint.to_owned());
+    }
+
+    pub(super) fn disconnected(&self) {
+        let mut facts = self.facts.lock();
+        facts.connected_to = None;
+        facts.synced = false;
+    }
+
+    /// The directory now serves what came from `source`.
+    pub(super) fn serving(&self, source: Source) {
+        self.facts.lock().source = Some(source);
+        self.ready.send_replace(true);
+    }
+
+    pub(super) fn serving_sealed(&self, saved_at: Timestamp, now: Timestamp) {
+        let mut facts = self.facts.lock();
+        facts.current_at = Some(Instant::now());
+        facts.age_then = now.since(saved_at);
+        drop(facts);
+        self.serving(Source::Sealed);
+    }
+
+    pub(super) fn current(&self) {
+        let mut facts = self.facts.lock();
+        facts.current_at = Some(Instant::now());
+        facts.age_then = Duration::ZERO;
+        facts.synced = true;
+    }
+
+    pub(super) fn behind(&self) {
+        self.facts.lock().synced = false;
+    }
+
+    pub(super) fn blocked(&self, reason: String) {
+        self.facts.lock().blocked = Some(reason);
+    }
+
+    pub(super) fn rejected(&self, count: usize) {
+        self.facts.lock().rejected = count;
+    }
+}

@@ -1,0 +1,193 @@
+//! One stream of the watch: hello, then a snapshot or the changes since, then changes as they come.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use shared_proto::watch::watch_client::WatchClient;
+use shared_proto::watch::{self, event, pod_message};
+use tokio_stream::wrappers::WatchStream;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri};
+use tonic::{Request, Streaming};
+use vocab::{ClusterId, PodId, Revision, Secret};
+
+use crate::settings::WatchTls;
+
+/// Heartbeats come about every second: a stream that is silent for this long is dead.
+const SILENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A part of a snapshot holds many resources; a single one is far smaller.
+const MESSAGE_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Who the pod is, and how it proves it.
+#[derive(Debug)]
+pub struct PodIdentity {
+    pub pod_id: PodId,
+    /// Where the public listener can be reached, for people to read.
+    pub address: String,
+    pub token: Option<Secret<String>>,
+    pub tls: WatchTls,
+}
+
+/// Why a stream ended. All of them lead to another attempt; the text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("cannot connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the watch token cannot be sent in a header")]
+    Token,
+    #[error("the stream failed: {}: {}", .0.code(), .0.message())]
+    Failed(#[from] Box<tonic::Status>),
+    #[error("the node closed the stream")]
+    Closed,
+    #[error("nothing was heard for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("the node broke the protocol: {0}")]
+    Protocol(String),
+}
+
+/// What the mirror has to do.
+#[derive(Debug)]
+pub enum Step {
+    Replace { cluster_id: ClusterId, revision: Revision, resources: Vec<watch::Resource> },
+    Apply { revision: Revision, changes: Vec<watch::Change>, stamped_at_ms: i64 },
+    Heartbeat { commit_revision: Revision, has_leader: bool },
+}
+
+pub struct Subscription {
+    events: Streaming<watch::Event>,
+    acks: tokio::sync::watch::Sender<watch::Ack>,
+    assembly: Option<Assembly>,
+    applied: Option<Revision>,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
+
+/// A snapshot on its way in.
+#[derive(Debug)]
+struct Assembly {
+    at: Option<watch::Position>,
+    resources: Vec<watch::Resource>,
+}
+
+impl Subscription {
+    pub async fn open(uri: &Uri, pod: &PodIdentity, resume: Option<(ClusterId, Revision)>) -> Result<Self, Ended> {
+        let mut endpoint = Endpoint::from(uri.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(SILENCE)
+            .keep_alive_timeout(SILENCE);
+        if uri.scheme_str() == Some("https") {
+            let ca = pod.tls.ca.iter().map(Certificate::from_pem);
+            let mut tls = ClientTlsConfig::new().ca_certificates(ca);
+            if let Some((cert, key)) = &pod.tls.identity {
+                tls = tls.identity(Identity::from_pem(cert, key.expose()));
+            }
+            endpoint = endpoint.tls_config(tls)?;
+        }
+        let channel = endpoint.connect().await?;
+        let hello = watch::Hello {
+            pod_id: pod.pod_id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: pod.address.clone(),
+            resume_after: resume.map(|(cluster_id, revision)| watch::Position {
+                cluster_id: cluster_id.to_string(),
+                revision: revision.get(),
+            }),
+        };
+        // One slot: each acknowledgement is complete, so a newer one replaces an older one that was not sent yet.
+        let (acks, pending) = tokio::sync::watch::channel(watch::Ack::default());
+        let message = |kind| watch::PodMessage { kind: Some(kind) };
+        let messages = futures::stream::iter([message(pod_message::Kind::Hello(hello))])
+            .chain(WatchStream::from_changes(pending).map(move |ack| message(pod_message::Kind::Ack(ack))));
+        let mut request = Request::new(messages);
+        if let Some(token) = &pod.token {
+            let mut value: MetadataValue<_> = format!("Bearer {}", token.expose()).parse().map_err(|_| Ended::Token)?;
+            value.set_sensitive(true);
+            request.metadata_mut().insert("authorization", value);
+        }
+        let mut client = WatchClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
+        let events = tokio::time::timeout(SILENCE, client.subscribe(request)).await.map_err(|_| Ended::Silent)?;
+        let events = events.map_err(Box::new)?.into_inner();
+        Ok(Self { events, acks, assembly: None, applied: resume.map(|(_, revision)| revision) })
+    }
+
+    /// Tells the node what was applied and what could not be used.
+    pub fn acknowledge(&self, revision: Revision, rejected: Vec<watch::RejectedResource>) {
+        self.acks.send_replace(watch::Ack { revision: revision.get(), rejected });
+    }
+
+    /// Waits for the next thing to do, however many messages that takes.
+    pub async fn next(&mut self) -> Result<Step, Ended> {
+        loop {
+            let event = tokio::time::timeout(SILENCE, self.events.message()).await.map_err(|_| Ended::Silent)?;
+            let event = event.map_err(Box::new)?.ok_or(Ended::Closed)?;
+            if let Some(step) = self.take(event)? {
+                return Ok(step);
+            }
+        }
+    }
+
+    fn take(&mut self, event: watch::Event) -> Result<Option<Step>, Ended> {
+        let broken = |what: &str| Ended::Protocol(what.to_owned());
+        match event.kind {
+            Some(event::Kind::SnapshotBegin(begin)) => {
+                self.assembly = Some(Assembly { at: begin.at, resources: Vec::new() });
+                Ok(None)
+            }
+            Some(event::Kind::SnapshotPart(part)) => {
+                let assembly = self.assembly.as_mut().ok_or_else(|| broken("a part without a beginning"))?;
+                assembly.resources.extend(part.resources);
+                Ok(None)
+            }
+            Some(event::Kind::SnapshotEnd(end)) => {
+                let assembly = self.assembly.take().ok_or_else(|| broken("an end without a beginning"))?;
+                self.finish(assembly, &end).map(Some)
+            }
+            Some(event::Kind::Delta(delta)) => {
+                if self.assembly.is_some() {
+                    return Err(broken("a change within a snapshot"));
+                }
+                let applied = self.applied.ok_or_else(|| broken("a change before any snapshot"))?;
+                let revision = Revision(delta.revision);
+                // Some positions of the log carry no configuration, so the numbers may skip; they never go back.
+                if revision <= applied {
+                    return Err(Ended::Protocol(format!("the change of revision {revision} after that of {applied}")));
+                }
+                self.applied = Some(revision);
+                Ok(Some(Step::Apply { revision, changes: delta.changes, stamped_at_ms: delta.stamped_at_ms }))
+            }
+            Some(event::Kind::Heartbeat(heartbeat)) => Ok(Some(Step::Heartbeat {
+                commit_revision: Revision(heartbeat.commit_revision),
+                has_leader: heartbeat.has_leader,
+            })),
+            Some(event::Kind::Reset(reset)) => {
+                tracing::info!(reason = reset.reason, "the watch starts over with a snapshot");
+                self.assembly = None;
+                self.applied = None;
+                Ok(None)
+            }
+            // A newer node may say what this build does not know; it must not rely on being understood.
+            None => Ok(None),
+        }
+    }
+
+    fn finish(&mut self, assembly: Assembly, end: &watch::SnapshotEnd) -> Result<Step, Ended> {
+        let count = assembly.resources.len() as u64;
+        if count != end.resource_count {
+            return Err(Ended::Protocol(format!("a snapshot of {} resources with {count} in it", end.resource_count)));
+        }
+        if assembly.at != end.at {
+            return Err(Ended::Protocol("a snapshot that ends as another than it began".to_owned()));
+        }
+        let at = end.at.as_ref().ok_or_else(|| Ended::Protocol("a snapshot without a position".to_owned()))?;
+        let cluster_id = at.cluster_id.parse().map_err(|error| Ended::Protocol(format!("{error}")))?;
+        let revision = Revision(at.revision);
+        self.applied = Some(revision);
+        Ok(Step::Replace { cluster_id, revision, resources: assembly.resources })
+    }
+}
