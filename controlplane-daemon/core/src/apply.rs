@@ -17,6 +17,7 @@ use std::sync::Arc;
 use vocab::{Revision, Slug, Violations};
 
 use crate::entry::{Command, Entry, Stamp};
+use crate::limits;
 use crate::model::Tenant;
 use crate::mutation::{Change, Mutation, ResourceRef};
 use crate::rejection::Rejection;
@@ -32,6 +33,9 @@ pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Appl
         && let Some(earlier) = state.remembered(&actor, id)
     {
         return replay::answer(earlier, fingerprint);
+    }
+    if receipt.as_ref().is_some_and(|receipt| receipt.to_string().len() > limits::SEALED_BYTES) {
+        return Err(conflict("the receipt is too long"));
     }
 
     let context = Context { state, revision, stamp: &stamp, expected: expected_revision };
@@ -72,7 +76,7 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::ClientUpdate { tenant, client_id, spec } => client::update(cx, tenant, &client_id, spec),
         M::ClientDelete { tenant, client_id } => client::delete(cx, tenant, client_id),
         M::ClientSecretAdd { tenant, client_id, secret, previous_expires_at } => {
-            client::add_secret(cx, tenant, &client_id, secret, previous_expires_at)
+            client::add_secret(cx, tenant, &client_id, &secret, previous_expires_at)
         }
         M::ClientSecretRemove { tenant, client_id, secret_id } => {
             client::remove_secret(cx, tenant, &client_id, secret_id)

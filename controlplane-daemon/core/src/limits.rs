@@ -38,4 +38,4 @@ pub const MAX_CONNECTIONS: u32 = 100;
 /// Answered requests kept for replays.
 pub const REQUESTS: usize = 10_000;
 /// How long a request is kept.
-pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 3600);
+pub const REQUEST_MEMORY: Duration = Duration::from_hours(24);

@@ -31,7 +31,7 @@ pub(super) fn create(
     }
     check_room("clients of a tenant", cx.state.client_count(tenant_id), limits::CLIENTS_PER_TENANT)?;
     let at = cx.stamp.at;
-    let secrets = secret.map(|secret| kept(cx, secret)).transpose()?.into_iter().collect();
+    let secrets = secret.map(|secret| kept(cx, &secret)).transpose()?.into_iter().collect();
     let client = Client { tenant_id, client_id, spec, secrets, created_at: at, updated_at: at, revision: cx.revision };
     Ok(put(tenant, client))
 }
@@ -64,7 +64,7 @@ pub(super) fn add_secret(
     cx: &Context<'_>,
     tenant: Slug,
     client_id: &ClientId,
-    secret: NewSecret,
+    secret: &NewSecret,
     previous_expires_at: Option<Timestamp>,
 ) -> Result<Decision, Rejection> {
     let old = find(cx, &tenant, client_id)?;
@@ -79,7 +79,9 @@ pub(super) fn add_secret(
     check_room("secrets of a client", secrets.len(), limits::SECRETS_PER_CLIENT)?;
     if let Some(end) = previous_expires_at {
         // Never longer than it was to live already.
-        secrets.iter_mut().for_each(|there| there.expires_at = Some(there.expires_at.map_or(end, |was| was.min(end))));
+        for there in &mut secrets {
+            there.expires_at = Some(there.expires_at.map_or(end, |was| was.min(end)));
+        }
     }
     secrets.push(kept(cx, secret)?);
     Ok(put(tenant, changed(cx, old, |client| client.secrets = secrets)))
@@ -117,11 +119,11 @@ fn problems(cx: &Context<'_>, tenant: TenantId, spec: &ClientSpec) -> Violations
     spec.validate(|name| cx.state.scope(tenant, name).is_some())
 }
 
-fn kept(cx: &Context<'_>, secret: NewSecret) -> Result<ClientSecret, Rejection> {
+fn kept(cx: &Context<'_>, secret: &NewSecret) -> Result<ClientSecret, Rejection> {
     if secret.expires_at.is_some_and(|end| end <= cx.stamp.at) {
         return Err(Rejection::Invalid { violations: Violations::one("/expires_at", "must lie in the future") });
     }
-    let NewSecret { id, digest, expires_at } = secret;
+    let &NewSecret { id, digest, expires_at } = secret;
     Ok(ClientSecret { id, digest, created_at: cx.stamp.at, expires_at })
 }
 

@@ -67,8 +67,8 @@ pub(super) fn fresh(
     if algorithm.is_some_and(|wanted| wanted != fresh.algorithm) {
         return Err(conflict("the signing algorithm was changed at the same time: try again"));
     }
-    if fresh.public_jwk.len() > limits::JWK_BYTES {
-        return Err(conflict("the fresh key's JWK is too long"));
+    if fresh.public_jwk.len() > limits::JWK_BYTES || fresh.private_key.to_string().len() > limits::SEALED_BYTES {
+        return Err(conflict("the fresh key is too long"));
     }
     if cx.state.key(owner, &fresh.kid).is_some() {
         return Err(Rejection::AlreadyExists { what: format!("key {}", fresh.kid) });

@@ -34,7 +34,7 @@ pub(super) fn update(cx: &Context<'_>, tenant: Slug, name: ScopeName, spec: Scop
 pub(super) fn delete(cx: &Context<'_>, tenant: Slug, name: ScopeName) -> Result<Decision, Rejection> {
     let tenant_id = find(cx, &tenant, &name)?.tenant_id;
     let users = cx.state.clients_of(tenant_id, None).filter(|client| client.spec.scopes.contains(&name));
-    let changes = users
+    let changes: Vec<_> = users
         .map(|client| {
             let mut client = Client { updated_at: cx.stamp.at, revision: cx.revision, ..Client::clone(client) };
             client.spec.scopes.retain(|scope| *scope != name);
@@ -42,7 +42,7 @@ pub(super) fn delete(cx: &Context<'_>, tenant: Slug, name: ScopeName) -> Result<
         })
         .chain(std::iter::once(Change::ScopeDeleted { tenant_id, name: name.clone() }))
         .collect();
-    Ok(Decision { resource: ResourceRef::Scope { tenant, name: name.clone() }, changes })
+    Ok(Decision { resource: ResourceRef::Scope { tenant, name }, changes })
 }
 
 /// Finds the scope and checks the precondition on it.
