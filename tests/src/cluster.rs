@@ -263,6 +263,11 @@ impl Node {
         self.process.as_mut().unwrap_or_else(|| panic!("node {id} is not running"))
     }
 
+    pub fn process_id(&self) -> u32 {
+        let id = self.id;
+        self.process.as_ref().unwrap_or_else(|| panic!("node {id} is not running")).id()
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(Process::is_running)
     }

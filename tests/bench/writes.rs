@@ -1,0 +1,141 @@
+//! Raft writes through the admin API of three nodes, beside the disk and a three-member etcd on the same disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::json;
+use tests::cluster::Cluster;
+
+use crate::etcd::Etcd;
+use crate::load::{self, float};
+use crate::table::{self, count, ratio, row};
+use crate::{cpu, disk};
+
+const WRITERS: [usize; 4] = [1, 16, 64, 256];
+const WARM_UP: Duration = Duration::from_secs(1);
+const MEASURED: Duration = Duration::from_secs(5);
+
+/// One system under one number of writers.
+pub(crate) struct Figures {
+    pub writes: u64,
+    pub failures: u64,
+    pub took: Duration,
+    /// Of all servers together.
+    pub cpu: Duration,
+    /// Microseconds.
+    pub latency: Histogram<u64>,
+}
+
+impl Figures {
+    fn per_second(&self) -> f64 {
+        float(self.writes) / self.took.as_secs_f64()
+    }
+
+    fn millis(&self, quantile: f64) -> String {
+        format!("{:.1}", float(self.latency.value_at_quantile(quantile)) / 1000.0)
+    }
+
+    fn cpu_micros(&self) -> String {
+        format!("{:.0}", self.cpu.as_secs_f64() * 1e6 / float(self.writes.max(1)))
+    }
+}
+
+pub(crate) async fn run() {
+    let disk = disk::appends_per_second();
+    let ours = Ours::start().await;
+    let etcd = Etcd::start().await;
+    if etcd.is_none() {
+        println!("\n(etcd is not installed, so its columns are empty: apt-get install etcd-server)");
+    }
+    let mut rows = vec![row([
+        "writers",
+        "writes/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs/write",
+        "failures",
+        "/ disk",
+        "etcd writes/s",
+        "etcd p99 ms",
+        "etcd CPU µs/write",
+        "/ etcd",
+    ])];
+    for writers in WRITERS {
+        let mine = ours.measure(writers).await;
+        let theirs = match &etcd {
+            Some(etcd) => Some(etcd.measure(writers, WARM_UP, MEASURED).await),
+            None => None,
+        };
+        let of_etcd = |show: &dyn Fn(&Figures) -> String| theirs.as_ref().map_or("–".to_owned(), show);
+        rows.push(vec![
+            writers.to_string(),
+            count(mine.per_second()),
+            mine.millis(0.5),
+            mine.millis(0.99),
+            mine.cpu_micros(),
+            mine.failures.to_string(),
+            ratio(mine.per_second(), disk),
+            of_etcd(&|it| count(it.per_second())),
+            of_etcd(&|it| it.millis(0.99)),
+            of_etcd(&Figures::cpu_micros),
+            of_etcd(&|it| ratio(mine.per_second(), it.per_second())),
+        ]);
+    }
+    table::print(
+        "Writes, three nodes",
+        &format!(
+            "1 KiB values through the leader's admin API (JSON over HTTP, authorization, validation), etcd by its own gRPC. \
+             The disk alone: {} appends with fdatasync per second. Aim: 0.75 × etcd at one writer, 1.3 × from 16.",
+            count(disk)
+        ),
+        &rows,
+    );
+}
+
+struct Ours {
+    cluster: Cluster,
+    leader: usize,
+    token: String,
+}
+
+impl Ours {
+    async fn start() -> Self {
+        let cluster = Cluster::start(3).await;
+        let leader = cluster.leader().await;
+        let admin = cluster.admin(leader).await;
+        let _ = admin.create_tenant("bench", json!({})).await;
+        for writer in 0..WRITERS.iter().copied().max().unwrap_or(0) {
+            let scope = json!({ "name": format!("scope-{writer}"), "description": "" });
+            let _ = admin.post("/tenants/bench/scopes", &scope).await.expect(201);
+        }
+        Self { cluster, leader, token: admin.token().to_owned() }
+    }
+
+    /// Each writer replaces a scope of its own again and again.
+    async fn measure(&self, writers: usize) -> Figures {
+        let authorization = format!("Bearer {}", self.token);
+        let requests: load::Requests = Arc::new(move |writer, number| {
+            let description = format!("{number:0>900}");
+            let body = json!({ "description": description, "claims": [] }).to_string();
+            let path = format!("/api/v1/tenants/bench/scopes/scope-{writer}");
+            let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+            load::request("PUT", &path, &headers, &body)
+        });
+        let address = &self.cluster.nodes[self.leader].addresses().admin;
+        let _ = load::run(address, writers, 200, WARM_UP, Arc::clone(&requests)).await;
+        let before = self.cpu();
+        let outcome = load::run(address, writers, 200, MEASURED, requests).await;
+        Figures {
+            writes: outcome.answers,
+            failures: outcome.failures,
+            took: outcome.took,
+            cpu: self.cpu().saturating_sub(before),
+            latency: outcome.latency,
+        }
+    }
+
+    fn cpu(&self) -> Duration {
+        self.cluster.nodes.iter().map(|node| cpu::time(node.process_id())).sum()
+    }
+}
