@@ -117,3 +117,6 @@ async fn refuse(context: &Context<'_>, refusal: Refusal, grant: Option<Uuid>, co
         Err(error) => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

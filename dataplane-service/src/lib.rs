@@ -16,6 +16,8 @@
 pub mod app;
 pub mod directory;
 pub mod exchange;
+#[cfg(test)]
+mod fixture;
 pub mod http;
 pub mod opaque;
 pub mod ops;

@@ -57,3 +57,6 @@ pub async fn authenticate(
 }
 
 const INVALID: oauth_core::error::Code = oauth_core::error::Code::InvalidToken;
+
+#[cfg(test)]
+mod tests;

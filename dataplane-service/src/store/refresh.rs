@@ -1,5 +1,6 @@
 //! Refresh tokens: each is used once and replaced.
 
+use deadpool_postgres::Object;
 use oauth_core::grant::StoredRefreshToken;
 use vocab::{Secret, Timestamp};
 
@@ -41,14 +42,17 @@ pub async fn find(db: &TenantDb, token: &str) -> Result<Option<StoredRefreshToke
 /// When the connection breaks before the answer came, nobody knows whether the token was rotated. The statement is
 /// then run once more on another connection; it knows its own first run by the token that it stored.
 pub async fn rotate(db: &TenantDb, old: &str, next: &NewRefreshToken, now: Timestamp) -> Result<Taken, DbError> {
-    match try_rotate(db, old, next, now).await {
-        Err(DbError::Unavailable(_)) => try_rotate(db, old, next, now).await,
+    let client = db.get().await?;
+    match try_rotate(&client, old, next, now).await {
+        Err(DbError::Unavailable(_)) => {
+            drop(client);
+            try_rotate(&db.get().await?, old, next, now).await
+        }
         answer => answer,
     }
 }
 
-async fn try_rotate(db: &TenantDb, old: &str, next: &NewRefreshToken, now: Timestamp) -> Result<Taken, DbError> {
-    let client = db.get().await?;
+async fn try_rotate(client: &Object, old: &str, next: &NewRefreshToken, now: Timestamp) -> Result<Taken, DbError> {
     let statement = client
         .prepare_cached(
             "with rotated as ( \

@@ -1,0 +1,97 @@
+//! For the tests beside the code: a tenant with a key and clients, and no database.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oauth_core::client::{AuthMethod, Client, ClientSecret, GrantType};
+use vocab::{Keyring, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
+
+use crate::signing::{Algorithm, KeyRecord, KeySet, KeyStatus, SigningKey};
+use crate::tenant::{Lifetimes, Scope, TenantContext, TenantStatus};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+pub(crate) const SECRET: &str = "s3cret";
+
+/// `web` (Basic), `post` and the public `app` may do everything; `off` is disabled. All know the scope `staff`.
+pub(crate) fn tenant() -> TenantContext {
+    let issuer = "https://id.example/t/acme";
+    let clients = [
+        client("web", AuthMethod::ClientSecretBasic),
+        client("post", AuthMethod::ClientSecretPost),
+        client("app", AuthMethod::None),
+        Client { enabled: false, ..client("off", AuthMethod::ClientSecretBasic) },
+        Client { grant_types: vec![GrantType::AuthorizationCode], ..client("code-only", AuthMethod::ClientSecretPost) },
+    ];
+    let staff = Scope {
+        name: "staff".parse().expect("a scope"),
+        description: "Who works here".to_owned(),
+        claims: vec!["badge".to_owned()],
+    };
+    TenantContext {
+        id: TenantId::from_uuid(uuid::Uuid::from_u128(1)),
+        slug: "acme".parse().expect("a slug"),
+        display_name: "Acme".to_owned(),
+        status: TenantStatus::Active,
+        issuer: issuer.to_owned(),
+        hosts: vec![],
+        lifetimes: Lifetimes {
+            access_token_secs: 600,
+            id_token_secs: 600,
+            refresh_token_idle_secs: 1000,
+            refresh_token_absolute_secs: 2000,
+            session_idle_secs: 1000,
+            session_absolute_secs: 2000,
+            authorization_code_secs: 60,
+        },
+        registration_enabled: false,
+        clients: clients.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect(),
+        scopes: BTreeMap::from([(staff.name.clone(), staff)]),
+        keys: keys(),
+        revision: Revision::default(),
+        base_path: "/t/acme".to_owned(),
+        database: None,
+    }
+}
+
+fn client(id: &str, auth_method: AuthMethod) -> Client {
+    let secret = ClientSecret { digest: SecretDigest::of(SECRET.as_bytes()), expires_at: None };
+    Client {
+        client_id: id.parse().expect("a client_id"),
+        name: id.to_owned(),
+        enabled: true,
+        auth_method,
+        redirect_uris: vec!["https://app.example/cb".to_owned()],
+        post_logout_redirect_uris: vec![],
+        grant_types: GrantType::ALL.to_vec(),
+        scopes: ["openid", "email", "staff", "hj:users.read"].map(|name| name.parse().expect("a scope")).to_vec(),
+        audiences: vec!["https://api.example".to_owned()],
+        allowed_origins: vec![],
+        require_consent: false,
+        secrets: if auth_method == AuthMethod::None { vec![] } else { vec![secret] },
+        revision: Revision::default(),
+    }
+}
+
+/// A fresh ES256 key.
+fn keys() -> KeySet {
+    let keyring = Keyring::new(MasterKey::new([1; 32]), vec![]);
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("a key");
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).expect("its own encoding");
+    // SEC 1 §2.3.3: 4, x, y.
+    let (x, y) = pair.public_key().as_ref().get(1..).expect("a point").split_at(32);
+    let public_jwk = serde_json::json!({
+        "kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+    });
+    let record = KeyRecord {
+        kid: "k1".parse().expect("a kid"),
+        algorithm: Algorithm::Es256,
+        status: KeyStatus::Active,
+        public_jwk: public_jwk.to_string(),
+        private_key: keyring.seal(pkcs8.as_ref(), [2; 24]),
+    };
+    KeySet::new(vec![Arc::new(SigningKey::open(&record, &keyring).expect("a usable key"))])
+}
