@@ -205,7 +205,8 @@ fn binary(name: &str) -> PathBuf {
     };
     versions.sort_by_key(|folder| std::cmp::Reverse(version(folder)));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = std::env::split_paths(&path).chain(versions);
+    let named = std::env::var_os("HJ_POSTGRES_BIN").map(PathBuf::from);
+    let mut folders = named.into_iter().chain(std::env::split_paths(&path)).chain(versions);
     let found = folders.find(|folder| folder.join(name).is_file());
     let folder = found.unwrap_or_else(|| panic!("PostgreSQL's `{name}` is missing: apt-get install postgresql"));
     folder.join(name)

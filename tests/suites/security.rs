@@ -1,1 +1,20 @@
-//! stub
+//! Attacks and the answers they must get, as tables against real processes; one module per door.
+
+#[path = "security/admin.rs"]
+mod admin;
+#[path = "security/authorize.rs"]
+mod authorize;
+#[path = "security/bearer.rs"]
+mod bearer;
+#[path = "security/http.rs"]
+mod http;
+#[path = "security/leaks.rs"]
+mod leaks;
+#[path = "security/login.rs"]
+mod login;
+#[path = "security/metadata.rs"]
+mod metadata;
+#[path = "security/refresh.rs"]
+mod refresh;
+#[path = "security/token.rs"]
+mod token;

@@ -1,0 +1,312 @@
+//! The admin API and the cluster's own ports: who may do what, and what nobody is ever shown.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use shared_proto::{peer, watch};
+use tests::admin::Admin;
+use tests::table::Table;
+use tests::tenant::unique;
+use tests::tokens::Jwt;
+use tests::web;
+use tests::world;
+
+/// Every route there is, with a method that it knows. `{slug}` is a tenant's.
+const ROUTES: [(&str, &str); 32] = [
+    ("GET", "/tenants"),
+    ("POST", "/tenants"),
+    ("GET", "/tenants/{slug}"),
+    ("PUT", "/tenants/{slug}"),
+    ("PATCH", "/tenants/{slug}"),
+    ("DELETE", "/tenants/{slug}"),
+    ("GET", "/tenants/{slug}/clients"),
+    ("POST", "/tenants/{slug}/clients"),
+    ("GET", "/tenants/{slug}/clients/app"),
+    ("PUT", "/tenants/{slug}/clients/app"),
+    ("PATCH", "/tenants/{slug}/clients/app"),
+    ("DELETE", "/tenants/{slug}/clients/app"),
+    ("POST", "/tenants/{slug}/clients/app/secrets"),
+    ("DELETE", "/tenants/{slug}/clients/app/secrets/0190f0f0-0000-7000-8000-000000000000"),
+    ("GET", "/tenants/{slug}/scopes"),
+    ("POST", "/tenants/{slug}/scopes"),
+    ("GET", "/tenants/{slug}/scopes/x"),
+    ("PUT", "/tenants/{slug}/scopes/x"),
+    ("DELETE", "/tenants/{slug}/scopes/x"),
+    ("GET", "/tenants/{slug}/keys"),
+    ("POST", "/tenants/{slug}/keys/rotate"),
+    ("POST", "/tenants/{slug}/keys/x/revoke"),
+    ("GET", "/keys"),
+    ("POST", "/keys/rotate"),
+    ("POST", "/keys/x/revoke"),
+    ("GET", "/admins"),
+    ("POST", "/admins"),
+    ("GET", "/admins/0190f0f0-0000-7000-8000-000000000000"),
+    ("PUT", "/admins/0190f0f0-0000-7000-8000-000000000000"),
+    ("DELETE", "/admins/0190f0f0-0000-7000-8000-000000000000"),
+    ("GET", "/cluster/status"),
+    ("GET", "/fleet"),
+];
+
+fn routes(slug: &str) -> impl Iterator<Item = (Method, String)> {
+    ROUTES.into_iter().map(move |(method, path)| (method.parse().expect("a method"), path.replace("{slug}", slug)))
+}
+
+#[tokio::test]
+async fn every_route_wants_a_token_and_a_real_one() {
+    let world = world::shared().await;
+    let tenant = world.tenant("routes").await;
+    let admin = &tenant.admin;
+    let mut table = Table::new();
+    let tokens = tenant.backend.sign_in(&tenant.user("alice").await).await;
+    let service = tenant.service.client_credentials("hj:users.write").await;
+    let forged = Jwt::parse(admin.token()).with_alg_none();
+    let keys = admin.get("/keys").await.expect(200).json;
+    let public = keys["items"][0]["public_jwk"].to_string();
+    let by_public_key = Jwt::parse(admin.token()).with_hs256(public.as_bytes());
+    let mut other = Jwt::parse(admin.token());
+    other.claims["role"] = "owner".into();
+    other.claims["exp"] = 9_999_999_999_u64.into();
+    let signature = other.signature.clone();
+    let changed = other.signed_with(&signature);
+    for (method, path) in routes(&tenant.slug) {
+        let what = format!("{method} {path}");
+        let body = |request: reqwest::RequestBuilder| {
+            if method == Method::GET || method == Method::DELETE { request } else { request.json(&json!({})) }
+        };
+        let answer = table.row(&what, body(admin.anonymous_request(method.clone(), &path)), &[401]).await;
+        let challenge = answer.header("www-authenticate").unwrap_or_default();
+        table.check(&what, challenge.starts_with("Bearer"), || format!("no challenge: {answer:?}"));
+        for (whose, token) in [
+            ("empty", ""),
+            ("garbage", "garbage"),
+            ("alg none", &forged),
+            ("HS256 by the public key", &by_public_key),
+            ("changed", &changed),
+            ("a person's", &tokens.access),
+            ("an ID token", tokens.id()),
+            ("a service's", &service),
+        ] {
+            let request = body(admin.with_token(token).request(method.clone(), &path));
+            table.row(&format!("{what}, {whose} token"), request, &[400, 401, 403]).await;
+        }
+    }
+    table.finish(&world).await;
+}
+
+async fn signed_in(world: &tests::world::World, credential: &str) -> Admin {
+    Admin::sign_in(&world.cluster.nodes[0].admin_url(), credential).await.expect("the credential is good")
+}
+
+#[tokio::test]
+async fn an_auditor_reads_and_writes_nothing() {
+    let world = world::shared().await;
+    let tenant = world.tenant("audited").await;
+    let auditor = signed_in(&world, &tenant.admin.create_admin("auditor", json!("auditor")).await).await;
+    let mut table = Table::new();
+    for (method, path) in routes(&tenant.slug) {
+        if method == Method::GET {
+            table.row(&path, auditor.request(method, &path), &[200, 404]).await;
+        } else {
+            let what = format!("{method} {path}");
+            table.row(&what, auditor.request(method, &path).json(&json!({})), &[403]).await;
+        }
+    }
+    table
+        .row(
+            "the tenant is still there",
+            tenant.admin.request(Method::GET, &format!("/tenants/{}", tenant.slug)),
+            &[200],
+        )
+        .await;
+    table.finish(&world).await;
+}
+
+#[tokio::test]
+async fn an_operator_makes_no_administrators() {
+    let world = world::shared().await;
+    let admin = world.admin().await;
+    let operator = signed_in(&world, &admin.create_admin("operator", json!("operator")).await).await;
+    let body = json!({ "name": "me", "role": "owner" });
+    let _ = operator.post("/admins", &body).await.expect(403);
+    let slug = unique("by-operator");
+    let _ = operator.post("/tenants", &json!({ "slug": slug, "display_name": "X" })).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_tenant_administrator_has_one_tenant_and_nothing_beside_it() {
+    let world = world::shared().await;
+    let (own, other) = (world.tenant("own").await, world.tenant("foreign").await);
+    let credential = own.admin.create_admin("keeper", json!({ "tenant-admin": own.slug })).await;
+    let keeper = signed_in(&world, &credential).await;
+    let mut table = Table::new();
+    for (method, path) in routes(&other.slug) {
+        // A list may be empty instead of refused; it must not name the other tenant.
+        let answer = table
+            .row(&format!("{method} {path}"), keeper.request(method, &path).json(&json!({})), &[200, 403, 404])
+            .await;
+        let harmless = answer.status != 200 || !answer.text.contains(&other.slug);
+        table.check(&path, harmless, || format!("{answer:?}"));
+    }
+    for path in ["/admins", "/keys", "/cluster/status"] {
+        table.row(path, keeper.request(Method::GET, path), &[403, 404]).await;
+    }
+    let clients = format!("/tenants/{}/clients", own.slug);
+    table.row("its own", keeper.request(Method::GET, &clients), &[200]).await;
+    let client = json!({ "name": "Mine", "grant_types": ["client_credentials"] });
+    table.row("its own, written", keeper.request(Method::POST, &clients).json(&client), &[201]).await;
+    table
+        .row("the other's", other.admin.request(Method::GET, &format!("/tenants/{}/clients/app", other.slug)), &[200])
+        .await;
+    table.finish(&world).await;
+}
+
+#[tokio::test]
+async fn a_deleted_administrator_is_locked_out() {
+    let world = world::shared().await;
+    let admin = world.admin().await;
+    let created = admin.post("/admins", &json!({ "name": "gone", "role": "operator" })).await.expect(201);
+    let credential = created.text_of("credential");
+    let gone = signed_in(&world, &credential).await;
+    let _ = gone.get("/tenants").await.expect(200);
+    let _ = admin.delete(&format!("/admins/{}", created.text_of("id"))).await.expect(204);
+    assert!(Admin::sign_in(&world.cluster.nodes[0].admin_url(), &credential).await.is_err());
+    let _ = gone.get("/tenants").await.expect(401);
+    // The last owner cannot go.
+    let owners = admin.get("/admins?limit=500").await.expect(200).json;
+    let owners: Vec<&str> = owners["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter(|item| item["role"] == "owner")
+        .filter_map(|item| item["id"].as_str())
+        .collect();
+    if let [last] = owners.as_slice() {
+        let _ = admin.delete(&format!("/admins/{last}")).await.expect(409);
+    }
+}
+
+#[tokio::test]
+async fn nothing_secret_is_ever_read_back() {
+    let world = world::shared().await;
+    let tenant = world.tenant("secrets").await;
+    let admin = &tenant.admin;
+    let secret = tenant.service.secret.clone().expect("confidential");
+    for path in ["", "/clients", "/clients/service", "/scopes", "/keys"] {
+        let answer = admin.get(&format!("/tenants/{}{path}", tenant.slug)).await.expect(200);
+        for needle in
+            [secret.as_str(), &tenant.database.password, "client_secret\"", "digest", "private", "hjs1.", "\"d\""]
+        {
+            assert!(!answer.text.contains(needle), "{path} shows {needle}: {}", answer.text);
+        }
+    }
+    for path in ["/admins", "/keys", "/fleet", "/cluster/status"] {
+        let answer = admin.get(path).await.expect(200);
+        for needle in ["digest", "private", "hjs1.", "credential", "\"d\""] {
+            assert!(!answer.text.contains(needle), "{path} shows {needle}: {}", answer.text);
+        }
+    }
+    let shown = admin.get(&format!("/tenants/{}", tenant.slug)).await.expect(200).json;
+    assert_eq!(shown["settings"]["database"]["configured"], true, "{shown:#}");
+    // What was read can be written back: the sealed DSN stays.
+    let put = json!({ "display_name": "Same", "settings": { "database": { "max_connections": 5 } } });
+    let _ = admin.put(&format!("/tenants/{}?wait=fleet&timeout=15s", tenant.slug), &put).await.expect(200);
+    tenant.user("still-there").await;
+}
+
+#[tokio::test]
+async fn two_writers_with_one_etag_do_not_overwrite_each_other() {
+    let world = world::shared().await;
+    let (admin, slug) = (world.admin().await, unique("etag"));
+    let created = admin.create_tenant(&slug, json!({})).await;
+    let etag = created.header("etag").expect("an ETag").to_owned();
+    let writers = (0..8).map(|number| {
+        let request = admin.request(Method::PUT, &format!("/tenants/{slug}")).header("if-match", &etag);
+        web::send(request.json(&json!({ "display_name": format!("writer {number}") })))
+    });
+    let mut statuses: Vec<u16> = futures::future::join_all(writers).await.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
+}
+
+#[tokio::test]
+async fn lists_page_through_everything_once() {
+    let world = world::shared().await;
+    let tenant = world.tenant("pages").await;
+    let scopes = format!("/tenants/{}/scopes", tenant.slug);
+    for number in 0..25 {
+        let _ = tenant.admin.post(&scopes, &json!({ "name": format!("scope-{number:02}") })).await.expect(201);
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = tenant.admin.get(&format!("{scopes}?limit=7{cursor}")).await.expect(200).json;
+        let items = page["items"].as_array().expect("items");
+        assert!(items.len() <= 7);
+        seen.extend(items.iter().filter_map(|item| item["name"].as_str()).map(ToOwned::to_owned));
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        let encoded: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+        cursor = format!("&cursor={encoded}");
+    }
+    let own: Vec<&String> = seen.iter().filter(|name| name.starts_with("scope-")).collect();
+    assert_eq!(own.len(), 25, "{seen:?}");
+    assert!(own.is_sorted(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_admin_api_is_not_on_the_public_listener_and_knows_no_foreign_origin() {
+    let world = world::shared().await;
+    let admin = world.admin().await;
+    let pod = world.pods[0].url();
+    for path in ["/api/v1/tenants", "/api/v1/admins", "/api/v1/cluster/status", "/metrics", "/debug/config", "/livez"] {
+        let request = web::client().get(format!("{pod}{path}")).bearer_auth(admin.token());
+        let _ = web::send(request).await.expect_one_of(&[401, 404]);
+    }
+    let preflight = admin
+        .anonymous_request(Method::OPTIONS, "/tenants")
+        .header("origin", "https://evil.example")
+        .header("access-control-request-method", "POST");
+    assert_eq!(web::send(preflight).await.header("access-control-allow-origin"), None);
+    let request = admin.request(Method::GET, "/tenants").header("origin", "https://evil.example");
+    assert_eq!(web::send(request).await.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
+async fn a_peer_call_without_a_signature_changes_nothing() {
+    let world = world::shared().await;
+    let admin = world.admin().await;
+    let before = admin.get("/cluster/status").await.expect(200).json;
+    let address = format!("http://{}", world.cluster.nodes[0].addresses().raft);
+    let mut client = peer::peer_client::PeerClient::connect(address).await.expect("the port accepts");
+    let refused = client.list_pods(peer::ListPodsRequest::default()).await.expect_err("an unsigned call is refused");
+    let refusals = [tonic::Code::Unauthenticated, tonic::Code::PermissionDenied];
+    assert!(refusals.contains(&refused.code()), "{refused:?}");
+    let command = peer::ForwardRequest { command: b"{}".to_vec().into() };
+    let refused = client.forward(command).await.expect_err("an unsigned call is refused");
+    assert!(refusals.contains(&refused.code()), "{refused:?}");
+    let after = admin.get("/cluster/status").await.expect(200).json;
+    for field in ["term", "leader_id", "members"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+}
+
+#[tokio::test]
+async fn the_watch_is_for_those_who_have_its_token() {
+    let world = world::shared().await;
+    let address = format!("http://{}", world.cluster.nodes[0].addresses().watch);
+    let mut client = watch::watch_client::WatchClient::connect(address).await.expect("the port accepts");
+    let admin = world.admin().await;
+    for authorization in ["", "Bearer", "Bearer wrong", &format!("Bearer {}", admin.token())] {
+        let hello = watch::Hello { pod_id: "spy".to_owned(), ..watch::Hello::default() };
+        let hello = watch::PodMessage { kind: Some(watch::pod_message::Kind::Hello(hello)) };
+        let mut request = tonic::Request::new(tokio_stream::iter([hello]));
+        if !authorization.is_empty() {
+            let value = authorization.parse().expect("a header value");
+            request.metadata_mut().insert("authorization", value);
+        }
+        let call = tokio::time::timeout(Duration::from_secs(10), client.subscribe(request)).await.expect("an answer");
+        let refused = call.expect_err("a stranger gets no stream");
+        assert!([tonic::Code::Unauthenticated, tonic::Code::PermissionDenied].contains(&refused.code()), "{refused:?}");
+    }
+    let fleet = admin.get("/fleet").await.expect(200);
+    assert!(!fleet.text.contains("spy"), "{}", fleet.text);
+}

@@ -1,0 +1,224 @@
+//! The sign-in page: its forms, its cookies, and what it lets slip.
+
+use std::time::{Duration, Instant};
+
+use tests::browser::{Browser, Form, Page};
+use tests::relying_party::parameters;
+use tests::web;
+use tests::world;
+
+/// The hidden values that tie a form to its page and browser.
+fn hidden(form: &Form) -> Vec<String> {
+    form.fields.iter().filter(|field| field.kind == "hidden").map(|field| field.name.clone()).collect()
+}
+
+fn without(form: &Form, name: &str) -> Form {
+    let mut form = form.clone();
+    form.fields.retain(|field| field.name != name);
+    form
+}
+
+#[tokio::test]
+async fn a_login_form_without_its_own_token_starts_no_session() {
+    let world = world::shared().await;
+    let tenant = world.tenant("csrf").await;
+    let alice = tenant.user("alice").await;
+    let browser = Browser::new();
+    let form = browser.open_page(&tenant.backend.attempt().url).await.expect_form();
+    let fill = [(form.email_field(), alice.email.as_str()), (form.password_field(), alice.password.as_str())];
+    let hidden = hidden(&form);
+    assert!(!hidden.is_empty(), "{form:#?}");
+    let refused = |what: &str, page: &Page| {
+        assert!([400, 403, 404].contains(&page.status) && page.leaves_to.is_none(), "{what}: {page:#?}");
+    };
+    for name in &hidden {
+        refused(name, &browser.submit(&without(&form, name), &fill, None).await);
+        let mut forged = fill.to_vec();
+        forged.push((name, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
+        refused(name, &browser.submit(&form, &forged, None).await);
+    }
+    // Another browser with the whole form, but without the cookies that belong to it.
+    refused("another browser", &Browser::new().submit(&form, &fill, None).await);
+    // From a page of another site.
+    let foreign = browser.submission(&form, &fill, None).header("origin", "https://evil.example");
+    let mut foreign = foreign.build().expect("a request");
+    foreign.headers_mut().insert("origin", "https://evil.example".parse().expect("a header"));
+    foreign.headers_mut().insert("sec-fetch-site", "cross-site".parse().expect("a header"));
+    let answer = web::client().execute(foreign).await.expect("an answer");
+    assert!([400, 403].contains(&answer.status().as_u16()), "{answer:?}");
+    let silent = tenant.backend.attempt_with(&[("prompt", Some("none"))]);
+    let callback = parameters(&browser.open(&silent.url).await.expect_callback());
+    assert_eq!(callback["error"], "login_required");
+    // The real one still works.
+    let page = browser.submit(&form, &fill, None).await;
+    assert!(parameters(&page.expect_callback()).contains_key("code"));
+}
+
+#[tokio::test]
+async fn the_session_cookie_changes_at_sign_in_and_is_well_guarded() {
+    let world = world::shared().await;
+    let tenant = world.tenant("cookies").await;
+    let alice = tenant.user("alice").await;
+    let browser = Browser::new();
+    let first = browser.open_page(&tenant.backend.attempt().url).await;
+    let before: Vec<String> =
+        first.set_cookies.iter().filter_map(|it| it.split(';').next()).map(ToOwned::to_owned).collect();
+    let form = first.expect_form();
+    let signed_in = browser.sign_in(&form, &alice.email, &alice.password).await;
+    let _ = signed_in.expect_callback();
+    let fresh: Vec<&String> = signed_in.set_cookies.iter().filter(|it| !it.contains("Max-Age=0")).collect();
+    assert!(!fresh.is_empty(), "signing in sets a session cookie: {signed_in:#?}");
+    for cookie in &fresh {
+        let pair = cookie.split(';').next().unwrap_or_default();
+        assert!(!before.iter().any(|old| old == pair), "kept from before the sign-in: {cookie}");
+    }
+    for cookie in first.set_cookies.iter().chain(&signed_in.set_cookies) {
+        let attributes = cookie.to_lowercase();
+        assert!(attributes.contains("httponly"), "{cookie}");
+        assert!(attributes.contains("samesite=lax") || attributes.contains("samesite=strict"), "{cookie}");
+        // The issuer is http here; over https they are Secure and named __Host- or __Secure-.
+        assert!(!attributes.contains("domain="), "{cookie}");
+    }
+    for (status, url) in &signed_in.hops {
+        assert!([302, 303].contains(status), "{status} to {url} would repeat the password");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_user_looks_like_a_wrong_password() {
+    const ROUNDS: usize = 9;
+    let world = world::shared().await;
+    let tenant = world.tenant("unknown").await;
+    let alice = tenant.user("alice").await;
+    let browser = Browser::new();
+    let mut form = browser.open_page(&tenant.backend.attempt().url).await.expect_form();
+    let nobody = format!("nobody@{}.example", tenant.slug);
+    let (mut times, mut texts) = ([Vec::new(), Vec::new()], [String::new(), String::new()]);
+    for round in 0..2 * ROUNDS {
+        let which = round % 2;
+        let email = if which == 0 { &alice.email } else { &nobody };
+        let started = Instant::now();
+        let page = browser.sign_in(&form, email, "wrong").await;
+        if page.status == 429 {
+            // Throttled, as it may be: then both are, and nothing can be measured any more.
+            break;
+        }
+        times[which].push(started.elapsed());
+        form = page.expect_form();
+        texts[which] = page.text().replace(email.as_str(), "");
+        assert!([200, 400, 401, 403, 422].contains(&page.status), "{page:#?}");
+    }
+    let digits = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(digits(&texts[0]), digits(&texts[1]));
+    let median = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64()
+    };
+    let (known, unknown) = (median(&mut times[0]), median(&mut times[1]));
+    // Without the hash, an unknown name would be answered in a tenth of the time; the machine itself is noisy.
+    assert!(unknown > known * 0.5 && unknown < known * 2.0, "known {known} s, unknown {unknown} s");
+}
+
+#[tokio::test]
+async fn passwords_are_compared_whole() {
+    let world = world::shared().await;
+    let tenant = world.tenant("exact").await;
+    let token = tenant.service.client_credentials("hj:users.write").await;
+    let long = "0123456789".repeat(9);
+    for (number, password) in
+        [" a blank at both ends ", "pässwörd 日本語 👍 staple", long.as_str()].into_iter().enumerate()
+    {
+        let email = format!("user-{number}@exact.example");
+        let body = serde_json::json!({ "email": email, "password": password });
+        let request = tenant.service.http.post(format!("{}/api/v1/users", tenant.issuer)).bearer_auth(&token);
+        let _ = web::send(request.json(&body)).await.expect(201);
+        let browser = Browser::new();
+        let form = browser.open_page(&tenant.backend.attempt().url).await.expect_form();
+        let almost =
+            [password.trim(), &password[..password.len() - 4], &password.to_uppercase()].map(ToOwned::to_owned);
+        let mut page = None;
+        for wrong in almost.iter().filter(|wrong| *wrong != password && wrong.is_ascii() == password.is_ascii()) {
+            let refused = browser.sign_in(&form, &email, wrong).await;
+            assert!(refused.leaves_to.is_none(), "{wrong:?} passes for {password:?}");
+            page = refused.form();
+        }
+        let form = page.unwrap_or(form);
+        let _ = browser.sign_in(&form, &email, password).await.expect_callback();
+    }
+}
+
+#[tokio::test]
+async fn an_enormous_password_is_refused_before_it_is_hashed() {
+    let world = world::shared().await;
+    let tenant = world.tenant("enormous").await;
+    let alice = tenant.user("alice").await;
+    let browser = Browser::new();
+    let form = browser.open_page(&tenant.backend.attempt().url).await.expect_form();
+    let password = "x".repeat(10 << 20);
+    let page = browser.sign_in(&form, &alice.email, &password).await;
+    assert!([400, 413].contains(&page.status), "{}", page.status);
+}
+
+#[tokio::test]
+async fn pages_cannot_be_framed_or_scripted() {
+    let world = world::shared().await;
+    let tenant = world.tenant("framed").await;
+    let page = Browser::new().open_page(&tenant.backend.attempt().url).await;
+    let header = |name: &str| page.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let policy = header("content-security-policy");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe-inline") && !policy.contains("unsafe-eval"), "{policy}");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert!(header("cache-control").contains("no-store"));
+    let referrer = header("referrer-policy");
+    assert!(["no-referrer", "same-origin", "strict-origin"].contains(&referrer), "{referrer}");
+}
+
+#[tokio::test]
+async fn what_a_client_is_called_cannot_become_markup() {
+    let world = world::shared().await;
+    let tenant = world.tenant("markup").await;
+    let alice = tenant.user("alice").await;
+    let name = "<script>alert(1)</script>\"'>&";
+    tenant.patch_client("app", &serde_json::json!({ "name": name })).await;
+    let browser = Browser::new();
+    let form = browser.open_page(&tenant.app.attempt().url).await.expect_form();
+    let page = browser.sign_in(&form, &alice.email, &alice.password).await;
+    assert!(page.text().contains("<script>alert(1)</script>"), "shown as text: {page:#?}");
+    assert!(!page.body.contains("<script>alert"), "{}", page.body);
+    let login = browser.sign_in(&form, "\"><script>alert(2)</script>@x.example", "wrong").await;
+    assert!(!login.body.contains("<script>alert"), "{}", login.body);
+}
+
+#[tokio::test]
+async fn consent_grants_what_was_shown_and_to_whom() {
+    let world = world::shared().await;
+    let tenant = world.tenant("consent").await;
+    let alice = tenant.user("alice").await;
+    let browser = Browser::new();
+    let attempt = tenant.app.attempt_with(&[("scope", Some("openid"))]);
+    let login = browser.open_page(&attempt.url).await.expect_form();
+    let consent = browser.sign_in(&login, &alice.email, &alice.password).await.expect_form();
+    // A form that asks for more than the page showed: whatever is added is ignored, or all of it is refused.
+    let mut wider = consent.clone();
+    for (name, value) in [("scope", "openid email hj:users.write"), ("scopes", "email"), ("client_id", "backend")] {
+        wider.fields.push(tests::browser::Field {
+            name: name.to_owned(),
+            kind: "hidden".to_owned(),
+            value: value.to_owned(),
+        });
+    }
+    let page = browser.consent(&wider).await;
+    let callback = match page.leaves_to {
+        Some(callback) => callback,
+        None => {
+            assert!([400, 403].contains(&page.status), "{page:#?}");
+            return;
+        }
+    };
+    let answer = parameters(&callback);
+    let Some(code) = answer.get("code") else { return };
+    let redeemed = tenant.app.redeem(code, &attempt.verifier).await.expect(200);
+    let claims = tests::tokens::Jwt::parse(&redeemed.text_of("access_token")).claims;
+    assert_eq!(claims["scope"], "openid", "{claims:#}");
+}

@@ -1,0 +1,82 @@
+//! Refresh tokens: rotated, never widened, dead when their reason is gone.
+
+use serde_json::json;
+use tests::relying_party::Tokens;
+use tests::web;
+use tests::world;
+
+#[tokio::test]
+async fn a_refresh_never_widens_the_scope() {
+    let world = world::shared().await;
+    let tenant = world.tenant("scope").await;
+    let alice = tenant.user("alice").await;
+    let tokens = tenant.app.sign_in(&alice).await;
+    let refresh = async |token: &str, scope: &str| {
+        tenant.app.token(&[("grant_type", "refresh_token"), ("refresh_token", token), ("scope", scope)]).await
+    };
+    let refused = refresh(tokens.refresh(), "openid hj:users.write").await.expect(400);
+    assert_eq!(refused.code(), "invalid_scope");
+    // Less is fine, and does not make the grant smaller for ever.
+    let less = refresh(tokens.refresh(), "openid").await.expect(200);
+    let scope = less.json["scope"].as_str().map(ToOwned::to_owned);
+    assert!(scope.is_none_or(|scope| scope == "openid"), "{less:#?}");
+}
+
+#[tokio::test]
+async fn of_twenty_refreshes_at_once_one_lineage_survives_at_most() {
+    let world = world::shared().await;
+    let tenant = world.tenant("parallel").await;
+    let tokens = tenant.app.sign_in(&tenant.user("alice").await).await;
+    let attempts = (0..20).map(|_| tenant.app.refresh(tokens.refresh()));
+    let answers = futures::future::join_all(attempts).await;
+    let mut alive = 0;
+    for answer in answers {
+        let answer = answer.expect_one_of(&[200, 400]);
+        if answer.status == 200 {
+            let next = Tokens::read(answer);
+            let again = tenant.app.refresh(next.refresh()).await.expect_one_of(&[200, 400]);
+            alive += usize::from(again.status == 200);
+        }
+    }
+    assert!(alive <= 1, "{alive} lineages live");
+}
+
+#[tokio::test]
+async fn a_refresh_token_belongs_to_its_client() {
+    let world = world::shared().await;
+    let tenant = world.tenant("owner").await;
+    let tokens = tenant.app.sign_in(&tenant.user("alice").await).await;
+    assert_eq!(tenant.backend.refresh(tokens.refresh()).await.expect(400).code(), "invalid_grant");
+    for garbage in ["x", "", "' OR 1=1--", tokens.access.as_str()] {
+        let refused = tenant.app.refresh(garbage).await.expect(400);
+        assert!(["invalid_grant", "invalid_request"].contains(&refused.code()), "{refused:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_or_disabled_client_refreshes_nothing() {
+    let world = world::shared().await;
+    let tenant = world.tenant("gone").await;
+    let alice = tenant.user("alice").await;
+    let tokens = tenant.app.sign_in(&alice).await;
+    tenant.patch_client("app", &json!({ "enabled": false })).await;
+    assert_eq!(tenant.app.refresh(tokens.refresh()).await.expect(401).code(), "invalid_client");
+    tenant.patch_client("app", &json!({ "enabled": true })).await;
+    let path = format!("/tenants/{}/clients/app?wait=fleet&timeout=15s", tenant.slug);
+    let _ = tenant.admin.delete(&path).await.expect_one_of(&[200, 204]);
+    assert_eq!(tenant.app.refresh(tokens.refresh()).await.expect(401).code(), "invalid_client");
+    let page = web::send(tenant.app.http.get(tenant.app.attempt().url)).await.expect_refused();
+    assert_eq!(page.header("location"), None);
+}
+
+#[tokio::test]
+async fn a_disabled_user_refreshes_nothing() {
+    let world = world::shared().await;
+    let tenant = world.tenant("disabled").await;
+    let alice = tenant.user("alice").await;
+    let tokens = tenant.app.sign_in(&alice).await;
+    let connection = tenant.database.connect().await;
+    connection.execute("update users set status = 'disabled'", &[]).await.expect("the user is there");
+    assert_eq!(tenant.app.refresh(tokens.refresh()).await.expect(400).code(), "invalid_grant");
+    let _ = tenant.app.userinfo(&tokens.access).await.expect(401);
+}
