@@ -6,18 +6,28 @@ use std::sync::Arc;
 use vocab::{Clock, Slug};
 
 use crate::directory::LiveDirectory;
+use crate::password::Hasher;
 use crate::settings::Settings;
+use crate::throttle::Throttle;
 
 pub struct App {
     pub directory: Arc<LiveDirectory>,
     pub clock: Arc<dyn Clock>,
     /// The tenant of requests that name none; `None` in production.
     pub default_tenant: Option<Slug>,
+    pub hasher: Hasher,
+    pub throttle: Throttle,
 }
 
 impl App {
-    pub fn new(settings: &Settings, directory: Arc<LiveDirectory>, clock: Arc<dyn Clock>) -> Self {
-        Self { directory, clock, default_tenant: settings.default_tenant.clone() }
+    pub fn new(settings: &Settings, directory: Arc<LiveDirectory>, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        Ok(Self {
+            directory,
+            clock,
+            default_tenant: settings.default_tenant.clone(),
+            hasher: Hasher::start(settings.password_hash_concurrency)?,
+            throttle: Throttle::default(),
+        })
     }
 }
 

@@ -15,12 +15,14 @@
 
 pub mod app;
 pub mod directory;
+pub mod email;
 pub mod exchange;
 #[cfg(test)]
 mod fixture;
 pub mod http;
 pub mod opaque;
 pub mod ops;
+pub mod password;
 pub mod problem;
 pub mod resolve;
 pub mod server;
@@ -30,3 +32,4 @@ pub mod store;
 pub mod sync;
 pub mod telemetry;
 pub mod tenant;
+pub mod throttle;

@@ -8,7 +8,6 @@
 mod worker;
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -93,11 +92,8 @@ pub enum HashError {
 pub struct Hasher(Arc<Pool>);
 
 impl Hasher {
-    /// Starts `concurrency` threads (default: one per core).
-    pub fn start(concurrency: Option<NonZeroUsize>) -> std::io::Result<Self> {
-        let threads = concurrency
-            .or_else(|| std::thread::available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get);
+    /// Starts that many threads.
+    pub fn start(threads: usize) -> std::io::Result<Self> {
         Pool::start(threads, threads.saturating_mul(QUEUED_PER_THREAD)).map(|pool| Self(Arc::new(pool)))
     }
 
@@ -128,7 +124,7 @@ mod tests {
     use super::*;
 
     fn one_thread() -> Hasher {
-        Hasher::start(NonZeroUsize::new(1)).unwrap()
+        Hasher::start(1).unwrap()
     }
 
     fn typed(text: &str) -> Password {

@@ -165,7 +165,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
 
     let public_url = public_url(&settings, http_addr.port())?;
     let pod = Pod::start(&mut settings, public_url, reachable(http_addr).to_string())?;
-    let app = web::Data::new(App::new(&settings, Arc::clone(&pod.directory), Arc::clone(&pod.clock)));
+    let app = web::Data::new(App::new(&settings, Arc::clone(&pod.directory), Arc::clone(&pod.clock))?);
     let public = public_server(public, app)?;
     let ops = ops_server(
         ops,

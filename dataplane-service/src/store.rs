@@ -1,11 +1,15 @@
 //! The tenants' databases: each tenant has its own, reached only through its own [`TenantDb`].
 
 pub mod codes;
+pub mod consents;
 mod dsn;
 pub mod grants;
+pub mod interactions;
 pub mod migrate;
 pub mod pool;
 pub mod refresh;
+pub mod sessions;
+pub mod users;
 
 use vocab::ErrorCode;
 

@@ -23,15 +23,8 @@ const MAX_PASSES: u32 = 16;
 const MAX_LANES: u32 = 8;
 
 pub(super) enum Job {
-    Hash {
-        password: Password,
-        reply: oneshot::Sender<Result<PasswordHash, HashError>>,
-    },
-    Verify {
-        password: Password,
-        stored: Option<PasswordHash>,
-        reply: oneshot::Sender<Result<bool, HashError>>,
-    },
+    Hash { password: Password, reply: oneshot::Sender<Result<PasswordHash, HashError>> },
+    Verify { password: Password, stored: Option<PasswordHash>, reply: oneshot::Sender<Result<bool, HashError>> },
 }
 
 /// The queue and the threads that drain it.

@@ -1,0 +1,111 @@
+//! Authorization requests on their way through sign-in and consent.
+//!
+//! Every look-up names the browser's binding cookie beside the id: an interaction is finished by the browser that
+//! began it, or by nobody.
+
+use oauth_core::authorize::AuthorizationRequest;
+use serde_json::Value;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+use vocab::{Secret, Timestamp};
+
+use crate::opaque;
+use crate::store::{DbError, TenantDb};
+
+/// How long a user may take.
+pub const LIFETIME_SECS: i64 = 600;
+
+#[derive(Clone, Debug)]
+pub struct Interaction {
+    pub request: AuthorizationRequest,
+    /// The session that was begun within this interaction.
+    pub authenticated_sid: Option<Uuid>,
+}
+
+/// What finds an interaction: its id, from the URL, and the browser's cookie.
+#[derive(Clone, Copy)]
+pub struct Key<'a> {
+    pub id: &'a str,
+    pub browser: &'a str,
+}
+
+impl std::fmt::Debug for Key<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// Stores a request and returns the id to find it by. A few that nobody finished are swept up on the way.
+pub async fn begin(
+    db: &TenantDb,
+    browser: &str,
+    request: &AuthorizationRequest,
+    now: Timestamp,
+) -> Result<Secret<String>, DbError> {
+    let id = opaque::fresh();
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "with swept as ( \
+                 delete from interactions where id_hash in ( \
+                     select id_hash from interactions where expires_at < $4 limit 20 for update skip locked) \
+             ) \
+             insert into interactions (id_hash, browser_hash, request, created_at, expires_at) \
+             values ($1, $2, $3, $4, $5)",
+        )
+        .await?;
+    client
+        .execute(
+            &statement,
+            &[
+                &opaque::digest(id.expose()),
+                &opaque::digest(browser),
+                &Json(request),
+                &now.system_time(),
+                &now.plus_secs(LIFETIME_SECS).system_time(),
+            ],
+        )
+        .await?;
+    Ok(id)
+}
+
+/// The interaction, if it is this browser's and not over.
+pub async fn find(db: &TenantDb, key: Key<'_>, now: Timestamp) -> Result<Option<Interaction>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "select request, authenticated_sid from interactions \
+             where id_hash = $1 and browser_hash = $2 and expires_at > $3",
+        )
+        .await?;
+    let row = client
+        .query_opt(&statement, &[&opaque::digest(key.id), &opaque::digest(key.browser), &now.system_time()])
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let Json(request): Json<Value> = row.try_get("request")?;
+    // One that an older build stored and this one cannot read is over: the user begins again.
+    let Ok(request) = serde_json::from_value(request) else {
+        return Ok(None);
+    };
+    Ok(Some(Interaction { request, authenticated_sid: row.try_get("authenticated_sid")? }))
+}
+
+/// Notes which session was begun within the interaction.
+pub async fn authenticated(db: &TenantDb, key: Key<'_>, sid: Uuid) -> Result<(), DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached("update interactions set authenticated_sid = $3 where id_hash = $1 and browser_hash = $2")
+        .await?;
+    client.execute(&statement, &[&opaque::digest(key.id), &opaque::digest(key.browser), &sid]).await?;
+    Ok(())
+}
+
+/// Ends the interaction. Of any number of requests that try, one is told `true` and may answer the client.
+pub async fn finish(db: &TenantDb, key: Key<'_>) -> Result<bool, DbError> {
+    let client = db.get().await?;
+    let statement = client.prepare_cached("delete from interactions where id_hash = $1 and browser_hash = $2").await?;
+    let gone = client.execute(&statement, &[&opaque::digest(key.id), &opaque::digest(key.browser)]).await?;
+    Ok(gone == 1)
+}
