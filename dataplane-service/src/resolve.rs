@@ -108,3 +108,6 @@ fn host_name(host: &str) -> String {
     };
     name.to_ascii_lowercase()
 }
+
+#[cfg(test)]
+mod tests;
