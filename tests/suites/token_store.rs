@@ -1,0 +1,193 @@
+//! Codes, refresh tokens and grants in a real PostgreSQL: one use each, both or neither, and never in another tenant.
+
+use std::time::Duration;
+
+use dataplane_service::store::TenantDb;
+use dataplane_service::store::codes::{self, NewCode, Taken};
+use dataplane_service::store::grants;
+use dataplane_service::store::migrate::Mode;
+use dataplane_service::store::pool::{Limits, PodPools};
+use dataplane_service::store::refresh::{self, NewRefreshToken};
+use dataplane_service::sync::decode;
+use futures::future::join_all;
+use oauth_core::grant::RevokedBecause;
+use tests::postgres::{self, Database};
+use uuid::Uuid;
+use vocab::{Keyring, MasterKey, Secret, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+const ALICE: Uuid = Uuid::from_u128(0xA11CE);
+
+struct Store {
+    database: Database,
+    db: TenantDb,
+}
+
+/// A migrated database with one active user.
+async fn store(name: &str) -> Store {
+    let database = postgres::server().await.database(name).await;
+    let keyring = Keyring::new(MasterKey::new([1; 32]), vec![]);
+    let dsn = keyring.seal(database.dsn().as_bytes(), [2; 24]);
+    let limits = Limits { per_tenant: 20, total: 20, idle: Duration::from_secs(60) };
+    let pools = PodPools::new(limits, keyring, Mode::Auto);
+    let db = pools.database(&"acme".parse().unwrap(), decode::Database { dsn, max_connections: 20 });
+    db.migrate().await.unwrap();
+    let client = database.connect().await;
+    let user = "insert into users values ($1, 'a@b.example', 'a@b.example', true, null, 'active', '{\"name\": \"Alice\"}', $2, $2)";
+    client.execute(user, &[&ALICE, &NOW.system_time()]).await.unwrap();
+    Store { database, db }
+}
+
+impl Store {
+    async fn code(&self) -> Secret<String> {
+        let new = NewCode {
+            user_id: ALICE,
+            client_id: "web",
+            sid: None,
+            scopes: vec!["openid".to_owned(), "offline_access".to_owned()],
+            audience: &[],
+            nonce: Some("n"),
+            auth_time: NOW,
+            amr: &["pwd".to_owned()],
+            redirect_uri: "https://app.example/cb",
+            code_challenge: None,
+            now: NOW,
+            expires_at: NOW.plus_secs(60),
+            grant_expires_at: NOW.plus_secs(1000),
+        };
+        codes::issue(&self.db, &new).await.unwrap()
+    }
+
+    async fn refresh_token(&self) -> NewRefreshToken {
+        let (code, token) = (self.code().await, token("first"));
+        assert_eq!(codes::redeem(&self.db, code.expose(), Some(&token), NOW).await.unwrap(), Taken::Won);
+        token
+    }
+
+    async fn grant_of(&self, token: &NewRefreshToken) -> Uuid {
+        refresh::find(&self.db, token.value.expose()).await.unwrap().expect("the token is stored").grant.id
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.database.connect().await.batch_execute(sql).await.unwrap();
+    }
+
+    /// From now on no refresh token can be stored.
+    async fn break_refresh_tokens(&self) {
+        self.execute("alter table refresh_tokens add constraint broken check (false) not valid").await;
+    }
+}
+
+fn token(value: &str) -> NewRefreshToken {
+    NewRefreshToken { value: Secret::new(value.to_owned()), idle_until: NOW.plus_secs(5000) }
+}
+
+#[tokio::test]
+async fn a_code_is_stored_as_a_hash_and_found_with_its_grant() {
+    let store = store("code").await;
+    let code = store.code().await;
+    let found = codes::find(&store.db, code.expose()).await.unwrap().expect("it was just issued");
+    assert_eq!(found.redirect_uri, "https://app.example/cb");
+    assert_eq!(found.expires_at, NOW.plus_secs(60));
+    assert_eq!(found.code_challenge, None);
+    assert_eq!(found.grant.scope.to_string(), "offline_access openid");
+    assert_eq!((found.grant.user_id, found.grant.client_id.as_str()), (ALICE, "web"));
+    assert!(!found.is_redeemed && !found.grant.is_revoked && found.grant.user_is_active);
+    assert!(!store.database.dump().await.contains(code.expose().as_str()));
+    assert_eq!(codes::find(&store.db, "' OR 1=1--").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_many_redemptions_one_wins_and_one_refresh_token_follows() {
+    let store = store("redeem").await;
+    let code = store.code().await;
+    let followers: Vec<_> = (0..10).map(|n| token(&format!("r{n}"))).collect();
+    let attempts = followers.iter().map(|next| codes::redeem(&store.db, code.expose(), Some(next), NOW));
+    let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.iter().filter(|taken| **taken == Taken::Won).count(), 1, "{answers:?}");
+    let rows = store.database.connect().await.query("select 1 from refresh_tokens", &[]).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert!(codes::find(&store.db, code.expose()).await.unwrap().unwrap().is_redeemed);
+}
+
+#[tokio::test]
+async fn of_many_rotations_one_wins() {
+    let store = store("rotate").await;
+    let old = store.refresh_token().await;
+    let followers: Vec<_> = (0..10).map(|n| token(&format!("r{n}"))).collect();
+    let attempts = followers.iter().map(|next| refresh::rotate(&store.db, old.value.expose(), next, NOW));
+    let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.iter().filter(|taken| **taken == Taken::Won).count(), 1, "{answers:?}");
+    let won = answers.iter().position(|taken| *taken == Taken::Won).unwrap();
+    let next = refresh::find(&store.db, followers[won].value.expose()).await.unwrap().unwrap();
+    assert!(!next.is_rotated);
+    assert_eq!(next.expires_at, NOW.plus_secs(1000), "the absolute end of the grant comes before the idle one");
+    assert!(refresh::find(&store.db, old.value.expose()).await.unwrap().unwrap().is_rotated);
+    // The same rotation again, as after a broken connection, knows itself.
+    let again = refresh::rotate(&store.db, old.value.expose(), &followers[won], NOW).await.unwrap();
+    assert_eq!(again, Taken::Won);
+}
+
+#[tokio::test]
+async fn a_fault_consumes_nothing() {
+    let store = store("fault").await;
+    let (code, old) = (store.code().await, store.refresh_token().await);
+    store.break_refresh_tokens().await;
+    codes::redeem(&store.db, code.expose(), Some(&token("x")), NOW).await.unwrap_err();
+    refresh::rotate(&store.db, old.value.expose(), &token("y"), NOW).await.unwrap_err();
+    store.execute("alter table refresh_tokens drop constraint broken").await;
+    assert_eq!(codes::redeem(&store.db, code.expose(), Some(&token("x")), NOW).await.unwrap(), Taken::Won);
+    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("y"), NOW).await.unwrap(), Taken::Won);
+}
+
+#[tokio::test]
+async fn a_rotation_survives_that_every_connection_is_cut() {
+    let store = store("cut").await;
+    let old = store.refresh_token().await;
+    store.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await;
+    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Won);
+}
+
+#[tokio::test]
+async fn with_its_grant_everything_dies() {
+    let store = store("revoked").await;
+    let (code, old) = (store.code().await, store.refresh_token().await);
+    let grant = store.grant_of(&old).await;
+    let user = grants::live_user(&store.db, grant, ALICE).await.unwrap().expect("the grant stands");
+    assert_eq!((user.email.as_str(), user.claims["name"].as_str()), ("a@b.example", Some("Alice")));
+    assert_eq!(grants::live_user(&store.db, grant, Uuid::from_u128(1)).await.unwrap(), None);
+
+    grants::revoke(&store.db, grant, RevokedBecause::RefreshTokenReused, NOW).await.unwrap();
+    assert_eq!(grants::live_user(&store.db, grant, ALICE).await.unwrap(), None);
+    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
+    // Another grant of the same user is untouched until its code is burnt.
+    codes::burn(&store.db, code.expose(), NOW).await.unwrap();
+    assert_eq!(codes::redeem(&store.db, code.expose(), None, NOW).await.unwrap(), Taken::Lost);
+}
+
+#[tokio::test]
+async fn a_disabled_user_gets_nothing() {
+    let store = store("disabled").await;
+    let (code, old) = (store.code().await, store.refresh_token().await);
+    let grant = store.grant_of(&old).await;
+    store.execute("update users set status = 'disabled'").await;
+    assert!(!codes::find(&store.db, code.expose()).await.unwrap().unwrap().grant.user_is_active);
+    assert_eq!(codes::redeem(&store.db, code.expose(), None, NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(grants::live_user(&store.db, grant, ALICE).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_tenants_values_mean_nothing_to_another() {
+    let (a, b) = (store("a").await, store("b").await);
+    let (code, old) = (a.code().await, a.refresh_token().await);
+    let grant = a.grant_of(&old).await;
+    assert_eq!(codes::find(&b.db, code.expose()).await.unwrap(), None);
+    assert_eq!(codes::redeem(&b.db, code.expose(), None, NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(refresh::find(&b.db, old.value.expose()).await.unwrap(), None);
+    assert_eq!(refresh::rotate(&b.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(grants::live_user(&b.db, grant, ALICE).await.unwrap(), None);
+    codes::burn(&b.db, code.expose(), NOW).await.unwrap();
+    grants::revoke(&b.db, grant, RevokedBecause::CodeReused, NOW).await.unwrap();
+    assert_eq!(codes::redeem(&a.db, code.expose(), None, NOW).await.unwrap(), Taken::Won);
+}
