@@ -7,9 +7,11 @@
 //! Law: imports point inwards only; transports never touch raft or redb; only `server` constructs.
 //! Start reading at `server` (what there is), then [`control_plane`] (what it promises).
 
+pub mod admin;
 pub mod control_plane;
 pub mod credential;
 pub mod fleet;
+pub mod id;
 pub mod keys;
 pub mod settings;
 pub mod storage;

@@ -1,0 +1,124 @@
+//! The admin REST API, `/api/v1`.
+//!
+//! ```text
+//!   routes (the table: route × role × handler)
+//!     └─▶ auth (who, may they) ─▶ extractors (json, query) ─▶ handler: view.read ─▶ Api::change ─▶ view.show ─▶ answer
+//! ```
+//!
+//! A handler decodes, calls the facade once and encodes. Add an endpoint: its row in [`routes`], its handler, its view;
+//! the coverage test walks the table.
+
+mod admins;
+mod answer;
+mod auth;
+mod clients;
+mod cluster;
+mod fields;
+mod json;
+mod keys;
+mod page;
+mod patch;
+mod problem;
+mod query;
+pub mod routes;
+mod scopes;
+mod tenants;
+mod token;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use controlplane_core::{Actor, Applied, Command, Mutation, State};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use vocab::{Clock, Keyring, Revision, Sealed};
+
+use crate::control_plane::{Consistency, ControlPlane};
+use crate::fleet::FleetWait;
+use crate::settings::FollowerWrites;
+use auth::Principal;
+use problem::Problem;
+use query::{Read, Write};
+
+/// What the handlers share.
+pub struct Api {
+    pub control: ControlPlane,
+    pub keyring: Keyring,
+    pub clock: Arc<dyn Clock>,
+    pub follower_writes: FollowerWrites,
+}
+
+/// A change that was made, and how far it has spread if that was asked.
+struct Done {
+    applied: Applied,
+    fleet: Option<FleetWait>,
+}
+
+impl Api {
+    /// Looks at the state, as fresh as was asked. The revision is one that the state surely includes.
+    async fn read<R>(&self, read: &Read, f: impl FnOnce(&State) -> R) -> Result<(Revision, R), Problem> {
+        if read.consistency != Consistency::Local {
+            self.control.barrier(read.consistency, read.timeout).await?;
+        }
+        let revision = self.control.applied_revision();
+        Ok((revision, self.control.read(f)))
+    }
+
+    /// Proposes and, if asked, waits for the fleet.
+    async fn change(
+        &self,
+        who: &Principal,
+        write: &Write,
+        mutation: Mutation,
+        receipt: Option<Sealed>,
+    ) -> Result<Done, Problem> {
+        let name = mutation.name();
+        let command = Command {
+            actor: Actor::Admin { id: who.id },
+            request_id: write.request_id.clone(),
+            expected_revision: write.expected_revision,
+            mutation,
+            receipt,
+        };
+        let outcome = self.control.propose(command).await;
+        let result = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "ok");
+        metrics::counter!("hj_cp_admin_changes_total", "mutation" => name, "result" => result).increment(1);
+        match outcome {
+            Ok(applied) => {
+                tracing::info!(actor = %who.id, action = name, revision = %applied.revision, replayed = applied.replayed, "changed");
+                let fleet = match write.wait_for_fleet {
+                    Some(timeout) => Some(self.control.wait_for_fleet(applied.revision, timeout).await),
+                    None => None,
+                };
+                Ok(Done { applied, fleet })
+            }
+            Err(error) => {
+                tracing::info!(actor = %who.id, action = name, code = %error.code(), "change refused");
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Seals what is shown once, so that a replay can show it again.
+    fn seal_receipt(&self, receipt: &impl Serialize) -> Result<Sealed, Problem> {
+        let text = serde_json::to_vec(receipt).map(vocab::Secret::new).map_err(Problem::internal)?;
+        Ok(self.keyring.seal(text.expose(), rand::random()))
+    }
+
+    /// What was shown the first time. `None`: nothing was, or not by this kind of request.
+    fn open_receipt<T: DeserializeOwned>(&self, sealed: Option<&Sealed>) -> Result<Option<T>, Problem> {
+        let Some(sealed) = sealed else { return Ok(None) };
+        let text = self.keyring.open(sealed).map_err(Problem::internal)?;
+        serde_json::from_slice(text.expose()).map(Some).map_err(Problem::internal)
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("control", &self.control).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! Who is asking, and may they: before anything of the request is read.
+
+use std::future::{Ready, ready};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, LOCATION};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
+use controlplane_core::Role;
+use vocab::{AdminId, ErrorCode};
+
+use super::Api;
+use super::problem::{Presented, Problem};
+use super::routes::Access;
+use super::token;
+use crate::control_plane::NodeRole;
+use crate::settings::FollowerWrites;
+
+/// An administrator whose token was verified and whose role was looked up just now.
+#[derive(Clone, Debug)]
+pub(super) struct Principal {
+    pub(super) id: AdminId,
+    pub(super) role: Role,
+}
+
+impl FromRequest for Principal {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let principal = request.extensions().get::<Self>().cloned();
+        ready(principal.ok_or_else(|| Problem::unauthenticated(Presented::Nothing, "a token is needed")))
+    }
+}
+
+/// Wrapped around every route of the table.
+pub(super) async fn guard(
+    access: Access,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    match admit(access, request.request()).await {
+        Ok(None) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Ok(Some(redirect)) => Ok(request.into_response(redirect)),
+        Err(problem) => Ok(request.into_response(problem.error_response())),
+    }
+}
+
+/// `Some`: the answer is a redirect to the leader.
+async fn admit(access: Access, request: &HttpRequest) -> Result<Option<HttpResponse>, Problem> {
+    if access == Access::Anyone {
+        return Ok(None);
+    }
+    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| Problem::internal("the app has no Api"))?.clone();
+    let principal = authenticate(&api, request)?;
+    authorize(access, &principal, request)?;
+    request.extensions_mut().insert(principal);
+    if request.method() != Method::GET && api.follower_writes == FollowerWrites::Redirect {
+        return redirect(&api, request).await;
+    }
+    Ok(None)
+}
+
+fn authenticate(api: &Api, request: &HttpRequest) -> Result<Principal, Problem> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let header = match (headers.next(), headers.next()) {
+        (None, _) => return Err(Problem::unauthenticated(Presented::Nothing, "send Authorization: Bearer TOKEN")),
+        (Some(_), Some(_)) => return Err(Problem::bad_request("Authorization stands there twice")),
+        (Some(header), None) => header.to_str().unwrap_or_default(),
+    };
+    let (scheme, presented) = header.split_once(' ').unwrap_or((header, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(Problem::unauthenticated(Presented::Nothing, "send Authorization: Bearer TOKEN"));
+    }
+    let refused = || Problem::unauthenticated(Presented::Token, "the token is not valid, or not any more");
+    let now = api.clock.now();
+    api.control.read(|state| {
+        let id = token::verify(presented.trim(), state, now).map_err(|why| {
+            tracing::info!(%why, "admin token refused");
+            refused()
+        })?;
+        let admin = token::usable(state, id, now).ok_or_else(refused)?;
+        Ok(Principal { id, role: admin.spec.role.clone() })
+    })
+}
+
+fn authorize(access: Access, principal: &Principal, request: &HttpRequest) -> Result<(), Problem> {
+    let of_tenant = request.match_info().get("slug");
+    if access.allows(&principal.role, of_tenant) {
+        return Ok(());
+    }
+    tracing::info!(actor = %principal.id, method = %request.method(), path = request.path(), "forbidden");
+    Err(Problem::forbidden("your role does not allow this"))
+}
+
+/// To the leader, unless that is this node, or it cannot be told: then the write is forwarded after all.
+async fn redirect(api: &Api, request: &HttpRequest) -> Result<Option<HttpResponse>, Problem> {
+    let status = api.control.status();
+    if status.role == NodeRole::Leader {
+        return Ok(None);
+    }
+    if status.leader.is_none() {
+        return Err(Problem::new(ErrorCode::NoLeader, "no leader is known; nothing was changed"));
+    }
+    let Some(base) = api.control.leader_admin_url().await else { return Ok(None) };
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let location = format!("{}{target}", base.trim_end_matches('/'));
+    Ok(Some(HttpResponse::TemporaryRedirect().insert_header((LOCATION, location)).finish()))
+}

@@ -1,0 +1,257 @@
+//! Bodies: one JSON document, read strictly and at a bounded cost, before anybody looks at its members.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::{FromRequest, HttpRequest, web};
+use futures::StreamExt as _;
+use futures::future::LocalBoxFuture;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use vocab::ErrorCode;
+
+use super::problem::Problem;
+
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// From the end of the head to the end of the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request's JSON document.
+pub(super) struct Document(pub(super) Value);
+
+/// A request's JSON document, where a request without body is fine, too: then an empty object.
+pub(super) struct OptionalDocument(pub(super) Value);
+
+/// A merge patch (RFC 7396).
+pub(super) struct Patch(pub(super) Value);
+
+impl FromRequest for Document {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            expect_json(&request, &["application/json"])?;
+            parse(&read(&request, payload).await?).map(Self)
+        })
+    }
+}
+
+impl FromRequest for OptionalDocument {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let body = read(&request, payload).await?;
+            if body.is_empty() {
+                return Ok(Self(Value::Object(Map::new())));
+            }
+            expect_json(&request, &["application/json"])?;
+            parse(&body).map(Self)
+        })
+    }
+}
+
+impl FromRequest for Patch {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            expect_json(&request, &["application/merge-patch+json", "application/json"])?;
+            parse(&read(&request, payload).await?).map(Self)
+        })
+    }
+}
+
+fn expect_json(request: &HttpRequest, types: &[&str]) -> Result<(), Problem> {
+    let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    let encoded = request.headers().get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+    if encoded || !types.iter().any(|name| essence.eq_ignore_ascii_case(name)) {
+        let detail = format!("send {} without content encoding", types.join(" or "));
+        return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));
+    }
+    Ok(())
+}
+
+async fn read(request: &HttpRequest, mut payload: Payload) -> Result<web::BytesMut, Problem> {
+    let too_large =
+        || Problem::new(ErrorCode::PayloadTooLarge, format!("the body may have at most {MAX_BODY_BYTES} bytes"));
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(too_large());
+    }
+    let all = async {
+        let mut body = web::BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| Problem::bad_request(format!("the body broke off: {error}")))?;
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    };
+    tokio::time::timeout(BODY_TIMEOUT, all)
+        .await
+        .unwrap_or_else(|_| Err(Problem::bad_request("the body did not arrive in time")))
+}
+
+/// Refuses what RFC 8259 leaves open: members that stand twice. Depth is bounded by `serde_json` (128).
+fn parse(body: &[u8]) -> Result<Value, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    Strict
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| Problem::bad_request(format!("the body is not JSON as it is taken here: {error}")))
+}
+
+/// A [`Value`] without duplicate members.
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Strict)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if map.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("the member {name:?} stands there twice")));
+            }
+            let value = members.next_value_seed(Strict)?;
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// RFC 7396 §2.
+pub(super) fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(members) = target else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.remove(&name);
+        } else {
+            merge(members.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn strange_json_is_refused_cheaply() {
+        let deep = "[".repeat(100_000);
+        let deep_object = "{\"a\":".repeat(100_000);
+        for bad in [
+            "",
+            "{",
+            "nul",
+            "{} {}",
+            "{\"a\":1,\"a\":2}",
+            "{\"b\":{\"a\":1,\"a\":1}}",
+            "NaN",
+            "1e400",
+            "\"\\ud800\"",
+            "{a:1}",
+            "[1,]",
+            deep.as_str(),
+            deep_object.as_str(),
+        ] {
+            assert_eq!(parse(bad.as_bytes()).unwrap_err().code(), ErrorCode::InvalidRequest, "{:.20}", bad);
+        }
+        assert!(parse(b"\"\xff\"").is_err());
+        assert_eq!(parse(b"{\"a\":[1,-2,0.5,null,true,\"x\"]}").unwrap(), json!({"a": [1, -2, 0.5, null, true, "x"]}));
+    }
+
+    /// The table of RFC 7396 appendix A.
+    #[test]
+    fn merge_patch_does_what_the_rfcs_examples_say() {
+        let rows = [
+            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
+            (json!({"a":"b"}), json!({"a":null}), json!({})),
+            (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
+            (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
+            (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
+            (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
+            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
+            (json!({"a":"b"}), json!(["c"]), json!(["c"])),
+            (json!({"a":"foo"}), json!(null), json!(null)),
+            (json!({"a":"foo"}), json!("bar"), json!("bar")),
+            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
+            (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
+            (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
+        ];
+        for (mut target, patch, result) in rows {
+            merge(&mut target, patch);
+            assert_eq!(target, result);
+        }
+    }
+}

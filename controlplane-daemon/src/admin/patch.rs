@@ -1,0 +1,50 @@
+//! Partial updates: RFC 7396 on the resource as it is shown, written as a full replacement of the revision it was based on.
+
+use controlplane_core::{Mutation, State};
+use serde::Serialize;
+use serde_json::Value;
+use vocab::{ErrorCode, Revision};
+
+use super::auth::Principal;
+use super::json::merge;
+use super::problem::Problem;
+use super::query::Write;
+use super::{Api, Done};
+
+/// How often a patch is tried again when the resource changed between reading and writing.
+const TRIES: usize = 8;
+
+/// The full replacement that a patch comes to.
+pub(super) struct Plan {
+    pub(super) mutation: Mutation,
+    pub(super) based_on: Revision,
+    /// The replacement is what there is already.
+    pub(super) in_force: bool,
+}
+
+/// The shown document with the patch merged in.
+pub(super) fn patched(view: &impl Serialize, patch: &Value) -> Result<Value, Problem> {
+    let mut document = serde_json::to_value(view).map_err(Problem::internal)?;
+    merge(&mut document, patch.clone());
+    Ok(document)
+}
+
+/// `None`: the same request came before, and what it asked for is in force.
+pub(super) async fn apply(
+    api: &Api,
+    who: &Principal,
+    write: &Write,
+    plan: impl Fn(&State) -> Result<Plan, Problem>,
+) -> Result<Option<Done>, Problem> {
+    for _ in 0..TRIES {
+        let Plan { mutation, based_on, in_force } = api.control.read(&plan)?;
+        let based = Write { expected_revision: write.expected_revision.or(Some(based_on)), ..write.clone() };
+        match api.change(who, &based, mutation, None).await {
+            Err(problem) if problem.code() == ErrorCode::PreconditionFailed && write.expected_revision.is_none() => {}
+            // A replay has another base than the first time; it need not be applied to be answered.
+            Err(problem) if problem.code() == ErrorCode::IdempotencyMismatch && in_force => return Ok(None),
+            outcome => return outcome.map(Some),
+        }
+    }
+    Err(Problem::new(ErrorCode::Conflict, "the resource keeps changing; try again"))
+}

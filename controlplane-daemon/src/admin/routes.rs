@@ -1,0 +1,228 @@
+//! The table of the admin API: what there is, who may use it, who handles it. Nothing is served that does not stand here.
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, ServiceConfig, to};
+use actix_web::{Error, HttpRequest};
+use controlplane_core::Role;
+
+use super::answer::X_REVISION;
+use super::auth::guard;
+use super::problem::Problem;
+use super::{Api, admins, clients, cluster, keys, scopes, tenants, token};
+
+pub const PREFIX: &str = "/api/v1";
+
+/// Which roles a route is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Without a token.
+    Anyone,
+    /// Owners.
+    Owners,
+    /// Owners; auditors look.
+    OwnersAndAuditors,
+    /// Owners and operators.
+    Staff,
+    /// Owners and operators; auditors look.
+    StaffAndAuditors,
+    /// Owners, operators, and the tenant's own administrators.
+    Tenant,
+    /// The same; auditors look.
+    TenantAndAuditors,
+    /// Every role; a tenant's administrator is shown its tenant only.
+    Everyone,
+}
+
+impl Access {
+    /// Whether `role` may use the route. `tenant` is the one in the path.
+    pub fn allows(self, role: &Role, tenant: Option<&str>) -> bool {
+        match role {
+            Role::Owner => true,
+            Role::Operator => !matches!(self, Self::Owners | Self::OwnersAndAuditors),
+            Role::Auditor => matches!(
+                self,
+                Self::Anyone
+                    | Self::OwnersAndAuditors
+                    | Self::StaffAndAuditors
+                    | Self::TenantAndAuditors
+                    | Self::Everyone
+            ),
+            Role::TenantAdmin(own) => match self {
+                Self::Anyone | Self::Everyone => true,
+                Self::Tenant | Self::TenantAndAuditors => tenant == Some(own.as_str()),
+                _ => false,
+            },
+        }
+    }
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub method: Method,
+    /// Below [`PREFIX`].
+    pub path: &'static str,
+    pub access: Access,
+    handler: fn() -> actix_web::Route,
+}
+
+const fn row(method: Method, path: &'static str, access: Access, handler: fn() -> actix_web::Route) -> Row {
+    Row { method, path, access, handler }
+}
+
+use Access::{Anyone, Everyone, Owners, OwnersAndAuditors, Staff, StaffAndAuditors, Tenant, TenantAndAuditors};
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+const PATCH: Method = Method::PATCH;
+const DELETE: Method = Method::DELETE;
+
+const TENANT: &str = "/tenants/{slug}";
+const CLIENTS: &str = "/tenants/{slug}/clients";
+const CLIENT: &str = "/tenants/{slug}/clients/{client_id}";
+const SECRETS: &str = "/tenants/{slug}/clients/{client_id}/secrets";
+const SECRET: &str = "/tenants/{slug}/clients/{client_id}/secrets/{secret_id}";
+const SCOPES: &str = "/tenants/{slug}/scopes";
+const SCOPE: &str = "/tenants/{slug}/scopes/{name}";
+
+#[rustfmt::skip]
+pub static ROUTES: &[Row] = &[
+    row(POST,   "/auth/token",                        Anyone,            || to(token::issue)),
+
+    row(GET,    "/tenants",                           Everyone,          || to(tenants::list)),
+    row(POST,   "/tenants",                           Staff,             || to(tenants::create)),
+    row(GET,    TENANT,                               TenantAndAuditors, || to(tenants::get)),
+    row(PUT,    TENANT,                               Tenant,            || to(tenants::put)),
+    row(PATCH,  TENANT,                               Tenant,            || to(tenants::patch)),
+    row(DELETE, TENANT,                               Staff,             || to(tenants::delete)),
+
+    row(GET,    CLIENTS,                              TenantAndAuditors, || to(clients::list)),
+    row(POST,   CLIENTS,                              Tenant,            || to(clients::create)),
+    row(GET,    CLIENT,                               TenantAndAuditors, || to(clients::get)),
+    row(PUT,    CLIENT,                               Tenant,            || to(clients::put)),
+    row(PATCH,  CLIENT,                               Tenant,            || to(clients::patch)),
+    row(DELETE, CLIENT,                               Tenant,            || to(clients::delete)),
+    row(POST,   SECRETS,                              Tenant,            || to(clients::add_secret)),
+    row(DELETE, SECRET,                               Tenant,            || to(clients::remove_secret)),
+
+    row(GET,    SCOPES,                               TenantAndAuditors, || to(scopes::list)),
+    row(POST,   SCOPES,                               Tenant,            || to(scopes::create)),
+    row(GET,    SCOPE,                                TenantAndAuditors, || to(scopes::get)),
+    row(PUT,    SCOPE,                                Tenant,            || to(scopes::put)),
+    row(DELETE, SCOPE,                                Tenant,            || to(scopes::delete)),
+
+    row(GET,    "/tenants/{slug}/keys",               TenantAndAuditors, || to(keys::list)),
+    row(POST,   "/tenants/{slug}/keys/rotate",        Tenant,            || to(keys::rotate)),
+    row(GET,    "/tenants/{slug}/keys/{kid}",         TenantAndAuditors, || to(keys::get)),
+    row(POST,   "/tenants/{slug}/keys/{kid}/revoke",  Tenant,            || to(keys::revoke)),
+    row(GET,    "/keys",                              StaffAndAuditors,  || to(keys::list)),
+    row(POST,   "/keys/rotate",                       Staff,             || to(keys::rotate)),
+    row(GET,    "/keys/{kid}",                        StaffAndAuditors,  || to(keys::get)),
+    row(POST,   "/keys/{kid}/revoke",                 Staff,             || to(keys::revoke)),
+
+    row(GET,    "/admins",                            OwnersAndAuditors, || to(admins::list)),
+    row(POST,   "/admins",                            Owners,            || to(admins::create)),
+    row(GET,    "/admins/{id}",                       OwnersAndAuditors, || to(admins::get)),
+    row(PUT,    "/admins/{id}",                       Owners,            || to(admins::put)),
+    row(PATCH,  "/admins/{id}",                       Owners,            || to(admins::patch)),
+    row(DELETE, "/admins/{id}",                       Owners,            || to(admins::delete)),
+
+    row(GET,    "/cluster/status",                    StaffAndAuditors,  || to(cluster::status)),
+    row(GET,    "/fleet",                             StaffAndAuditors,  || to(cluster::fleet)),
+];
+
+/// Registers every row, each behind its guard.
+pub fn configure(config: &mut ServiceConfig) {
+    let mut scope = web::scope(PREFIX).wrap(from_fn(observe));
+    let mut done: Vec<&str> = Vec::new();
+    for path in ROUTES.iter().map(|row| row.path) {
+        if done.contains(&path) {
+            continue;
+        }
+        done.push(path);
+        let mut resource = web::resource(path);
+        let mut methods: Vec<&str> = Vec::new();
+        for row in ROUTES.iter().filter(|row| row.path == path) {
+            let access = row.access;
+            let route = (row.handler)().method(row.method.clone());
+            resource = resource.route(route.wrap(from_fn(move |request, next| guard(access, request, next))));
+            methods.push(row.method.as_str());
+        }
+        let allow = methods.join(", ");
+        scope = scope.service(resource.default_service(to(move || {
+            let problem = Problem::method_not_allowed(&allow);
+            async move { Err::<&str, _>(problem) }
+        })));
+    }
+    config.service(scope.default_service(to(no_such_path)));
+}
+
+/// What stands outside the table.
+pub(crate) async fn no_such_path(request: HttpRequest) -> Result<&'static str, impl actix_web::ResponseError> {
+    Err::<&str, _>(Problem::not_found(request.path()))
+}
+
+/// Around everything: the revision, the headers that every answer has, the metrics.
+async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let began = Instant::now();
+    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let revision = request.app_data::<web::Data<Api>>().map(|api| api.control.applied_revision());
+    let mut response = next.call(request).await?;
+    let status = response.status().as_u16().to_string();
+    let headers = response.headers_mut();
+    if let (false, Some(revision)) = (headers.contains_key(X_REVISION), revision) {
+        headers.insert(X_REVISION, HeaderValue::from(revision.get()));
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(HeaderName::from_static("content-security-policy"), HeaderValue::from_static("default-src 'none'"));
+    metrics::histogram!("hj_cp_http_request_duration_seconds", "route" => route, "status" => status)
+        .record(began.elapsed().as_secs_f64());
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole policy once more, from the roles' side.
+    #[test]
+    fn the_table_gives_each_role_what_it_is_for() {
+        let own = Role::TenantAdmin("acme".parse().unwrap());
+        for row in ROUTES {
+            let (path, access) = (row.path, row.access);
+            if access == Anyone {
+                assert_eq!(path, "/auth/token");
+                continue;
+            }
+            let about_admins = path.starts_with("/admins");
+            assert!(access.allows(&Role::Owner, None), "{path}");
+            assert_eq!(access.allows(&Role::Operator, None), !about_admins, "{path}");
+            assert_eq!(access.allows(&Role::Auditor, None), row.method == GET, "{} {path}", row.method);
+            let below_tenant = path.starts_with(TENANT);
+            let makes_or_ends_it = path == TENANT && row.method == DELETE;
+            let expected = (below_tenant && !makes_or_ends_it) || (path == "/tenants" && row.method == GET);
+            assert_eq!(access.allows(&own, Some("acme")), expected, "{} {path}", row.method);
+            let elsewhere = path == "/tenants" && row.method == GET;
+            assert_eq!(access.allows(&own, Some("other")), elsewhere, "{} {path}", row.method);
+        }
+    }
+
+    #[test]
+    fn no_row_stands_there_twice() {
+        for (index, row) in ROUTES.iter().enumerate() {
+            let twice = ROUTES.iter().skip(index + 1).any(|other| other.path == row.path && other.method == row.method);
+            assert!(!twice, "{} {}", row.method, row.path);
+        }
+    }
+}

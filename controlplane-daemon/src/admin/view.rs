@@ -1,0 +1,34 @@
+//! The JSON of the admin API, apart from the model: what is shown of a resource, and how a document is read into its spec.
+//! No secret is ever shown here but in the one answer that hands it out.
+
+mod admin;
+mod client;
+mod key;
+mod scope;
+mod tenant;
+
+pub(super) use admin::{AdminView, read_admin};
+pub(super) use client::{ClientView, read_client};
+pub(super) use key::KeyView;
+pub(super) use scope::{ScopeView, read_scope};
+pub(super) use tenant::{TenantView, read_tenant, replace_tenant};
+
+use serde::Serialize;
+use serde_json::Value;
+use vocab::Timestamp;
+
+use super::fields::Fields;
+
+/// RFC 3339, UTC.
+pub(super) fn rfc3339(time: Timestamp) -> String {
+    // Out of jiff's range (years -9999 to 9999) only by a corrupted clock.
+    jiff::Timestamp::from_millisecond(time.millis()).map_or_else(|_| time.to_string(), |time| time.to_string())
+}
+
+/// Members of the view that a writer may send back but not change, so that what was read can be edited and sent again.
+fn unchanged(fields: &Fields<'_>, names: &[&'static str], current: &impl Serialize) {
+    let Ok(Value::Object(current)) = serde_json::to_value(current) else { return };
+    for name in names {
+        fields.unchanged(name, current.get(*name).unwrap_or(&Value::Null));
+    }
+}

@@ -1,0 +1,200 @@
+//! A tenant's JSON. The database's DSN goes in and never comes out.
+
+use controlplane_core::model::{
+    Database, IssuerMode, Lifetimes, SigningAlgorithm, TenantSettings, TenantSpec, TenantStatus,
+};
+use controlplane_core::{State, Tenant};
+use serde::Serialize;
+use serde_json::{Value, json};
+use vocab::{Keyring, Revision, Sealed, Secret, Slug, TenantId};
+
+use super::{rfc3339, unchanged};
+use crate::admin::fields::{Fields, Problems};
+use crate::admin::problem::Problem;
+
+const DEFAULT_MAX_CONNECTIONS: u32 = 10;
+const MAX_DSN_BYTES: usize = 4096;
+
+#[derive(Serialize)]
+pub(in crate::admin) struct TenantView {
+    id: TenantId,
+    pub(in crate::admin) slug: Slug,
+    display_name: String,
+    status: TenantStatus,
+    settings: SettingsView,
+    created_at: String,
+    updated_at: String,
+    pub(in crate::admin) revision: Revision,
+}
+
+#[derive(Serialize)]
+struct SettingsView {
+    database: Option<DatabaseView>,
+    issuer_mode: IssuerMode,
+    hosts: Vec<String>,
+    registration_enabled: bool,
+    lifetimes: Lifetimes,
+    signing_algorithm: SigningAlgorithm,
+}
+
+#[derive(Serialize)]
+struct DatabaseView {
+    configured: bool,
+    max_connections: u32,
+}
+
+impl TenantView {
+    pub(in crate::admin) fn of(tenant: &Tenant) -> Self {
+        let TenantSettings { database, issuer_mode, hosts, registration_enabled, lifetimes, signing_algorithm } =
+            tenant.spec.settings.clone();
+        Self {
+            id: tenant.id,
+            slug: tenant.slug.clone(),
+            display_name: tenant.spec.display_name.clone(),
+            status: tenant.spec.status,
+            settings: SettingsView {
+                database: database
+                    .map(|Database { max_connections, .. }| DatabaseView { configured: true, max_connections }),
+                issuer_mode,
+                hosts,
+                registration_enabled,
+                lifetimes,
+                signing_algorithm,
+            },
+            created_at: rfc3339(tenant.created_at),
+            updated_at: rfc3339(tenant.updated_at),
+            revision: tenant.revision,
+        }
+    }
+}
+
+/// The document of a creation. `state` is looked at only to seal an equal DSN equally when the tenant is there already,
+/// so that a creation that is sent again is the same request.
+pub(in crate::admin) fn read_tenant(
+    document: &Value,
+    state: &State,
+    keyring: &Keyring,
+) -> Result<(Slug, TenantSpec), Problem> {
+    let problems = Problems::default();
+    let read = Fields::of(document, "", &problems).and_then(|fields| {
+        fields.require("slug");
+        let slug: Option<Slug> = fields.parsed("slug");
+        let stored = slug.as_ref().and_then(|slug| state.tenant(slug)).and_then(|tenant| database_of(tenant));
+        let spec = spec(&fields, Stored { shown: None, equal: stored }, keyring);
+        fields.finish();
+        Some((slug?, spec?))
+    });
+    problems.settle(read)
+}
+
+/// The document of a full replacement.
+pub(in crate::admin) fn replace_tenant(
+    document: &Value,
+    current: &Tenant,
+    keyring: &Keyring,
+) -> Result<TenantSpec, Problem> {
+    let problems = Problems::default();
+    let read = Fields::of(document, "", &problems).and_then(|fields| {
+        unchanged(&fields, &["id", "slug", "created_at", "updated_at", "revision"], &TenantView::of(current));
+        let stored = database_of(current);
+        let spec = spec(&fields, Stored { shown: stored, equal: stored }, keyring);
+        fields.finish();
+        spec
+    });
+    problems.settle(read)
+}
+
+fn database_of(tenant: &Tenant) -> Option<&Database> {
+    tenant.spec.settings.database.as_ref()
+}
+
+/// The database settings that are stored already.
+#[derive(Clone, Copy)]
+struct Stored<'a> {
+    /// Kept when the document leaves the DSN out.
+    shown: Option<&'a Database>,
+    /// Its envelope is used again when the document brings the same DSN.
+    equal: Option<&'a Database>,
+}
+
+fn spec(fields: &Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> Option<TenantSpec> {
+    fields.require("display_name");
+    let display_name = fields.text("display_name");
+    let status = fields.word("status", "active or suspended").unwrap_or_default();
+    let settings = fields.object("settings").map(|fields| settings(fields, stored, keyring)).unwrap_or_default();
+    Some(TenantSpec { display_name: display_name?, status, settings })
+}
+
+fn settings(fields: Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> TenantSettings {
+    let settings = TenantSettings {
+        database: fields.object("database").and_then(|fields| database(fields, stored, keyring)),
+        issuer_mode: fields.word("issuer_mode", "path or host").unwrap_or_default(),
+        hosts: fields.list("hosts").unwrap_or_default(),
+        registration_enabled: fields.flag("registration_enabled").unwrap_or_default(),
+        lifetimes: fields.object("lifetimes").map(lifetimes).unwrap_or_default(),
+        signing_algorithm: fields.word("signing_algorithm", "ES256, EdDSA or RS256").unwrap_or_default(),
+    };
+    fields.finish();
+    settings
+}
+
+fn database(fields: Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> Option<Database> {
+    if stored.shown.is_some() {
+        fields.unchanged("configured", &json!(true));
+    }
+    let max_connections = fields.number("max_connections").unwrap_or(DEFAULT_MAX_CONNECTIONS);
+    let dsn = match (fields.any("dsn").is_some(), stored.shown) {
+        (true, _) => fields.text("dsn").map(Secret::new).and_then(|dsn| {
+            if let Err(why) = check_dsn(dsn.expose()) {
+                fields.wrong("dsn", why);
+                return None;
+            }
+            Some(seal(&dsn, stored.equal, keyring))
+        }),
+        (false, Some(current)) => Some(current.dsn.clone()),
+        (false, None) => {
+            fields.require("dsn");
+            None
+        }
+    };
+    fields.finish();
+    Some(Database { dsn: dsn?, max_connections })
+}
+
+/// What is stored already stays as it is, so that sending the same document twice is the same request.
+fn seal(dsn: &Secret<String>, stored: Option<&Database>, keyring: &Keyring) -> Sealed {
+    let same = stored.filter(|current| {
+        current.dsn.key_id() == keyring.first_id()
+            && keyring.open(&current.dsn).is_ok_and(|open| open.expose() == dsn.expose().as_bytes())
+    });
+    match same {
+        Some(current) => current.dsn.clone(),
+        None => keyring.seal(dsn.expose().as_bytes(), rand::random()),
+    }
+}
+
+/// Roughly: the data plane parses it. The text is never repeated in an error.
+fn check_dsn(dsn: &str) -> Result<(), &'static str> {
+    let url = dsn.starts_with("postgres://") || dsn.starts_with("postgresql://");
+    if dsn.len() > MAX_DSN_BYTES || dsn.chars().any(char::is_control) || !(url || dsn.contains("host")) {
+        return Err("must be a PostgreSQL URL (postgres://…) or connection string with a host, at most 4096 bytes");
+    }
+    Ok(())
+}
+
+fn lifetimes(fields: Fields<'_>) -> Lifetimes {
+    let default = Lifetimes::default();
+    let read = Lifetimes {
+        access_token_secs: fields.number("access_token_secs").unwrap_or(default.access_token_secs),
+        id_token_secs: fields.number("id_token_secs").unwrap_or(default.id_token_secs),
+        refresh_token_idle_secs: fields.number("refresh_token_idle_secs").unwrap_or(default.refresh_token_idle_secs),
+        refresh_token_absolute_secs: fields
+            .number("refresh_token_absolute_secs")
+            .unwrap_or(default.refresh_token_absolute_secs),
+        session_idle_secs: fields.number("session_idle_secs").unwrap_or(default.session_idle_secs),
+        session_absolute_secs: fields.number("session_absolute_secs").unwrap_or(default.session_absolute_secs),
+        authorization_code_secs: fields.number("authorization_code_secs").unwrap_or(default.authorization_code_secs),
+    };
+    fields.finish();
+    read
+}
