@@ -75,7 +75,7 @@ impl Launch {
             (None, false) => Command::new(&self.program),
         };
         command.args(&self.args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("RUST_BACKTRACE", "1").envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.env("NO_COLOR", "1").envs(self.env.iter().map(|(name, value)| (name, value)));
         // A process group of its own: Ctrl-C at the terminal goes to the test runner only.
         command.process_group(0);
         command
@@ -146,11 +146,13 @@ impl Process {
     /// The end of the log, for a failing test's output.
     pub fn show_log(&self) {
         const LINES: usize = 60;
+        const WIDTH: usize = 400;
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
         eprintln!("──── {} ({}), last {} of {} lines", self.name, self.log.display(), tail.len(), lines.len());
         for line in tail {
+            let line: String = line.chars().take(WIDTH).collect();
             eprintln!("{line}");
         }
     }
