@@ -52,15 +52,11 @@ impl From<tokio_postgres::Error> for DbError {
             SqlState::TOO_MANY_CONNECTIONS,
             SqlState::READ_ONLY_SQL_TRANSACTION,
         ];
-        match error.code() {
-            Some(code) if leaving.contains(code) => Self::Unavailable(error.to_string()),
-            Some(_) => Self::Query(error),
-            None if error.is_closed()
-                || std::error::Error::source(&error).is_some_and(|e| e.is::<std::io::Error>()) =>
-            {
-                Self::Unavailable(error.to_string())
-            }
-            None => Self::Query(error),
-        }
+        let source = std::error::Error::source(&error);
+        let broken = match error.code() {
+            Some(code) => leaving.contains(code),
+            None => error.is_closed() || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>),
+        };
+        if broken { Self::Unavailable(error.to_string()) } else { Self::Query(error) }
     }
 }

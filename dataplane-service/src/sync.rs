@@ -259,8 +259,8 @@ async fn keep(
     loop {
         let open = pending.changed().await.is_ok();
         let more_to_come = open && tokio::time::timeout(DEBOUNCE, closed(&mut pending)).await.is_err();
-        let Some(saved) = pending.borrow_and_update().clone() else { if more_to_come { continue } else { return } };
-        if open {
+        let newest = pending.borrow_and_update().clone();
+        if let Some(saved) = newest.filter(|_| open) {
             let (file, keyring, now) = (file.clone(), keyring.clone(), clock.now());
             let write = tokio::task::spawn_blocking(move || file.save(&saved, now, &keyring));
             match write.await {
@@ -279,3 +279,6 @@ async fn keep(
 async fn closed(pending: &mut tokio::sync::watch::Receiver<Option<Saved>>) {
     while pending.changed().await.is_ok() {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ fn id<T: FromStr<Err: Display>>(text: &str) -> Result<T, Malformed> {
     text.parse().map_err(|error: T::Err| Malformed(error.to_string()))
 }
 
-fn ids<T: FromStr<Err: Display>>(texts: Vec<String>) -> Result<Vec<T>, Malformed> {
+fn ids<T: FromStr<Err: Display>>(texts: &[String]) -> Result<Vec<T>, Malformed> {
     texts.iter().map(|text| id(text)).collect()
 }
 
@@ -169,7 +169,7 @@ pub fn client(wire: watch::Client) -> Result<Client, Malformed> {
         redirect_uris: wire.redirect_uris,
         post_logout_redirect_uris: wire.post_logout_redirect_uris,
         grant_types: grant_types.collect::<Result<_, _>>()?,
-        scopes: ids(wire.scopes)?,
+        scopes: ids(&wire.scopes)?,
         audiences: wire.audiences,
         allowed_origins: wire.allowed_origins,
         require_consent: wire.require_consent,

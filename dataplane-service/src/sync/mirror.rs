@@ -175,7 +175,9 @@ impl Mirror {
             if let Some(tenant) = parts.build(&self.surroundings) {
                 self.directory.put(previous.as_deref(), &tenant);
             } else {
-                previous.iter().for_each(|previous| self.directory.remove(previous));
+                if let Some(previous) = previous {
+                    self.directory.remove(&previous);
+                }
                 parts.built = None;
                 if parts.is_empty() {
                     self.tenants.remove(&id);
@@ -231,7 +233,9 @@ impl Mirror {
                 // With all that belongs to it, whether or not each is deleted by name.
                 let of_tenant = |key: &ResourceKey| key.tenant() == Some(id);
                 let gone: Vec<_> = self.encoded.keys().filter(|key| of_tenant(key)).cloned().collect();
-                gone.iter().for_each(|key| drop(self.encoded.remove(key)));
+                for key in gone {
+                    self.encoded.remove(&key);
+                }
                 self.rejected.retain(|key, _| !of_tenant(key));
                 *parts = Parts { built: parts.built.take(), ..Parts::default() };
             }
