@@ -4,15 +4,19 @@
 //!   core ← storage, feed ← raft ← control_plane (the facade) ← admin, watch ← server ← main
 //! ```
 //!
-//! Law: imports point inwards only; transports never touch raft or redb; only `server` constructs.
-//! Start reading at `server` (what there is), then [`control_plane`] (what it promises).
+//! Law: imports point inwards only; transports never touch raft or redb; only [`server`] constructs.
+//! Start reading at [`server`] (what there is), then [`control_plane`] (what it promises).
 
 pub mod admin;
+pub mod bootstrap;
 pub mod control_plane;
 pub mod credential;
 pub mod fleet;
 pub mod id;
 pub mod keys;
+pub mod ops;
+pub mod server;
 pub mod settings;
 pub mod storage;
+pub mod telemetry;
 pub mod tls;

@@ -1,0 +1,93 @@
+//! `/livez`, `/readyz`, `/metrics`: what the machine that runs us asks. No secrets, no authentication.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio::sync::OnceCell;
+use vocab::Revision;
+
+use crate::admin::routes::no_such_path;
+use crate::control_plane::ControlPlane;
+
+#[derive(Clone, Debug)]
+pub struct Ops {
+    control: ControlPlane,
+    metrics: PrometheusHandle,
+    /// The commit revision of the leader this node first heard of; ready once that is applied.
+    goal: Arc<OnceCell<Revision>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Ops {
+    pub fn new(control: ControlPlane, metrics: PrometheusHandle) -> Self {
+        Self { control, metrics, goal: Arc::default(), stopping: Arc::default() }
+    }
+
+    /// From now on not ready, so that nothing new is sent here.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// `Err` says why not.
+    fn ready(&self) -> Result<Revision, &'static str> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err("stopping");
+        }
+        let status = self.control.status();
+        let goal = match self.goal.get() {
+            Some(goal) => *goal,
+            None if status.leader.is_none() => return Err("no leader is known yet"),
+            None => {
+                // Another request may have been first; either goal is one from the start.
+                let _ = self.goal.set(status.commit);
+                status.commit
+            }
+        };
+        if status.applied < goal {
+            Err("has not yet applied what was committed when it started")
+        } else {
+            Ok(status.applied)
+        }
+    }
+}
+
+pub fn configure(ops: Ops) -> impl Fn(&mut ServiceConfig) + Clone {
+    move |config| {
+        config
+            .app_data(web::Data::new(ops.clone()))
+            .route("/livez", web::get().to(livez))
+            .route("/readyz", web::get().to(readyz))
+            .route("/metrics", web::get().to(metrics))
+            .default_service(web::to(no_such_path));
+    }
+}
+
+async fn livez() -> impl Responder {
+    HttpResponse::Ok().json(json!({"status": "alive"}))
+}
+
+async fn readyz(ops: web::Data<Ops>) -> impl Responder {
+    match ops.ready() {
+        Ok(revision) => HttpResponse::Ok().json(json!({"status": "ready", "applied_revision": revision})),
+        Err(reason) => HttpResponse::ServiceUnavailable().json(json!({"status": "not_ready", "reason": reason})),
+    }
+}
+
+async fn metrics(ops: web::Data<Ops>) -> impl Responder {
+    let status = ops.control.status();
+    metrics::gauge!("hj_cp_revision", "kind" => "commit").set(number(status.commit));
+    metrics::gauge!("hj_cp_revision", "kind" => "applied").set(number(status.applied));
+    metrics::gauge!("hj_cp_revision", "kind" => "snapshot").set(number(status.snapshot));
+    metrics::gauge!("hj_cp_leader").set(f64::from(u8::from(status.leader == Some(status.node_id))));
+    ops.metrics.run_upkeep();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(ops.metrics.render())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only; exact up to 2^53")]
+fn number(revision: Revision) -> f64 {
+    revision.get() as f64
+}

@@ -1,0 +1,232 @@
+//! Puts the node together, and takes it apart in order. Long, but decides nothing.
+//!
+//! ```text
+//!   bind every listener ─▶ start the node (raft, watch) ─▶ admin, ops ─▶ addresses file ─▶ bootstrap … signal
+//!   not ready ◀─ stop admin ◀─ bootstrap ◀─ node (watch, peers, raft, storage) ◀─ ops
+//! ```
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, web};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use vocab::{Clock, SystemClock};
+
+use crate::admin::{self, Api};
+use crate::control_plane::{self, NodeConfig, StartError};
+use crate::ops::{self, Ops};
+use crate::settings::{EXIT_CONFIG, Settings};
+use crate::{bootstrap, telemetry};
+
+const ADMIN_WORKERS: usize = 2;
+const SHUTDOWN_SECS: u64 = 5;
+
+/// Why the process ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("--{setting} {address}: {}", bind_hint(*address, source, setting))]
+    Bind { setting: &'static str, address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("--addresses-file {}: cannot be written: {source}", path.display())]
+    AddressesFile { path: PathBuf, source: io::Error },
+    #[error("{what}: {source}")]
+    Io { what: &'static str, source: io::Error },
+    #[error("metrics: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+impl ServerError {
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start(error) if error.is_config() => EXIT_CONFIG,
+            Self::AddressesFile { .. } => EXIT_CONFIG,
+            _ => 1,
+        }
+    }
+}
+
+fn bind_hint(address: SocketAddr, error: &io::Error, setting: &str) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        format!("port {} is in use by another process; choose another with --{setting}", address.port())
+    } else {
+        error.to_string()
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(settings: Settings) -> Result<(), ServerError> {
+    telemetry::log(settings.log_format, &settings.log_level);
+    // Raft, peers and pods share the threads of this runtime; the HTTP servers bring their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| ServerError::Io { what: "the runtime", source })?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), ServerError> {
+    let metrics = telemetry::metrics()?;
+    let io = |what| move |source| ServerError::Io { what, source };
+    // Before anything else, so that a signal while starting is not lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
+
+    let raft_listener = bind("raft-addr", settings.raft_addr)?;
+    let watch_listener = bind("watch-addr", settings.watch_addr)?;
+    let admin_listener = bind("admin-addr", settings.admin_addr)?;
+    let ops_listener = bind("ops-addr", settings.ops_addr)?;
+    let listening = Listening {
+        raft: local(&raft_listener)?,
+        watch: local(&watch_listener)?,
+        admin: local(&admin_listener)?,
+        ops: local(&ops_listener)?,
+    };
+    warn_of_gaps(&settings);
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let node = node_config(&settings, &listening, raft_listener, watch_listener);
+    let control = control_plane::start(node, settings.keyring.clone(), Arc::clone(&clock)).await?;
+    let api = web::Data::new(Api {
+        control: control.clone(),
+        keyring: settings.keyring.clone(),
+        clock: Arc::clone(&clock),
+        follower_writes: settings.follower_writes,
+    });
+    let ops = Ops::new(control.clone(), metrics);
+    let admin_server = serve_admin(admin_listener, api).map_err(io("the admin API"))?;
+    let ops_server = serve_ops(ops_listener, ops.clone()).map_err(io("the ops API"))?;
+    let (admin_handle, ops_handle) = (admin_server.handle(), ops_server.handle());
+    let admin_task = tokio::spawn(admin_server);
+    let ops_task = tokio::spawn(ops_server);
+    let stop = CancellationToken::new();
+    let owner = settings.bootstrap_admin_credential.clone();
+    let bootstrap_task = tokio::spawn(bootstrap::run(control.clone(), owner, Arc::clone(&clock), stop.clone()));
+
+    if let Some(path) = &settings.addresses_file
+        && let Err(source) = write_addresses(path, &listening)
+    {
+        control.shutdown().await;
+        return Err(ServerError::AddressesFile { path: path.clone(), source });
+    }
+    tracing::info!(node = %settings.node_id, raft = %listening.raft, watch = %listening.watch, admin = %listening.admin, ops = %listening.ops, "serving");
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+    }
+    ops.stopping();
+    admin_handle.stop(true).await;
+    stop.cancel();
+    control.shutdown().await;
+    ops_handle.stop(false).await;
+    for (what, ended) in [("the admin API", admin_task.await), ("the ops API", ops_task.await)] {
+        ended.map_err(io::Error::other).and_then(|served| served).map_err(io(what))?;
+    }
+    bootstrap_task.await.map_err(|error| io("bootstrap")(io::Error::other(error)))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The addresses that were bound; with port 0 only the system knew them before.
+struct Listening {
+    raft: SocketAddr,
+    watch: SocketAddr,
+    admin: SocketAddr,
+    ops: SocketAddr,
+}
+
+fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServerError> {
+    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|source| ServerError::Bind { setting, address, source })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, ServerError> {
+    listener.local_addr().map_err(|source| ServerError::Io { what: "a listener", source })
+}
+
+/// As this machine reaches it: the unspecified address is no destination.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn node_config(
+    settings: &Settings,
+    listening: &Listening,
+    raft_listener: TcpListener,
+    watch_listener: TcpListener,
+) -> NodeConfig {
+    let in_peers = settings.peers.get(&settings.node_id).cloned();
+    let advertise_addr = settings.advertise_addr.clone().or(in_peers);
+    NodeConfig {
+        node_id: settings.node_id,
+        raft_listener,
+        watch_listener,
+        advertise_addr: advertise_addr.unwrap_or_else(|| reachable(listening.raft).to_string()),
+        advertise_admin_url: settings
+            .advertise_admin_url
+            .clone()
+            // An unspecified address says nothing of where others find us.
+            .or_else(|| (!listening.admin.ip().is_unspecified()).then(|| format!("http://{}", listening.admin))),
+        peers: settings.peers.clone(),
+        data_dir: settings.data_dir.clone(),
+        hmac_secrets: settings.cluster_hmac_secrets.clone(),
+        watch_token: settings.watch_token.clone(),
+        tls: settings.tls.clone(),
+        heartbeat: settings.heartbeat,
+        election_timeout_min: settings.election_timeout_min,
+        election_timeout_max: settings.election_timeout_max,
+        snapshot_every: settings.snapshot_every,
+    }
+}
+
+fn warn_of_gaps(settings: &Settings) {
+    if settings.watch_token.is_none() && settings.tls.is_none() {
+        tracing::warn!("neither --watch-token nor --tls-ca-file: no data-plane pod can connect");
+    }
+}
+
+fn serve_admin(listener: TcpListener, api: web::Data<Api>) -> io::Result<Server> {
+    let app = move || {
+        App::new()
+            .app_data(api.clone())
+            .configure(admin::routes::configure)
+            .default_service(web::to(admin::routes::no_such_path))
+    };
+    let server = HttpServer::new(app).workers(ADMIN_WORKERS).disable_signals().shutdown_timeout(SHUTDOWN_SECS);
+    Ok(server.listen(listener)?.run())
+}
+
+fn serve_ops(listener: TcpListener, ops: Ops) -> io::Result<Server> {
+    let configure = ops::configure(ops);
+    let server = HttpServer::new(move || App::new().configure(configure.clone())).workers(1).disable_signals();
+    Ok(server.listen(listener)?.run())
+}
+
+/// Whole or not at all: who waits for the file never reads half of it.
+fn write_addresses(path: &Path, listening: &Listening) -> io::Result<()> {
+    let document = json!({
+        "raft": reachable(listening.raft),
+        "watch": reachable(listening.watch),
+        "admin": reachable(listening.admin),
+        "ops": reachable(listening.ops),
+    });
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let mut file = std::fs::File::create(&temporary)?;
+    writeln!(file, "{document}")?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)
+}
