@@ -16,7 +16,7 @@ use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResp
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, ResponseError as _, web};
+use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, web};
 use vocab::ErrorCode;
 
 use crate::app::App;
@@ -148,16 +148,11 @@ pub async fn pin_directory(
     let directory = request.app_data::<web::Data<App>>().map(|app| app.directory.load()).unwrap_or_default();
     let revision = HeaderValue::from(directory.revision.get());
     request.extensions_mut().insert(directory);
-    let original = request.request().clone();
-    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, next.call(request)).await {
-        Ok(Ok(response)) => response.map_into_left_body(),
-        // Errors become answers here, so that they carry the header, too.
-        Ok(Err(error)) => ServiceResponse::new(original, error.error_response()).map_into_right_body(),
-        Err(_) => {
-            let problem = Problem::new(ErrorCode::Unavailable, "the request took too long");
-            ServiceResponse::new(original, problem.error_response()).map_into_right_body()
-        }
-    };
+    // Handlers and extractors answer their errors themselves. The request must not be cloned to do it here: the router
+    // needs it unshared.
+    let mut response = tokio::time::timeout(REQUEST_TIMEOUT, next.call(request))
+        .await
+        .map_err(|_| Problem::new(ErrorCode::Unavailable, "the request took too long"))??;
     response.headers_mut().insert(X_CONFIG_REVISION.clone(), revision);
     metrics::histogram!(
         "hj_dp_http_request_duration_seconds",
