@@ -1,18 +1,16 @@
 //! The bodies and headers that OAuth endpoints read: one media type, one `Authorization` header.
 
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, web};
 use oauth_core::error::OAuthError;
 
-/// Whether the body is a form (RFC 6749 §3.2, Appendix B), whatever parameters the media type has.
+/// Whether the body is a form (RFC 6749 §3.2, Appendix B), whatever parameters the media type has. A compressed one is
+/// not: nothing here inflates what strangers send.
 pub fn is_form(request: &HttpRequest) -> bool {
-    let essence = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default();
+    let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let essence = header(CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        && request.headers().get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity")
 }
 
 /// The body, if it kept to the limit.
@@ -26,5 +24,34 @@ pub fn authorization(request: &HttpRequest) -> Result<Option<&[u8]>, OAuthError>
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(OAuthError::invalid_request("The Authorization header is repeated.")),
         (value, None) => Ok(value.map(HeaderValue::as_bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(&[("content-type", "application/x-www-form-urlencoded")], true)]
+    #[case(&[("content-type", "Application/X-WWW-Form-Urlencoded; charset=utf-8")], true)]
+    #[case(&[("content-type", "application/x-www-form-urlencoded"), ("content-encoding", "identity")], true)]
+    #[case(&[("content-type", "application/x-www-form-urlencoded"), ("content-encoding", "gzip")], false)]
+    #[case(&[("content-type", "application/json")], false)]
+    #[case(&[("content-type", "text/plain")], false)]
+    #[case(&[], false)]
+    fn forms(#[case] headers: &[(&str, &str)], #[case] expected: bool) {
+        let request = headers.iter().fold(TestRequest::post(), |request, header| request.insert_header(*header));
+        assert_eq!(is_form(&request.to_http_request()), expected, "{headers:?}");
+    }
+
+    #[test]
+    fn one_authorization_header() {
+        let request = TestRequest::post().insert_header(("authorization", "a"));
+        assert_eq!(authorization(&request.to_http_request()), Ok(Some(&b"a"[..])));
+        let request = TestRequest::post().append_header(("authorization", "a")).append_header(("authorization", "b"));
+        assert!(authorization(&request.to_http_request()).is_err());
+        assert_eq!(authorization(&TestRequest::post().to_http_request()), Ok(None));
     }
 }

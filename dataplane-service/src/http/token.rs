@@ -16,7 +16,7 @@ pub(super) async fn token(
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, Failure> {
     if !form_body::is_form(&request) {
-        let told = "The body must be application/x-www-form-urlencoded.";
+        let told = "The body must be application/x-www-form-urlencoded, not compressed.";
         return Err(OAuthError::invalid_request(told).into());
     }
     let body = form_body::read(body)?;
