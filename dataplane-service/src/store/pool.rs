@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use vocab::{Keyring, Slug};
 
@@ -23,6 +23,8 @@ const WAIT: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(2);
 /// A host name may stand for several addresses; all attempts together end by then.
 const CREATE: Duration = Duration::from_secs(3);
+/// How often a tenant that waits for the pod's cap looks for idle connections of others.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// After a failed attempt requests are refused at once for this long, so that a dead database holds nobody up.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -86,6 +88,18 @@ impl PodPools {
             if let Some(pool) = database.pool.get() {
                 pool.retain(|_, metrics| metrics.last_used() < idle);
             }
+        }
+    }
+
+    /// Room for one more connection. While there is none, idle connections of any tenant make it; the pool that asks
+    /// bounds the wait.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        loop {
+            let permit = tokio::time::timeout(LOOK_AGAIN, Arc::clone(&self.permits).acquire_owned()).await;
+            if let Ok(permit) = permit {
+                return permit.expect("the semaphore is never closed");
+            }
+            self.close_idle(Duration::ZERO);
         }
     }
 
@@ -241,12 +255,7 @@ impl Connect for Counted {
     fn connect(&self, config: &tokio_postgres::Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
         let config = config.clone();
         Box::pin(async move {
-            if self.pod.permits.available_permits() == 0 {
-                // Other tenants' idle connections make room.
-                self.pod.close_idle(Duration::ZERO);
-            }
-            let permits = Arc::clone(&self.pod.permits);
-            let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+            let permit = self.pod.permit().await;
             match &self.transport {
                 Transport::Plain => {
                     let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
@@ -262,7 +271,7 @@ impl Connect for Counted {
 }
 
 /// The connection's own task; deadpool aborts it when it drops the client, and the permit goes back then.
-fn drive<C>(connection: C, permit: tokio::sync::OwnedSemaphorePermit) -> JoinHandle<()>
+fn drive<C>(connection: C, permit: OwnedSemaphorePermit) -> JoinHandle<()>
 where
     C: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
 {

@@ -1,0 +1,141 @@
+//! Pools and migrations on a real PostgreSQL: applied once, capped, closed when idle, and one dead database hurts only
+//! its own tenant.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane_service::store::migrate::Mode;
+use dataplane_service::store::pool::{Limits, PodPools};
+use dataplane_service::store::{DbError, TenantDb};
+use dataplane_service::sync::decode;
+use futures::future::join_all;
+use tests::postgres::{self, Database};
+use tests::wait::{PATIENCE, until};
+use vocab::{Keyring, MasterKey};
+
+fn pod(total: usize, migrate: Mode) -> Arc<PodPools> {
+    let limits = Limits { per_tenant: 4, total, idle: Duration::from_secs(1) };
+    PodPools::new(limits, keyring(), migrate)
+}
+
+fn keyring() -> Keyring {
+    Keyring::new(MasterKey::new([1; 32]), vec![])
+}
+
+fn tenant(pod: &Arc<PodPools>, dsn: &str) -> TenantDb {
+    let dsn = keyring().seal(dsn.as_bytes(), [2; 24]);
+    pod.database(&"acme".parse().unwrap(), decode::Database { dsn, max_connections: 3 })
+}
+
+async fn count(database: &Database, sql: &str) -> i64 {
+    database.connect().await.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn ten_pods_migrate_one_empty_database_once() {
+    let database = postgres::server().await.database("migrate-once").await;
+    let tenants: Vec<_> = (0..10).map(|_| tenant(&pod(10, Mode::Auto), &database.dsn())).collect();
+    for outcome in join_all(tenants.iter().map(TenantDb::get)).await {
+        let connection = outcome.unwrap();
+        assert_eq!(connection.query_one("select count(*) from users", &[]).await.unwrap().get::<_, i64>(0), 0);
+    }
+    assert_eq!(count(&database, "select count(*) from hj_schema_history where version = 1").await, 1);
+}
+
+#[tokio::test]
+async fn a_schema_that_does_not_fit_is_refused() {
+    let database = postgres::server().await.database("misfit").await;
+    let careful = tenant(&pod(4, Mode::Off), &database.dsn());
+    let error = careful.get().await.unwrap_err();
+    assert!(error.to_string().contains("dataplane-service migrate"), "{error}");
+    assert_eq!(error.code().http_status(), 503);
+    let moved = careful.migrate().await.unwrap();
+    assert_eq!((moved.from, careful.migrate().await.unwrap().from), (0, moved.to));
+    drop(careful.get().await.unwrap());
+
+    let newer = "insert into hj_schema_history (version, name) values (999, 'future')";
+    database.connect().await.batch_execute(newer).await.unwrap();
+    for mode in [Mode::Auto, Mode::Off] {
+        let error = tenant(&pod(4, mode), &database.dsn()).get().await.unwrap_err();
+        assert!(error.to_string().contains("newer than this build"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_pod_is_capped_and_idle_connections_make_room() {
+    let server = postgres::server().await;
+    let (one, other) = (server.database("cap-one").await, server.database("cap-other").await);
+    let pod = pod(2, Mode::Auto);
+    let (one, other) = (tenant(&pod, &one.dsn()), tenant(&pod, &other.dsn()));
+    let held = (one.get().await.unwrap(), one.get().await.unwrap());
+    assert!(matches!(other.get().await, Err(DbError::Exhausted)));
+    drop(held);
+    // What the first tenant left idle is closed in favour of the second.
+    drop(other.get().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_tenant_is_capped() {
+    let database = postgres::server().await.database("cap-tenant").await;
+    let db = tenant(&pod(10, Mode::Auto), &database.dsn());
+    let mut held = vec![];
+    for _ in 0..3 {
+        held.push(db.get().await.unwrap());
+    }
+    assert!(matches!(db.get().await, Err(DbError::Exhausted)));
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed() {
+    let database = postgres::server().await.database("idle").await;
+    let pod = pod(4, Mode::Auto);
+    let db = tenant(&pod, &database.dsn());
+    drop(db.get().await.unwrap());
+    let sweeper = tokio::spawn(Arc::clone(&pod).sweep());
+    until("the idle connection is closed", PATIENCE, async || {
+        let role = "select count(*) from pg_stat_activity where application_name = 'hellojohn' and datname = current_database()";
+        match count(&database, role).await {
+            0 => Ok(()),
+            open => Err(format!("{open} are open")),
+        }
+    })
+    .await;
+    sweeper.abort();
+    drop(db.get().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_dead_database_is_reported_fast_and_comes_back() {
+    let server = postgres::server().await;
+    let (dead, alive) = (server.database("dead").await, server.database("alive").await);
+    let pod = pod(10, Mode::Auto);
+    let (broken, healthy) = (tenant(&pod, &dead.dsn()), tenant(&pod, &alive.dsn()));
+    drop(broken.get().await.unwrap());
+    server.take_down(&dead).await;
+    until("the loss is noticed", PATIENCE, async || match broken.get().await {
+        Err(DbError::Unavailable(_)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let began = Instant::now();
+    assert!(matches!(broken.get().await, Err(DbError::Unavailable(_))));
+    assert!(began.elapsed() < Duration::from_secs(1));
+    drop(healthy.get().await.unwrap());
+    server.bring_up(&dead).await;
+    until("the database is used again", PATIENCE, async || broken.get().await.map(drop).map_err(|e| e.to_string()))
+        .await;
+}
+
+#[tokio::test]
+async fn errors_never_show_the_password() {
+    let pod = pod(1, Mode::Auto);
+    for dsn in [
+        "postgres://u:s3cret@127.0.0.1:1/x",
+        "postgres://u:s3cret@[::1/x",
+        "postgres://u:s3cret@127.0.0.1:1/x?sslmode=no",
+    ] {
+        let error = tenant(&pod, dsn).get().await.unwrap_err();
+        assert!(matches!(&error, DbError::Unavailable(_)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+    }
+}
