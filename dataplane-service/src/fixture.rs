@@ -23,7 +23,11 @@ pub(crate) fn tenant() -> TenantContext {
         client("web", AuthMethod::ClientSecretBasic),
         client("post", AuthMethod::ClientSecretPost),
         client("app", AuthMethod::None),
-        Client { enabled: false, ..client("off", AuthMethod::ClientSecretBasic) },
+        Client {
+            enabled: false,
+            allowed_origins: vec!["https://off.example".to_owned()],
+            ..client("off", AuthMethod::ClientSecretBasic)
+        },
         Client { grant_types: vec![GrantType::AuthorizationCode], ..client("code-only", AuthMethod::ClientSecretPost) },
     ];
     let staff = Scope {
@@ -69,7 +73,7 @@ fn client(id: &str, auth_method: AuthMethod) -> Client {
         grant_types: GrantType::ALL.to_vec(),
         scopes: ["openid", "email", "staff", "hj:users.read"].map(|name| name.parse().expect("a scope")).to_vec(),
         audiences: vec!["https://api.example".to_owned()],
-        allowed_origins: vec![],
+        allowed_origins: vec!["https://app.example".to_owned()],
         require_consent: false,
         secrets: if auth_method == AuthMethod::None { vec![] } else { vec![secret] },
         revision: Revision::default(),

@@ -1,6 +1,7 @@
 //! The routes, and what all of them share: the directory a request uses, the header that names it, the default errors.
 
 pub mod bearer;
+mod cors;
 mod discovery;
 pub mod form_body;
 mod jwks;
@@ -44,8 +45,13 @@ pub fn configure(config: &mut web::ServiceConfig) {
 /// Each area adds its routes here, with paths relative to the tenant: `endpoint("/oauth2/token").post(token)`.
 fn tenant_routes(config: &mut web::ServiceConfig) {
     config
-        .service(endpoint("/oauth2/token").post(token::token))
-        .service(endpoint("/oauth2/userinfo").get(userinfo::userinfo).post(userinfo::userinfo))
+        .service(endpoint("/oauth2/token").post(token::token).method(Method::OPTIONS, cors::preflight))
+        .service(
+            endpoint("/oauth2/userinfo")
+                .get(userinfo::userinfo)
+                .post(userinfo::userinfo)
+                .method(Method::OPTIONS, cors::preflight),
+        )
         .service(endpoint("/.well-known/openid-configuration").get(discovery::metadata))
         .service(endpoint("/.well-known/oauth-authorization-server").get(discovery::metadata))
         .service(endpoint("/.well-known/jwks.json").get(jwks::jwks));

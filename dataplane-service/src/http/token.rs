@@ -1,10 +1,10 @@
 //! `POST /oauth2/token` (RFC 6749 §3.2).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use oauth_core::error::OAuthError;
 
-use super::form_body;
 use super::respond::private_json;
+use super::{cors, form_body};
 use crate::app::App;
 use crate::exchange::{Failure, TokenRequest, exchange};
 use crate::resolve::Tenant;
@@ -14,14 +14,26 @@ pub(super) async fn token(
     tenant: Tenant,
     app: web::Data<App>,
     body: Result<web::Bytes, actix_web::Error>,
+) -> HttpResponse {
+    let answer = answer(&request, &tenant, &app, body).await;
+    let mut response = answer.unwrap_or_else(|failure| failure.error_response());
+    cors::permit(&request, &tenant, response.headers_mut());
+    response
+}
+
+async fn answer(
+    request: &HttpRequest,
+    tenant: &Tenant,
+    app: &App,
+    body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, Failure> {
-    if !form_body::is_form(&request) {
+    if !form_body::is_form(request) {
         let told = "The body must be application/x-www-form-urlencoded, not compressed.";
         return Err(OAuthError::invalid_request(told).into());
     }
     let body = form_body::read(body)?;
-    let authorization = form_body::authorization(&request)?;
+    let authorization = form_body::authorization(request)?;
     let asked = TokenRequest { authorization, query: request.query_string(), body: &body };
-    let response = exchange(&tenant, app.clock.now(), &asked).await?;
+    let response = exchange(tenant, app.clock.now(), &asked).await?;
     Ok(private_json(&response))
 }

@@ -1,13 +1,13 @@
 //! `GET` and `POST /oauth2/userinfo` (OIDC Core §5.3).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
 use oauth_core::scope::OPENID;
 use oauth_core::userinfo;
 
 use super::respond::{BearerFailure, private_json};
-use super::{bearer, form_body};
+use super::{bearer, cors, form_body};
 use crate::app::App;
 use crate::resolve::Tenant;
 
@@ -16,14 +16,26 @@ pub(super) async fn userinfo(
     tenant: Tenant,
     app: web::Data<App>,
     body: Result<web::Bytes, actix_web::Error>,
+) -> HttpResponse {
+    let answer = answer(&request, &tenant, &app, body).await;
+    let mut response = answer.unwrap_or_else(|failure| failure.error_response());
+    cors::permit(&request, &tenant, response.headers_mut());
+    response
+}
+
+async fn answer(
+    request: &HttpRequest,
+    tenant: &Tenant,
+    app: &App,
+    body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, BearerFailure> {
     let refused = |error| BearerFailure::Refused { realm: tenant.slug.clone(), error, scope: OPENID };
     let body = form_body::read(body).map_err(refused)?;
     // RFC 6750 §2.2: the body counts only when it is a form, and never on GET.
-    let carries_form = request.method() == actix_web::http::Method::POST && form_body::is_form(&request);
+    let carries_form = request.method() == actix_web::http::Method::POST && form_body::is_form(request);
     let form = if carries_form { Form::parse(&body).map(Some) } else { Ok(None) };
     let form = form.map_err(|error| refused(error.into()))?;
-    let bearer = bearer::authenticate(&request, form.as_ref(), &tenant, app.clock.now(), OPENID).await?;
+    let bearer = bearer::authenticate(request, form.as_ref(), tenant, app.clock.now(), OPENID).await?;
     let user =
         bearer.user.ok_or_else(|| refused(OAuthError::invalid_token("The access token does not stand for a user.")))?;
     let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
