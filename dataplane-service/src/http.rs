@@ -1,13 +1,21 @@
 //! The routes, and what all of them share: the directory a request uses, the header that names it, the default errors.
 
+mod authorize;
 pub mod bearer;
+mod consent;
+mod cookies;
 mod cors;
 mod discovery;
 pub mod form_body;
 mod jwks;
+mod login;
+mod logout;
+mod register;
 pub mod respond;
 mod token;
 mod userinfo;
+mod users;
+mod visit;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +53,13 @@ pub fn configure(config: &mut web::ServiceConfig) {
 /// Each area adds its routes here, with paths relative to the tenant: `endpoint("/oauth2/token").post(token)`.
 fn tenant_routes(config: &mut web::ServiceConfig) {
     config
+        .service(endpoint("/oauth2/authorize").get(authorize::get).post(authorize::post))
+        .service(endpoint("/oauth2/logout").get(logout::get).post(logout::post))
+        .service(endpoint("/login").get(login::get).post(login::post))
+        .service(endpoint("/register").get(register::get).post(register::post))
+        .service(endpoint("/consent").get(consent::get).post(consent::post))
+        .service(endpoint("/api/v1/users").get(users::list).post(users::create))
+        .service(endpoint("/api/v1/users/{id}").get(users::get))
         .service(endpoint("/oauth2/token").post(token::token).method(Method::OPTIONS, cors::preflight))
         .service(
             endpoint("/oauth2/userinfo")

@@ -22,6 +22,7 @@ mod fixture;
 pub mod http;
 pub mod opaque;
 pub mod ops;
+pub mod pages;
 pub mod password;
 pub mod problem;
 pub mod resolve;

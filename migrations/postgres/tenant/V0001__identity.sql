@@ -4,7 +4,7 @@
 create table users (
     id                  uuid primary key,
     email               text not null,
-    -- Lower-cased, NFKC: what sign-in compares.
+    -- Trimmed and lower-cased: what sign-in compares.
     email_normalized    text not null unique,
     email_verified      boolean not null default false,
     -- argon2id, PHC string; null: the user cannot sign in with a password.

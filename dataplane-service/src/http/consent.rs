@@ -1,0 +1,114 @@
+//! `GET` and `POST /consent`: the user allows a client what it asks for, or does not.
+//!
+//! What is granted comes from the stored interaction, never from the form. The form's token names the session it was
+//! shown to: nobody who signed in meanwhile in another tab grants what someone else was shown.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::authorize::{Decision, SessionFacts};
+use oauth_core::error::OAuthError;
+use oauth_core::scope::ScopeSet;
+use url::Url;
+use vocab::ErrorCode;
+
+use super::authorize::{self, Progress};
+use super::visit::{self, Visit};
+use crate::app::App;
+use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::store::consents;
+use crate::store::interactions::Interaction;
+use crate::store::sessions::Session;
+
+pub(super) async fn get(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    let query = visit::form(&tenant, request.query_string().as_bytes())?;
+    let id = query.get("interaction").ok_or_else(|| visit.stale())?;
+    let interaction = visit.interaction(id).await?;
+    let session = visit.session().await?;
+    let so_far = progress(session.as_ref().map(|session| &session.facts), &interaction);
+    match (authorize::decide(&visit, &interaction.request, &so_far).await?, session.as_ref()) {
+        (Decision::NeedConsent(scopes), Some(session)) => consent_page(&visit, id, &interaction, session, &scopes),
+        _ => authorize::resume(&visit, id, &interaction, &so_far).await,
+    }
+}
+
+fn progress<'a>(session: Option<&'a SessionFacts>, interaction: &Interaction) -> Progress<'a> {
+    Progress { session, authenticated_sid: interaction.authenticated_sid, consented_here: false }
+}
+
+fn token_about<'a>(id: &'a str, sid: &'a str) -> [&'a str; 3] {
+    ["consent", id, sid]
+}
+
+fn consent_page(
+    visit: &Visit<'_>,
+    id: &str,
+    interaction: &Interaction,
+    session: &Session,
+    scopes: &ScopeSet,
+) -> Result<HttpResponse, PageError> {
+    let asked = &interaction.request;
+    let page = pages::Consent {
+        frame: visit.frame(),
+        client: authorize::client_of(visit, asked)?.name.clone(),
+        email: session.email.clone(),
+        scopes: scopes.iter().map(|scope| pages::describe(visit.tenant, scope.as_str())).collect(),
+        csrf: visit.csrf(&token_about(id, &session.facts.sid.to_string())),
+        interaction: id.to_owned(),
+        destination: destination(&asked.redirect_uri),
+        switch: format!("{}&switch=1", visit.interaction_path("/login", Some(id))),
+    };
+    Ok(show(StatusCode::OK, &page.frame, &page, Some(&asked.redirect_uri)))
+}
+
+/// Where the browser will go, as far as a person can tell by it.
+fn destination(redirect_uri: &str) -> String {
+    let host = Url::parse(redirect_uri).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.unwrap_or_else(|| "the application".to_owned())
+}
+
+pub(super) async fn post(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    let body = visit::body(&request, &tenant, body)?;
+    let form = visit::form(&tenant, &body)?;
+    let id = form.get("interaction").ok_or_else(|| visit.stale())?;
+    let interaction = visit.interaction(id).await?;
+    let Some(session) = visit.session().await?.map(|session| session.facts) else {
+        return Ok(see_other(&visit.interaction_path("/login", Some(id))));
+    };
+    visit.check_csrf(&form, &token_about(id, &session.sid.to_string()))?;
+    match form.get("decision") {
+        Some("allow") => allow(&visit, id, &interaction, &session).await,
+        Some("deny") => {
+            authorize::finish(&visit, id).await?;
+            Ok(authorize::refuse(&visit, &interaction.request, &OAuthError::access_denied("The user did not consent.")))
+        }
+        _ => Err(visit.error(ErrorCode::InvalidRequest, "Please press one of the two buttons.")),
+    }
+}
+
+async fn allow(
+    visit: &Visit<'_>,
+    id: &str,
+    interaction: &Interaction,
+    session: &SessionFacts,
+) -> Result<HttpResponse, PageError> {
+    let so_far = progress(Some(session), interaction);
+    // Only an answer to a question that was due is remembered.
+    if let Decision::NeedConsent(scopes) = authorize::decide(visit, &interaction.request, &so_far).await? {
+        let client_id = interaction.request.client_id.as_str();
+        consents::remember(visit.db()?, session.user_id, client_id, &scopes, visit.now)
+            .await
+            .map_err(|e| visit.fault(&e))?;
+    }
+    authorize::resume(visit, id, interaction, &Progress { consented_here: true, ..so_far }).await
+}

@@ -1,0 +1,212 @@
+//! `GET` and `POST /login`: e-mail and password, on a page that needs no script.
+//!
+//! A wrong password and an unknown user are the same answer after the same work. A right one begins a session under a
+//! fresh id and goes on with the interaction, if there is one.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::authorize::{Decision, SessionFacts};
+use oauth_core::form::Form;
+use uuid::Uuid;
+
+use super::authorize::{self, Progress};
+use super::cookies::Kind;
+use super::visit::{self, Visit, add_cookie};
+use crate::app::App;
+use crate::email::Email;
+use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::password::Password;
+use crate::store::interactions::{self, Interaction};
+use crate::store::sessions::{self, NewSession};
+use crate::store::users;
+
+const WRONG: &str = "The email address or the password is wrong.";
+
+pub(super) async fn get(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    let query = visit::form(&tenant, request.query_string().as_bytes())?;
+    let session = visit.session().await?;
+    let Some(id) = query.get("interaction") else {
+        let mut response = match session {
+            Some(session) => {
+                let page =
+                    pages::SignedIn { frame: visit.frame(), email: session.email, csrf: visit.csrf(&["logout"]) };
+                show(StatusCode::OK, &page.frame, &page, None)
+            }
+            None => form_page(&visit, None, Answer::fresh("")),
+        };
+        visit.bind(&mut response);
+        return Ok(response);
+    };
+    let interaction = visit.interaction(id).await?;
+    let facts = session.as_ref().map(|session| &session.facts);
+    let so_far = Progress { session: facts, authenticated_sid: interaction.authenticated_sid, consented_here: false };
+    // The session may suffice by now: another tab signed in, or the first request was a cross-site POST, with which
+    // browsers send no SameSite=Lax cookie. `switch` asks for another account all the same.
+    let wants_form = query.get("switch").is_some()
+        || matches!(authorize::decide(&visit, &interaction.request, &so_far).await?, Decision::NeedLogin);
+    if !wants_form {
+        return authorize::resume(&visit, id, &interaction, &so_far).await;
+    }
+    let email = interaction.request.login_hint.as_deref().unwrap_or_default();
+    Ok(form_page(&visit, Some((id, &interaction)), Answer::fresh(email)))
+}
+
+/// What the form shows beside its fields.
+struct Answer<'a> {
+    status: StatusCode,
+    alert: Option<String>,
+    email: &'a str,
+}
+
+impl<'a> Answer<'a> {
+    const fn fresh(email: &'a str) -> Self {
+        Self { status: StatusCode::OK, alert: None, email }
+    }
+
+    fn alert(status: StatusCode, alert: impl Into<String>, email: &'a str) -> Self {
+        Self { status, alert: Some(alert.into()), email }
+    }
+}
+
+fn form_page(visit: &Visit<'_>, interaction: Option<(&str, &Interaction)>, answer: Answer<'_>) -> HttpResponse {
+    let id = interaction.map(|(id, _)| id);
+    let asked = interaction.map(|(_, interaction)| &interaction.request);
+    let page = pages::Login {
+        frame: visit.frame(),
+        client: asked.and_then(|asked| client_name(visit, asked.client_id.as_str())),
+        alert: answer.alert,
+        csrf: visit.csrf(&["login", id.unwrap_or_default()]),
+        interaction: id.map(str::to_owned),
+        email: answer.email.to_owned(),
+        register: visit.tenant.registration_enabled.then(|| visit.interaction_path("/register", id)),
+    };
+    show(answer.status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()))
+}
+
+pub(super) fn client_name(visit: &Visit<'_>, client_id: &str) -> Option<String> {
+    visit.tenant.client(client_id).map(|client| client.name.clone())
+}
+
+/// The interaction that a posted form belongs to, after the form's token was checked.
+pub(super) async fn posted_interaction<'f>(
+    visit: &Visit<'_>,
+    form: &'f Form<'_>,
+    page: &str,
+) -> Result<Option<(&'f str, Interaction)>, PageError> {
+    let id = form.get("interaction");
+    visit.check_csrf(form, &[page, id.unwrap_or_default()])?;
+    match id {
+        Some(id) => Ok(Some((id, visit.interaction(id).await?))),
+        None => Ok(None),
+    }
+}
+
+pub(super) async fn post(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    let body = visit::body(&request, &tenant, body)?;
+    let form = visit::form(&tenant, &body)?;
+    let interaction = posted_interaction(&visit, &form, "login").await?;
+    let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
+    let email = form.get("email").unwrap_or_default();
+    let answer = match authenticate(&visit, email, form.get("password").unwrap_or_default()).await? {
+        Outcome::Right(user) => return signed_in(&visit, interaction, user).await,
+        Outcome::Wrong => Answer::alert(StatusCode::FORBIDDEN, WRONG, email),
+        Outcome::Unusable(why) => Answer::alert(StatusCode::BAD_REQUEST, why, email),
+        Outcome::Wait(secs) => {
+            let text = format!("Too many attempts. Please wait {secs} seconds and try again.");
+            let mut response =
+                form_page(&visit, interaction, Answer::alert(StatusCode::TOO_MANY_REQUESTS, text, email));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+            return Ok(response);
+        }
+    };
+    Ok(form_page(&visit, interaction, answer))
+}
+
+enum Outcome {
+    Right(Uuid),
+    Wrong,
+    Unusable(String),
+    Wait(u32),
+}
+
+async fn authenticate(visit: &Visit<'_>, email: &str, password: &str) -> Result<Outcome, PageError> {
+    let password = match Password::presented(password.to_owned()) {
+        Ok(password) => password,
+        Err(problem) => return Ok(Outcome::Unusable(format!("The password {problem}."))),
+    };
+    let db = visit.db()?;
+    let parsed = Email::parse(email).ok();
+    // An address that cannot exist is guessed at like any other, so it is counted and hashed for like any other.
+    let account = parsed.as_ref().map_or_else(|| email.trim().to_lowercase(), |email| email.normalized().to_owned());
+    let attempt = match visit.app.throttle.begin(visit.tenant.id, &account, visit.address, visit.now) {
+        Ok(attempt) => attempt,
+        Err(wait) => return Ok(Outcome::Wait(wait.secs)),
+    };
+    let judged = async {
+        let found = match &parsed {
+            Some(email) => users::find_for_sign_in(db, email).await.map_err(|e| visit.fault(&e))?,
+            None => None,
+        };
+        let (id, stored) = found.map_or((None, None), |found| (Some(found.id), found.password_hash));
+        let matches = visit.app.hasher.verify(password, stored).await;
+        let matches = matches.map_err(|error| PageError::hashing(visit.tenant, error))?;
+        Ok(id.filter(|_| matches))
+    };
+    match judged.await {
+        Ok(Some(user)) => {
+            visit.app.throttle.succeeded(&attempt);
+            Ok(Outcome::Right(user))
+        }
+        Ok(None) => Ok(Outcome::Wrong),
+        Err(error) => {
+            visit.app.throttle.abandoned(&attempt);
+            Err(error)
+        }
+    }
+}
+
+/// Begins the session and goes on.
+pub(super) async fn signed_in(
+    visit: &Visit<'_>,
+    interaction: Option<(&str, &Interaction)>,
+    user: Uuid,
+) -> Result<HttpResponse, PageError> {
+    let db = visit.db()?;
+    let new = NewSession {
+        user_id: user,
+        amr: &["pwd"],
+        now: visit.now,
+        expires_at: visit.now.plus_secs(i64::from(visit.tenant.lifetimes.session_absolute_secs)),
+        replaces: visit.session_cookie(),
+    };
+    let begun = sessions::begin(db, &new).await.map_err(|e| visit.fault(&e))?;
+    let mut response = match interaction {
+        Some((id, interaction)) => go_on(visit, id, interaction, &begun.facts).await?,
+        None => see_other(&visit.path("/login")),
+    };
+    add_cookie(&mut response, &Kind::Session.set(visit.tenant, begun.cookie.expose()));
+    Ok(response)
+}
+
+async fn go_on(
+    visit: &Visit<'_>,
+    id: &str,
+    interaction: &Interaction,
+    session: &SessionFacts,
+) -> Result<HttpResponse, PageError> {
+    interactions::authenticated(visit.db()?, visit.key(id), session.sid).await.map_err(|e| visit.fault(&e))?;
+    let so_far = Progress { session: Some(session), authenticated_sid: Some(session.sid), consented_here: false };
+    authorize::resume(visit, id, interaction, &so_far).await
+}

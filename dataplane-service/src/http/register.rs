@@ -1,0 +1,178 @@
+//! `GET` and `POST /register`: a new account, where the tenant lets people make one.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::form::Form;
+use serde_json::Map;
+use vocab::ErrorCode;
+
+use super::login::{client_name, posted_interaction, signed_in};
+use super::visit::{self, Visit};
+use crate::app::App;
+use crate::email::Email;
+use crate::opaque;
+use crate::pages::{self, PageError, PageTenant, show};
+use crate::password::Password;
+use crate::store::interactions::Interaction;
+use crate::store::users::{self, NewUser};
+
+const MAX_NAME_CHARS: usize = 200;
+
+pub(super) async fn get(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    check_enabled(&visit)?;
+    let query = visit::form(&tenant, request.query_string().as_bytes())?;
+    let interaction = match query.get("interaction") {
+        Some(id) => Some((id, visit.interaction(id).await?)),
+        None => None,
+    };
+    let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
+    let hint = interaction.and_then(|(_, interaction)| interaction.request.login_hint.as_deref());
+    let typed = Typed { email: hint.unwrap_or_default(), ..Typed::default() };
+    let mut response = form_page(&visit, interaction, &typed, StatusCode::OK, Problems::default());
+    visit.bind(&mut response);
+    Ok(response)
+}
+
+fn check_enabled(visit: &Visit<'_>) -> Result<(), PageError> {
+    if visit.tenant.registration_enabled {
+        return Ok(());
+    }
+    Err(visit.error(ErrorCode::NotFound, "Accounts cannot be created here. Please ask whoever sent you."))
+}
+
+/// What the form is filled with again; never the password.
+#[derive(Default)]
+struct Typed<'a> {
+    email: &'a str,
+    name: &'a str,
+}
+
+/// What was wrong, field by field, all at once.
+#[derive(Default)]
+struct Problems {
+    email: Option<String>,
+    name: Option<String>,
+    password: Option<String>,
+    alert: Option<String>,
+}
+
+fn form_page(
+    visit: &Visit<'_>,
+    interaction: Option<(&str, &Interaction)>,
+    typed: &Typed<'_>,
+    status: StatusCode,
+    problems: Problems,
+) -> HttpResponse {
+    let id = interaction.map(|(id, _)| id);
+    let asked = interaction.map(|(_, interaction)| &interaction.request);
+    let page = pages::Register {
+        frame: visit.frame(),
+        client: asked.and_then(|asked| client_name(visit, asked.client_id.as_str())),
+        alert: problems.alert,
+        csrf: visit.csrf(&["register", id.unwrap_or_default()]),
+        interaction: id.map(str::to_owned),
+        email: typed.email.to_owned(),
+        name: typed.name.to_owned(),
+        email_problem: problems.email,
+        name_problem: problems.name,
+        password_problem: problems.password,
+        login: visit.interaction_path("/login", id),
+    };
+    show(status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()))
+}
+
+struct Checked {
+    email: Email,
+    name: Option<String>,
+    password: Password,
+}
+
+fn check(form: &Form<'_>) -> Result<Checked, Problems> {
+    let email = Email::parse(form.get("email").unwrap_or_default());
+    let password = Password::chosen(form.get("password").unwrap_or_default().to_owned());
+    let name = form.get("name").unwrap_or_default().trim();
+    let name_problem = (name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control))
+        .then(|| format!("The name must have at most {MAX_NAME_CHARS} characters, on one line."));
+    match (email, password, name_problem) {
+        (Ok(email), Ok(password), None) => {
+            Ok(Checked { email, name: (!name.is_empty()).then(|| name.to_owned()), password })
+        }
+        (email, password, name) => Err(Problems {
+            email: email.err().map(|problem| format!("The email address {problem}.")),
+            password: password.err().map(|problem| format!("The password {problem}.")),
+            name,
+            alert: None,
+        }),
+    }
+}
+
+pub(super) async fn post(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    check_enabled(&visit)?;
+    let body = visit::body(&request, &tenant, body)?;
+    let form = visit::form(&tenant, &body)?;
+    let interaction = posted_interaction(&visit, &form, "register").await?;
+    let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
+    let typed = Typed { email: form.get("email").unwrap_or_default(), name: form.get("name").unwrap_or_default() };
+    let checked = match check(&form) {
+        Ok(checked) => checked,
+        Err(problems) => {
+            return Ok(form_page(&visit, interaction, &typed, StatusCode::UNPROCESSABLE_ENTITY, problems));
+        }
+    };
+    // Asking who is registered is guessing, too.
+    let attempt = match app.throttle.begin(tenant.id, "(registration)", visit.address, visit.now) {
+        Ok(attempt) => attempt,
+        Err(wait) => {
+            let alert = Some(format!("Too many attempts. Please wait {} seconds and try again.", wait.secs));
+            let problems = Problems { alert, ..Problems::default() };
+            let mut response = form_page(&visit, interaction, &typed, StatusCode::TOO_MANY_REQUESTS, problems);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.secs));
+            return Ok(response);
+        }
+    };
+    let created = create(&visit, checked).await;
+    if !matches!(created, Ok(None)) {
+        app.throttle.abandoned(&attempt);
+    }
+    match created? {
+        Some(user) => signed_in(&visit, interaction, user).await,
+        None => {
+            let email = Some("There is an account with this email address already.".to_owned());
+            let problems = Problems { email, ..Problems::default() };
+            Ok(form_page(&visit, interaction, &typed, StatusCode::CONFLICT, problems))
+        }
+    }
+}
+
+/// The new user's id; `None` when the address is taken.
+async fn create(visit: &Visit<'_>, checked: Checked) -> Result<Option<uuid::Uuid>, PageError> {
+    let db = visit.db()?;
+    let hash =
+        visit.app.hasher.hash(checked.password).await.map_err(|error| PageError::hashing(visit.tenant, error))?;
+    let mut claims = Map::new();
+    if let Some(name) = checked.name {
+        claims.insert("name".to_owned(), name.into());
+    }
+    let new = NewUser {
+        id: opaque::fresh_id(visit.now),
+        email: &checked.email,
+        email_verified: false,
+        password_hash: Some(&hash),
+        claims: &claims,
+        now: visit.now,
+    };
+    let created = users::create(db, &new).await.map_err(|e| visit.fault(&e))?;
+    Ok(created.map(|row| row.user.id))
+}

@@ -1,0 +1,183 @@
+//! One request of a person's browser to a page: whose it is, what it carries, and the checks all pages share.
+
+use std::net::IpAddr;
+
+use actix_web::http::header::HeaderValue;
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oauth_core::error::OAuthError;
+use oauth_core::form::Form;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use vocab::{ErrorCode, Timestamp};
+
+use super::cookies::Kind;
+use super::form_body;
+use crate::app::App;
+use crate::opaque;
+use crate::pages::{Frame, PageError};
+use crate::store::interactions::{self, Interaction, Key};
+use crate::store::sessions::{self, Session};
+use crate::store::{DbError, TenantDb};
+use crate::tenant::TenantContext;
+
+/// A session's use is noted at most this often, not on every request.
+const TOUCH_EVERY_SECS: i64 = 60;
+
+pub(super) struct Visit<'a> {
+    pub(super) tenant: &'a TenantContext,
+    pub(super) app: &'a App,
+    pub(super) now: Timestamp,
+    pub(super) address: Option<IpAddr>,
+    session_cookie: Option<String>,
+    browser_cookie: Option<String>,
+    /// Made when the browser brought none; handed out with the answer.
+    new_browser: Option<String>,
+}
+
+impl<'a> Visit<'a> {
+    pub(super) fn of(request: &HttpRequest, tenant: &'a TenantContext, app: &'a App) -> Self {
+        let browser_cookie = Kind::Browser.read(request, tenant);
+        let new_browser = browser_cookie.is_none().then(|| opaque::fresh().expose().clone());
+        Self {
+            tenant,
+            app,
+            now: app.clock.now(),
+            address: request.peer_addr().map(|address| address.ip()),
+            session_cookie: Kind::Session.read(request, tenant),
+            browser_cookie,
+            new_browser,
+        }
+    }
+
+    pub(super) fn frame(&self) -> Frame {
+        Frame::of(self.tenant)
+    }
+
+    pub(super) fn error(&self, code: ErrorCode, detail: &str) -> PageError {
+        PageError::new(self.frame(), code, detail)
+    }
+
+    pub(super) fn db(&self) -> Result<&TenantDb, PageError> {
+        self.tenant.db().map_err(|error| self.fault(&error))
+    }
+
+    pub(super) fn fault(&self, error: &DbError) -> PageError {
+        PageError::database(self.tenant, error)
+    }
+
+    /// A path of this tenant.
+    pub(super) fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.tenant.base_path())
+    }
+
+    /// A page of this tenant that goes on with an interaction. Ids are base64url and need no escaping.
+    pub(super) fn interaction_path(&self, path: &str, id: Option<&str>) -> String {
+        match id {
+            Some(id) => format!("{}{path}?interaction={id}", self.tenant.base_path()),
+            None => self.path(path),
+        }
+    }
+
+    pub(super) fn session_cookie(&self) -> Option<&str> {
+        self.session_cookie.as_deref()
+    }
+
+    /// What this browser's interactions are bound to.
+    pub(super) fn browser(&self) -> &str {
+        let known = self.browser_cookie.as_deref().or(self.new_browser.as_deref());
+        known.expect("one of the two is there: `of` makes the second when the first is missing")
+    }
+
+    /// The live session, its use noted.
+    pub(super) async fn session(&self) -> Result<Option<Session>, PageError> {
+        let Some(cookie) = &self.session_cookie else {
+            return Ok(None);
+        };
+        let db = self.db()?;
+        let idle_since = self.now.plus_secs(-i64::from(self.tenant.lifetimes.session_idle_secs));
+        let found = sessions::find_live(db, cookie, self.now, idle_since).await.map_err(|e| self.fault(&e))?;
+        if let Some(session) = &found
+            && session.last_seen_at.plus_secs(TOUCH_EVERY_SECS) <= self.now
+        {
+            sessions::touch(db, cookie, self.now).await.map_err(|e| self.fault(&e))?;
+        }
+        Ok(found)
+    }
+
+    pub(super) fn key<'k>(&'k self, id: &'k str) -> Key<'k> {
+        Key { id, browser: self.browser() }
+    }
+
+    /// The interaction that the page was opened for; a page if it is over or another browser's.
+    pub(super) async fn interaction(&self, id: &str) -> Result<Interaction, PageError> {
+        let found = interactions::find(self.db()?, self.key(id), self.now).await.map_err(|e| self.fault(&e))?;
+        found.ok_or_else(|| self.stale())
+    }
+
+    pub(super) fn stale(&self) -> PageError {
+        self.error(
+            ErrorCode::InvalidRequest,
+            "This sign-in has expired, is finished, or was begun in another browser. \
+             Please go back to the application and start again.",
+        )
+    }
+
+    /// The token a form of this browser must bring back. `about` is what the form was shown for, so that a form cannot
+    /// be used for anything else. Only this browser's cookie, which no script reads, leads to it.
+    pub(super) fn csrf(&self, about: &[&str]) -> String {
+        let mut hash = Sha256::new();
+        for part in ["hellojohn form", self.browser()].iter().chain(about) {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+        URL_SAFE_NO_PAD.encode(hash.finalize())
+    }
+
+    pub(super) fn check_csrf(&self, form: &Form<'_>, about: &[&str]) -> Result<(), PageError> {
+        let expected = self.csrf(about);
+        let given = form.get("csrf").unwrap_or_default();
+        // A browser without the cookie cannot have been shown the form.
+        if self.browser_cookie.is_some() && bool::from(expected.as_bytes().ct_eq(given.as_bytes())) {
+            return Ok(());
+        }
+        Err(self.error(
+            ErrorCode::Forbidden,
+            "This form is not one that was shown to this browser. Please allow cookies, go back and try again.",
+        ))
+    }
+
+    /// Gives a new browser its binding cookie with the answer.
+    pub(super) fn bind(&self, response: &mut HttpResponse) {
+        if let Some(value) = &self.new_browser {
+            add_cookie(response, &Kind::Browser.set(self.tenant, value));
+        }
+    }
+}
+
+pub(super) fn add_cookie(response: &mut HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) {
+    if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
+        response.headers_mut().append(actix_web::http::header::SET_COOKIE, value);
+    }
+}
+
+/// The body of a posted form, or the page that says what is wrong with it.
+pub(super) fn body(
+    request: &HttpRequest,
+    tenant: &TenantContext,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Result<web::Bytes, PageError> {
+    if !form_body::is_form(request) {
+        let detail = "A form was expected (application/x-www-form-urlencoded).";
+        return Err(PageError::new(Frame::of(tenant), ErrorCode::UnsupportedMediaType, detail));
+    }
+    body.map_err(|_| PageError::new(Frame::of(tenant), ErrorCode::PayloadTooLarge, "The form is over 64 KiB."))
+}
+
+pub(super) fn form<'f>(tenant: &TenantContext, input: &'f [u8]) -> Result<Form<'f>, PageError> {
+    Form::parse(input).map_err(|error| {
+        let error = OAuthError::from(error);
+        PageError::new(Frame::of(tenant), ErrorCode::InvalidRequest, error.description())
+    })
+}

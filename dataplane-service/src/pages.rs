@@ -1,0 +1,223 @@
+//! What people see: server-rendered pages that work without scripts and load nothing from anywhere.
+//!
+//! Every string in them is escaped by askama. [`show`] is the only way out, so that every page carries the same
+//! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache.
+
+mod error;
+mod scopes;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use askama::Template;
+
+pub use error::{PageError, PageTenant};
+pub use scopes::describe;
+
+use crate::opaque;
+use crate::tenant::TenantContext;
+
+const FRAME_OPTIONS: HeaderName = HeaderName::from_static("x-frame-options");
+const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// What every page shares.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub tenant: String,
+    /// Where the tenant's own routes stand, so that forms come back to the same tenant.
+    pub base_path: String,
+    pub nonce: String,
+}
+
+impl Frame {
+    pub fn of(tenant: &TenantContext) -> Self {
+        Self { tenant: tenant.display_name.clone(), base_path: tenant.base_path().to_owned(), nonce: nonce() }
+    }
+
+    /// For a request whose tenant is not known.
+    pub fn of_nobody() -> Self {
+        Self { tenant: "HelloJohn".to_owned(), base_path: String::new(), nonce: nonce() }
+    }
+}
+
+fn nonce() -> String {
+    opaque::fresh().expose().chars().take(22).collect()
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+#[derive(Debug)]
+pub struct Login {
+    pub frame: Frame,
+    /// The client that waits, if any.
+    pub client: Option<String>,
+    pub alert: Option<String>,
+    pub csrf: String,
+    pub interaction: Option<String>,
+    pub email: String,
+    /// Where to register, if one may.
+    pub register: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "register.html")]
+#[derive(Debug)]
+pub struct Register {
+    pub frame: Frame,
+    pub client: Option<String>,
+    pub alert: Option<String>,
+    pub csrf: String,
+    pub interaction: Option<String>,
+    pub email: String,
+    pub name: String,
+    pub email_problem: Option<String>,
+    pub name_problem: Option<String>,
+    pub password_problem: Option<String>,
+    pub login: String,
+}
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+#[derive(Debug)]
+pub struct Consent {
+    pub frame: Frame,
+    pub client: String,
+    pub email: String,
+    /// What each scope means, in words.
+    pub scopes: Vec<String>,
+    pub csrf: String,
+    pub interaction: String,
+    /// The host that the browser goes back to.
+    pub destination: String,
+    pub switch: String,
+}
+
+#[derive(Template)]
+#[template(path = "signed_in.html")]
+#[derive(Debug)]
+pub struct SignedIn {
+    pub frame: Frame,
+    pub email: String,
+    pub csrf: String,
+}
+
+#[derive(Template)]
+#[template(path = "signed_out.html")]
+#[derive(Debug)]
+pub struct SignedOut {
+    pub frame: Frame,
+}
+
+/// A page as an answer. `returns_to` is the redirect URI that the forms of this page may end at.
+pub fn show(status: StatusCode, frame: &Frame, page: &impl Template, returns_to: Option<&str>) -> HttpResponse {
+    let Ok(html) = page.render() else {
+        tracing::error!("a page could not be rendered");
+        return HttpResponse::InternalServerError().finish();
+    };
+    let mut response = HttpResponse::build(status);
+    private(&mut response);
+    response
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy(&frame.nonce, returns_to)))
+        .insert_header((FRAME_OPTIONS, HeaderValue::from_static("DENY")))
+        .insert_header((NOSNIFF, HeaderValue::from_static("nosniff")))
+        .content_type("text/html; charset=utf-8")
+        .body(html)
+}
+
+/// Headers of every answer to a browser, redirects included: what is in its URL is nobody else's business.
+fn private(response: &mut actix_web::HttpResponseBuilder) {
+    response
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")));
+}
+
+/// 303, so that a POST with a password is never repeated at the target (RFC 9700 §4.12).
+pub fn see_other(location: &str) -> HttpResponse {
+    let mut response = HttpResponse::SeeOther();
+    private(&mut response);
+    response.insert_header((header::LOCATION, location)).finish()
+}
+
+/// Chromium applies `form-action` to the redirects after a POST, those of the client's callback too, which may lead to
+/// another host of the client's. So the scheme is permitted, not only the callback's origin.
+fn policy(nonce: &str, returns_to: Option<&str>) -> String {
+    let scheme = returns_to.and_then(|uri| uri.split_once(':')).map(|(scheme, _)| scheme);
+    let is_scheme = |s: &&str| s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let target = scheme.filter(is_scheme).map(|scheme| format!(" {scheme}:")).unwrap_or_default();
+    format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self'{target}; \
+         frame-ancestors 'none'; base-uri 'none'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NASTY: &str = "<script>alert(1)</script>\"'&";
+
+    fn frame() -> Frame {
+        Frame { tenant: NASTY.into(), base_path: "/t/acme".into(), nonce: "n0nce".into() }
+    }
+
+    #[test]
+    fn whatever_users_and_clients_call_themselves_is_escaped() {
+        let login = Login {
+            frame: frame(),
+            client: Some(NASTY.into()),
+            alert: Some(NASTY.into()),
+            csrf: "c".into(),
+            interaction: Some("i".into()),
+            email: NASTY.into(),
+            register: Some("/t/acme/register?interaction=i".into()),
+        };
+        let consent = Consent {
+            frame: frame(),
+            client: NASTY.into(),
+            email: NASTY.into(),
+            scopes: vec![NASTY.into()],
+            csrf: "c".into(),
+            interaction: "i".into(),
+            destination: NASTY.into(),
+            switch: "/t/acme/login".into(),
+        };
+        let register = Register {
+            frame: frame(),
+            client: Some(NASTY.into()),
+            alert: None,
+            csrf: "c".into(),
+            interaction: None,
+            email: NASTY.into(),
+            name: NASTY.into(),
+            email_problem: Some(NASTY.into()),
+            name_problem: None,
+            password_problem: None,
+            login: "/t/acme/login".into(),
+        };
+        for html in [login.render().unwrap(), consent.render().unwrap(), register.render().unwrap()] {
+            assert!(!html.contains("<script"), "{html}");
+            assert!(!html.contains("\"'&"), "an attribute could be left: {html}");
+            assert!(html.contains("&#60;script&#62;") || html.contains("&lt;script&gt;"), "{html}");
+        }
+    }
+
+    #[test]
+    fn every_page_carries_the_headers() {
+        let page = SignedOut { frame: frame() };
+        let response = show(StatusCode::OK, &page.frame, &page, Some("https://app.example/cb"));
+        let header = |name: &str| response.headers().get(name).unwrap().to_str().unwrap().to_owned();
+        let policy = header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("'nonce-n0nce'"), "{policy}");
+        assert!(policy.contains("form-action 'self' https:;") && !policy.contains("script-src"), "{policy}");
+        assert_eq!(header("x-frame-options"), "DENY");
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        assert_eq!(header("cache-control"), "no-store");
+    }
+
+    #[test]
+    fn only_a_scheme_gets_into_the_policy() {
+        assert!(policy("n", Some("com.example.app:/cb")).contains("form-action 'self' com.example.app:;"));
+        assert!(policy("n", Some("x; script-src *:/cb")).contains("form-action 'self';"));
+        assert!(policy("n", None).contains("form-action 'self';"));
+    }
+}

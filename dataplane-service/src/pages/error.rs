@@ -1,0 +1,139 @@
+//! The page for what went wrong: a clear sentence, and the code to quote to whoever helps.
+
+use std::fmt;
+use std::future::{Ready, ready};
+use std::ops::Deref;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
+use askama::Template;
+use oauth_core::error::OAuthError;
+use vocab::ErrorCode;
+
+use super::{Frame, show};
+use crate::password::HashError;
+use crate::problem::Problem;
+use crate::resolve::Tenant;
+use crate::store::DbError;
+use crate::tenant::TenantContext;
+
+/// An error that a person reads.
+#[derive(Debug)]
+pub struct PageError {
+    page: Box<ErrorPage>,
+    status: StatusCode,
+    retry_after_secs: Option<u32>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    frame: Frame,
+    title: String,
+    detail: String,
+    code: &'static str,
+}
+
+impl PageError {
+    pub fn new(frame: Frame, code: ErrorCode, detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after_secs = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        let page = ErrorPage { frame, title: title(code).to_owned(), detail: detail.into(), code: code.as_str() };
+        Self { page: Box::new(page), status, retry_after_secs }
+    }
+
+    /// A request of a client that cannot be told by redirect (RFC 6749 §4.1.2.1).
+    pub fn refused(tenant: &TenantContext, error: &OAuthError) -> Self {
+        let page = ErrorPage {
+            frame: Frame::of(tenant),
+            title: "This link does not work".to_owned(),
+            detail: format!("The application that sent you here made a mistake. {}", error.description()),
+            code: error.code().as_str(),
+        };
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { page: Box::new(page), status, retry_after_secs: None }
+    }
+
+    pub fn database(tenant: &TenantContext, error: &DbError) -> Self {
+        let detail = match error {
+            DbError::NoDatabase => "Sign-in is not set up here yet: no database is configured.",
+            DbError::Query(_) => "Something went wrong on our side. It was logged.",
+            _ => "We cannot reach our database right now. Please try again in a moment.",
+        };
+        tracing::error!(tenant = %tenant.slug, %error, "the tenant's database failed");
+        Self::new(Frame::of(tenant), error.code(), detail)
+    }
+
+    pub fn hashing(tenant: &TenantContext, error: HashError) -> Self {
+        tracing::warn!(tenant = %tenant.slug, %error, "a password was not checked");
+        let detail = "Many people are signing in right now. Please try again in a moment.";
+        Self::new(Frame::of(tenant), ErrorCode::Unavailable, detail)
+    }
+}
+
+const fn title(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::NotFound => "Not found",
+        ErrorCode::TenantSuspended | ErrorCode::NoDatabase => "Not available",
+        ErrorCode::Unavailable | ErrorCode::DatabaseUnavailable => "Please try again",
+        ErrorCode::Forbidden => "This form cannot be used",
+        ErrorCode::InvalidRequest | ErrorCode::UnsupportedMediaType | ErrorCode::PayloadTooLarge => "That did not work",
+        _ => "Something went wrong",
+    }
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.page.code, self.page.detail)
+    }
+}
+
+impl std::error::Error for PageError {}
+
+impl ResponseError for PageError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = show(self.status, &self.page.frame, self.page.as_ref(), None);
+        if let Some(secs) = self.retry_after_secs {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        }
+        response
+    }
+}
+
+/// [`Tenant`] for routes that people visit: what is wrong with it is said on a page.
+#[derive(Clone, Debug)]
+pub struct PageTenant(pub Tenant);
+
+impl Deref for PageTenant {
+    type Target = TenantContext;
+
+    fn deref(&self) -> &TenantContext {
+        &self.0
+    }
+}
+
+impl FromRequest for PageTenant {
+    type Error = PageError;
+    type Future = Ready<Result<Self, PageError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let tenant = Tenant::from_request(request, payload).into_inner();
+        ready(tenant.map(Self).map_err(|problem| unresolved(&problem)))
+    }
+}
+
+fn unresolved(problem: &Problem) -> PageError {
+    let detail = match problem.code() {
+        ErrorCode::NotFound => "There is nothing at this address.",
+        ErrorCode::TenantSuspended => "This organisation's sign-in is suspended.",
+        ErrorCode::Unavailable => "This service is starting. Please try again in a moment.",
+        _ => "The address contradicts itself about whose sign-in this is.",
+    };
+    PageError::new(Frame::of_nobody(), problem.code(), detail)
+}
