@@ -1,0 +1,259 @@
+//! The admin REST API, one method for reading and one for changing.
+//!
+//! A change carries a random `Idempotency-Key`. When no answer comes, or the answer is *no leader* or *outcome unknown*,
+//! it is sent once more with the same key: the server applies it once, however often it arrives.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, IF_MATCH, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde_json::{Value, json};
+use vocab::{ErrorCode, Secret};
+
+use crate::args::Connection;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::problem::Problem;
+use crate::profile::{Profiles, Target};
+use crate::random;
+
+/// Longer than every bounded wait of the server.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that asks for a longer pause gets its retry by hand.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct Api {
+    http: reqwest::Client,
+    base: Url,
+    token: Secret<String>,
+    /// `wait` and `timeout` of the query, when asked for.
+    wait: Vec<(String, String)>,
+    pub(crate) output: Output,
+}
+
+/// One change: what, where, and under which precondition.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a [&'a str],
+    pub(crate) body: Option<Value>,
+    /// The revision the resource must still have (`If-Match`, RFC 9110 §13.1.1).
+    pub(crate) if_match: Option<u64>,
+}
+
+/// A server's answer to a change.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// `null` for 204.
+    pub(crate) body: Value,
+    /// The pods that `--wait fleet` waited for in vain.
+    pub(crate) laggards: Option<String>,
+}
+
+impl Api {
+    pub(crate) async fn connect(connection: &Connection) -> Result<Self, Failure> {
+        let target = Profiles::load(&Profiles::path()?)?.target(connection)?;
+        let mut api = Self::login(&target).await?;
+        if connection.wait.is_some() {
+            let timeout = format!("{}s", connection.wait_timeout);
+            api.wait = vec![("wait".to_owned(), "fleet".to_owned()), ("timeout".to_owned(), timeout)];
+        }
+        api.output = Output::new(connection.output);
+        Ok(api)
+    }
+
+    /// Exchanges the credential for a short-lived token.
+    pub(crate) async fn login(target: &Target) -> Result<Self, Failure> {
+        let base = parse_server(&target.server)?;
+        let mut api = Self {
+            http: http_client()?,
+            base,
+            token: Secret::new(String::new()),
+            wait: Vec::new(),
+            output: Output::default(),
+        };
+        let url = api.url(&["auth", "token"], &[]);
+        let request = || api.http.post(url.clone()).json(&json!({ "credential": target.credential.expose() }));
+        let response = match request().send().await {
+            Err(error) if error.is_connect() => return Err(unreachable(&target.server, &error)),
+            Err(_) => request().send().await.map_err(|error| unreachable(&target.server, &error))?,
+            Ok(response) => response,
+        };
+        let body = api.read_body(response).await?;
+        match body.pointer("/access_token").and_then(Value::as_str) {
+            Some(token) => api.token = Secret::new(token.to_owned()),
+            None => return Err(anyhow::anyhow!("{url} answered without an access_token").into()),
+        }
+        Ok(api)
+    }
+
+    pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, Failure> {
+        self.get_with(path, &[]).await
+    }
+
+    async fn get_with(&self, path: &[&str], query: &[(String, String)]) -> Result<Value, Failure> {
+        let request = self.http.get(self.url(path, query)).header(AUTHORIZATION, self.bearer());
+        let response = request.send().await.map_err(|error| unreachable(self.base.as_str(), &error))?;
+        self.read_body(response).await
+    }
+
+    /// Every item of a list, page by page.
+    pub(crate) async fn list(&self, path: &[&str]) -> Result<Vec<Value>, Failure> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = vec![("limit".to_owned(), "500".to_owned())];
+            query.extend(cursor.take().map(|cursor| ("cursor".to_owned(), cursor)));
+            let mut page = self.get_with(path, &query).await?;
+            match page.pointer_mut("/items").map(Value::take) {
+                Some(Value::Array(more)) => items.extend(more),
+                _ => return Err(anyhow::anyhow!("the list of {} has no items", path.join("/")).into()),
+            }
+            match page.pointer("/next_cursor").and_then(Value::as_str) {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    pub(crate) async fn change(&self, change: Change<'_>) -> Result<Answer, Failure> {
+        self.change_as(&random::token(), change).await
+    }
+
+    /// [`Self::change`] under a request id that the caller keeps, to ask again after a crash.
+    pub(crate) async fn change_as(&self, request_id: &str, change: Change<'_>) -> Result<Answer, Failure> {
+        match self.attempt(request_id, &change).await {
+            Err((_, Some(pause))) => {
+                tokio::time::sleep(pause).await;
+                self.attempt(request_id, &change).await.map_err(|(failure, _)| failure)
+            }
+            Err((failure, None)) => Err(failure),
+            Ok(answer) => Ok(answer),
+        }
+    }
+
+    /// A failure comes with the pause after which a retry makes sense, if it does.
+    async fn attempt(&self, request_id: &str, change: &Change<'_>) -> Result<Answer, (Failure, Option<Duration>)> {
+        let short = Some(Duration::from_millis(500));
+        let mut url = self.url(change.path, &self.wait);
+        let mut hops = 0;
+        let response = loop {
+            match self.send(url.clone(), request_id, change).await {
+                Err(error) if error.is_connect() => return Err((unreachable(url.as_str(), &error), short)),
+                Err(error) => {
+                    let failure = Failure::OutcomeUnknown { server: url.to_string(), reason: reason(&error) };
+                    return Err((failure, short));
+                }
+                Ok(response) if response.status() == StatusCode::TEMPORARY_REDIRECT && hops == 0 => {
+                    url = redirect(&url, &response).map_err(|failure| (failure, None))?;
+                    hops += 1;
+                }
+                Ok(response) => break response,
+            }
+        };
+        let pause = retry_after(&response).unwrap_or(Duration::from_millis(500)).min(MAX_PAUSE);
+        let fleet = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let laggards = (fleet("x-fleet").as_deref() == Some("timeout"))
+            .then(|| fleet("x-fleet-laggards").unwrap_or_else(|| "(not named)".to_owned()));
+        match self.read_body(response).await {
+            Ok(body) => Ok(Answer { body, laggards }),
+            Err(Failure::Problem(problem))
+                if matches!(problem.code, Some(ErrorCode::NoLeader | ErrorCode::OutcomeUnknown)) =>
+            {
+                Err((Failure::Problem(problem), Some(pause)))
+            }
+            Err(failure) => Err((failure, None)),
+        }
+    }
+
+    async fn send(&self, url: Url, request_id: &str, change: &Change<'_>) -> reqwest::Result<Response> {
+        let mut request = self.http.request(change.method.clone(), url).header(AUTHORIZATION, self.bearer());
+        request = request.header("Idempotency-Key", request_id);
+        if let Some(revision) = change.if_match {
+            request = request.header(IF_MATCH, format!("\"{revision}\""));
+        }
+        if let Some(body) = &change.body {
+            let media_type =
+                if change.method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+            request = request.header("Content-Type", media_type).body(body.to_string());
+        }
+        request.send().await
+    }
+
+    async fn read_body(&self, response: Response) -> Result<Value, Failure> {
+        let status = response.status();
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|error| Failure::OutcomeUnknown { server: self.base.to_string(), reason: reason(&error) })?;
+        if !status.is_success() {
+            return Err(Failure::Problem(Box::new(Problem::read(status.as_u16(), &bytes))));
+        }
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| {
+            anyhow::anyhow!("{} answered {status} with something that is not JSON: {error}", self.base).into()
+        })
+    }
+
+    fn url(&self, path: &[&str], query: &[(String, String)]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.token.expose())
+    }
+}
+
+/// Redirects are followed by hand: reqwest would drop the token on the way to another port.
+pub(crate) fn http_client() -> anyhow::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("hellojohn/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT);
+    Ok(builder.build()?)
+}
+
+pub(crate) fn parse_server(server: &str) -> Result<Url, Failure> {
+    match Url::parse(server) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err(Failure::Usage(format!("'{server}' is not an http or https URL"))),
+    }
+}
+
+/// Where a follower says the leader is. Never from https to http.
+fn redirect(from: &Url, response: &Response) -> Result<Url, Failure> {
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    match location.and_then(|location| from.join(location).ok()) {
+        Some(to) if to.scheme() == from.scheme() => Ok(to),
+        _ => Err(anyhow::anyhow!("{from} redirects to a place that is not safe to follow").into()),
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+pub(crate) fn unreachable(server: &str, error: &reqwest::Error) -> Failure {
+    Failure::Unreachable { server: server.to_owned(), reason: reason(error) }
+}
+
+/// The innermost cause: reqwest's own text only repeats the URL.
+fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,136 @@
+//! Everything that can be typed, and which module carries it out.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use vocab::Secret;
+
+use crate::api::Api;
+use crate::failure::{EXIT_CODES, Failure};
+use crate::output::Format;
+use crate::resource::{admin, client, key, scope, tenant};
+use crate::{cluster, dev, login, private_file, token};
+
+/// Operate HelloJohn: tenants, clients, scopes, keys and administrators, through the admin API.
+#[derive(Debug, Parser)]
+#[command(name = "hellojohn", version, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Connection {
+    /// The profile to use (made by `hellojohn login`)
+    #[arg(long, global = true, env = "HJ_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The admin API's address [default: the profile's, else http://127.0.0.1:7200]
+    #[arg(long, global = true, env = "HJ_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// An admin credential (hja_…); better in HJ_CREDENTIAL or a file, where `ps` does not show it
+    #[arg(long, global = true, env = "HJ_CREDENTIAL", hide_env_values = true, value_name = "CREDENTIAL")]
+    pub(crate) credential: Option<String>,
+    /// A file that holds the credential
+    #[arg(long, global = true, env = "HJ_CREDENTIAL_FILE", value_name = "FILE", conflicts_with = "credential")]
+    pub(crate) credential_file: Option<PathBuf>,
+    /// How to print answers
+    #[arg(short, long, global = true, env = "HJ_OUTPUT", value_enum, default_value_t)]
+    pub(crate) output: Format,
+    /// After a change, wait until every connected pod has it
+    #[arg(long, global = true, value_enum, value_name = "FOR")]
+    pub(crate) wait: Option<Wait>,
+    /// How long --wait waits
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) wait_timeout: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    Fleet,
+}
+
+impl Connection {
+    pub(crate) fn credential(&self) -> Result<Option<Secret<String>>, Failure> {
+        match (&self.credential, &self.credential_file) {
+            (Some(credential), _) => Ok(Some(Secret::new(credential.trim().to_owned()))),
+            (None, Some(file)) => Ok(Some(Secret::new(private_file::read(file)?.trim().to_owned()))),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine: control plane, data plane, a private PostgreSQL, a demo tenant
+    Dev(Box<dev::DevArgs>),
+    /// Check an admin credential and keep it as a profile
+    Login,
+    /// Customers
+    #[command(subcommand)]
+    Tenant(Box<tenant::Command>),
+    /// A tenant's OAuth clients
+    #[command(subcommand)]
+    Client(Box<client::Command>),
+    /// Scopes that a tenant defines beside the standard ones
+    #[command(subcommand)]
+    Scope(Box<scope::Command>),
+    /// Signing keys, a tenant's or the global ones
+    #[command(subcommand)]
+    Key(Box<key::Command>),
+    /// Credentials of the admin API
+    #[command(subcommand)]
+    Admin(Box<admin::Command>),
+    /// The control plane itself
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// The data plane's pods, and how far each has come
+    Fleet,
+    /// Get a token as a client would, to try a set-up
+    Token(Box<token::TokenArgs>),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let connection = args.connection;
+    let api = async || Api::connect(&connection).await;
+    match args.command {
+        Command::Dev(dev) => dev::run(*dev).await,
+        Command::Login => login::run(&connection).await,
+        Command::Tenant(command) => tenant::run(&api().await?, *command).await,
+        Command::Client(command) => client::run(&api().await?, *command).await,
+        Command::Scope(command) => scope::run(&api().await?, *command).await,
+        Command::Key(command) => key::run(&api().await?, *command).await,
+        Command::Admin(command) => admin::run(&api().await?, *command).await,
+        Command::Cluster(command) => cluster::run(&api().await?, command).await,
+        Command::Fleet => cluster::fleet(&api().await?).await,
+        Command::Token(token) => token::run(&connection, *token).await,
+        Command::Completions { shell } => {
+            let mut command = <Args as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "hellojohn", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let args = Args::try_parse_from(["hellojohn", "tenant", "list", "-o", "json", "--wait", "fleet"]).unwrap();
+        assert_eq!(args.connection.output, Format::Json);
+        assert_eq!(args.connection.wait, Some(Wait::Fleet));
+    }
+}

@@ -1,0 +1,152 @@
+//! What can go wrong, as a script sees it: one exit code each, listed in `--help`.
+
+use std::process::ExitCode;
+
+use vocab::ErrorCode;
+
+use crate::problem::Problem;
+
+/// Printed below `hellojohn --help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  the command line or a document given is wrong
+  3  not found
+  4  conflict, or a precondition failed
+  5  refused: no valid credential, or not allowed
+  6  unreachable, or the cluster has no leader: nothing was changed
+  7  the outcome is unknown: the change may or may not have happened
+  8  done, but with `--wait fleet` not every pod had seen it in time";
+
+/// Why a command did not end well.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Usage(String),
+    /// The server answered with a problem document (RFC 9457).
+    Problem(Box<Problem>),
+    /// No connection was made, so nothing was changed.
+    Unreachable {
+        server: String,
+        reason: String,
+    },
+    /// The request went out and no answer came back.
+    OutcomeUnknown {
+        server: String,
+        reason: String,
+    },
+    /// The change is made; these pods had not acknowledged it in time.
+    Laggards(String),
+    Other(anyhow::Error),
+    /// Said already; only the exit code is left to give.
+    Reported(Box<Failure>),
+}
+
+impl Failure {
+    /// Says what went wrong on stderr and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        if !matches!(self, Self::Reported(_)) {
+            eprintln!("hellojohn: {self}");
+        }
+        ExitCode::from(self.exit_code())
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Problem(problem) => exit_code_of(problem),
+            Self::Unreachable { .. } => 6,
+            Self::OutcomeUnknown { .. } => 7,
+            Self::Laggards(_) => 8,
+            Self::Other(_) => 1,
+            Self::Reported(failure) => failure.exit_code(),
+        }
+    }
+
+    /// Whether the server says that the thing asked for is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.code == Some(ErrorCode::NotFound))
+    }
+}
+
+fn exit_code_of(problem: &Problem) -> u8 {
+    match problem.code {
+        Some(ErrorCode::NoLeader) => 6,
+        Some(ErrorCode::OutcomeUnknown) => 7,
+        Some(ErrorCode::IdempotencyMismatch) => 4,
+        _ => match problem.status {
+            400 | 413 | 415 | 422 => 2,
+            401 | 403 => 5,
+            404 => 3,
+            409 | 412 => 4,
+            502 | 503 => 6,
+            504 => 7,
+            _ => 1,
+        },
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Usage(message) => f.write_str(message),
+            Self::Problem(problem) => problem.fmt(f),
+            Self::Unreachable { server, reason } => write!(f, "cannot reach {server}: {reason}"),
+            Self::OutcomeUnknown { server, reason } => {
+                write!(f, "the outcome is unknown: {server} did not answer ({reason}); look before you try again")
+            }
+            Self::Laggards(pods) => {
+                write!(f, "the change is made, but these pods had not seen it in time: {pods}")
+            }
+            Self::Other(error) => write!(f, "{error:#}"),
+            Self::Reported(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(status: u16, code: Option<ErrorCode>) -> u8 {
+        let problem = Problem { status, code, ..Problem::default() };
+        Failure::Problem(Box::new(problem)).exit_code()
+    }
+
+    #[test]
+    fn every_error_code_has_the_exit_code_that_the_help_promises() {
+        for code in ErrorCode::ALL {
+            let want = match code {
+                ErrorCode::InvalidRequest
+                | ErrorCode::ValidationFailed
+                | ErrorCode::PayloadTooLarge
+                | ErrorCode::UnsupportedMediaType => 2,
+                ErrorCode::NotFound => 3,
+                ErrorCode::AlreadyExists
+                | ErrorCode::Conflict
+                | ErrorCode::PreconditionFailed
+                | ErrorCode::IdempotencyMismatch
+                | ErrorCode::LimitReached
+                | ErrorCode::NoDatabase => 4,
+                ErrorCode::Unauthenticated | ErrorCode::Forbidden | ErrorCode::TenantSuspended => 5,
+                ErrorCode::NoLeader
+                | ErrorCode::DatabaseUnavailable
+                | ErrorCode::RevisionNotReached
+                | ErrorCode::Unavailable => 6,
+                ErrorCode::OutcomeUnknown => 7,
+                ErrorCode::MethodNotAllowed
+                | ErrorCode::TooManyRequests
+                | ErrorCode::NotConfigured
+                | ErrorCode::Internal => 1,
+            };
+            assert_eq!(exit(code.http_status(), Some(code)), want, "{code}");
+        }
+        assert_eq!(exit(404, None), 3, "a proxy's own 404 is a 404 too");
+    }
+}

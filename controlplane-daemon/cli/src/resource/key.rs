@@ -1,0 +1,98 @@
+//! `hellojohn key`: signing keys, which the server makes and nobody can write.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::api::{Api, Change};
+use crate::failure::Failure;
+use crate::output::Column;
+use crate::problem::Problem;
+
+const COLUMNS: &[Column] = &[
+    ("KID", "/kid"),
+    ("ALGORITHM", "/algorithm"),
+    ("STATUS", "/status"),
+    ("SINCE", "/status_since"),
+    ("CREATED", "/created_at"),
+    ("REVISION", "/revision"),
+];
+
+/// Whose keys.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Owner {
+    /// A tenant's keys
+    #[arg(short, long, env = "HJ_TENANT", value_name = "SLUG")]
+    tenant: Option<String>,
+    /// The global keys, which sign administrators' tokens
+    #[arg(long)]
+    global: bool,
+}
+
+impl Owner {
+    fn path<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {
+        let mut path = match &self.tenant {
+            Some(slug) if !self.global => vec!["tenants", slug, "keys"],
+            _ => vec!["keys"],
+        };
+        path.extend(rest);
+        path
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// All keys, also those that no longer sign
+    List {
+        #[command(flatten)]
+        owner: Owner,
+    },
+    /// One key
+    Get {
+        kid: String,
+        #[command(flatten)]
+        owner: Owner,
+    },
+    /// A new key signs from now on; the old one is still published
+    Rotate {
+        #[command(flatten)]
+        owner: Owner,
+        /// `publish` first and `activate` later lets verifiers learn the key before it signs
+        #[arg(long, value_parser = ["now", "publish", "activate"])]
+        step: Option<String>,
+    },
+    /// A key is no longer published or accepted: what it signed is worthless at once
+    Revoke {
+        kid: String,
+        #[command(flatten)]
+        owner: Owner,
+    },
+}
+
+pub(crate) async fn run(api: &Api, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List { owner } => api.output.list(&api.list(&owner.path(&[])).await?, COLUMNS),
+        Command::Get { kid, owner } => {
+            let keys = api.list(&owner.path(&[])).await?;
+            match keys.iter().find(|key| key.get("kid").and_then(Value::as_str) == Some(&kid)) {
+                Some(key) => api.output.document(key),
+                None => {
+                    let title = format!("there is no key '{kid}'");
+                    Err(Failure::Problem(Box::new(Problem { status: 404, title, ..Problem::default() })))
+                }
+            }
+        }
+        Command::Rotate { owner, step } => {
+            let body = step.map_or_else(|| json!({}), |step| json!({ "step": step }));
+            let path = owner.path(&["rotate"]);
+            let change = Change { method: Method::POST, path: &path, body: Some(body), if_match: None };
+            api.output.answer(&api.change(change).await?, "rotated")
+        }
+        Command::Revoke { kid, owner } => {
+            let path = owner.path(&[&kid, "revoke"]);
+            let change = Change { method: Method::POST, path: &path, body: None, if_match: None };
+            api.output.answer(&api.change(change).await?, "revoked")
+        }
+    }
+}
