@@ -223,7 +223,7 @@ mod tests {
             deep.as_str(),
             deep_object.as_str(),
         ] {
-            assert_eq!(parse(bad.as_bytes()).unwrap_err().code(), ErrorCode::InvalidRequest, "{:.20}", bad);
+            assert_eq!(parse(bad.as_bytes()).unwrap_err().code(), ErrorCode::InvalidRequest, "{bad:.20}");
         }
         assert!(parse(b"\"\xff\"").is_err());
         assert_eq!(parse(b"{\"a\":[1,-2,0.5,null,true,\"x\"]}").unwrap(), json!({"a": [1, -2, 0.5, null, true, "x"]}));

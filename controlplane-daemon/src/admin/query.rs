@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::control_plane::Consistency;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_TIMEOUT: Duration = Duration::from_mins(1);
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 500;
 
@@ -184,13 +184,11 @@ impl Query {
     }
 
     fn finish(self) -> Result<(), Problem> {
-        match self.0.keys().next() {
-            None => Ok(()),
-            Some(_) => {
-                let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
-                Err(Problem::bad_request(format!("unknown query parameters: {}", names.join(", "))))
-            }
+        if self.0.is_empty() {
+            return Ok(());
         }
+        let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        Err(Problem::bad_request(format!("unknown query parameters: {}", names.join(", "))))
     }
 }
 

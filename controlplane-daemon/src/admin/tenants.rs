@@ -59,7 +59,7 @@ pub(super) async fn create(
     write: Create,
     body: Document,
 ) -> Result<HttpResponse, Problem> {
-    let (slug, spec) = api.control.read(|state| read_tenant(&body.0, state, &api.keyring))?;
+    let (slug, spec) = read_tenant(&body.0, &api.keyring)?;
     let done = api.change(&who, &write.0, Mutation::TenantCreate { slug: slug.clone(), spec }, None).await?;
     let view = view(&api, slug.as_str())?;
     Ok(answer::created(&done, &format!("/api/v1/tenants/{slug}"), view.revision, &view))

@@ -277,7 +277,7 @@ impl Judge {
         for (flag, path) in flags.into_iter().zip([&cert, &key, &ca]) {
             match path {
                 None => {
-                    self.wrong(flag, "is needed with the other two: --tls-cert-file, --tls-key-file, --tls-ca-file")
+                    self.wrong(flag, "is needed with the other two: --tls-cert-file, --tls-key-file, --tls-ca-file");
                 }
                 Some(path) => {
                     if let Err(error) = std::fs::File::open(path) {

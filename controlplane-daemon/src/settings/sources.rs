@@ -29,9 +29,9 @@ pub(super) fn gather(flags: &dyn Fn(&str) -> Option<String>, env: Environment<'_
     let mut file = config.map(|path| all.file(Path::new(&path))).unwrap_or_default();
     for setting in catalogue::ALL {
         let candidates = [
-            all.from_flags(setting, flags),
-            all.from_environment(setting, env),
-            all.from_file(setting, &mut file),
+            all.by_flag(setting, flags),
+            all.by_variable(setting, env),
+            all.by_file(setting, &mut file),
             setting.default.map(|text| Given { text: text.to_owned(), origin: "default".to_owned() }),
         ];
         if let Some(given) = candidates.into_iter().flatten().next() {
@@ -45,14 +45,14 @@ pub(super) fn gather(flags: &dyn Fn(&str) -> Option<String>, env: Environment<'_
 }
 
 impl Gathered {
-    fn from_flags(&mut self, setting: &Setting, flags: &dyn Fn(&str) -> Option<String>) -> Option<Given> {
+    fn by_flag(&mut self, setting: &Setting, flags: &dyn Fn(&str) -> Option<String>) -> Option<Given> {
         let flag = setting.flag;
         let direct = flags(flag).map(|text| Given { text, origin: format!("--{flag}") });
         let by_file = setting.file_flag.and_then(|flag| Some((flags(flag)?, format!("--{flag}"))));
         self.one_of(direct, by_file)
     }
 
-    fn from_environment(&mut self, setting: &Setting, env: Environment<'_>) -> Option<Given> {
+    fn by_variable(&mut self, setting: &Setting, env: Environment<'_>) -> Option<Given> {
         for name in setting.variables() {
             let direct = self.variable(env, &name).map(|text| Given { text, origin: name.clone() });
             let file_name = format!("{name}_FILE");
@@ -64,7 +64,7 @@ impl Gathered {
         None
     }
 
-    fn from_file(&mut self, setting: &Setting, file: &mut ConfigFile) -> Option<Given> {
+    fn by_file(&mut self, setting: &Setting, file: &mut ConfigFile) -> Option<Given> {
         let key = setting.key();
         let direct = file.take(&key, &mut self.problems);
         let file_key = format!("{key}_file");
@@ -97,13 +97,11 @@ impl Gathered {
 
     /// An empty variable is an absent one: that is how compose files and charts leave a variable out.
     fn variable(&mut self, env: Environment<'_>, name: &str) -> Option<String> {
-        match env(name)?.into_string() {
-            Ok(text) => (!text.is_empty()).then_some(text),
-            Err(_) => {
-                self.problems.push(format!("{name}: is not UTF-8"));
-                None
-            }
-        }
+        let Ok(text) = env(name)?.into_string() else {
+            self.problems.push(format!("{name}: is not UTF-8"));
+            return None;
+        };
+        (!text.is_empty()).then_some(text)
     }
 
     fn file(&mut self, path: &Path) -> ConfigFile {

@@ -1,9 +1,9 @@
 //! A tenant's JSON. The database's DSN goes in and never comes out.
 
+use controlplane_core::Tenant;
 use controlplane_core::model::{
     Database, IssuerMode, Lifetimes, SigningAlgorithm, TenantSettings, TenantSpec, TenantStatus,
 };
-use controlplane_core::{State, Tenant};
 use serde::Serialize;
 use serde_json::{Value, json};
 use vocab::{Keyring, Revision, Sealed, Secret, Slug, TenantId};
@@ -68,19 +68,13 @@ impl TenantView {
     }
 }
 
-/// The document of a creation. `state` is looked at only to seal an equal DSN equally when the tenant is there already,
-/// so that a creation that is sent again is the same request.
-pub(in crate::admin) fn read_tenant(
-    document: &Value,
-    state: &State,
-    keyring: &Keyring,
-) -> Result<(Slug, TenantSpec), Problem> {
+/// The document of a creation.
+pub(in crate::admin) fn read_tenant(document: &Value, keyring: &Keyring) -> Result<(Slug, TenantSpec), Problem> {
     let problems = Problems::default();
     let read = Fields::of(document, "", &problems).and_then(|fields| {
         fields.require("slug");
         let slug: Option<Slug> = fields.parsed("slug");
-        let stored = slug.as_ref().and_then(|slug| state.tenant(slug)).and_then(|tenant| database_of(tenant));
-        let spec = spec(&fields, Stored { shown: None, equal: stored }, keyring);
+        let spec = spec(&fields, None, keyring);
         fields.finish();
         Some((slug?, spec?))
     });
@@ -96,28 +90,14 @@ pub(in crate::admin) fn replace_tenant(
     let problems = Problems::default();
     let read = Fields::of(document, "", &problems).and_then(|fields| {
         unchanged(&fields, &["id", "slug", "created_at", "updated_at", "revision"], &TenantView::of(current));
-        let stored = database_of(current);
-        let spec = spec(&fields, Stored { shown: stored, equal: stored }, keyring);
+        let spec = spec(&fields, current.spec.settings.database.as_ref(), keyring);
         fields.finish();
         spec
     });
     problems.settle(read)
 }
 
-fn database_of(tenant: &Tenant) -> Option<&Database> {
-    tenant.spec.settings.database.as_ref()
-}
-
-/// The database settings that are stored already.
-#[derive(Clone, Copy)]
-struct Stored<'a> {
-    /// Kept when the document leaves the DSN out.
-    shown: Option<&'a Database>,
-    /// Its envelope is used again when the document brings the same DSN.
-    equal: Option<&'a Database>,
-}
-
-fn spec(fields: &Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> Option<TenantSpec> {
+fn spec(fields: &Fields<'_>, stored: Option<&Database>, keyring: &Keyring) -> Option<TenantSpec> {
     fields.require("display_name");
     let display_name = fields.text("display_name");
     let status = fields.word("status", "active or suspended").unwrap_or_default();
@@ -125,7 +105,7 @@ fn spec(fields: &Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> Option<Te
     Some(TenantSpec { display_name: display_name?, status, settings })
 }
 
-fn settings(fields: Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> TenantSettings {
+fn settings(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) -> TenantSettings {
     let settings = TenantSettings {
         database: fields.object("database").and_then(|fields| database(fields, stored, keyring)),
         issuer_mode: fields.word("issuer_mode", "path or host").unwrap_or_default(),
@@ -138,18 +118,18 @@ fn settings(fields: Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> Tenant
     settings
 }
 
-fn database(fields: Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> Option<Database> {
-    if stored.shown.is_some() {
+fn database(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) -> Option<Database> {
+    if stored.is_some() {
         fields.unchanged("configured", &json!(true));
     }
     let max_connections = fields.number("max_connections").unwrap_or(DEFAULT_MAX_CONNECTIONS);
-    let dsn = match (fields.any("dsn").is_some(), stored.shown) {
+    let dsn = match (fields.any("dsn").is_some(), stored) {
         (true, _) => fields.text("dsn").map(Secret::new).and_then(|dsn| {
             if let Err(why) = check_dsn(dsn.expose()) {
                 fields.wrong("dsn", why);
                 return None;
             }
-            Some(seal(&dsn, stored.equal, keyring))
+            Some(seal(&dsn, stored, keyring))
         }),
         (false, Some(current)) => Some(current.dsn.clone()),
         (false, None) => {
@@ -161,7 +141,7 @@ fn database(fields: Fields<'_>, stored: Stored<'_>, keyring: &Keyring) -> Option
     Some(Database { dsn: dsn?, max_connections })
 }
 
-/// What is stored already stays as it is, so that sending the same document twice is the same request.
+/// The same DSN keeps its envelope, so that a document that changes nothing is seen to change nothing.
 fn seal(dsn: &Secret<String>, stored: Option<&Database>, keyring: &Keyring) -> Sealed {
     let same = stored.filter(|current| {
         current.dsn.key_id() == keyring.first_id()
