@@ -8,13 +8,31 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth_core::client::{AuthMethod, Client, ClientSecret, GrantType};
-use vocab::{Keyring, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
+use vocab::{ClusterId, Keyring, ManualClock, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
 
+use crate::app::App;
+use crate::directory::{Directory, LiveDirectory};
+use crate::password::Hasher;
 use crate::signing::{Algorithm, KeyRecord, KeySet, KeyStatus, SigningKey};
 use crate::tenant::{Lifetimes, Scope, TenantContext, TenantStatus};
+use crate::throttle::Throttle;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 pub(crate) const SECRET: &str = "s3cret";
+
+/// An application whose directory holds [`tenant`] alone.
+pub(crate) fn app() -> App {
+    let mut directory = Directory::default();
+    directory.cluster_id = Some(ClusterId::from_uuid(uuid::Uuid::nil()));
+    directory.put(None, &Arc::new(tenant()));
+    App {
+        directory: Arc::new(LiveDirectory::new(directory)),
+        clock: Arc::new(ManualClock::at(NOW)),
+        default_tenant: None,
+        hasher: Hasher::start(1).expect("a thread"),
+        throttle: Throttle::default(),
+    }
+}
 
 /// `web` (Basic), `post` and the public `app` may do everything; `off` is disabled. All know the scope `staff`.
 pub(crate) fn tenant() -> TenantContext {

@@ -37,3 +37,6 @@ async fn answer(
     let response = exchange(tenant, app.clock.now(), &asked).await?;
     Ok(private_json(&response))
 }
+
+#[cfg(test)]
+mod tests;
