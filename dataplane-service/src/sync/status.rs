@@ -15,8 +15,9 @@ pub struct Status {
 
 #[derive(Debug)]
 struct Facts {
-    /// The last moment at which the configuration was known to be the newest, by the monotonic clock.
-    current_at: Option<Instant>,
+    /// The last moment at which the configuration was known to be the newest, by the monotonic clock; the start, when
+    /// it never was.
+    current_at: Instant,
     /// What had passed already when `current_at` was noted: the age of a sealed state.
     age_then: Duration,
     connected_to: Option<String>,
@@ -48,7 +49,7 @@ pub struct View {
 impl Default for Status {
     fn default() -> Self {
         let facts = Facts {
-            current_at: None,
+            current_at: Instant::now(),
             age_then: Duration::ZERO,
             connected_to: None,
             synced: false,
@@ -83,7 +84,7 @@ impl Status {
     /// Time since the configuration was last known to be the newest; since the start, when it never was.
     pub fn staleness(&self) -> Duration {
         let facts = self.facts.lock();
-        facts.current_at.map_or(Duration::ZERO, |at| at.elapsed() + facts.age_then)
+        facts.current_at.elapsed() + facts.age_then
     }
 
     pub fn view(&self) -> View {
@@ -118,7 +119,7 @@ impl Status {
 
     pub(super) fn serving_sealed(&self, saved_at: Timestamp, now: Timestamp) {
         let mut facts = self.facts.lock();
-        facts.current_at = Some(Instant::now());
+        facts.current_at = Instant::now();
         facts.age_then = now.since(saved_at);
         drop(facts);
         self.serving(Source::Sealed);
@@ -126,7 +127,7 @@ impl Status {
 
     pub(super) fn current(&self) {
         let mut facts = self.facts.lock();
-        facts.current_at = Some(Instant::now());
+        facts.current_at = Instant::now();
         facts.age_then = Duration::ZERO;
         facts.synced = true;
     }
