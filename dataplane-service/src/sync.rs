@@ -14,7 +14,7 @@ pub mod status;
 pub mod subscription;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom as _;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ impl Sync {
             clock: self.clock,
             mirror,
             save,
-            last_commit: Revision::ZERO,
+            last_commit: None,
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -122,8 +122,8 @@ struct Subscriber {
     clock: Arc<dyn Clock>,
     mirror: Mirror,
     save: tokio::sync::watch::Sender<Option<Saved>>,
-    /// The `commit_revision` of the heartbeat before.
-    last_commit: Revision,
+    /// The `commit_revision` of the heartbeat before, and when it came.
+    last_commit: Option<(Revision, Instant)>,
 }
 
 impl Subscriber {
@@ -199,19 +199,24 @@ impl Subscriber {
         Some(self.mirror.directory().revision)
     }
 
-    /// Changes come in order and before heartbeats, so what was committed at the last heartbeat has come by this one,
-    /// or carries no configuration.
+    /// Under steady writes the newest revision is always a little ahead, so it also counts when what was committed at the
+    /// heartbeat before has come: the pod was current then.
     fn hear_heartbeat(&mut self, commit: Revision, has_leader: bool) {
+        let status = &self.serving.status;
         let known = self.mirror.directory().revision;
-        if has_leader && (commit <= known || commit <= self.last_commit) {
-            self.serving.status.current();
+        let now = Instant::now();
+        let synced = has_leader && commit <= known;
+        status.synced(synced);
+        if synced {
+            status.current_at(now);
             if !self.serving.is_watching() && self.mirror.directory().is_ready() {
                 self.publish();
             }
-        } else {
-            self.serving.status.behind();
+        } else if let Some((_, at)) = self.last_commit.filter(|(last, _)| *last <= known) {
+            status.current_at(at);
         }
-        self.last_commit = commit;
+        // Without a leader the node may not know what was committed elsewhere.
+        self.last_commit = has_leader.then_some((commit, now));
     }
 
     fn publish(&self) {

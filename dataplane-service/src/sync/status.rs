@@ -125,15 +125,16 @@ impl Status {
         self.serving(Source::Sealed);
     }
 
-    pub(super) fn current(&self) {
+    /// All that was committed by `at` is here.
+    pub(super) fn current_at(&self, at: Instant) {
         let mut facts = self.facts.lock();
-        facts.current_at = Instant::now();
+        facts.current_at = facts.current_at.max(at);
         facts.age_then = Duration::ZERO;
-        facts.synced = true;
     }
 
-    pub(super) fn behind(&self) {
-        self.facts.lock().synced = false;
+    /// Whether anything newer is known to be missing.
+    pub(super) fn synced(&self, synced: bool) {
+        self.facts.lock().synced = synced;
     }
 
     pub(super) fn blocked(&self, reason: String) {

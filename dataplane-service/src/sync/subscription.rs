@@ -154,8 +154,8 @@ impl Subscription {
                 }
                 let applied = self.applied.ok_or_else(|| broken("a change before any snapshot"))?;
                 let revision = Revision(delta.revision);
-                // Some positions of the log carry no configuration, so the numbers may skip; they never go back.
-                if revision <= applied {
+                // Every position of the log is sent, if only as an empty change: what is missing was lost.
+                if revision.get() != applied.get() + 1 {
                     return Err(Ended::Protocol(format!("the change of revision {revision} after that of {applied}")));
                 }
                 self.applied = Some(revision);
