@@ -8,6 +8,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::http::uri::Authority;
 use actix_web::{FromRequest, HttpRequest, web};
 use vocab::{ErrorCode, Slug};
 
@@ -46,13 +48,22 @@ fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
     let mut query_tenants = query_tenants.map(|(_, value)| value.into_owned());
     let hints = Hints {
         path: request.match_info().get("slug"),
-        host: request.connection_info().host().to_owned(),
+        host: host(request)?,
         header: single("the header X-Tenant-Slug", &mut headers)?
             .transpose()
             .map_err(|()| bad("the header X-Tenant-Slug is not a slug"))?,
         query: single("the parameter tenant", &mut query_tenants)?,
     };
     resolve(&directory, default.as_ref(), &hints).map(Tenant)
+}
+
+/// The authority the request was sent to (RFC 9112 §3.2.2 and §3.3). Not what `Forwarded` or `X-Forwarded-Host` claim:
+/// anybody can send those.
+fn host(request: &HttpRequest) -> Result<&str, Problem> {
+    let mut headers = request.headers().get_all(header::HOST);
+    let header = single("the header Host", &mut headers)?;
+    let authority = request.uri().authority().map(Authority::as_str);
+    Ok(authority.or_else(|| header?.to_str().ok()).unwrap_or_default())
 }
 
 fn single<T>(what: &str, values: &mut impl Iterator<Item = T>) -> Result<Option<T>, Problem> {
@@ -65,7 +76,7 @@ fn single<T>(what: &str, values: &mut impl Iterator<Item = T>) -> Result<Option<
 struct Hints<'a> {
     path: Option<&'a str>,
     /// As the request has it, a port included.
-    host: String,
+    host: &'a str,
     header: Option<&'a str>,
     query: Option<String>,
 }
@@ -77,7 +88,7 @@ fn resolve(directory: &Directory, default: Option<&Slug>, hints: &Hints<'_>) -> 
     let unknown = || Problem::new(ErrorCode::NotFound, "there is no such tenant");
     // In a path a malformed slug is just a path that does not exist.
     let path = hints.path.map(str::parse::<Slug>).transpose().map_err(|_| unknown())?;
-    let host = directory.by_host(&host_name(&hints.host)).map(|tenant| tenant.slug.clone());
+    let host = directory.by_host(&host_name(hints.host)).map(|tenant| tenant.slug.clone());
     let header = hints.header.map(str::parse::<Slug>).transpose();
     let header = header.map_err(|error| bad(&format!("the header X-Tenant-Slug: {error}")))?;
     let query = hints.query.as_deref().map(str::parse::<Slug>).transpose();

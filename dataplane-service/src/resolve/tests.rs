@@ -35,14 +35,9 @@ fn directory() -> Directory {
     mirror.directory().clone()
 }
 
-fn given<'a>(path: &'a str, host: &str, header: &'a str, query: &str) -> Hints<'a> {
+fn given<'a>(path: &'a str, host: &'a str, header: &'a str, query: &str) -> Hints<'a> {
     let some = |text: &'a str| (text != "-").then_some(text);
-    Hints {
-        path: some(path),
-        host: host.to_owned(),
-        header: some(header),
-        query: (query != "-").then(|| query.to_owned()),
-    }
+    Hints { path: some(path), host, header: some(header), query: (query != "-").then(|| query.to_owned()) }
 }
 
 #[rstest]
@@ -109,4 +104,23 @@ fn before_the_first_configuration_nobody_is_unknown() {
 #[case("[::1]", "[::1]")]
 fn ports_are_cut_off(#[case] host: &str, #[case] name: &str) {
     assert_eq!(host_name(host), name);
+}
+
+#[rstest]
+#[case::header(&[("host", "login.acme.example")], "/", "login.acme.example")]
+#[case::absolute_form_wins(&[("host", "id.example")], "http://login.acme.example/x", "login.acme.example")]
+#[case::forwarded_is_no_host(&[("host", "id.example"), ("x-forwarded-host", "login.acme.example")], "/", "id.example")]
+#[case::nor_is_its_successor(&[("host", "id.example"), ("forwarded", "host=login.acme.example")], "/", "id.example")]
+fn the_host_is_where_the_request_was_sent(#[case] headers: &[(&str, &str)], #[case] uri: &str, #[case] expected: &str) {
+    let request = headers
+        .iter()
+        .fold(actix_web::test::TestRequest::with_uri(uri), |request, header| request.insert_header(*header))
+        .to_http_request();
+    assert_eq!(host(&request).unwrap(), expected);
+}
+
+#[test]
+fn two_host_headers_are_refused() {
+    let request = actix_web::test::TestRequest::default().append_header(("host", "a")).append_header(("host", "b"));
+    assert_eq!(host(&request.to_http_request()).unwrap_err().code(), ErrorCode::InvalidRequest);
 }
