@@ -28,13 +28,13 @@ async fn store(name: &str) -> Store {
     let database = postgres::server().await.database(name).await;
     let keyring = Keyring::new(MasterKey::new([1; 32]), vec![]);
     let dsn = keyring.seal(database.dsn().as_bytes(), [2; 24]);
-    let limits = Limits { per_tenant: 20, total: 20, idle: Duration::from_secs(60) };
+    let limits = Limits { per_tenant: 20, total: 20, idle: Duration::from_mins(1) };
     let pools = PodPools::new(limits, keyring, Mode::Auto);
-    let db = pools.database(&"acme".parse().unwrap(), decode::Database { dsn, max_connections: 20 });
-    db.migrate().await.unwrap();
+    let db = pools.database(&"acme".parse().expect("a slug"), decode::Database { dsn, max_connections: 20 });
+    db.migrate().await.expect("the database does as told");
     let client = database.connect().await;
     let user = "insert into users values ($1, 'a@b.example', 'a@b.example', true, null, 'active', '{\"name\": \"Alice\"}', $2, $2)";
-    client.execute(user, &[&ALICE, &NOW.system_time()]).await.unwrap();
+    client.execute(user, &[&ALICE, &NOW.system_time()]).await.expect("the database does as told");
     Store { database, db }
 }
 
@@ -55,21 +55,29 @@ impl Store {
             expires_at: NOW.plus_secs(60),
             grant_expires_at: NOW.plus_secs(1000),
         };
-        codes::issue(&self.db, &new).await.unwrap()
+        codes::issue(&self.db, &new).await.expect("the database does as told")
     }
 
     async fn refresh_token(&self) -> NewRefreshToken {
         let (code, token) = (self.code().await, token("first"));
-        assert_eq!(codes::redeem(&self.db, code.expose(), Some(&token), NOW).await.unwrap(), Taken::Won);
+        assert_eq!(
+            codes::redeem(&self.db, code.expose(), Some(&token), NOW).await.expect("the database does as told"),
+            Taken::Won
+        );
         token
     }
 
     async fn grant_of(&self, token: &NewRefreshToken) -> Uuid {
-        refresh::find(&self.db, token.value.expose()).await.unwrap().expect("the token is stored").grant.id
+        refresh::find(&self.db, token.value.expose())
+            .await
+            .expect("the database does as told")
+            .expect("the token is stored")
+            .grant
+            .id
     }
 
     async fn execute(&self, sql: &str) {
-        self.database.connect().await.batch_execute(sql).await.unwrap();
+        self.database.connect().await.batch_execute(sql).await.expect("the database does as told");
     }
 
     /// From now on no refresh token can be stored.
