@@ -5,17 +5,28 @@
 //!                          │  read: the state in memory                                          fleet ◀── acks
 //! ```
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{collections::BTreeMap, fmt};
 
 use controlplane_core::{Applied, Command, Rejection, State};
-use vocab::{Clock, ClusterId, ErrorCode, Keyring, NodeId, Revision, Secret};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use vocab::{Clock, ErrorCode, Keyring, NodeId, PodId, Revision, Secret};
 
-use crate::fleet::{Fleet, FleetWait};
-use crate::tls::TlsFiles;
+pub use crate::cluster_status::{ClusterStatus, Member, NodeRole};
+use crate::fleet::{Fleet, FleetWait, Pod};
+use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
+use crate::raft::node::{self, Node, NodeError};
+use crate::storage::StorageError;
+use crate::tls::{Tls, TlsFiles};
+
+/// What the watch streams may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a node needs to start. `server.rs` makes it of the settings; listeners are bound there, so that port 0 works.
 #[derive(Debug)]
@@ -129,135 +140,178 @@ impl StartError {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeRole {
-    Leader,
-    Follower,
-    Candidate,
-    Learner,
-}
-
-impl NodeRole {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Leader => "leader",
-            Self::Follower => "follower",
-            Self::Candidate => "candidate",
-            Self::Learner => "learner",
-        }
-    }
-}
-
-/// What this node knows of the cluster at this moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterStatus {
-    pub node_id: NodeId,
-    /// `None` until the cluster is initialised.
-    pub cluster_id: Option<ClusterId>,
-    pub role: NodeRole,
-    pub leader: Option<NodeId>,
-    pub term: u64,
-    pub commit: Revision,
-    pub applied: Revision,
-    pub last_log: Revision,
-    pub snapshot: Revision,
-    pub members: Vec<Member>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub id: NodeId,
-    pub addr: String,
-    pub voter: bool,
-}
-
 /// A running node. Cheap to clone; [`ControlPlane::shutdown`] ends all clones.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ControlPlane {
-    node: Arc<Node>,
+    inner: Arc<Inner>,
 }
 
-struct Node {
-    id: NodeId,
-    state: parking_lot::RwLock<State>,
-    leading: tokio::sync::watch::Sender<bool>,
+#[derive(Debug)]
+struct Inner {
+    node: Node,
+    watch: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    stopping: CancellationToken,
 }
 
 impl ControlPlane {
     /// Answers once the command is applied on *this* node, so that the caller reads its own write.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
-        let _ = command;
-        Err(ProposeError::NoLeader)
+        if self.inner.stopping.is_cancelled() {
+            return Err(ProposeError::Stopping);
+        }
+        self.cluster().propose(command).await.map_err(|failure| match failure {
+            Failure::Rejected(rejection) => ProposeError::Rejected(rejection),
+            Failure::NoLeader => ProposeError::NoLeader,
+            Failure::Unknown => ProposeError::OutcomeUnknown,
+            Failure::KeyGeneration => ProposeError::KeyGeneration,
+            Failure::Stopping => ProposeError::Stopping,
+        })
     }
 
     /// Looks at the local state. `f` must be short: writes wait for it.
     pub fn read<R>(&self, f: impl FnOnce(&State) -> R) -> R {
-        f(&self.node.state.read())
+        self.cluster().replica.read(f)
     }
 
     /// Waits until a [`ControlPlane::read`] is as fresh as `want`; the revision that is then applied.
     pub async fn barrier(&self, want: Consistency, timeout: Duration) -> Result<Revision, BarrierError> {
-        let _ = (want, timeout);
-        Err(BarrierError::NoLeader)
-    }
-
-    pub fn applied_revision(&self) -> Revision {
-        Revision::ZERO
-    }
-
-    pub fn status(&self) -> ClusterStatus {
-        ClusterStatus {
-            node_id: self.node.id,
-            cluster_id: None,
-            role: NodeRole::Follower,
-            leader: None,
-            term: 0,
-            commit: Revision::ZERO,
-            applied: Revision::ZERO,
-            last_log: Revision::ZERO,
-            snapshot: Revision::ZERO,
-            members: Vec::new(),
+        let deadline = Instant::now() + timeout;
+        let wanted = match want {
+            Consistency::Local => return Ok(self.applied_revision()),
+            Consistency::AtLeast(revision) => revision,
+            Consistency::Linearizable => match self.cluster().read_index(deadline).await {
+                Some(index) => Revision(index),
+                None if self.inner.stopping.is_cancelled() => return Err(BarrierError::Stopping),
+                None => return Err(BarrierError::NoLeader),
+            },
+        };
+        match tokio::time::timeout_at(deadline, self.cluster().replica.reach(wanted)).await {
+            Ok(()) => Ok(self.applied_revision()),
+            Err(_) => Err(BarrierError::NotReached { wanted, reached: self.applied_revision() }),
         }
     }
 
-    /// True while this node leads.
-    pub fn leadership(&self) -> tokio::sync::watch::Receiver<bool> {
-        self.node.leading.subscribe()
+    pub fn applied_revision(&self) -> Revision {
+        self.cluster().replica.applied()
+    }
+
+    pub fn status(&self) -> ClusterStatus {
+        self.cluster().status()
+    }
+
+    /// True while this node leads and has applied everything its predecessors committed.
+    pub fn leadership(&self) -> watch::Receiver<bool> {
+        self.inner.node.leading.clone()
     }
 
     /// The leader's admin URL, asked of the leader itself; `None` when there is no leader or it has none.
     pub async fn leader_admin_url(&self) -> Option<String> {
-        None
+        let leader = self.cluster().leader()?;
+        self.cluster().admin_url_of(leader).await
     }
 
     /// The pods of every node.
     pub async fn fleet(&self) -> Fleet {
-        Fleet::default()
+        self.survey(Revision::ZERO, Duration::ZERO).await
     }
 
     /// Waits until every connected pod has acknowledged `revision`.
     pub async fn wait_for_fleet(&self, revision: Revision, timeout: Duration) -> FleetWait {
-        let _ = (revision, timeout);
-        FleetWait::default()
+        let fleet = self.survey(revision, timeout).await;
+        let behind = fleet.pods.into_iter().filter(|pod| pod.acknowledged_revision < revision);
+        FleetWait { laggards: behind.map(|pod| pod.pod_id).collect(), unreachable_nodes: fleet.unreachable_nodes }
     }
 
-    /// Ends the watch streams, the peer listener, Raft and storage, in this order.
-    pub async fn shutdown(&self) {}
-}
+    /// Asks every node at once; each answers when its own pods have acknowledged `revision` or `wait` is over.
+    async fn survey(&self, revision: Revision, wait: Duration) -> Fleet {
+        let cluster = self.cluster();
+        let local = async {
+            self.inner.node.pods.wait_until_acknowledged(revision, wait).await;
+            self.inner.node.pods.list()
+        };
+        let others = cluster.others().into_iter().map(async |node| (node, cluster.pods_of(node, revision, wait).await));
+        let (local, others) = tokio::join!(local, futures::future::join_all(others));
+        let mut unreachable_nodes = Vec::new();
+        let mut pods: BTreeMap<PodId, Pod> = BTreeMap::new();
+        let mut add = |pod: Pod| match pods.get(&pod.pod_id) {
+            // It moved from one node to another, which has not missed it yet.
+            Some(known) if known.connected_at > pod.connected_at => {}
+            _ => drop(pods.insert(pod.pod_id.clone(), pod)),
+        };
+        local.into_iter().for_each(&mut add);
+        for (node, answer) in others {
+            match answer {
+                PodsAnswer::Pods(theirs) => theirs.into_iter().for_each(&mut add),
+                PodsAnswer::Down => {}
+                PodsAnswer::Unreachable => unreachable_nodes.push(node),
+            }
+        }
+        Fleet { revision: self.applied_revision(), pods: pods.into_values().collect(), unreachable_nodes }
+    }
 
-impl fmt::Debug for ControlPlane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlPlane").field("node", &self.node.id).finish_non_exhaustive()
+    /// Ends the watch streams, the peer listener, Raft and storage, in this order. Safe to call again.
+    pub async fn shutdown(&self) {
+        self.inner.stopping.cancel();
+        if let Some(mut watch) = self.inner.watch.lock().await.take()
+            && tokio::time::timeout(STOP_TIMEOUT, &mut watch).await.is_err()
+        {
+            watch.abort();
+        }
+        self.inner.node.stop().await;
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.inner.node.cluster
     }
 }
 
 /// Opens the storage, joins or initialises the cluster and serves peers and pods.
 pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) -> Result<ControlPlane, StartError> {
-    let _ = (keyring, clock);
-    let node = Node {
-        id: config.node_id,
-        state: parking_lot::RwLock::new(State::default()),
-        leading: tokio::sync::watch::Sender::new(false),
+    let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(|why| StartError::Config(why.to_string()))?;
+    let settings = node::Settings {
+        node_id: config.node_id,
+        listener: config.raft_listener,
+        advertise_addr: config.advertise_addr,
+        admin_url: config.advertise_admin_url,
+        peers: config.peers,
+        data_dir: config.data_dir.clone(),
+        hmac_secrets: config.hmac_secrets,
+        tls: tls.clone(),
+        heartbeat: config.heartbeat,
+        election_timeout_min: config.election_timeout_min,
+        election_timeout_max: config.election_timeout_max,
+        snapshot_every: config.snapshot_every,
     };
-    Ok(ControlPlane { node: Arc::new(node) })
+    let node =
+        Node::start(settings, keyring, Arc::clone(&clock)).await.map_err(|why| start_error(why, config.data_dir))?;
+    let stopping = CancellationToken::new();
+    let source = crate::watch::Source {
+        cluster: node.cluster.clone(),
+        pods: node.pods.clone(),
+        clock,
+        token: config.watch_token,
+        stopping: stopping.clone(),
+    };
+    let watch = match crate::watch::serve(source, config.watch_listener, tls.as_ref()) {
+        Ok(watch) => watch,
+        Err(why) => {
+            node.stop().await;
+            return Err(StartError::Listener(format!("the watch listener: {why}")));
+        }
+    };
+    Ok(ControlPlane { inner: Arc::new(Inner { node, watch: tokio::sync::Mutex::new(Some(watch)), stopping }) })
 }
+
+fn start_error(error: NodeError, data_dir: PathBuf) -> StartError {
+    match error {
+        NodeError::Storage(StorageError::WrongMasterKey { why, .. }) => StartError::WrongMasterKey { data_dir, why },
+        NodeError::Storage(other @ StorageError::OtherNode { .. }) => StartError::Config(other.to_string()),
+        NodeError::Storage(other) => StartError::Storage(other.to_string()),
+        NodeError::Config(why) => StartError::Config(why),
+        NodeError::Listener(why) => StartError::Listener(why),
+        NodeError::Raft(why) => StartError::Storage(why),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! Who is listening: the pods connected to this node and to its peers, and what each has acknowledged.
 
+mod registry;
+
+pub use registry::{Connection, Registry};
 use vocab::{NodeId, PodId, Revision, Timestamp};
 
 /// The pods of the whole cluster.

@@ -9,14 +9,18 @@
 
 pub mod admin;
 pub mod bootstrap;
+pub mod cluster_status;
 pub mod control_plane;
 pub mod credential;
+pub mod feed;
 pub mod fleet;
 pub mod id;
 pub mod keys;
 pub mod ops;
+pub mod raft;
 pub mod server;
 pub mod settings;
 pub mod storage;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;

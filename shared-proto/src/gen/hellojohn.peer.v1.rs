@@ -31,7 +31,7 @@ pub struct AppendRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendReply {
-    #[prost(oneof = "append_reply::Outcome", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "append_reply::Outcome", tags = "1, 2, 3, 4, 5")]
     pub outcome: ::core::option::Option<append_reply::Outcome>,
 }
 /// Nested message and enum types in `AppendReply`.
@@ -48,6 +48,9 @@ pub mod append_reply {
         /// A vote greater than the sender's.
         #[prost(message, tag = "4")]
         HigherVote(super::Vote),
+        /// No entry was taken, and there was none before them.
+        #[prost(bool, tag = "5")]
+        Nothing(bool),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,229 @@
+use std::net::{Ipv4Addr, SocketAddr};
+
+use controlplane_core::model::{AdminSpec, Role};
+use controlplane_core::{Actor, Mutation, ResourceRef};
+use uuid::Uuid;
+use vocab::{AdminId, MasterKey, SecretDigest, SystemClock};
+
+use super::*;
+
+const WAIT: Duration = Duration::from_secs(20);
+
+fn keyring(byte: u8) -> Keyring {
+    Keyring::new(MasterKey::new([byte; 32]), Vec::new())
+}
+
+fn bind(port: u16) -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap()
+}
+
+/// Nodes with fixed addresses and directories, so that they can be started again.
+struct Nodes {
+    dir: tempfile::TempDir,
+    addrs: BTreeMap<NodeId, SocketAddr>,
+    /// Bound once to reserve the port; taken by the first start.
+    reserved: BTreeMap<NodeId, TcpListener>,
+    snapshot_every: u64,
+}
+
+impl Nodes {
+    fn new(count: u64) -> Self {
+        let reserved: BTreeMap<_, _> = (1..=count).map(|id| (NodeId(id), bind(0))).collect();
+        let addrs = reserved.iter().map(|(id, listener)| (*id, listener.local_addr().unwrap())).collect();
+        Self { dir: tempfile::tempdir().unwrap(), addrs, reserved, snapshot_every: 10_000 }
+    }
+
+    fn config(&mut self, id: u64) -> NodeConfig {
+        let id = NodeId(id);
+        let addr = self.addrs[&id];
+        let raft_listener = self.reserved.remove(&id).unwrap_or_else(|| bind(addr.port()));
+        let peers = if self.addrs.len() == 1 {
+            BTreeMap::new()
+        } else {
+            self.addrs.iter().map(|(id, addr)| (*id, addr.to_string())).collect()
+        };
+        NodeConfig {
+            node_id: id,
+            raft_listener,
+            watch_listener: bind(0),
+            advertise_addr: addr.to_string(),
+            advertise_admin_url: Some(format!("http://node-{id}.test")),
+            peers,
+            data_dir: self.dir.path().join(id.to_string()),
+            hmac_secrets: vec![Secret::new("cluster secret".to_owned())],
+            watch_token: Some(Secret::new("token".to_owned())),
+            tls: None,
+            heartbeat: Duration::from_millis(100),
+            election_timeout_min: Duration::from_millis(300),
+            election_timeout_max: Duration::from_millis(600),
+            snapshot_every: self.snapshot_every,
+        }
+    }
+
+    async fn start(&mut self, id: u64) -> ControlPlane {
+        start(self.config(id), keyring(1), Arc::new(SystemClock)).await.unwrap()
+    }
+
+    async fn start_all(&mut self) -> Vec<ControlPlane> {
+        let ids: Vec<u64> = self.addrs.keys().map(|id| id.0).collect();
+        let mut nodes = Vec::new();
+        for id in ids {
+            nodes.push(self.start(id).await);
+        }
+        nodes
+    }
+}
+
+async fn leader_of(nodes: &[ControlPlane]) -> usize {
+    let waits = nodes.iter().enumerate().map(|(index, node)| {
+        Box::pin(async move {
+            node.leadership().wait_for(|leads| *leads).await.unwrap();
+            index
+        })
+    });
+    tokio::time::timeout(WAIT, futures::future::select_all(waits)).await.unwrap().0
+}
+
+fn create_admin(number: u128) -> Command {
+    Command {
+        actor: Actor::System,
+        request_id: None,
+        expected_revision: None,
+        mutation: Mutation::AdminCreate {
+            id: AdminId::from_uuid(Uuid::from_u128(number)),
+            spec: AdminSpec { name: format!("admin {number}"), role: Role::Owner, expires_at: None },
+            digest: SecretDigest::of(b"secret"),
+        },
+        receipt: None,
+    }
+}
+
+fn has_admin(node: &ControlPlane, number: u128) -> bool {
+    node.read(|state| state.admin(AdminId::from_uuid(Uuid::from_u128(number))).is_some())
+}
+
+async fn stop(nodes: Vec<ControlPlane>) {
+    futures::future::join_all(nodes.iter().map(ControlPlane::shutdown)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_node_writes_refuses_replays_and_comes_back() {
+    let mut nodes = Nodes::new(1);
+    let node = nodes.start(1).await;
+    leader_of(std::slice::from_ref(&node)).await;
+    let cluster_id = node.status().cluster_id.unwrap();
+
+    let applied = node.propose(create_admin(7)).await.unwrap();
+    assert_eq!(node.applied_revision(), applied.revision);
+    assert!(has_admin(&node, 7));
+    let refused = node.propose(create_admin(7)).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::Rejected(Rejection::AlreadyExists { .. })), "{refused}");
+
+    let mut again = create_admin(8);
+    again.request_id = Some("retry".parse().unwrap());
+    let first = node.propose(again.clone()).await.unwrap();
+    let second = node.propose(again).await.unwrap();
+    assert!(second.replayed && !first.replayed);
+    assert_eq!(second.revision, first.revision);
+    assert!(matches!(second.resource, ResourceRef::Admin { .. }));
+    let linearizable = node.barrier(Consistency::Linearizable, WAIT).await.unwrap();
+    assert!(linearizable >= second.revision);
+    node.shutdown().await;
+    drop(node);
+
+    let node = nodes.start(1).await;
+    leader_of(std::slice::from_ref(&node)).await;
+    assert!(has_admin(&node, 7) && has_admin(&node, 8));
+    assert_eq!(node.status().cluster_id, Some(cluster_id));
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_master_key_is_refused() {
+    let mut nodes = Nodes::new(1);
+    nodes.start(1).await.shutdown().await;
+    let refused = start(nodes.config(1), keyring(2), Arc::new(SystemClock)).await.unwrap_err();
+    assert!(matches!(&refused, StartError::WrongMasterKey { .. }), "{refused}");
+    assert!(refused.is_config());
+}
+
+#[tokio::test]
+async fn peers_without_a_secret_are_refused() {
+    let mut nodes = Nodes::new(3);
+    let config = NodeConfig { hmac_secrets: Vec::new(), ..nodes.config(1) };
+    let refused = start(config, keyring(1), Arc::new(SystemClock)).await.unwrap_err();
+    assert!(refused.is_config() && refused.to_string().contains("CLUSTER_HMAC_SECRET"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_elect_forward_fail_over_and_come_back() {
+    let mut nodes = Nodes::new(3);
+    let running = nodes.start_all().await;
+    leader_of(&running).await;
+    for (number, node) in running.iter().enumerate() {
+        node.propose(create_admin(number as u128)).await.unwrap();
+        assert!(has_admin(node, number as u128), "the asking node reads its own write");
+    }
+    for node in &running {
+        node.barrier(Consistency::Linearizable, WAIT).await.unwrap();
+        assert!((0..3).all(|number| has_admin(node, number)));
+        assert!(node.leader_admin_url().await.unwrap().starts_with("http://node-"));
+        let fleet = node.fleet().await;
+        assert!(fleet.pods.is_empty() && fleet.unreachable_nodes.is_empty());
+    }
+    let cluster_id = running[0].status().cluster_id;
+    assert!(cluster_id.is_some());
+
+    // The leader goes; the others go on.
+    let mut running = running;
+    let old = running.remove(leader_of(&running).await);
+    let old_id = old.status().node_id;
+    old.shutdown().await;
+    drop(old);
+    leader_of(&running).await;
+    running[0].propose(create_admin(10)).await.unwrap();
+    running[1].propose(create_admin(11)).await.unwrap();
+    assert!(running[0].fleet().await.unreachable_nodes.is_empty(), "a node that is down has no pods");
+
+    // It comes back and has everything.
+    running.push(nodes.start(old_id.0).await);
+    let newest = running[0].applied_revision();
+    running[2].barrier(Consistency::AtLeast(newest), WAIT).await.unwrap();
+    assert!(has_admin(&running[2], 10) && has_admin(&running[2], 11));
+
+    // All go and come back.
+    stop(running).await;
+    let running = nodes.start_all().await;
+    leader_of(&running).await;
+    for node in &running {
+        node.barrier(Consistency::Linearizable, WAIT).await.unwrap();
+        assert!([0, 1, 2, 10, 11].into_iter().all(|number| has_admin(node, number)));
+        assert_eq!(node.status().cluster_id, cluster_id);
+        assert_eq!(node.status().members.len(), 3);
+    }
+    stop(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_too_long_gets_a_snapshot() {
+    let mut nodes = Nodes::new(3);
+    nodes.snapshot_every = 10;
+    let mut running = vec![nodes.start(1).await, nodes.start(2).await];
+    leader_of(&running).await;
+    for number in 0..100 {
+        running[0].propose(create_admin(number)).await.unwrap();
+    }
+    running.push(nodes.start(3).await);
+    running[2].barrier(Consistency::AtLeast(running[0].applied_revision()), WAIT).await.unwrap();
+    assert!((0..100).all(|number| has_admin(&running[2], number)));
+    assert_ne!(running[2].status().snapshot, Revision::ZERO);
+    stop(running).await;
+
+    // And from its own snapshot and log after a restart.
+    let running = nodes.start_all().await;
+    for node in &running {
+        node.barrier(Consistency::Linearizable, WAIT).await.unwrap();
+        assert!((0..100).all(|number| has_admin(node, number)));
+    }
+    stop(running).await;
+}

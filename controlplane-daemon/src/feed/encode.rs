@@ -1,0 +1,188 @@
+//! The model as the watch shows it. Administrators are the control plane's own business: of them nothing is shown.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use controlplane_core::model::{
+    Client, ClientSecret, IssuerMode, KeyOwner, KeyStatus, Lifetimes, Scope, SigningKey, Tenant, TenantStatus,
+};
+use controlplane_core::{Change, Resource};
+use prost::Message as _;
+use shared_proto::watch;
+use vocab::{Revision, Timestamp};
+
+/// A complete gRPC message: flag, length, protobuf. It goes to every subscriber as it is.
+pub fn frame(kind: watch::event::Kind) -> Bytes {
+    let event = watch::Event { kind: Some(kind) };
+    let len = event.encoded_len();
+    let mut frame = BytesMut::with_capacity(len + 5);
+    // Not compressed.
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(len).expect("an event is smaller than 4 GiB: every size in the model has a cap"));
+    event.encode(&mut frame).expect("a BytesMut grows as needed");
+    frame.freeze()
+}
+
+/// All changes of one revision; possibly none, so that acknowledgements advance with every entry.
+pub fn delta(revision: Revision, stamped_at: Timestamp, changes: &[Change]) -> Bytes {
+    frame(watch::event::Kind::Delta(watch::Delta {
+        revision: revision.0,
+        changes: changes.iter().filter_map(change).collect(),
+        stamped_at_ms: stamped_at.millis(),
+    }))
+}
+
+fn change(change: &Change) -> Option<watch::Change> {
+    use watch::change::Kind::{Deleted, Put};
+    use watch::deleted::Kind as Gone;
+    use watch::resource::Kind as Resource;
+    let put = |kind| Put(watch::Resource { kind: Some(kind) });
+    let deleted = |kind| Deleted(watch::Deleted { kind: Some(kind) });
+    let kind = match change {
+        Change::TenantPut(it) => put(Resource::Tenant(tenant(it))),
+        Change::ClientPut(it) => put(Resource::Client(client(it))),
+        Change::ScopePut(it) => put(Resource::Scope(scope(it))),
+        Change::KeyPut(it) => put(Resource::SigningKey(key(it))),
+        Change::TenantDeleted { id, .. } => deleted(Gone::Tenant(watch::TenantRef { tenant_id: id.to_string() })),
+        Change::ClientDeleted { tenant_id, client_id } => deleted(Gone::Client(watch::ClientRef {
+            tenant_id: tenant_id.to_string(),
+            client_id: client_id.to_string(),
+        })),
+        Change::ScopeDeleted { tenant_id, name } => {
+            deleted(Gone::Scope(watch::ScopeRef { tenant_id: tenant_id.to_string(), name: name.to_string() }))
+        }
+        Change::KeyDeleted { owner: whose, kid } => {
+            deleted(Gone::SigningKey(watch::KeyRef { tenant_id: owner(*whose), kid: kid.to_string() }))
+        }
+        Change::AdminPut(_) | Change::AdminDeleted { .. } => return None,
+    };
+    Some(watch::Change { kind: Some(kind) })
+}
+
+/// A resource as part of a snapshot; `None` for what the watch does not show.
+pub fn resource(resource: &Resource<'_>) -> Option<watch::Resource> {
+    use watch::resource::Kind;
+    let kind = match resource {
+        Resource::Tenant(it) => Kind::Tenant(tenant(it)),
+        Resource::Client(it) => Kind::Client(client(it)),
+        Resource::Scope(it) => Kind::Scope(scope(it)),
+        Resource::Key(it) => Kind::SigningKey(key(it)),
+        Resource::Admin(_) => return None,
+    };
+    Some(watch::Resource { kind: Some(kind) })
+}
+
+fn tenant(tenant: &Tenant) -> watch::Tenant {
+    let settings = &tenant.spec.settings;
+    watch::Tenant {
+        id: tenant.id.to_string(),
+        slug: tenant.slug.to_string(),
+        display_name: tenant.spec.display_name.clone(),
+        status: match tenant.spec.status {
+            TenantStatus::Active => watch::TenantStatus::Active,
+            TenantStatus::Suspended => watch::TenantStatus::Suspended,
+        }
+        .into(),
+        issuer_mode: match settings.issuer_mode {
+            IssuerMode::Path => watch::IssuerMode::Path,
+            IssuerMode::Host => watch::IssuerMode::Host,
+        }
+        .into(),
+        hosts: settings.hosts.clone(),
+        database: settings.database.as_ref().map(|database| watch::Database {
+            sealed_dsn: database.dsn.to_string(),
+            max_connections: database.max_connections,
+        }),
+        registration_enabled: settings.registration_enabled,
+        lifetimes: Some(lifetimes(&settings.lifetimes)),
+        revision: tenant.revision.0,
+    }
+}
+
+const fn lifetimes(lifetimes: &Lifetimes) -> watch::Lifetimes {
+    watch::Lifetimes {
+        access_token_secs: lifetimes.access_token_secs,
+        id_token_secs: lifetimes.id_token_secs,
+        refresh_token_idle_secs: lifetimes.refresh_token_idle_secs,
+        refresh_token_absolute_secs: lifetimes.refresh_token_absolute_secs,
+        session_idle_secs: lifetimes.session_idle_secs,
+        session_absolute_secs: lifetimes.session_absolute_secs,
+        authorization_code_secs: lifetimes.authorization_code_secs,
+    }
+}
+
+fn client(client: &Client) -> watch::Client {
+    let spec = &client.spec;
+    watch::Client {
+        tenant_id: client.tenant_id.to_string(),
+        client_id: client.client_id.to_string(),
+        name: spec.name.clone(),
+        enabled: spec.enabled,
+        token_endpoint_auth_method: spec.token_endpoint_auth_method.as_str().to_owned(),
+        redirect_uris: spec.redirect_uris.clone(),
+        post_logout_redirect_uris: spec.post_logout_redirect_uris.clone(),
+        grant_types: spec.grant_types.iter().map(|grant| grant.as_str().to_owned()).collect(),
+        scopes: spec.scopes.iter().map(ToString::to_string).collect(),
+        audiences: spec.audiences.clone(),
+        allowed_origins: spec.allowed_origins.clone(),
+        require_consent: spec.require_consent,
+        secrets: client.secrets.iter().map(secret).collect(),
+        revision: client.revision.0,
+    }
+}
+
+fn secret(secret: &ClientSecret) -> watch::ClientSecret {
+    watch::ClientSecret {
+        id: secret.id.to_string(),
+        digest: Bytes::copy_from_slice(secret.digest.as_bytes()),
+        expires_at_ms: secret.expires_at.map(Timestamp::millis),
+    }
+}
+
+fn scope(scope: &Scope) -> watch::Scope {
+    watch::Scope {
+        tenant_id: scope.tenant_id.to_string(),
+        name: scope.name.to_string(),
+        description: scope.spec.description.clone(),
+        claims: scope.spec.claims.clone(),
+        revision: scope.revision.0,
+    }
+}
+
+fn key(key: &SigningKey) -> watch::SigningKey {
+    watch::SigningKey {
+        tenant_id: owner(key.owner),
+        kid: key.kid.to_string(),
+        algorithm: key.algorithm.as_str().to_owned(),
+        status: match key.status {
+            KeyStatus::Next => watch::KeyStatus::Next,
+            KeyStatus::Active => watch::KeyStatus::Active,
+            KeyStatus::Retiring => watch::KeyStatus::Retiring,
+            KeyStatus::Revoked => watch::KeyStatus::Revoked,
+        }
+        .into(),
+        public_jwk: key.public_jwk.clone(),
+        sealed_private_key: key.private_key.to_string(),
+        revision: key.revision.0,
+    }
+}
+
+fn owner(owner: KeyOwner) -> Option<String> {
+    match owner {
+        KeyOwner::Global => None,
+        KeyOwner::Tenant(id) => Some(id.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_one_uncompressed_grpc_message() {
+        let frame = delta(Revision(7), Timestamp::from_millis(9), &[]);
+        let (prefix, message) = frame.split_at(5);
+        assert_eq!(prefix, [0, 0, 0, 0, u8::try_from(message.len()).unwrap()]);
+        let event = watch::Event::decode(message).unwrap();
+        let Some(watch::event::Kind::Delta(delta)) = event.kind else { panic!("{event:?}") };
+        assert_eq!((delta.revision, delta.stamped_at_ms, delta.changes.len()), (7, 9, 0));
+    }
+}

@@ -1,0 +1,198 @@
+//! The pods connected to this node. Each watch stream holds a [`Connection`]; dropping it takes the pod off the list.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use shared_proto::peer;
+use tokio::sync::watch;
+use vocab::{Clock, NodeId, PodId, Revision, Timestamp};
+
+use super::{Pod, RejectedResource};
+
+/// A handle to the list; clones share it.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    node_id: NodeId,
+    clock: Arc<dyn Clock>,
+    pods: Mutex<Pods>,
+    /// Changes with every acknowledgement and every departure.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Pods {
+    next_connection: u64,
+    /// A pod that connects anew takes the place of its old connection, which may not have been missed yet.
+    by_id: BTreeMap<PodId, (u64, Pod)>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("pods", &self.inner.pods.lock().by_id.len()).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    pub fn new(node_id: NodeId, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner { node_id, clock, pods: Mutex::default(), changed: watch::Sender::new(()) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub fn connect(&self, pod_id: PodId, version: String, address: String, has: Revision) -> Connection {
+        let mut pods = self.inner.pods.lock();
+        pods.next_connection += 1;
+        let number = pods.next_connection;
+        let pod = Pod {
+            pod_id: pod_id.clone(),
+            node_id: self.inner.node_id,
+            version,
+            address,
+            acknowledged_revision: has,
+            connected_at: self.inner.clock.now(),
+            acknowledged_at: None,
+            rejected: Vec::new(),
+        };
+        pods.by_id.insert(pod_id.clone(), (number, pod));
+        Connection { registry: self.clone(), pod_id, number }
+    }
+
+    /// In the order of their ids.
+    pub fn list(&self) -> Vec<Pod> {
+        self.inner.pods.lock().by_id.values().map(|(_, pod)| pod.clone()).collect()
+    }
+
+    /// Returns once every pod that is connected here has acknowledged `revision`, or time has run out.
+    pub async fn wait_until_acknowledged(&self, revision: Revision, timeout: Duration) {
+        let mut changed = self.inner.changed.subscribe();
+        let everyone = changed
+            .wait_for(|()| self.inner.pods.lock().by_id.values().all(|(_, pod)| pod.acknowledged_revision >= revision));
+        let _ = tokio::time::timeout(timeout, everyone).await;
+    }
+}
+
+/// One pod's stream.
+#[derive(Debug)]
+pub struct Connection {
+    registry: Registry,
+    pod_id: PodId,
+    number: u64,
+}
+
+impl Connection {
+    pub fn acknowledge(&self, revision: Revision, rejected: Vec<RejectedResource>) {
+        let now = self.registry.inner.clock.now();
+        {
+            let mut pods = self.registry.inner.pods.lock();
+            let Some((_, pod)) = pods.by_id.get_mut(&self.pod_id).filter(|(number, _)| *number == self.number) else {
+                return;
+            };
+            pod.acknowledged_revision = revision;
+            pod.acknowledged_at = Some(now);
+            pod.rejected = rejected;
+        }
+        self.registry.inner.changed.send_replace(());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        {
+            let mut pods = self.registry.inner.pods.lock();
+            if pods.by_id.get(&self.pod_id).is_some_and(|(number, _)| *number == self.number) {
+                pods.by_id.remove(&self.pod_id);
+            }
+        }
+        self.registry.inner.changed.send_replace(());
+    }
+}
+
+impl From<&Pod> for peer::Pod {
+    fn from(pod: &Pod) -> Self {
+        Self {
+            pod_id: pod.pod_id.to_string(),
+            version: pod.version.clone(),
+            address: pod.address.clone(),
+            acknowledged_revision: pod.acknowledged_revision.0,
+            connected_at_ms: pod.connected_at.millis(),
+            acknowledged_at_ms: pod.acknowledged_at.map(Timestamp::millis),
+            rejected: pod
+                .rejected
+                .iter()
+                .map(|it| peer::RejectedResource { resource: it.resource.clone(), reason: it.reason.clone() })
+                .collect(),
+        }
+    }
+}
+
+impl Pod {
+    /// A pod as the node it is connected to told of it; `None` when its id is none.
+    pub fn from_wire(node_id: NodeId, pod: peer::Pod) -> Option<Self> {
+        Some(Self {
+            pod_id: pod.pod_id.parse().ok()?,
+            node_id,
+            version: pod.version,
+            address: pod.address,
+            acknowledged_revision: Revision(pod.acknowledged_revision),
+            connected_at: Timestamp::from_millis(pod.connected_at_ms),
+            acknowledged_at: pod.acknowledged_at_ms.map(Timestamp::from_millis),
+            rejected: pod
+                .rejected
+                .into_iter()
+                .map(|it| RejectedResource { resource: it.resource, reason: it.reason })
+                .collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vocab::ManualClock;
+
+    use super::*;
+
+    fn registry() -> Registry {
+        Registry::new(NodeId(1), Arc::new(ManualClock::default()))
+    }
+
+    fn connect(registry: &Registry, id: &str) -> Connection {
+        registry.connect(id.parse().unwrap(), "1".to_owned(), "a:1".to_owned(), Revision::ZERO)
+    }
+
+    #[test]
+    fn a_pod_is_listed_while_its_newest_connection_lives() {
+        let registry = registry();
+        let old = connect(&registry, "pod");
+        let new = connect(&registry, "pod");
+        new.acknowledge(Revision(7), Vec::new());
+        old.acknowledge(Revision(3), Vec::new());
+        drop(old);
+        let pods = registry.list();
+        assert_eq!(pods.len(), 1);
+        assert_eq!(pods[0].acknowledged_revision, Revision(7));
+        assert_eq!(Pod::from_wire(NodeId(1), peer::Pod::from(&pods[0])).unwrap(), pods[0]);
+        drop(new);
+        assert!(registry.list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_with_the_last_acknowledgement_or_departure() {
+        let registry = registry();
+        let (one, two) = (connect(&registry, "one"), connect(&registry, "two"));
+        let waiting = registry.clone();
+        let wait = tokio::spawn(async move {
+            waiting.wait_until_acknowledged(Revision(5), Duration::from_secs(60)).await;
+        });
+        one.acknowledge(Revision(5), Vec::new());
+        drop(two);
+        wait.await.unwrap();
+        registry.wait_until_acknowledged(Revision(6), Duration::from_millis(1)).await;
+        assert_eq!(registry.list()[0].acknowledged_revision, Revision(5));
+    }
+}

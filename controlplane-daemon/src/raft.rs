@@ -1,0 +1,24 @@
+//! One log on all nodes. The only folder that knows openraft, whose 0.10 line pipelines and batches but still moves.
+//!
+//! ```text
+//!   forward ──▶ leader: stamp ──▶ openraft ──▶ log_storage (this disk) and network ──▶ peers' service (their disks)
+//!                                     │ committed
+//!                                     ▼
+//!                              state_machine ──▶ replica (the state in memory) ──▶ feed
+//! ```
+//!
+//! `types` names openraft's generics once; `record` is the format of a log entry on disk and on the wire.
+
+pub mod cluster;
+pub mod log_storage;
+pub mod network;
+pub mod node;
+pub mod peers;
+pub mod proposals;
+pub mod record;
+pub mod replica;
+pub mod service;
+pub mod signature;
+pub mod state_machine;
+pub mod types;
+pub mod wire;

@@ -1,0 +1,243 @@
+//! The whole cluster as one node sees it: proposals and reads that find the leader, and questions to every peer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use controlplane_core::{Applied, Command, Rejection};
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver as _;
+use shared_proto::peer;
+use shared_proto::status::error_code;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+use vocab::{ErrorCode, NodeId, Revision};
+
+use super::peers::{Client, Peers, Purpose, never_arrived, refused_connection};
+use super::proposals::{Done, NotHere, Proposals};
+use super::replica::Replica;
+use super::types::Raft;
+use crate::cluster_status::{ClusterStatus, Member, NodeRole};
+use crate::fleet::Pod;
+
+/// How long a proposal waits for somebody to lead. A failover takes about one second.
+const LEADER_WAIT: Duration = Duration::from_secs(3);
+/// A little more than the leader's own limit, so that its answer comes before ours.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(11);
+/// A question that needs no disk.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// A pause before asking again when nothing tells us that something changed.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why a command came to nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    Rejected(Rejection),
+    NoLeader,
+    Unknown,
+    KeyGeneration,
+    Stopping,
+}
+
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub raft: Raft,
+    pub replica: Arc<Replica>,
+    pub proposals: Proposals,
+    pub peers: Peers,
+}
+
+/// What a node says of its pods.
+#[derive(Debug)]
+pub enum PodsAnswer {
+    Pods(Vec<Pod>),
+    /// Nobody listens there: a node that is down has no pods.
+    Down,
+    Unreachable,
+}
+
+enum Attempt {
+    Done(Done),
+    /// Nothing was proposed: try again as long as there is time.
+    Again,
+    Failed(Failure),
+}
+
+impl Cluster {
+    pub fn node_id(&self) -> NodeId {
+        NodeId(*self.raft.node_id())
+    }
+
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft.metrics().borrow_watched().current_leader.map(NodeId)
+    }
+
+    /// The newest revision that is known here to be on a majority of disks.
+    pub fn committed(&self) -> Revision {
+        let committed = self.raft.metrics().borrow_watched().cluster_committed.map_or(0, |id| id.index);
+        Revision(committed).max(self.replica.applied())
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.running_state.is_err() || metrics.state == ServerState::Shutdown
+    }
+
+    /// Answers once the entry is applied here.
+    pub async fn propose(&self, command: Command) -> Result<Applied, Failure> {
+        let deadline = Instant::now() + LEADER_WAIT;
+        loop {
+            match self.attempt(&command).await {
+                Attempt::Done(done) => {
+                    // A refusal, too, is about a state that the caller must be able to see.
+                    let reached = self.replica.reach(Revision(done.log_index));
+                    return match tokio::time::timeout(FORWARD_TIMEOUT, reached).await {
+                        Ok(()) => done.outcome.map_err(Failure::Rejected),
+                        Err(_) => Err(Failure::Unknown),
+                    };
+                }
+                // A request that carries an id is applied once however often it is sent.
+                Attempt::Failed(Failure::Unknown) if command.request_id.is_some() && Instant::now() < deadline => {}
+                Attempt::Failed(failure) => return Err(failure),
+                Attempt::Again => {}
+            }
+            if self.is_stopping() {
+                return Err(Failure::Stopping);
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::NoLeader);
+            }
+            self.something_changed(deadline).await;
+        }
+    }
+
+    async fn attempt(&self, command: &Command) -> Attempt {
+        match self.leader() {
+            Some(leader) if leader == self.node_id() => match self.proposals.propose(command.clone()).await {
+                Ok(done) => Attempt::Done(done),
+                Err(NotHere::NotLeader) => Attempt::Again,
+                Err(NotHere::Unknown) => Attempt::Failed(Failure::Unknown),
+                Err(NotHere::KeyGeneration) => Attempt::Failed(Failure::KeyGeneration),
+            },
+            Some(leader) => self.forward(leader, command).await,
+            None => Attempt::Again,
+        }
+    }
+
+    async fn forward(&self, leader: NodeId, command: &Command) -> Attempt {
+        let Some(mut client) = self.client(leader) else { return Attempt::Again };
+        let json = serde_json::to_vec(command).expect("a command has string keys and serializes");
+        let request = peer::ForwardRequest { command: json.into() };
+        let reply = match tokio::time::timeout(FORWARD_TIMEOUT, client.forward(request)).await {
+            Ok(Ok(reply)) => reply.into_inner(),
+            Ok(Err(status)) => return refused(&status),
+            Err(_) => return Attempt::Failed(Failure::Unknown),
+        };
+        match serde_json::from_slice(&reply.outcome) {
+            Ok(outcome) => Attempt::Done(Done { outcome, log_index: reply.log_index }),
+            Err(_) => Attempt::Failed(Failure::Unknown),
+        }
+    }
+
+    /// The position that a linearizable read must have applied; `None` when no leader answers before `deadline`.
+    pub async fn read_index(&self, deadline: Instant) -> Option<u64> {
+        loop {
+            let index = match self.leader() {
+                Some(leader) if leader == self.node_id() => {
+                    timeout_at(deadline, self.proposals.read_index()).await.ok().flatten()
+                }
+                Some(leader) => match self.client(leader) {
+                    Some(mut client) => {
+                        let asked = timeout_at(deadline, client.read_index(peer::ReadIndexRequest {})).await;
+                        asked.ok().and_then(Result::ok).map(|reply| reply.into_inner().log_index)
+                    }
+                    None => None,
+                },
+                None => None,
+            };
+            if index.is_some() || Instant::now() >= deadline || self.is_stopping() {
+                return index;
+            }
+            self.something_changed(deadline).await;
+        }
+    }
+
+    /// The leader's admin URL, as the leader tells it.
+    pub async fn admin_url_of(&self, node: NodeId) -> Option<String> {
+        let mut client = self.client(node)?;
+        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest {})).await;
+        asked.ok()?.ok()?.into_inner().admin_url
+    }
+
+    /// Every member but this node.
+    pub fn others(&self) -> Vec<NodeId> {
+        let membership = self.raft.metrics().borrow_watched().membership_config.clone();
+        membership.nodes().map(|(id, _)| NodeId(*id)).filter(|id| *id != self.node_id()).collect()
+    }
+
+    pub fn status(&self) -> ClusterStatus {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let position = |id: Option<super::types::LogId>| Revision(id.map_or(0, |id| id.index));
+        let voters: BTreeSet<u64> = now.membership_config.voter_ids().collect();
+        ClusterStatus {
+            node_id: self.node_id(),
+            cluster_id: self.replica.cluster_id(),
+            role: match now.state {
+                ServerState::Leader => NodeRole::Leader,
+                ServerState::Candidate => NodeRole::Candidate,
+                ServerState::Learner => NodeRole::Learner,
+                ServerState::Follower | ServerState::Shutdown => NodeRole::Follower,
+            },
+            leader: now.current_leader.map(NodeId),
+            term: now.current_term,
+            commit: position(now.cluster_committed).max(self.replica.applied()),
+            applied: self.replica.applied(),
+            last_log: Revision(now.last_log_index.unwrap_or(0)),
+            snapshot: position(now.snapshot),
+            members: now
+                .membership_config
+                .nodes()
+                .map(|(id, node)| Member { id: NodeId(*id), addr: node.addr.clone(), voter: voters.contains(id) })
+                .collect(),
+        }
+    }
+
+    /// Asks `node` for its pods, which answers once they have acknowledged `revision` or `wait` is over.
+    pub async fn pods_of(&self, node: NodeId, revision: Revision, wait: Duration) -> PodsAnswer {
+        let Some(mut client) = self.client(node) else { return PodsAnswer::Unreachable };
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let request = peer::ListPodsRequest { acknowledged_revision: revision.0, wait_ms };
+        match tokio::time::timeout(wait + QUESTION_TIMEOUT, client.list_pods(request)).await {
+            Ok(Ok(reply)) => {
+                let pods = reply.into_inner().pods.into_iter();
+                PodsAnswer::Pods(pods.filter_map(|pod| Pod::from_wire(node, pod)).collect())
+            }
+            Ok(Err(status)) if refused_connection(&status) => PodsAnswer::Down,
+            Ok(Err(_)) | Err(_) => PodsAnswer::Unreachable,
+        }
+    }
+
+    fn client(&self, node: NodeId) -> Option<Client> {
+        let membership = self.raft.metrics().borrow_watched().membership_config.clone();
+        let addr = membership.get_node(&node.0).map(|node| node.addr.clone()).unwrap_or_default();
+        self.peers.client(node, &addr, Purpose::Requests).ok()
+    }
+
+    /// Returns when Raft's view of the servers changes, or after a short pause.
+    async fn something_changed(&self, deadline: Instant) {
+        let mut servers = self.raft.server_metrics();
+        let until = deadline.min(Instant::now() + RETRY_PAUSE);
+        let _ = timeout_at(until, servers.changed()).await;
+    }
+}
+
+fn refused(status: &Status) -> Attempt {
+    match error_code(status) {
+        Some(ErrorCode::NoLeader | ErrorCode::Unauthenticated) => Attempt::Again,
+        Some(ErrorCode::Internal) => Attempt::Failed(Failure::KeyGeneration),
+        None if never_arrived(status) => Attempt::Again,
+        _ => Attempt::Failed(Failure::Unknown),
+    }
+}

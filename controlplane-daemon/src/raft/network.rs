@@ -1,0 +1,197 @@
+//! openraft's way to the peers: translation, deadlines, and which failures deserve a pause.
+
+use std::time::Duration;
+
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RPCTypes};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use shared_proto::peer;
+use vocab::NodeId;
+
+use super::peers::{Client, Peers, Purpose};
+use super::types::{Snapshot, Types, Vote};
+use super::wire::{self, Ballot};
+use crate::storage::snapshots::SnapshotFile;
+
+/// An append waits for the follower's disk; openraft's own limit is the heartbeat's, which a slow fsync exceeds.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// The last piece waits for the snapshot to be installed.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a receiver must hold in memory at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+
+#[derive(Clone, Debug)]
+pub struct Network {
+    node_id: NodeId,
+    peers: Peers,
+}
+
+impl Network {
+    pub fn new(node_id: NodeId, peers: Peers) -> Self {
+        Self { node_id, peers }
+    }
+
+    fn to(&self, target: u64, node: &BasicNode, purpose: Purpose) -> Connection {
+        let target = NodeId(target);
+        let client = self.peers.client(target, &node.addr, purpose).map_err(|why| why.to_string());
+        Connection { node_id: self.node_id, target, client }
+    }
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Connection {
+        self.to(target, node, Purpose::Raft)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &BasicNode) -> Connection {
+        self.to(target, node, Purpose::Snapshot)
+    }
+}
+
+/// One peer, as openraft sees it.
+#[derive(Debug)]
+pub struct Connection {
+    node_id: NodeId,
+    target: NodeId,
+    /// The reason when the peer's address is no address.
+    client: Result<Client, String>,
+}
+
+impl Connection {
+    async fn call<T, F>(
+        &mut self,
+        action: RPCTypes,
+        timeout: Duration,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<T, RPCError<Types>>
+    where
+        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let client = self.client.clone().map_err(|why| RPCError::Unreachable(Unreachable::from_string(why)))?;
+        match tokio::time::timeout(timeout, call(client)).await {
+            Ok(Ok(reply)) => Ok(reply.into_inner()),
+            // Every failure of the transport is worth a pause: the peer is down or refuses.
+            Ok(Err(status)) => Err(RPCError::Unreachable(Unreachable::from_string(status))),
+            Err(_) => Err(RPCError::Timeout(Timeout { action, id: self.node_id.0, target: self.target.0, timeout })),
+        }
+    }
+}
+
+fn garbled(why: wire::WireError) -> RPCError<Types> {
+    RPCError::Network(NetworkError::new(&why))
+}
+
+impl RaftNetworkV2<Types> for Connection {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let timeout = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_TIMEOUT };
+        let message = wire::append(&request);
+        let reply = self
+            .call(RPCTypes::AppendEntries, timeout, |mut client| async move { client.append(message).await })
+            .await?;
+        wire::read_append_reply(reply).map_err(garbled)
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask(wire::vote_request(&request, Ballot::Real), &option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask(wire::vote_request(&request, Ballot::Trial), &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, &snapshot.snapshot) => sent,
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let message = wire::transfer(&request);
+        let reply = self
+            .call(RPCTypes::TransferLeader, option.hard_ttl(), |mut client| async move {
+                client.transfer_leader(message).await
+            })
+            .await?;
+        if reply.refusal.is_empty() {
+            Ok(Ok(()))
+        } else {
+            Err(RPCError::Network(NetworkError::from_string(reply.refusal)))
+        }
+    }
+}
+
+impl Connection {
+    async fn ask(
+        &mut self,
+        request: peer::VoteRequest,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let reply = self
+            .call(RPCTypes::Vote, option.hard_ttl(), |mut client| async move { client.request_vote(request).await })
+            .await?;
+        wire::read_vote_reply(reply).map_err(garbled)
+    }
+
+    async fn send_snapshot(
+        &mut self,
+        vote: Vote,
+        file: &SnapshotFile,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let transfer_id = format!("{:032x}", rand::random::<u128>());
+        let mut offset = 0;
+        loop {
+            let data = file.chunk(offset, CHUNK_BYTES).map_err(|why| {
+                StreamingError::Network(NetworkError::from_string(format!("reading the snapshot: {why}")))
+            })?;
+            let next = offset + data.len() as u64;
+            let last = next >= file.len();
+            let chunk = peer::SnapshotChunk {
+                vote: Some(wire::vote(vote)),
+                transfer_id: transfer_id.clone(),
+                offset,
+                data: data.into(),
+                last,
+            };
+            let call = self.call(RPCTypes::InstallSnapshot, CHUNK_TIMEOUT, |mut client| async move {
+                client.install_snapshot(chunk).await
+            });
+            let reply = wire::read_snapshot_reply(call.await?).map_err(garbled)?;
+            // A greater vote means that this node leads no more: openraft decides.
+            if last || reply.vote > vote {
+                return Ok(reply);
+            }
+            offset = next;
+        }
+    }
+}

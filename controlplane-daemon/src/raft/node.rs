@@ -1,0 +1,266 @@
+//! One node's Raft from start to stop: storage, openraft, the listener for peers, and the task that minds leadership.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::{BasicNode, Config, ServerState, SnapshotPolicy};
+use shared_proto::peer::peer_server::PeerServer;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use vocab::{Clock, Keyring, NodeId, Revision, Secret};
+
+use super::cluster::Cluster;
+use super::log_storage::{LogStorage, StoredLogId};
+use super::network::Network;
+use super::peers::Peers;
+use super::proposals::Proposals;
+use super::service::{Parts, Service};
+use super::signature::Signatures;
+use super::signature::layer::{MAX_BODY_BYTES, Verifying};
+use super::state_machine::StateMachine;
+use super::types::Raft;
+use crate::feed;
+use crate::fleet::Registry;
+use crate::storage::log_store::{Fact, LogStore};
+use crate::storage::snapshots::Snapshots;
+use crate::storage::{StorageError, identity, stop_process};
+use crate::tls::{ClientCertificate, Tls};
+
+/// Peers that went silent are noticed by this.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// What a task may take to end when it is told to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How this node takes part.
+#[derive(Debug)]
+pub struct Settings {
+    pub node_id: NodeId,
+    pub listener: TcpListener,
+    pub advertise_addr: String,
+    pub admin_url: Option<String>,
+    /// Every voter but this one may be missing; empty for a cluster of one.
+    pub peers: BTreeMap<NodeId, String>,
+    pub data_dir: PathBuf,
+    pub hmac_secrets: Vec<Secret<String>>,
+    pub tls: Option<Tls>,
+    pub heartbeat: Duration,
+    pub election_timeout_min: Duration,
+    pub election_timeout_max: Duration,
+    pub snapshot_every: u64,
+}
+
+/// Why Raft did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("{0}")]
+    Config(String),
+    #[error("the peer listener: {0}")]
+    Listener(String),
+    #[error("raft did not start: {0}")]
+    Raft(String),
+}
+
+/// A running node. Ended by [`Node::stop`].
+#[derive(Debug)]
+pub struct Node {
+    pub cluster: Cluster,
+    pub pods: Registry,
+    pub leading: watch::Receiver<bool>,
+    stopping: CancellationToken,
+    tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    store: parking_lot::Mutex<Option<LogStore>>,
+}
+
+impl Node {
+    pub async fn start(settings: Settings, keyring: Keyring, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let config = raft_config(&settings)?;
+        // First of all: with a wrong key nothing is touched.
+        identity::claim(&settings.data_dir, settings.node_id, &keyring)?;
+        let store = LogStore::open(&settings.data_dir.join("log.redb"))?;
+        let snapshots = Snapshots::open(settings.data_dir.join("snapshots"))?;
+        let machine = StateMachine::open(snapshots, purged(&store)?, feed::Limits::default())?;
+        let replica = Arc::clone(machine.replica());
+
+        let node_id = settings.node_id;
+        let signatures = Signatures::new(node_id, &settings.hmac_secrets, replica.cluster_ids(), Arc::clone(&clock));
+        let peers = Peers::new(settings.peers.clone(), signatures.clone(), settings.tls.as_ref().map(Tls::client));
+        let raft = Raft::new(
+            node_id.0,
+            config,
+            Network::new(node_id, peers.clone()),
+            LogStorage::new(store.clone()),
+            machine.clone(),
+        );
+        let raft = raft.await.map_err(|why| NodeError::Raft(why.to_string()))?;
+        let proposals = Proposals::new(raft.clone(), Arc::clone(&replica), keyring, Arc::clone(&clock));
+        let pods = Registry::new(node_id, clock);
+        let cluster = Cluster { raft: raft.clone(), replica, proposals: proposals.clone(), peers };
+
+        let stopping = CancellationToken::new();
+        let admin_url = settings.admin_url.clone();
+        let service = Service::new(Parts { raft, machine, proposals, pods: pods.clone(), admin_url });
+        let server = serve(&settings, service, signatures, stopping.clone())?;
+        initialise(&cluster, &settings).await?;
+        let (leads, leading) = watch::channel(false);
+        let minder = tokio::spawn(mind_leadership(cluster.clone(), leads, stopping.clone()));
+        Ok(Self {
+            cluster,
+            pods,
+            leading,
+            stopping,
+            tasks: parking_lot::Mutex::new(vec![server, minder]),
+            store: parking_lot::Mutex::new(Some(store)),
+        })
+    }
+
+    /// Stops answering peers, then Raft, then waits until the log is closed.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for mut task in tasks {
+            if tokio::time::timeout(STOP_TIMEOUT, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+        if let Err(why) = self.cluster.raft.shutdown().await {
+            tracing::warn!(%why, "raft did not stop in order");
+        }
+        let store = self.store.lock().take();
+        if let Some(store) = store {
+            let ended = store.ended();
+            drop(store);
+            if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+                tracing::warn!("the log is still held by somebody; it is durable nevertheless");
+            }
+        }
+    }
+}
+
+fn raft_config(settings: &Settings) -> Result<Arc<Config>, NodeError> {
+    if settings.peers.keys().any(|id| *id != settings.node_id) && settings.hmac_secrets.is_empty() {
+        return Err(NodeError::Config("CLUSTER_HMAC_SECRET is needed as soon as there are peers".to_owned()));
+    }
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let config = Config {
+        cluster_name: "hellojohn".to_owned(),
+        heartbeat_interval: millis(settings.heartbeat),
+        election_timeout_min: millis(settings.election_timeout_min),
+        election_timeout_max: millis(settings.election_timeout_max),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_every),
+        // Back to the snapshot before the newest one, so that the older can stand in for it.
+        max_in_snapshot_log_to_keep: settings.snapshot_every.saturating_mul(2),
+        // A node that was cut off does not depose the leader when it comes back.
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new).map_err(|why| NodeError::Config(why.to_string()))
+}
+
+fn purged(store: &LogStore) -> Result<Option<u64>, StorageError> {
+    let Some(bytes) = store.fact(Fact::Purged)? else { return Ok(None) };
+    let purged: StoredLogId =
+        serde_json::from_slice(&bytes).map_err(|why| StorageError::corrupt(std::path::Path::new("log.redb"), why))?;
+    Ok(Some(purged.index))
+}
+
+fn serve(
+    settings: &Settings,
+    service: Service,
+    signatures: Signatures,
+    stopping: CancellationToken,
+) -> Result<JoinHandle<()>, NodeError> {
+    let failed = |why: &dyn std::fmt::Display| NodeError::Listener(why.to_string());
+    let listener = settings.listener.try_clone().map_err(|why| failed(&why))?;
+    listener.set_nonblocking(true).map_err(|why| failed(&why))?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|why| failed(&why))?;
+    let mut server = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE));
+    if let Some(tls) = &settings.tls {
+        server = server.tls_config(tls.server(ClientCertificate::Required)).map_err(|why| failed(&why))?;
+    }
+    let peer =
+        PeerServer::new(service).max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES);
+    let router = server.add_service(Verifying::new(peer, signatures));
+    Ok(tokio::spawn(async move {
+        let incoming = TcpListenerStream::new(listener);
+        if let Err(why) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled()).await {
+            tracing::error!(%why, "the peer listener ended");
+        }
+    }))
+}
+
+/// The first start of a cluster: a node without peers makes one of its own, otherwise the lowest id does for all.
+async fn initialise(cluster: &Cluster, settings: &Settings) -> Result<(), NodeError> {
+    let failed = |why: &dyn std::fmt::Display| NodeError::Raft(why.to_string());
+    if cluster.raft.is_initialized().await.map_err(|why| failed(&why))? {
+        return Ok(());
+    }
+    let mut members: BTreeMap<u64, BasicNode> =
+        settings.peers.iter().map(|(id, addr)| (id.0, BasicNode::new(addr))).collect();
+    members.entry(settings.node_id.0).or_insert_with(|| BasicNode::new(&settings.advertise_addr));
+    if members.keys().next() != Some(&settings.node_id.0) {
+        return Ok(());
+    }
+    tracing::info!(members = members.len(), "initialising a cluster");
+    // A leader that came first has done it: then there is nothing to do.
+    match cluster.raft.initialize(members).await {
+        Ok(()) => Ok(()),
+        Err(_) if cluster.raft.is_initialized().await.map_err(|why| failed(&why))? => Ok(()),
+        Err(why) => Err(failed(&why)),
+    }
+}
+
+/// Tells when this node leads and has applied all that went before; names the cluster; stops the process when Raft fails.
+async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping: CancellationToken) {
+    let mut metrics = cluster.raft.metrics();
+    let changes = metrics::counter!("raft_leadership_changes");
+    let mut leader_seen = None;
+    loop {
+        let (state, leader, running) = {
+            let now = metrics.borrow_watched();
+            (now.state, now.current_leader, now.running_state.clone())
+        };
+        if let Err(why) = running
+            && !stopping.is_cancelled()
+        {
+            stop_process(&why);
+        }
+        if leader.is_some() && leader != leader_seen {
+            leader_seen = leader;
+            changes.increment(1);
+            tracing::info!(?leader, "the cluster has a leader");
+        }
+        if state != ServerState::Leader {
+            leads.send_if_modified(|leads| std::mem::replace(leads, false));
+        } else if !*leads.borrow() && take_office(&cluster).await {
+            leads.send_replace(true);
+            // The state may have changed meanwhile: look again before waiting.
+            continue;
+        }
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() { return },
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Whether this node leads, knows what its predecessors committed, and the cluster has a name.
+async fn take_office(cluster: &Cluster) -> bool {
+    let Some(index) = cluster.proposals.read_index().await else { return false };
+    cluster.replica.reach(Revision(index)).await;
+    if cluster.replica.cluster_id().is_some() {
+        return true;
+    }
+    cluster.proposals.name_cluster().await.is_ok()
+}

@@ -1,0 +1,127 @@
+//! What only the leader does: it stamps a command, so that applying it is deterministic, and proposes the entry.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use controlplane_core::model::SigningAlgorithm;
+use controlplane_core::{Applied, Command, Entry, FreshKey, Rejection, Stamp};
+use openraft::ReadPolicy;
+use openraft::errors::{ClientWriteError, RaftError};
+use uuid::Uuid;
+use vocab::{Clock, ClusterId, Keyring, Timestamp};
+
+use super::replica::Replica;
+use super::types::{Answer, Payload, Raft};
+use crate::keys;
+
+/// A commit takes milliseconds; without a majority it never comes.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A leader that cannot reach a majority within this is none.
+const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+pub struct Proposals {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    raft: Raft,
+    replica: Arc<Replica>,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Proposals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposals").finish_non_exhaustive()
+    }
+}
+
+/// A committed and applied proposal.
+#[derive(Debug)]
+pub struct Done {
+    pub outcome: Result<Applied, Rejection>,
+    /// Where it stands in the log. Not always the revision of the answer: a replay answers with the first one's.
+    pub log_index: u64,
+}
+
+/// Why a proposal came to nothing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotHere {
+    /// Nothing was proposed.
+    NotLeader,
+    /// It was proposed, and may or may not be committed.
+    Unknown,
+    /// Nothing was proposed.
+    KeyGeneration,
+}
+
+impl Proposals {
+    pub fn new(raft: Raft, replica: Arc<Replica>, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Arc::new(Inner { raft, replica, keyring, clock }) }
+    }
+
+    /// Proposes at this node; it must lead.
+    pub async fn propose(&self, command: Command) -> Result<Done, NotHere> {
+        if !self.inner.raft.is_leader() {
+            return Err(NotHere::NotLeader);
+        }
+        let stamp = self.stamp(&command).await?;
+        let (answer, log_index) = self.write(Payload::entry(&Entry::new(command, stamp))).await?;
+        match answer {
+            Answer::Outcome(outcome) => Ok(Done { outcome: *outcome, log_index }),
+            Answer::Nothing => Err(NotHere::Unknown),
+        }
+    }
+
+    /// Gives the cluster its id, once.
+    pub async fn name_cluster(&self) -> Result<(), NotHere> {
+        let id = ClusterId::from_uuid(fresh_id(self.inner.clock.now()));
+        self.write(Payload::cluster_id(id)).await.map(|_| ())
+    }
+
+    /// The position a linearizable read must have applied; `None` when this node does not lead.
+    pub async fn read_index(&self) -> Option<u64> {
+        let linearizer = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        let linearizer = tokio::time::timeout(READ_INDEX_TIMEOUT, linearizer).await.ok()?.ok()?;
+        Some(linearizer.read_log_id().index())
+    }
+
+    async fn write(&self, payload: Payload) -> Result<(Answer, u64), NotHere> {
+        match tokio::time::timeout(COMMIT_TIMEOUT, self.inner.raft.client_write(payload)).await {
+            Ok(Ok(written)) => Ok((written.data, written.log_id.index)),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(NotHere::NotLeader),
+            Ok(Err(_)) | Err(_) => Err(NotHere::Unknown),
+        }
+    }
+
+    async fn stamp(&self, command: &Command) -> Result<Stamp, NotHere> {
+        let algorithm = self.inner.replica.read(|state| command.mutation.fresh_key_algorithm(state));
+        let key = match algorithm {
+            Some(algorithm) => Some(self.fresh_key(algorithm).await?),
+            None => None,
+        };
+        let at = self.inner.clock.now();
+        Ok(Stamp { at, id: fresh_id(at), key })
+    }
+
+    async fn fresh_key(&self, algorithm: SigningAlgorithm) -> Result<FreshKey, NotHere> {
+        let key = match algorithm {
+            // An RSA key takes a tenth of a second: not on a thread that others wait for.
+            SigningAlgorithm::Rs256 => {
+                let keyring = self.inner.keyring.clone();
+                let generated = tokio::task::spawn_blocking(move || keys::generate(algorithm, &keyring));
+                generated.await.map_err(|_| NotHere::KeyGeneration)?
+            }
+            SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa => keys::generate(algorithm, &self.inner.keyring),
+        };
+        key.map_err(|_| NotHere::KeyGeneration)
+    }
+}
+
+/// A UUIDv7 (RFC 9562 §5.7).
+fn fresh_id(at: Timestamp) -> Uuid {
+    let millis = u64::try_from(at.millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+}

@@ -1,0 +1,155 @@
+//! What this node answers its peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared_proto::peer;
+use shared_proto::peer::peer_server::Peer;
+use shared_proto::status::to_status;
+use tokio::sync::Mutex;
+use tonic::{Request, Response, Status};
+use vocab::{ErrorCode, Revision};
+
+use super::proposals::{NotHere, Proposals};
+use super::state_machine::{StateMachine, describe};
+use super::types::Raft;
+use super::wire::{self, Ballot};
+use crate::fleet::Registry;
+use crate::storage::snapshots::Incoming;
+
+#[derive(Clone, Debug)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    raft: Raft,
+    machine: StateMachine,
+    proposals: Proposals,
+    pods: Registry,
+    admin_url: Option<String>,
+    /// The snapshot on its way in, of one transfer at a time: a new transfer takes the place of the old one.
+    incoming: Mutex<Option<(String, Incoming)>>,
+}
+
+/// What a node's peers may ask of it.
+#[derive(Debug)]
+pub struct Parts {
+    pub raft: Raft,
+    pub machine: StateMachine,
+    pub proposals: Proposals,
+    pub pods: Registry,
+    pub admin_url: Option<String>,
+}
+
+impl Service {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { raft, machine, proposals, pods, admin_url } = parts;
+        let inner = Inner { raft, machine, proposals, pods, admin_url, incoming: Mutex::default() };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+fn garbled(why: wire::WireError) -> Status {
+    to_status(ErrorCode::InvalidRequest, why.to_string())
+}
+
+fn stopped(why: impl std::fmt::Display) -> Status {
+    to_status(ErrorCode::Unavailable, why.to_string())
+}
+
+#[tonic::async_trait]
+impl Peer for Service {
+    async fn append(&self, request: Request<peer::AppendRequest>) -> Result<Response<peer::AppendReply>, Status> {
+        let request = wire::read_append(request.into_inner()).map_err(garbled)?;
+        let reply = self.inner.raft.append_entries(request).await.map_err(stopped)?;
+        Ok(Response::new(wire::append_reply(reply)))
+    }
+
+    async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
+        let (request, ballot) = wire::read_vote_request(request.into_inner()).map_err(garbled)?;
+        let reply = match ballot {
+            Ballot::Real => self.inner.raft.vote(request).await,
+            Ballot::Trial => self.inner.raft.pre_vote(request).await,
+        };
+        Ok(Response::new(wire::vote_reply(&reply.map_err(stopped)?)))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<peer::SnapshotChunk>,
+    ) -> Result<Response<peer::SnapshotReply>, Status> {
+        let chunk = request.into_inner();
+        let vote = wire::read_vote(chunk.vote).map_err(garbled)?;
+        let mut slot = self.inner.incoming.lock().await;
+        if chunk.offset == 0 {
+            let incoming = self.inner.machine.snapshots().incoming(&chunk.transfer_id).map_err(stopped)?;
+            *slot = Some((chunk.transfer_id.clone(), incoming));
+        }
+        let Some((_, incoming)) =
+            slot.as_mut().filter(|(id, incoming)| *id == chunk.transfer_id && incoming.offset() == chunk.offset)
+        else {
+            return Err(to_status(ErrorCode::Conflict, "this piece does not continue what is here: begin again"));
+        };
+        incoming.push(&chunk.data).map_err(stopped)?;
+        if !chunk.last {
+            return Ok(Response::new(peer::SnapshotReply { vote: Some(wire::vote(vote)) }));
+        }
+        let (_, incoming) = slot.take().ok_or_else(|| stopped("no snapshot is on its way"))?;
+        let file = incoming.finish().map_err(stopped)?;
+        let described = tokio::task::spawn_blocking(move || describe(file)).await.map_err(stopped)?;
+        let snapshot = described.map_err(|why| to_status(ErrorCode::InvalidRequest, why.to_string()))?;
+        let reply = self.inner.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(Response::new(peer::SnapshotReply { vote: Some(wire::vote(reply.vote)) }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<peer::TransferLeaderRequest>,
+    ) -> Result<Response<peer::TransferLeaderReply>, Status> {
+        let request = wire::read_transfer(request.into_inner()).map_err(garbled)?;
+        let reply = self.inner.raft.handle_transfer_leader(request).await.map_err(stopped)?;
+        let refusal = reply.err().map(|why| why.to_string()).unwrap_or_default();
+        Ok(Response::new(peer::TransferLeaderReply { refusal }))
+    }
+
+    async fn forward(&self, request: Request<peer::ForwardRequest>) -> Result<Response<peer::ForwardReply>, Status> {
+        let command = serde_json::from_slice(&request.into_inner().command)
+            .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the command cannot be read: {why}")))?;
+        match self.inner.proposals.propose(command).await {
+            Ok(done) => {
+                let outcome = serde_json::to_vec(&done.outcome).map_err(stopped)?.into();
+                Ok(Response::new(peer::ForwardReply { outcome, log_index: done.log_index }))
+            }
+            // Not forwarded again: the asking node finds the new leader itself.
+            Err(NotHere::NotLeader) => Err(to_status(ErrorCode::NoLeader, "this node does not lead")),
+            Err(NotHere::Unknown) => Err(to_status(ErrorCode::OutcomeUnknown, "the outcome is unknown")),
+            Err(NotHere::KeyGeneration) => Err(to_status(ErrorCode::Internal, "no signing key could be generated")),
+        }
+    }
+
+    async fn read_index(&self, _: Request<peer::ReadIndexRequest>) -> Result<Response<peer::ReadIndexReply>, Status> {
+        match self.inner.proposals.read_index().await {
+            Some(log_index) => Ok(Response::new(peer::ReadIndexReply { log_index })),
+            None => Err(to_status(ErrorCode::NoLeader, "this node does not lead")),
+        }
+    }
+
+    async fn list_pods(
+        &self,
+        request: Request<peer::ListPodsRequest>,
+    ) -> Result<Response<peer::ListPodsReply>, Status> {
+        let request = request.into_inner();
+        if request.wait_ms > 0 {
+            let wait = Duration::from_millis(request.wait_ms.into());
+            self.inner.pods.wait_until_acknowledged(Revision(request.acknowledged_revision), wait).await;
+        }
+        Ok(Response::new(peer::ListPodsReply { pods: self.inner.pods.list().iter().map(Into::into).collect() }))
+    }
+
+    async fn describe(&self, _: Request<peer::DescribeRequest>) -> Result<Response<peer::DescribeReply>, Status> {
+        let node_id = *self.inner.raft.node_id();
+        Ok(Response::new(peer::DescribeReply { node_id, admin_url: self.inner.admin_url.clone() }))
+    }
+}

@@ -1,0 +1,130 @@
+//! The signature around tonic: the client's end adds it, the server's end refuses what has none.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Full, Limited};
+use shared_proto::status::to_status;
+use tonic::body::Body;
+use tower::Service;
+use vocab::{ErrorCode, NodeId};
+
+use super::{HEADER, Refusal, Signatures};
+
+/// What a call's body may have: a message of entries, of which one alone may be large.
+pub const MAX_BODY_BYTES: usize = 32 << 20;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Signs what goes out to one peer.
+#[derive(Clone, Debug)]
+pub struct Signing<S> {
+    inner: S,
+    signatures: Signatures,
+    receiver: NodeId,
+}
+
+impl<S> Signing<S> {
+    pub fn new(inner: S, signatures: Signatures, receiver: NodeId) -> Self {
+        Self { inner, signatures, receiver }
+    }
+}
+
+impl<S> Service<Request<Body>> for Signing<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = tonic::transport::Error> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = tower::BoxError;
+    type Future = BoxFuture<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The clone stays behind, the ready one goes (tower's rule).
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let (signatures, receiver) = (self.signatures.clone(), self.receiver);
+        Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            if let Some(signature) = signatures.sign(receiver, head.uri.path(), &body) {
+                head.headers.insert(HEADER, HeaderValue::try_from(signature)?);
+            }
+            Ok(inner.call(Request::from_parts(head, Body::new(Full::new(body)))).await?)
+        })
+    }
+}
+
+/// Who signed the call; in the extensions of every request that passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender(pub NodeId);
+
+/// Lets only signed calls through.
+#[derive(Clone, Debug)]
+pub struct Verifying<S> {
+    inner: S,
+    signatures: Signatures,
+}
+
+impl<S> Verifying<S> {
+    pub fn new(inner: S, signatures: Signatures) -> Self {
+        Self { inner, signatures }
+    }
+}
+
+impl<S: tonic::server::NamedService> tonic::server::NamedService for Verifying<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for Verifying<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let signatures = self.signatures.clone();
+        Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let verified = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+                Ok(body) => verify(&signatures, &head, body.to_bytes()),
+                Err(_) => Err(Refusal::TooLarge),
+            };
+            match verified {
+                Ok((sender, body)) => {
+                    head.extensions.insert(Sender(sender));
+                    inner.call(Request::from_parts(head, Body::new(Full::new(body)))).await
+                }
+                Err(refusal) => Ok(refuse(refusal, head.uri.path())),
+            }
+        })
+    }
+}
+
+fn verify(signatures: &Signatures, head: &http::request::Parts, body: Bytes) -> Result<(NodeId, Bytes), Refusal> {
+    let header = head.headers.get(HEADER).map(|value| value.to_str().map_err(|_| Refusal::Malformed)).transpose()?;
+    signatures.verify(header, head.uri.path(), &body).map(|sender| (sender, body))
+}
+
+fn refuse(refusal: Refusal, path: &str) -> Response<Body> {
+    metrics::counter!("hj_cp_peer_rpc_refused_total", "reason" => refusal.as_str()).increment(1);
+    tracing::warn!(%refusal, path, "a peer call was refused");
+    // The caller learns nothing of why.
+    to_status(ErrorCode::Unauthenticated, "the call was refused").into_http()
+}

@@ -1,0 +1,140 @@
+//! The live configuration for pods: snapshot, then deltas, then heartbeats, on one gRPC stream per pod.
+//!
+//! ```text
+//!   Hello ──▶ stream ──▶ resume: deltas after the pod's revision        ◀── feed (frames encoded once, shared)
+//!                   └──▶ or SnapshotBegin, parts, SnapshotEnd, deltas    ◀── snapshot (encoded once, shared)
+//!   Ack   ──▶ fleet
+//! ```
+//!
+//! A subscriber has a cursor into the feed and no queue: one that falls behind what the feed holds is told Reset and gets
+//! a snapshot. Every node serves, leader or not. Written on HTTP bodies instead of tonic's codec, so that a frame that
+//! was encoded once is the same memory for every subscriber.
+
+mod snapshot;
+mod stream;
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response};
+use shared_proto::status::to_status;
+use subtle::ConstantTimeEq as _;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::transport::Server;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tower::Service;
+use vocab::{Clock, ErrorCode, Secret};
+
+use self::snapshot::SnapshotCache;
+use crate::fleet::Registry;
+use crate::raft::cluster::Cluster;
+use crate::tls::{ClientCertificate, Tls};
+
+/// A pod that vanished without a word is off the list by then, twice this.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// What subscriptions are served from.
+#[derive(Debug)]
+pub struct Source {
+    pub cluster: Cluster,
+    pub pods: Registry,
+    pub clock: Arc<dyn Clock>,
+    /// What pods present, unless they prove themselves by certificate.
+    pub token: Option<Secret<String>>,
+    pub stopping: CancellationToken,
+}
+
+#[derive(Clone, Debug)]
+pub struct Watch {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    source: Source,
+    snapshots: SnapshotCache,
+}
+
+/// Serves pods until `source.stopping`.
+pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result<JoinHandle<()>, String> {
+    listener.set_nonblocking(true).map_err(|why| why.to_string())?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|why| why.to_string())?;
+    let mut server = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE));
+    if let Some(tls) = tls {
+        let certificate = match source.token {
+            Some(_) => ClientCertificate::Optional,
+            None => ClientCertificate::Required,
+        };
+        server = server.tls_config(tls.server(certificate)).map_err(|why| why.to_string())?;
+    }
+    let stopping = source.stopping.clone();
+    let shared = Shared { source, snapshots: SnapshotCache::default() };
+    let router = server.add_service(Watch { shared: Arc::new(shared) });
+    Ok(tokio::spawn(async move {
+        let incoming = TcpListenerStream::new(listener);
+        if let Err(why) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled()).await {
+            tracing::error!(%why, "the watch listener ended");
+        }
+    }))
+}
+
+impl NamedService for Watch {
+    const NAME: &'static str = "hellojohn.watch.v1.Watch";
+}
+
+impl Service<Request<Body>> for Watch {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        ready(Ok(self.answer(request).unwrap_or_else(Status::into_http)))
+    }
+}
+
+impl Watch {
+    fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        self.authenticate(&request)?;
+        if request.uri().path() != "/hellojohn.watch.v1.Watch/Subscribe" {
+            return Err(Status::unimplemented("there is only Subscribe"));
+        }
+        let mut response = Response::new(stream::body(Arc::clone(&self.shared), request.into_body()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        Ok(response)
+    }
+
+    fn authenticate(&self, request: &Request<Body>) -> Result<(), Status> {
+        let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+        // The handshake has checked it against our authority.
+        if connection.and_then(TlsConnectInfo::peer_certs).is_some_and(|certificates| !certificates.is_empty()) {
+            return Ok(());
+        }
+        let presented =
+            request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let expected = self.shared.source.token.as_ref().map(|token| token.expose().as_bytes());
+        match (presented, expected) {
+            (Some(presented), Some(expected)) if presented.ct_eq(expected).into() => Ok(()),
+            _ => Err(to_status(ErrorCode::Unauthenticated, "a watch token or a client certificate is needed")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
