@@ -24,11 +24,11 @@ fn keyring() -> Keyring {
 
 fn tenant(pod: &Arc<PodPools>, dsn: &str) -> TenantDb {
     let dsn = keyring().seal(dsn.as_bytes(), [2; 24]);
-    pod.database(&"acme".parse().unwrap(), decode::Database { dsn, max_connections: 3 })
+    pod.database(&"acme".parse().expect("a slug"), decode::Database { dsn, max_connections: 3 })
 }
 
 async fn count(database: &Database, sql: &str) -> i64 {
-    database.connect().await.query_one(sql, &[]).await.unwrap().get(0)
+    database.connect().await.query_one(sql, &[]).await.expect("one row").get(0)
 }
 
 #[tokio::test]
