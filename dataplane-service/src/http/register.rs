@@ -146,14 +146,12 @@ pub(super) async fn post(
     if !matches!(created, Ok(None)) {
         app.throttle.abandoned(&attempt);
     }
-    match created? {
-        Some(user) => signed_in(&visit, interaction, user).await,
-        None => {
-            let email = Some("There is an account with this email address already.".to_owned());
-            let problems = Problems { email, ..Problems::default() };
-            Ok(form_page(&visit, interaction, &typed, StatusCode::CONFLICT, problems))
-        }
+    if let Some(user) = created? {
+        return signed_in(&visit, interaction, user).await;
     }
+    let email = Some("There is an account with this email address already.".to_owned());
+    let problems = Problems { email, ..Problems::default() };
+    Ok(form_page(&visit, interaction, &typed, StatusCode::CONFLICT, problems))
 }
 
 /// The new user's id; `None` when the address is taken.
