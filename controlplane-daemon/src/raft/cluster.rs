@@ -87,6 +87,8 @@ impl Cluster {
     /// Answers once the entry is applied here.
     pub async fn propose(&self, command: Command) -> Result<Applied, Failure> {
         let deadline = Instant::now() + LEADER_WAIT;
+        // What there is to say when time runs out: once an attempt may have been committed, no longer that nothing was.
+        let mut otherwise = Failure::NoLeader;
         loop {
             match self.attempt(&command).await {
                 Attempt::Done(done) => {
@@ -98,15 +100,15 @@ impl Cluster {
                     };
                 }
                 // A request that carries an id is applied once however often it is sent.
-                Attempt::Failed(Failure::Unknown) if command.request_id.is_some() && Instant::now() < deadline => {}
+                Attempt::Failed(Failure::Unknown) if command.request_id.is_some() => otherwise = Failure::Unknown,
                 Attempt::Failed(failure) => return Err(failure),
                 Attempt::Again => {}
             }
-            if self.is_stopping() {
-                return Err(Failure::Stopping);
+            if self.is_stopping() && otherwise == Failure::NoLeader {
+                otherwise = Failure::Stopping;
             }
-            if Instant::now() >= deadline {
-                return Err(Failure::NoLeader);
+            if otherwise == Failure::Stopping || Instant::now() >= deadline {
+                return Err(otherwise);
             }
             self.something_changed(deadline).await;
         }
