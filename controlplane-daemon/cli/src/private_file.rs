@@ -23,8 +23,17 @@ pub(crate) fn write(path: &Path, content: &str) -> anyhow::Result<()> {
 
 /// Creates a directory, and those above it, that only its owner can enter.
 pub(crate) fn create_dir(path: &Path) -> anyhow::Result<()> {
+    create_dir_with(path, 0o700)
+}
+
+/// Like [`create_dir`], but others may pass through to what they are given inside.
+pub(crate) fn create_dir_to_pass(path: &Path) -> anyhow::Result<()> {
+    create_dir_with(path, 0o711)
+}
+
+fn create_dir_with(path: &Path, mode: u32) -> anyhow::Result<()> {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
+    builder.recursive(true).mode(mode);
     builder.create(path).with_context(|| format!("cannot create {}", path.display()))
 }
 

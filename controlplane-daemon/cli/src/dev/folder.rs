@@ -49,7 +49,8 @@ impl Folder {
         if !fresh && !ours {
             bail!("{} holds something else; give another directory with --data", path.display());
         }
-        private_file::create_dir(path)?;
+        // PostgreSQL's user must get to its data; everything else inside is closed.
+        private_file::create_dir_to_pass(path)?;
         let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
         let lock = File::options()
             .create(true)

@@ -117,7 +117,6 @@ async fn data_directory(folder: &Path, user: Option<(u32, u32)>, progress: &Prog
         return Ok(data);
     };
     let elsewhere = elsewhere(folder);
-    // DIR is closed to others, so DIR itself must let the server's user through.
     if !elsewhere.exists() && reachable(folder, uid, gid).await {
         let data = folder.join("postgres");
         private_file::create_dir(&data)?;
@@ -170,8 +169,7 @@ async fn init(binaries: &Binaries, folder: &Folder, data: &Path, user: Option<(u
         let path = entry?.path();
         if path.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
     }
-    // The server's user must read it and cannot reach our secrets; initdb wants an empty directory. So: beside `data`
-    // is not possible either, and a private file in the temporary directory does.
+    // The server's user must read it and cannot reach our secrets, and initdb wants an empty directory.
     let password = std::env::temp_dir().join(format!("hellojohn-{}", crate::random::uuid_hex()));
     private_file::write(&password, &folder.secret("postgres-password")?)?;
     if let Some((uid, gid)) = user {

@@ -36,11 +36,10 @@ impl Supervisor {
     pub(crate) async fn wait_ready(&mut self, name: &str, ops_port: u16) -> Result<(), Failure> {
         let http = api::http_client()?;
         let url = format!("http://127.0.0.1:{ops_port}/readyz");
-        let mut last = "no answer".to_owned();
         self.wait_until(name, async || match http.get(&url).timeout(Duration::from_secs(2)).send().await {
             Ok(response) if response.status().is_success() => Ok(()),
             Ok(response) => Err(response.text().await.unwrap_or_default()),
-            Err(_) => Err(std::mem::take(&mut last)),
+            Err(_) => Err("no answer".to_owned()),
         })
         .await
     }

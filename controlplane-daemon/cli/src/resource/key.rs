@@ -18,9 +18,9 @@ const COLUMNS: &[Column] = &[
     ("REVISION", "/revision"),
 ];
 
-/// Whose keys.
+/// Whose keys. `--global` wins over a tenant in the environment.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 pub(crate) struct Owner {
     /// A tenant's keys
     #[arg(short, long, env = "HJ_TENANT", value_name = "SLUG")]
