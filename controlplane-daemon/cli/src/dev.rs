@@ -121,7 +121,7 @@ async fn bring_up(
 
     progress.step(&format!("Starting the control plane ({} node{})", args.nodes, plural(args.nodes)));
     for node in &layout.nodes {
-        supervisor.spawn(node.process(&layout, binaries, folder)?)?;
+        supervisor.spawn(&node.process(&layout, binaries, folder)?)?;
     }
     for node in &layout.nodes {
         supervisor.wait_ready(&node.name(), node.ops).await?;
@@ -132,7 +132,7 @@ async fn bring_up(
 
     progress.step(&format!("Starting the data plane ({} pod{})", args.pods, plural(args.pods)));
     for pod in &layout.pods {
-        supervisor.spawn(pod.process(&layout, binaries, folder)?)?;
+        supervisor.spawn(&pod.process(&layout, binaries, folder)?)?;
     }
     for pod in &layout.pods {
         supervisor.wait_ready(&pod.name(), pod.ops).await?;

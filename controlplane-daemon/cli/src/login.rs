@@ -14,7 +14,7 @@ use crate::profile::{Profiles, Target};
 pub(crate) async fn run(connection: &Connection) -> Result<(), Failure> {
     let path = Profiles::path()?;
     let mut profiles = Profiles::load(&path)?;
-    let server = profiles.server(connection)?;
+    let server = profiles.server(connection);
     let credential = match connection.credential()? {
         Some(credential) => credential,
         None => ask(&server)?,

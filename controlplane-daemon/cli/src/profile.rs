@@ -83,13 +83,13 @@ impl Profiles {
     }
 
     /// The server of a command: `--server`, else the profile's, else this machine's.
-    pub(crate) fn server(&self, connection: &Connection) -> Result<String, Failure> {
+    pub(crate) fn server(&self, connection: &Connection) -> String {
         if let Some(server) = &connection.server {
-            return Ok(server.clone());
+            return server.clone();
         }
         // A profile that `login` is about to make is no error here.
         let profile = self.find(connection.profile.as_deref()).ok().flatten();
-        Ok(profile.map_or_else(|| DEFAULT_SERVER.to_owned(), |profile| profile.server.clone()))
+        profile.map_or_else(|| DEFAULT_SERVER.to_owned(), |profile| profile.server.clone())
     }
 
     pub(crate) fn target(&self, connection: &Connection) -> Result<Target, Failure> {
@@ -99,7 +99,7 @@ impl Profiles {
             Err(_) if given.is_some() && connection.server.is_some() => None,
             Err(failure) => return Err(failure),
         };
-        let server = self.server(connection)?;
+        let server = self.server(connection);
         let credential = match (given, profile) {
             (Some(given), _) => given,
             // The profile's credential is for the profile's server; another one is not to see it.

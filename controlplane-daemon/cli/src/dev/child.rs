@@ -55,7 +55,7 @@ impl Process {
     }
 
     /// As this user and group, in a directory it may enter.
-    pub(crate) fn as_user(self, user: Option<(u32, u32)>, directory: PathBuf) -> Self {
+    pub(crate) fn owned_by(self, user: Option<(u32, u32)>, directory: PathBuf) -> Self {
         Self { user, directory: Some(directory), ..self }
     }
 
@@ -144,8 +144,7 @@ impl Running {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let last = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default();
-        let last: String = last.iter().map(|line| format!("\n  | {line}")).collect();
-        format!("{} ended with {how}. The end of {}:{last}", self.name, self.log.display())
+        format!("{} ended with {how}. The end of {}:\n  | {}", self.name, self.log.display(), last.join("\n  | "))
     }
 
     /// Ordered and bounded: its signal, then, after a while, SIGKILL.

@@ -31,8 +31,10 @@ pub(crate) struct Kept {
     pub(crate) postgres_port: Option<u16>,
 }
 
+type Make = fn() -> String;
+
 /// The secrets, one file each, made once.
-const SECRETS: &[(&str, fn() -> String)] = &[
+const SECRETS: &[(&str, Make)] = &[
     ("master-key", random::master_key),
     ("cluster-hmac-secret", random::token),
     ("watch-token", random::token),

@@ -59,7 +59,7 @@ impl Postgres {
             .collect();
         // SIGINT is PostgreSQL's fast shutdown: sessions are ended, data is safe.
         let process = Process::new("postgres".to_owned(), &binaries.postgres, line, binaries);
-        supervisor.spawn(process.as_user(user, data).stopped_by(Signal::SIGINT))?;
+        supervisor.spawn(&process.owned_by(user, data).stopped_by(Signal::SIGINT))?;
         let postgres = Self { port, password: folder.secret("postgres-password")? };
         supervisor
             .wait_until("postgres", async || postgres.connect().await.map(drop).map_err(|error| error.to_string()))
@@ -150,8 +150,8 @@ async fn reachable(folder: &Path, uid: u32, gid: u32) -> bool {
 
 fn elsewhere(folder: &Path) -> PathBuf {
     let digest = SecretDigest::of(folder.as_os_str().as_encoded_bytes());
-    let name: String = digest.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Path::new("/var/tmp").join(format!("hellojohn-dev-{name}"))
+    let name = digest.as_bytes().iter().take(8).fold(0_u64, |name, byte| (name << 8) | u64::from(*byte));
+    Path::new("/var/tmp").join(format!("hellojohn-dev-{name:016x}"))
 }
 
 /// For `--reset`.

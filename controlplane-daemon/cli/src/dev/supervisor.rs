@@ -11,7 +11,7 @@ use super::progress::Progress;
 use crate::api;
 use crate::failure::Failure;
 
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl Supervisor {
         Self { logs, run, children: Vec::new() }
     }
 
-    pub(crate) fn spawn(&mut self, process: Process) -> anyhow::Result<()> {
-        let running = Running::spawn(&process, &self.logs, &self.run)?;
+    pub(crate) fn spawn(&mut self, process: &Process) -> anyhow::Result<()> {
+        let running = Running::spawn(process, &self.logs, &self.run)?;
         self.children.push(running);
         Ok(())
     }

@@ -75,13 +75,11 @@ pub(crate) async fn run(api: &Api, command: Command) -> Result<(), Failure> {
         Command::List { owner } => api.output.list(&api.list(&owner.path(&[])).await?, COLUMNS),
         Command::Get { kid, owner } => {
             let keys = api.list(&owner.path(&[])).await?;
-            match keys.iter().find(|key| key.get("kid").and_then(Value::as_str) == Some(&kid)) {
-                Some(key) => api.output.document(key),
-                None => {
-                    let title = format!("there is no key '{kid}'");
-                    Err(Failure::Problem(Box::new(Problem { status: 404, title, ..Problem::default() })))
-                }
+            if let Some(key) = keys.iter().find(|key| key.get("kid").and_then(Value::as_str) == Some(&kid)) {
+                return api.output.document(key);
             }
+            let title = format!("there is no key '{kid}'");
+            Err(Failure::Problem(Box::new(Problem { status: 404, title, ..Problem::default() })))
         }
         Command::Rotate { owner, step } => {
             let body = step.map_or_else(|| json!({}), |step| json!({ "step": step }));
