@@ -87,6 +87,10 @@ pub(super) const ALL: &[Setting] = &[
     plain("snapshot-every", Some("10000"), "Log entries between snapshots"),
     plain("follower-writes", Some("forward"), "What a follower does with a write: forward or redirect"),
     plain("log-format", Some("human"), "human or json"),
-    plain("log-level", Some("info"), "error, warn, info, debug, trace, or directives such as info,openraft=warn"),
+    plain(
+        "log-level",
+        Some("info,openraft=warn"),
+        "error, warn, info, debug, trace, or directives such as info,openraft=warn",
+    ),
     plain("addresses-file", None, "Write the bound addresses to this file as JSON"),
 ];
