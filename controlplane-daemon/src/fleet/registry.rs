@@ -187,7 +187,7 @@ mod tests {
         let (one, two) = (connect(&registry, "one"), connect(&registry, "two"));
         let waiting = registry.clone();
         let wait = tokio::spawn(async move {
-            waiting.wait_until_acknowledged(Revision(5), Duration::from_secs(60)).await;
+            waiting.wait_until_acknowledged(Revision(5), Duration::from_mins(1)).await;
         });
         one.acknowledge(Revision(5), Vec::new());
         drop(two);

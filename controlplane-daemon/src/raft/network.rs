@@ -83,8 +83,8 @@ impl Connection {
     }
 }
 
-fn garbled(why: wire::WireError) -> RPCError<Types> {
-    RPCError::Network(NetworkError::new(&why))
+fn garbled(why: &wire::WireError) -> RPCError<Types> {
+    RPCError::Network(NetworkError::new(why))
 }
 
 impl RaftNetworkV2<Types> for Connection {
@@ -100,7 +100,7 @@ impl RaftNetworkV2<Types> for Connection {
         let reply = self
             .call(RPCTypes::AppendEntries, timeout, |mut client| async move { client.append(message).await })
             .await?;
-        wire::read_append_reply(reply).map_err(garbled)
+        wire::read_append_reply(reply).map_err(|why| garbled(&why))
     }
 
     async fn vote(
@@ -160,7 +160,7 @@ impl Connection {
         let reply = self
             .call(RPCTypes::Vote, option.hard_ttl(), |mut client| async move { client.request_vote(request).await })
             .await?;
-        wire::read_vote_reply(reply).map_err(garbled)
+        wire::read_vote_reply(reply).map_err(|why| garbled(&why))
     }
 
     async fn send_snapshot(
@@ -186,7 +186,7 @@ impl Connection {
             let call = self.call(RPCTypes::InstallSnapshot, CHUNK_TIMEOUT, |mut client| async move {
                 client.install_snapshot(chunk).await
             });
-            let reply = wire::read_snapshot_reply(call.await?).map_err(garbled)?;
+            let reply = wire::read_snapshot_reply(call.await?).map_err(|why| garbled(&why))?;
             // A greater vote means that this node leads no more: openraft decides.
             if last || reply.vote > vote {
                 return Ok(reply);

@@ -116,7 +116,9 @@ pub fn encode(entry: &Entry) -> Bytes {
         record.reserve(LEADER + kind_and_content.iter().map(|part| part.len()).sum::<usize>());
         record.put_u64(term);
         record.put_u64(node_id);
-        kind_and_content.iter().for_each(|part| record.extend_from_slice(part));
+        for part in kind_and_content {
+            record.extend_from_slice(part);
+        }
     };
     match &entry.payload {
         EntryPayload::Blank => write(&[&[BLANK]]),

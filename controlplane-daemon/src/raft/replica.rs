@@ -93,7 +93,7 @@ impl Replica {
                 // Two leaders in a row may both have found none: the first counts.
                 let id = *copy.cluster_id.get_or_insert(id);
                 self.advance(&mut copy, log_id, &[]);
-                self.cluster_id.send_if_modified(|known| std::mem::replace(known, Some(id)) != Some(id));
+                self.cluster_id.send_if_modified(|known| known.replace(id) != Some(id));
                 None
             }
             Content::Entry(mut entry) => {

@@ -51,7 +51,7 @@ impl Service {
     }
 }
 
-fn garbled(why: wire::WireError) -> Status {
+fn garbled(why: &wire::WireError) -> Status {
     to_status(ErrorCode::InvalidRequest, why.to_string())
 }
 
@@ -62,13 +62,13 @@ fn stopped(why: impl std::fmt::Display) -> Status {
 #[tonic::async_trait]
 impl Peer for Service {
     async fn append(&self, request: Request<peer::AppendRequest>) -> Result<Response<peer::AppendReply>, Status> {
-        let request = wire::read_append(request.into_inner()).map_err(garbled)?;
+        let request = wire::read_append(&request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.append_entries(request).await.map_err(stopped)?;
-        Ok(Response::new(wire::append_reply(reply)))
+        Ok(Response::new(wire::append_reply(&reply)))
     }
 
     async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
-        let (request, ballot) = wire::read_vote_request(request.into_inner()).map_err(garbled)?;
+        let (request, ballot) = wire::read_vote_request(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = match ballot {
             Ballot::Real => self.inner.raft.vote(request).await,
             Ballot::Trial => self.inner.raft.pre_vote(request).await,
@@ -81,7 +81,7 @@ impl Peer for Service {
         request: Request<peer::SnapshotChunk>,
     ) -> Result<Response<peer::SnapshotReply>, Status> {
         let chunk = request.into_inner();
-        let vote = wire::read_vote(chunk.vote).map_err(garbled)?;
+        let vote = wire::read_vote(chunk.vote).map_err(|why| garbled(&why))?;
         let mut slot = self.inner.incoming.lock().await;
         if chunk.offset == 0 {
             let incoming = self.inner.machine.snapshots().incoming(&chunk.transfer_id).map_err(stopped)?;
@@ -108,7 +108,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::TransferLeaderRequest>,
     ) -> Result<Response<peer::TransferLeaderReply>, Status> {
-        let request = wire::read_transfer(request.into_inner()).map_err(garbled)?;
+        let request = wire::read_transfer(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.handle_transfer_leader(request).await.map_err(stopped)?;
         let refusal = reply.err().map(|why| why.to_string()).unwrap_or_default();
         Ok(Response::new(peer::TransferLeaderReply { refusal }))

@@ -44,7 +44,7 @@ pub fn append(request: &AppendEntriesRequest<Types>) -> peer::AppendRequest {
     }
 }
 
-pub fn read_append(request: peer::AppendRequest) -> Result<AppendEntriesRequest<Types>, WireError> {
+pub fn read_append(request: &peer::AppendRequest) -> Result<AppendEntriesRequest<Types>, WireError> {
     let prev_log_id = request.previous.map(read_log_id);
     let first = prev_log_id.map_or(0, |previous| previous.index + 1);
     let entries = (first..).zip(&request.entries).map(|(index, record)| record::decode(index, record));
@@ -56,14 +56,14 @@ pub fn read_append(request: peer::AppendRequest) -> Result<AppendEntriesRequest<
     })
 }
 
-pub fn append_reply(reply: AppendEntriesResponse<Types>) -> peer::AppendReply {
+pub fn append_reply(reply: &AppendEntriesResponse<Types>) -> peer::AppendReply {
     use peer::append_reply::Outcome;
     let outcome = match reply {
         AppendEntriesResponse::Success => Outcome::Success(true),
-        AppendEntriesResponse::PartialSuccess(Some(upto)) => Outcome::Partial(log_id(upto)),
+        AppendEntriesResponse::PartialSuccess(Some(upto)) => Outcome::Partial(log_id(*upto)),
         AppendEntriesResponse::PartialSuccess(None) => Outcome::Nothing(true),
         AppendEntriesResponse::Conflict => Outcome::Conflict(true),
-        AppendEntriesResponse::HigherVote(higher) => Outcome::HigherVote(vote(higher)),
+        AppendEntriesResponse::HigherVote(higher) => Outcome::HigherVote(vote(*higher)),
     };
     peer::AppendReply { outcome: Some(outcome) }
 }

@@ -25,7 +25,7 @@ pub fn claim(data_dir: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), 
     let path = data_dir.join("node.json");
     match std::fs::read(&path) {
         Ok(bytes) => check(path, &bytes, node_id, keyring),
-        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => create(data_dir, path, node_id, keyring),
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => create(data_dir, &path, node_id, keyring),
         Err(source) => Err(StorageError::io("read", &path)(source)),
     }
 }
@@ -47,11 +47,11 @@ fn check(path: PathBuf, bytes: &[u8], node_id: NodeId, keyring: &Keyring) -> Res
     Ok(())
 }
 
-fn create(data_dir: &Path, path: PathBuf, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
+fn create(data_dir: &Path, path: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let log = data_dir.join("log.redb");
     if log.exists() {
-        return Err(StorageError::corrupt(&path, format_args!("it is missing beside {}", log.display())));
+        return Err(StorageError::corrupt(path, format_args!("it is missing beside {}", log.display())));
     }
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -59,8 +59,8 @@ fn create(data_dir: &Path, path: PathBuf, node_id: NodeId, keyring: &Keyring) ->
         .create(data_dir)
         .map_err(StorageError::io("create", data_dir))?;
     let identity = Identity { format: FORMAT, node_id, canary: keyring.seal(CANARY, rand::random()) };
-    let bytes = serde_json::to_vec_pretty(&identity).map_err(|why| StorageError::corrupt(&path, why))?;
-    write_durably(&path, &bytes)
+    let bytes = serde_json::to_vec_pretty(&identity).map_err(|why| StorageError::corrupt(path, why))?;
+    write_durably(path, &bytes)
 }
 
 #[cfg(test)]
