@@ -348,7 +348,8 @@ async fn the_authorization_endpoint_refuses_malformed_requests() {
     let mut table = Table::new();
     let endpoint = tenant.app.endpoint("authorize");
     let http = &tenant.app.http;
-    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    // As deep as fits into a URL.
+    let deep = format!("{}{}", "[".repeat(9_000), "]".repeat(9_000));
     for (what, query) in [
         ("nothing", String::new()),
         ("a broken escape", "client_id=%zz".to_owned()),

@@ -228,7 +228,7 @@ async fn ten_pods_migrate_one_empty_database_once() {
     let connection = database.connect().await;
     let users: i64 = connection.query_one("select count(*) from users", &[]).await.expect("the schema is there").get(0);
     assert_eq!(users, 10);
-    let history = "select count(*), count(distinct version) from refinery_schema_history";
+    let history = "select count(*), count(distinct version) from hj_schema_history";
     let row = connection.query_one(history, &[]).await.expect("the history is there");
     let (applied, distinct): (i64, i64) = (row.get(0), row.get(1));
     assert!(applied >= 1 && applied == distinct, "{applied} migrations recorded, {distinct} different");
