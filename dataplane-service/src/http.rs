@@ -160,12 +160,25 @@ pub fn directory_of(request: &HttpRequest) -> Option<Arc<Directory>> {
 /// The longest a request may take, its body included: whoever sends slower holds a connection for nothing.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// Tokens and cookies fit in many times over; nobody needs more.
+const MAX_HEAD_BYTES: usize = 32 << 10;
+
+fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
+    let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > MAX_HEAD_BYTES {
+        let detail = format!("the header fields are {bytes} bytes long; at most {MAX_HEAD_BYTES} are read");
+        return Err(Problem::new(ErrorCode::InvalidRequest, detail));
+    }
+    Ok(())
+}
+
 /// Takes the directory once per request, names its revision on the answer, and measures.
 pub async fn pin_directory(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let began = Instant::now();
+    check_head(&request)?;
     let directory = request.app_data::<web::Data<App>>().map(|app| app.directory.load()).unwrap_or_default();
     let revision = HeaderValue::from(directory.revision.get());
     request.extensions_mut().insert(directory);

@@ -180,8 +180,7 @@ async fn without_a_quorum_writes_are_refused_with_retry_after_and_nothing_is_los
     }
     // The last one may still take itself for the leader at first: then the outcome is unknown, which is not "refused".
     let refused = until("a write is refused for want of a leader", PATIENCE, async || {
-        let request =
-            admin.request(Method::POST, "/tenants").header("idempotency-key", "create-lonely");
+        let request = admin.request(Method::POST, "/tenants").header("idempotency-key", "create-lonely");
         let request = request.json(&tenant("lonely"));
         let answer = web::try_send(request).await.map_err(|error| error.to_string())?;
         assert!([503, 504].contains(&answer.status), "{answer:#?}");
