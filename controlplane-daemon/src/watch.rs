@@ -25,13 +25,12 @@ use http::{HeaderValue, Request, Response};
 use shared_proto::status::to_status;
 use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::server::{TcpConnectInfo, TcpIncoming, TlsConnectInfo};
 use tower::Service;
 use vocab::{Clock, ErrorCode, Secret};
 
@@ -69,10 +68,8 @@ struct Shared {
 pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result<JoinHandle<()>, String> {
     listener.set_nonblocking(true).map_err(|why| why.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|why| why.to_string())?;
-    let mut server = Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE));
+    let mut server =
+        Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE));
     if let Some(tls) = tls {
         let certificate = match source.token {
             Some(_) => ClientCertificate::Optional,
@@ -84,7 +81,8 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     let shared = Shared { source, snapshots: SnapshotCache::default() };
     let router = server.add_service(Watch { shared: Arc::new(shared) });
     Ok(tokio::spawn(async move {
-        let incoming = TcpListenerStream::new(listener);
+        // The builder's own `tcp_nodelay` is for listeners that it binds itself.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         if let Err(why) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled()).await {
             tracing::error!(%why, "the watch listener ended");
         }

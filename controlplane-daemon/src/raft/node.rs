@@ -11,9 +11,9 @@ use openraft::{BasicNode, Config, ServerState, SnapshotPolicy};
 use shared_proto::peer::peer_server::PeerServer;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use vocab::{Clock, Keyring, NodeId, Revision, Secret};
 
 use super::cluster::Cluster;
@@ -182,10 +182,8 @@ fn serve(
     let listener = settings.listener.try_clone().map_err(|why| failed(&why))?;
     listener.set_nonblocking(true).map_err(|why| failed(&why))?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|why| failed(&why))?;
-    let mut server = Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE));
+    let mut server =
+        Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE));
     if let Some(tls) = &settings.tls {
         server = server.tls_config(tls.server(ClientCertificate::Required)).map_err(|why| failed(&why))?;
     }
@@ -193,7 +191,8 @@ fn serve(
         PeerServer::new(service).max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES);
     let router = server.add_service(Verifying::new(peer, signatures));
     Ok(tokio::spawn(async move {
-        let incoming = TcpListenerStream::new(listener);
+        // The builder's own `tcp_nodelay` is for listeners that it binds itself.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         if let Err(why) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled()).await {
             tracing::error!(%why, "the peer listener ended");
         }
