@@ -160,16 +160,16 @@ impl Database {
         let client = self.connect().await;
         let tables = "select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables
              where schemaname not in ('pg_catalog', 'information_schema')";
-        let mut dump = String::new();
+        let mut dump = Vec::new();
         for table in client.query(tables, &[]).await.expect("the catalogue can be read") {
             let table: String = table.get(0);
             let rows =
                 client.query(&format!("select t::text from {table} t"), &[]).await.expect("the table can be read");
             for row in rows {
-                dump += &format!("{table}: {}\n", row.get::<_, String>(0));
+                dump.push(format!("{table}: {}", row.get::<_, String>(0)));
             }
         }
-        dump
+        dump.join("\n")
     }
 }
 

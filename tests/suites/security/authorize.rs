@@ -65,12 +65,13 @@ async fn redirect_uris_are_compared_as_exact_strings() {
 
 #[tokio::test]
 async fn requests_that_break_a_rule_are_told_to_the_relying_party() {
+    type Changes<'a> = &'a [(&'a str, Option<&'a str>)];
     let world = world::shared().await;
     let tenant = world.tenant("rules").await;
     let mut table = Table::new();
     let wrong_type: &[&str] = &["unsupported_response_type", "unauthorized_client", "invalid_request"];
     let invalid: &[&str] = &["invalid_request"];
-    let rows: [(&str, &[(&str, Option<&str>)], &[&str]); 12] = [
+    let rows: [(&str, Changes<'_>, &[&str]); 12] = [
         ("response_type token", &[("response_type", Some("token"))], wrong_type),
         ("response_type id_token token", &[("response_type", Some("id_token token"))], wrong_type),
         ("response_type code token", &[("response_type", Some("code token"))], wrong_type),

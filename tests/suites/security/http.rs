@@ -20,7 +20,7 @@ async fn ambiguous_or_malformed_requests_are_refused() {
     );
     let get = format!("GET {path}/.well-known/jwks.json HTTP/1.1\r\n");
     let mut table = Table::new();
-    let many: String = (0..1_000).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let many = "X-Many: 1\r\n".repeat(1_000);
     let large = format!("X-Large: {}\r\n", "x".repeat(64 << 10));
     let slashes = "/".repeat(8_000);
     let rows = [

@@ -209,12 +209,9 @@ async fn consent_grants_what_was_shown_and_to_whom() {
         });
     }
     let page = browser.consent(&wider).await;
-    let callback = match page.leaves_to {
-        Some(callback) => callback,
-        None => {
-            assert!([400, 403].contains(&page.status), "{page:#?}");
-            return;
-        }
+    let Some(callback) = page.leaves_to else {
+        assert!([400, 403].contains(&page.status), "{page:#?}");
+        return;
     };
     let answer = parameters(&callback);
     let Some(code) = answer.get("code") else { return };
