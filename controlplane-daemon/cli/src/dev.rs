@@ -128,7 +128,7 @@ async fn bring_up(
     }
 
     progress.step("Configuring the demo tenant");
-    let demo = demo::configure(&layout, folder, &postgres).await?;
+    let demo = demo::configure(&layout, folder, &postgres, supervisor).await?;
 
     progress.step(&format!("Starting the data plane ({} pod{})", args.pods, plural(args.pods)));
     for pod in &layout.pods {

@@ -9,6 +9,7 @@ use vocab::Secret;
 use super::folder::Folder;
 use super::layout::{Layout, TENANT};
 use super::postgres::Postgres;
+use super::supervisor::Supervisor;
 use crate::api::{self, Api, Change};
 use crate::failure::Failure;
 use crate::problem::Problem;
@@ -30,9 +31,17 @@ pub(crate) struct Demo {
 }
 
 /// The tenant and its clients, by the admin API.
-pub(crate) async fn configure(layout: &Layout, folder: &Folder, postgres: &Postgres) -> Result<Demo, Failure> {
-    let credential = Secret::new(folder.secret("owner-credential")?);
-    let api = Api::login(&Target { server: layout.admin_url(), credential }).await?;
+pub(crate) async fn configure(
+    layout: &Layout,
+    folder: &Folder,
+    postgres: &Postgres,
+    supervisor: &mut Supervisor,
+) -> Result<Demo, Failure> {
+    let target = Target { server: layout.admin_url(), credential: Secret::new(folder.secret("owner-credential")?) };
+    // A new cluster is ready a moment before its leader has stored the first owner.
+    let api = supervisor
+        .wait_until("node-1", async || Api::login(&target).await.map_err(|failure| failure.to_string()))
+        .await?;
     let dsn = postgres.tenant_database(folder).await?;
     tenant(&api, &dsn).await?;
     let redirects = [REDIRECT_URI];

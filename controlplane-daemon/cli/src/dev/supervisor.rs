@@ -45,15 +45,18 @@ impl Supervisor {
     }
 
     /// Polls `probe`, which says why not yet, within the deadline.
-    pub(crate) async fn wait_until(
+    pub(crate) async fn wait_until<T>(
         &mut self,
         name: &str,
-        mut probe: impl AsyncFnMut() -> Result<(), String>,
-    ) -> Result<(), Failure> {
+        mut probe: impl AsyncFnMut() -> Result<T, String>,
+    ) -> Result<T, Failure> {
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {
             self.check()?;
-            let Err(why) = probe().await else { return Ok(()) };
+            let why = match probe().await {
+                Ok(found) => return Ok(found),
+                Err(why) => why,
+            };
             if Instant::now() > deadline {
                 let log = self.logs.join(format!("{name}.log"));
                 let secs = READY_TIMEOUT.as_secs();
