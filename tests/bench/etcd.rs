@@ -96,7 +96,8 @@ impl Etcd {
                         let sent = Instant::now();
                         match put(client.clone(), writer, number).await {
                             Ok(()) => {
-                                latency.saturating_record(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX))
+                                latency
+                                    .saturating_record(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
                             }
                             Err(_) => failures += 1,
                         }
