@@ -151,12 +151,12 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
     const TENANT: TenantId = TenantId::from_uuid(Uuid::from_u128(1));
 
-    fn from(octet: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, octet]))
+    fn from(octet: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, octet])
     }
 
     fn begin(throttle: &Throttle, account: &str, octet: u8, now: Timestamp) -> Result<Attempt, Wait> {
-        throttle.begin(TENANT, account, from(octet), now)
+        throttle.begin(TENANT, account, Some(from(octet)), now)
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn the_table_is_bounded() {
         let throttle = Throttle::default();
-        for n in 0..(MAX_ROWS as u32) {
+        for n in 0..u32::try_from(MAX_ROWS).unwrap() {
             let address = Some(IpAddr::from(n.to_be_bytes()));
             drop(throttle.begin(TENANT, "ada", address, NOW));
         }

@@ -5,7 +5,10 @@ use vocab::{AdminId, KeyId, Revision, Sealed, SecretDigest, SecretId, Slug, Time
 
 use crate::apply;
 use crate::entry::{Actor, Command, Entry, FreshKey, Stamp};
-use crate::model::{AdminSpec, AuthMethod, ClientSpec, GrantType, Role, ScopeSpec, SigningAlgorithm, TenantSpec};
+use crate::model::{
+    AdminSpec, AuthMethod, ClientSpec, GrantType, Role, ScopeSpec, SigningAlgorithm, TenantSettings, TenantSpec,
+    TenantStatus,
+};
 use crate::mutation::{Mutation, NewSecret, RotateStep};
 use crate::rejection::Rejection;
 use crate::state::{Applied, State};
@@ -85,8 +88,11 @@ pub(super) fn slug(text: &str) -> Slug {
 }
 
 pub(super) fn tenant_spec(hosts: &[&str]) -> TenantSpec {
-    let mut spec =
-        TenantSpec { display_name: "Acme".to_owned(), status: Default::default(), settings: Default::default() };
+    let mut spec = TenantSpec {
+        display_name: "Acme".to_owned(),
+        status: TenantStatus::default(),
+        settings: TenantSettings::default(),
+    };
     spec.settings.hosts = hosts.iter().map(|&host| host.to_owned()).collect();
     spec
 }

@@ -115,6 +115,7 @@ mod tests {
         super::super::validate(&form, "https://id.example", |_| Some(&client)).unwrap()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the rows below have somebody or nobody")]
     fn session(age_secs: i64) -> Option<SessionFacts> {
         Some(SessionFacts {
             user_id: ALICE,
