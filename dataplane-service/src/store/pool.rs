@@ -171,6 +171,23 @@ impl TenantDb {
         Ok(connection)
     }
 
+    /// A connection that answered just now, for the second run of a statement whose connection broke. A database that
+    /// restarted has broken every idle connection of the pool, and each learns of it in its own time.
+    pub async fn get_live(&self) -> Result<Object, DbError> {
+        let mut left = self.0.pool()?.status().max_size;
+        loop {
+            let connection = self.get().await?;
+            match connection.simple_query("").await.map_err(DbError::from) {
+                Ok(_) => return Ok(connection),
+                Err(DbError::Unavailable(_)) if left > 0 => {
+                    left -= 1;
+                    drop(Object::take(connection));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Migrates now, whatever the mode of the pod.
     pub async fn migrate(&self) -> Result<migrate::Moved, DbError> {
         let mut connection = self.connect().await?;

@@ -46,7 +46,7 @@ pub async fn rotate(db: &TenantDb, old: &str, next: &NewRefreshToken, now: Times
     match try_rotate(&client, old, next, now).await {
         Err(DbError::Unavailable(_)) => {
             drop(client);
-            try_rotate(&db.get().await?, old, next, now).await
+            try_rotate(&db.get_live().await?, old, next, now).await
         }
         answer => answer,
     }
