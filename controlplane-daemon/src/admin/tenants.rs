@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
+use controlplane_core::model::TenantSpec;
 use controlplane_core::{Mutation, Role, State, Tenant};
 use vocab::Slug;
 
@@ -69,11 +70,16 @@ pub(super) async fn put(
     api: web::Data<Api>,
     who: Principal,
     path: Path,
-    write: Write,
+    mut write: Write,
     body: Document,
 ) -> Result<HttpResponse, Problem> {
     let tenant = api.control.read(|state| find(state, &path).cloned())?;
     let spec = replace_tenant(&body.0, &tenant, &api.keyring)?;
+    may_replace(&who, &tenant.spec, &spec)?;
+    if matches!(who.role, Role::TenantAdmin(_)) {
+        // What it may change was judged by this revision.
+        write.expected_revision.get_or_insert(tenant.revision);
+    }
     let mutation = Mutation::TenantUpdate { slug: tenant.slug.clone(), spec };
     let done = api.change(&who, &write, mutation, None).await?;
     let view = view(&api, &path)?;
@@ -90,6 +96,7 @@ pub(super) async fn patch(
     let done = patch::apply(&api, &who, &write, |state| {
         let tenant = find(state, &path)?;
         let spec = replace_tenant(&patched(&TenantView::of(tenant), &body.0)?, tenant, &api.keyring)?;
+        may_replace(&who, &tenant.spec, &spec)?;
         let in_force = spec == tenant.spec;
         let mutation = Mutation::TenantUpdate { slug: tenant.slug.clone(), spec };
         Ok(Plan { mutation, based_on: tenant.revision, in_force })
@@ -97,6 +104,15 @@ pub(super) async fn patch(
     .await?;
     let view = view(&api, &path)?;
     Ok(answer::patched(&api, done.as_ref(), view.revision, &view))
+}
+
+/// A tenant's own administrator neither lifts a suspension nor claims host names: both concern others, too.
+fn may_replace(who: &Principal, old: &TenantSpec, new: &TenantSpec) -> Result<(), Problem> {
+    let concerns_others = old.status != new.status || old.settings.hosts != new.settings.hosts;
+    if concerns_others && matches!(who.role, Role::TenantAdmin(_)) {
+        return Err(Problem::forbidden("status and hosts are changed by owners and operators only"));
+    }
+    Ok(())
 }
 
 pub(super) async fn delete(

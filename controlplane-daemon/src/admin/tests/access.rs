@@ -56,6 +56,15 @@ async fn a_tenants_administrator_sees_and_changes_its_tenant_only() {
     node.call_as(&token, Method::PATCH, "/tenants/acme", patch.clone()).await.expect(200);
     node.call_as(&token, Method::PATCH, "/tenants/other", patch).await.expect(403);
     node.call_as(&token, Method::DELETE, "/tenants/acme", Value::Null).await.expect(403);
+    // Neither by a patch nor by sending the whole document.
+    for patch in [json!({"status": "suspended"}), json!({"settings": {"hosts": ["login.acme.example"]}})] {
+        node.call_as(&token, Method::PATCH, "/tenants/acme", patch).await.expect(403);
+    }
+    node.call(Method::PATCH, "/tenants/acme", json!({"status": "suspended"})).await.expect(200);
+    let whole = json!({"display_name": "Acme", "status": "active"});
+    node.call_as(&token, Method::PUT, "/tenants/acme", whole).await.expect(403);
+    let whole = json!({"display_name": "Acme", "status": "suspended"});
+    node.call_as(&token, Method::PUT, "/tenants/acme", whole).await.expect(200);
 }
 
 #[actix_web::test]
