@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
-use vocab::{Secret, SecretDigest, Timestamp};
+use vocab::{Secret, SecretDigest, TenantId, Timestamp};
 
 /// A fresh opaque value: base64url, 43 characters.
 pub fn fresh() -> Secret<String> {
@@ -12,9 +12,12 @@ pub fn fresh() -> Secret<String> {
     Secret::new(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// What is stored of an opaque value, and looked up when it is presented.
-pub fn digest(value: &str) -> Vec<u8> {
-    SecretDigest::of(value.as_bytes()).as_bytes().to_vec()
+/// What is stored of an opaque value, and looked up when it is presented. The tenant is part of it: in a database that
+/// two tenants share by mistake, or that a tenant left to its successor, the values of one are nothing to the other.
+pub fn digest(tenant: TenantId, value: &str) -> Vec<u8> {
+    let mut bytes = tenant.as_uuid().as_bytes().to_vec();
+    bytes.extend_from_slice(value.as_bytes());
+    SecretDigest::of(&bytes).as_bytes().to_vec()
 }
 
 /// A UUID of version 7 (RFC 9562 §5.7): what is made later sorts later, which keeps indexes compact.

@@ -1,6 +1,7 @@
 //! The tenants' databases: each tenant has its own, reached only through its own [`TenantDb`].
 
 pub mod codes;
+mod connection;
 pub mod consents;
 mod dsn;
 pub mod grants;
@@ -13,6 +14,7 @@ pub mod users;
 
 use vocab::ErrorCode;
 
+pub use connection::Connection;
 pub use pool::TenantDb;
 
 /// Why there is no connection, or why a statement failed.
@@ -51,6 +53,9 @@ impl From<tokio_postgres::Error> for DbError {
             SqlState::CANNOT_CONNECT_NOW,
             SqlState::TOO_MANY_CONNECTIONS,
             SqlState::READ_ONLY_SQL_TRANSACTION,
+            // Overloaded, or somebody holds a lock.
+            SqlState::QUERY_CANCELED,
+            SqlState::LOCK_NOT_AVAILABLE,
         ];
         let source = std::error::Error::source(&error);
         let broken = match error.code() {

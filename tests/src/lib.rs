@@ -23,6 +23,7 @@ pub mod process;
 pub mod programs;
 pub mod relying_party;
 pub mod scratch;
+pub mod stores;
 pub mod table;
 pub mod tenant;
 pub mod tokens;

@@ -11,11 +11,15 @@ use dataplane_service::sync::decode;
 use futures::future::join_all;
 use tests::postgres::{self, Database};
 use tests::wait::{PATIENCE, until};
-use vocab::{Keyring, MasterKey};
+use vocab::{Keyring, MasterKey, TenantId};
 
 fn pod(total: usize, migrate: Mode) -> Arc<PodPools> {
     let limits = Limits { per_tenant: 4, total, idle: Duration::from_secs(1) };
     PodPools::new(limits, keyring(), migrate)
+}
+
+fn tenant_id() -> TenantId {
+    TenantId::from_uuid(uuid::Uuid::from_u128(1))
 }
 
 fn keyring() -> Keyring {
@@ -24,7 +28,7 @@ fn keyring() -> Keyring {
 
 fn tenant(pod: &Arc<PodPools>, dsn: &str) -> TenantDb {
     let dsn = keyring().seal(dsn.as_bytes(), [2; 24]);
-    pod.database(&"acme".parse().expect("a slug"), decode::Database { dsn, max_connections: 3 })
+    pod.database(tenant_id(), &"acme".parse().expect("a slug"), decode::Database { dsn, max_connections: 3 })
 }
 
 async fn count(database: &Database, sql: &str) -> i64 {
@@ -137,5 +141,67 @@ async fn errors_never_show_the_password() {
         let error = tenant(&pod, dsn).get().await.unwrap_err();
         assert!(matches!(&error, DbError::Unavailable(_)), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+    }
+}
+
+/// The frontend side of it only: it accepts and never says a word.
+async fn black_hole() -> (tokio::net::TcpListener, u16) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[tokio::test]
+async fn a_database_that_never_answers_costs_its_own_tenant_a_bounded_wait_and_others_nothing() {
+    let alive = postgres::server().await.database("beside-a-hole").await;
+    let (_listener, port) = black_hole().await;
+    let pod = pod(20, Mode::Auto);
+    let hole = tenant(&pod, &format!("postgres://u:p@127.0.0.1:{port}/x"));
+    let healthy = tenant(&pod, &alive.dsn());
+    drop(healthy.get().await.unwrap());
+    let began = Instant::now();
+    let lost = join_all((0..8).map(|_| hole.get()));
+    let served = async {
+        for _ in 0..50 {
+            drop(healthy.get().await.unwrap());
+        }
+        began.elapsed()
+    };
+    let (lost, served) = tokio::join!(lost, served);
+    assert!(served < Duration::from_secs(1), "the other tenant waited {served:?}");
+    assert!(
+        lost.iter().all(|outcome| matches!(outcome, Err(DbError::Unavailable(_) | DbError::Exhausted))),
+        "{lost:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_statement_that_hangs_is_given_up() {
+    let database = postgres::server().await.database("hanging").await;
+    let db = tenant(&pod(10, Mode::Auto), &database.dsn());
+    let connection = db.get().await.unwrap();
+    let began = Instant::now();
+    let error = connection.query_one("select pg_sleep(60)", &[]).await.unwrap_err();
+    assert!(matches!(error, DbError::Unavailable(_)), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    // The server gave it up, too.
+    drop(connection);
+    assert_eq!(count(&database, "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()").await, 0);
+    drop(db.get().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_request_that_went_away_leaves_no_statement_behind_for_the_next() {
+    let database = postgres::server().await.database("cancelled").await;
+    let db = tenant(&pod(10, Mode::Auto), &database.dsn());
+    for _ in 0..5 {
+        let connection = db.get().await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(50), connection.query_one("select pg_sleep(4)", &[]));
+        assert!(waited.await.is_err());
+        drop(connection);
+        let (connection, began) = (db.get().await.unwrap(), Instant::now());
+        assert_eq!(connection.query_one("select 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 }

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use oauth_core::grant::RevokedBecause;
 use tests::postgres::{self, Database};
 use uuid::Uuid;
-use vocab::{Keyring, MasterKey, Secret, Timestamp};
+use vocab::{Keyring, MasterKey, Secret, TenantId, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const ALICE: Uuid = Uuid::from_u128(0xA11CE);
@@ -23,6 +23,10 @@ struct Store {
     db: TenantDb,
 }
 
+fn tenant_id() -> TenantId {
+    TenantId::from_uuid(Uuid::from_u128(1))
+}
+
 /// A migrated database with one active user.
 async fn store(name: &str) -> Store {
     let database = postgres::server().await.database(name).await;
@@ -30,7 +34,8 @@ async fn store(name: &str) -> Store {
     let dsn = keyring.seal(database.dsn().as_bytes(), [2; 24]);
     let limits = Limits { per_tenant: 20, total: 20, idle: Duration::from_mins(1) };
     let pools = PodPools::new(limits, keyring, Mode::Auto);
-    let db = pools.database(&"acme".parse().expect("a slug"), decode::Database { dsn, max_connections: 20 });
+    let db =
+        pools.database(tenant_id(), &"acme".parse().expect("a slug"), decode::Database { dsn, max_connections: 20 });
     db.migrate().await.expect("the database does as told");
     let client = database.connect().await;
     let user = "insert into users values ($1, 'a@b.example', 'a@b.example', true, null, 'active', '{\"name\": \"Alice\"}', $2, $2)";
@@ -198,4 +203,33 @@ async fn one_tenants_values_mean_nothing_to_another() {
     codes::burn(&b.db, code.expose(), NOW).await.unwrap();
     grants::revoke(&b.db, grant, RevokedBecause::CodeReused, NOW).await.unwrap();
     assert_eq!(codes::redeem(&a.db, code.expose(), None, NOW).await.unwrap(), Taken::Won);
+}
+
+#[tokio::test]
+async fn what_ended_is_swept_up() {
+    let store = store("swept").await;
+    for _ in 0..5 {
+        store.code().await;
+    }
+    let old = store.refresh_token().await;
+    let count = async |table: &str| -> i64 {
+        let client = store.database.connect().await;
+        client.query_one(&format!("select count(*) from {table}"), &[]).await.unwrap().get(0)
+    };
+    // Used before its end, a rotated token stays: it must be known when it comes again.
+    let (first, second) = (token("r1"), token("r2"));
+    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &first, NOW).await.unwrap(), Taken::Won);
+    assert_eq!(refresh::rotate(&store.db, first.value.expose(), &second, NOW).await.unwrap(), Taken::Won);
+    assert_eq!(count("refresh_tokens").await, 3);
+    store
+        .execute("update refresh_tokens set expires_at = expires_at - interval '1 day' where rotated_at is not null")
+        .await;
+    assert_eq!(refresh::rotate(&store.db, second.value.expose(), &token("r3"), NOW).await.unwrap(), Taken::Won);
+    assert_eq!(count("refresh_tokens").await, 2);
+
+    // All six grants have ended, but only a new one makes room.
+    store.execute("update grants set expires_at = expires_at - interval '1 day'").await;
+    assert_eq!((count("grants").await, count("authorization_codes").await), (6, 6));
+    store.code().await;
+    assert_eq!((count("grants").await, count("authorization_codes").await, count("refresh_tokens").await), (1, 1, 0));
 }

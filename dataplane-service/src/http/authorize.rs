@@ -16,7 +16,7 @@ use oauth_core::client::Client;
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
 use oauth_core::issue::ID_TOKEN_TYPE;
-use oauth_core::scope::ScopeSet;
+use oauth_core::scope::{OFFLINE_ACCESS, ScopeSet};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -167,6 +167,13 @@ async fn issue(
     session: &SessionFacts,
 ) -> Result<HttpResponse, PageError> {
     let lifetimes = &visit.tenant.lifetimes;
+    let code_expires_at = visit.now.plus_secs(i64::from(lifetimes.authorization_code_secs));
+    // Without refresh tokens, nothing outlives the access token that the code is redeemed for.
+    let grant_expires_at = if asked.scope.contains(OFFLINE_ACCESS) {
+        visit.now.plus_secs(i64::from(lifetimes.refresh_token_absolute_secs))
+    } else {
+        code_expires_at.plus_secs(i64::from(lifetimes.access_token_secs))
+    };
     let new = NewCode {
         user_id: session.user_id,
         client_id: asked.client_id.as_str(),
@@ -179,8 +186,8 @@ async fn issue(
         redirect_uri: &asked.redirect_uri,
         code_challenge: asked.code_challenge.as_ref(),
         now: visit.now,
-        expires_at: visit.now.plus_secs(i64::from(lifetimes.authorization_code_secs)),
-        grant_expires_at: visit.now.plus_secs(i64::from(lifetimes.refresh_token_absolute_secs)),
+        expires_at: code_expires_at,
+        grant_expires_at,
     };
     let code = codes::issue(visit.db()?, &new).await.map_err(|e| visit.fault(&e))?;
     Ok(see_other(&success_url(&asked.return_address(), &visit.tenant.issuer, code.expose())))

@@ -27,17 +27,21 @@ pub struct NewCode<'a> {
     pub now: Timestamp,
     /// When the code ends: a minute at most.
     pub expires_at: Timestamp,
-    /// The absolute end of the refresh tokens that may follow.
+    /// The end of the grant and of every token that may follow.
     pub grant_expires_at: Timestamp,
 }
 
-/// Stores a new grant with its code and returns the code, in one statement.
+/// Stores a new grant with its code and returns the code, in one statement. A few grants that ended, with all their
+/// codes and tokens, are swept up on the way: more than come in, so that they do not pile up.
 pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, DbError> {
     let code = opaque::fresh();
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "with granted as ( \
+            "with swept as ( \
+                 delete from grants where id in ( \
+                     select id from grants where expires_at < $10 limit 20 for update skip locked) \
+             ), granted as ( \
                  insert into grants (id, user_id, client_id, sid, scopes, audience, nonce, auth_time, amr, created_at, expires_at) \
                  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id \
              ) \
@@ -60,7 +64,7 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                 &new.amr,
                 &new.now.system_time(),
                 &new.grant_expires_at.system_time(),
-                &opaque::digest(code.expose()),
+                &db.digest(code.expose()),
                 &new.redirect_uri,
                 &new.code_challenge.map(Challenge::as_str),
                 &new.expires_at.system_time(),
@@ -81,7 +85,7 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
             "where c.code_hash = $1",
         ))
         .await?;
-    let Some(row) = client.query_opt(&statement, &[&opaque::digest(code)]).await? else {
+    let Some(row) = client.query_opt(&statement, &[&db.digest(code)]).await? else {
         return Ok(None);
     };
     let challenge: Option<String> = row.try_get("code_challenge")?;
@@ -128,9 +132,9 @@ pub async fn redeem(
              select exists (select from taken)",
         )
         .await?;
-    let hash = follows.map(|token| opaque::digest(token.value.expose()));
+    let hash = follows.map(|token| db.digest(token.value.expose()));
     let idle_end = follows.map(|token| token.idle_until.system_time());
-    let row = client.query_one(&statement, &[&opaque::digest(code), &now.system_time(), &hash, &idle_end]).await?;
+    let row = client.query_one(&statement, &[&db.digest(code), &now.system_time(), &hash, &idle_end]).await?;
     Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
 }
 
@@ -140,6 +144,6 @@ pub async fn burn(db: &TenantDb, code: &str, now: Timestamp) -> Result<(), DbErr
     let statement = client
         .prepare_cached("update authorization_codes set redeemed_at = $2 where code_hash = $1 and redeemed_at is null")
         .await?;
-    client.execute(&statement, &[&opaque::digest(code), &now.system_time()]).await?;
+    client.execute(&statement, &[&db.digest(code), &now.system_time()]).await?;
     Ok(())
 }

@@ -58,8 +58,8 @@ pub async fn begin(
         .execute(
             &statement,
             &[
-                &opaque::digest(id.expose()),
-                &opaque::digest(browser),
+                &db.digest(id.expose()),
+                &db.digest(browser),
                 &Json(request),
                 &now.system_time(),
                 &now.plus_secs(LIFETIME_SECS).system_time(),
@@ -78,9 +78,7 @@ pub async fn find(db: &TenantDb, key: Key<'_>, now: Timestamp) -> Result<Option<
              where id_hash = $1 and browser_hash = $2 and expires_at > $3",
         )
         .await?;
-    let row = client
-        .query_opt(&statement, &[&opaque::digest(key.id), &opaque::digest(key.browser), &now.system_time()])
-        .await?;
+    let row = client.query_opt(&statement, &[&db.digest(key.id), &db.digest(key.browser), &now.system_time()]).await?;
     let Some(row) = row else {
         return Ok(None);
     };
@@ -98,7 +96,7 @@ pub async fn authenticated(db: &TenantDb, key: Key<'_>, sid: Uuid) -> Result<(),
     let statement = client
         .prepare_cached("update interactions set authenticated_sid = $3 where id_hash = $1 and browser_hash = $2")
         .await?;
-    client.execute(&statement, &[&opaque::digest(key.id), &opaque::digest(key.browser), &sid]).await?;
+    client.execute(&statement, &[&db.digest(key.id), &db.digest(key.browser), &sid]).await?;
     Ok(())
 }
 
@@ -106,6 +104,6 @@ pub async fn authenticated(db: &TenantDb, key: Key<'_>, sid: Uuid) -> Result<(),
 pub async fn finish(db: &TenantDb, key: Key<'_>) -> Result<bool, DbError> {
     let client = db.get().await?;
     let statement = client.prepare_cached("delete from interactions where id_hash = $1 and browser_hash = $2").await?;
-    let gone = client.execute(&statement, &[&opaque::digest(key.id), &opaque::digest(key.browser)]).await?;
+    let gone = client.execute(&statement, &[&db.digest(key.id), &db.digest(key.browser)]).await?;
     Ok(gone == 1)
 }

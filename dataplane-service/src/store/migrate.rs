@@ -88,6 +88,8 @@ fn check_not_newer(found: i32) -> Result<(), DbError> {
 /// One transaction: all of it, or nothing. The lock goes with the transaction, so PgBouncer may stand between.
 async fn migrate(connection: &mut ClientWrapper) -> Result<Moved, DbError> {
     let transaction = connection.transaction().await?;
+    // A migration takes as long as it takes; so does waiting for the pod that runs it.
+    transaction.batch_execute("set local statement_timeout = 0; set local lock_timeout = 0").await?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await?;
     transaction
         .batch_execute(

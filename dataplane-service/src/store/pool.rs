@@ -12,15 +12,22 @@ use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use vocab::{Keyring, Slug};
+use vocab::{Keyring, Slug, TenantId};
 
+use super::connection::{Connection, LIMITS};
 use super::dsn::{Dsn, Transport};
 use super::{DbError, migrate};
+use crate::opaque;
 use crate::sync::decode::Database;
 
 /// How long a request waits for a connection that others use.
 const WAIT: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(2);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// A peer that stopped acknowledging what it is sent is given up after this long.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+/// How long a request waits for the schema to be looked at, or migrated. Larger migrations are run beforehand.
+const PREPARE: Duration = Duration::from_secs(20);
 /// A host name may stand for several addresses; all attempts together end by then.
 const CREATE: Duration = Duration::from_secs(3);
 /// How often a tenant that waits for the pod's cap looks for idle connections of others.
@@ -58,8 +65,9 @@ impl PodPools {
     }
 
     /// Opens nothing yet.
-    pub fn database(self: &Arc<Self>, slug: &Slug, database: Database) -> TenantDb {
+    pub fn database(self: &Arc<Self>, tenant: TenantId, slug: &Slug, database: Database) -> TenantDb {
         let inner = Arc::new(Inner {
+            tenant,
             slug: slug.clone(),
             database,
             pod: Arc::clone(self),
@@ -132,6 +140,7 @@ impl PodPools {
 pub struct TenantDb(Arc<Inner>);
 
 struct Inner {
+    tenant: TenantId,
     slug: Slug,
     database: Database,
     pod: Arc<PodPools>,
@@ -154,13 +163,14 @@ impl TenantDb {
     }
 
     /// A connection, bounded in time; the first call opens the pool and brings the schema up to date (or checks it).
-    pub async fn get(&self) -> Result<Object, DbError> {
+    pub async fn get(&self) -> Result<Connection, DbError> {
         let mut connection = self.connect().await?;
         let mode = self.0.pod.migrate;
         self.0
             .schema
             .get_or_try_init(|| async {
-                let moved = migrate::prepare(&mut connection, mode).await?;
+                let prepared = tokio::time::timeout(PREPARE, migrate::prepare(&mut connection, mode)).await;
+                let moved = prepared.map_err(|_| DbError::Unavailable("the schema could not be read".to_owned()))??;
                 if moved.from != moved.to {
                     tracing::info!(tenant = %self.0.slug, from = moved.from, to = moved.to, "migrated");
                 }
@@ -168,21 +178,23 @@ impl TenantDb {
             })
             .await
             .inspect_err(|error: &DbError| tracing::error!(tenant = %self.0.slug, %error, "the schema is not ready"))?;
-        Ok(connection)
+        Ok(Connection::new(connection))
+    }
+
+    /// What is stored of an opaque value: see [`opaque::digest`].
+    pub(crate) fn digest(&self, value: &str) -> Vec<u8> {
+        opaque::digest(self.0.tenant, value)
     }
 
     /// A connection that answered just now, for the second run of a statement whose connection broke. A database that
     /// restarted has broken every idle connection of the pool, and each learns of it in its own time.
-    pub async fn get_live(&self) -> Result<Object, DbError> {
+    pub async fn get_live(&self) -> Result<Connection, DbError> {
         let mut left = self.0.pool()?.status().max_size;
         loop {
             let connection = self.get().await?;
-            match connection.simple_query("").await.map_err(DbError::from) {
+            match connection.query_one("select 1", &[]).await {
                 Ok(_) => return Ok(connection),
-                Err(DbError::Unavailable(_)) if left > 0 => {
-                    left -= 1;
-                    drop(Object::take(connection));
-                }
+                Err(DbError::Unavailable(_)) if left > 0 => left -= 1,
                 Err(error) => return Err(error),
             }
         }
@@ -248,7 +260,8 @@ impl Inner {
         let unusable = |error: &dyn fmt::Display| DbError::Unavailable(format!("its DSN is not usable: {error}"));
         let plain = self.pod.keyring.open(&self.database.dsn).map_err(|error| unusable(&error))?;
         let Dsn { mut config, transport } = Dsn::parse(plain.expose()).map_err(|error| unusable(&error))?;
-        config.connect_timeout(CONNECT).application_name("hellojohn");
+        config.connect_timeout(CONNECT).tcp_user_timeout(UNACKNOWLEDGED).keepalives_idle(KEEPALIVE);
+        config.application_name("hellojohn");
         let connect = Counted { pod: Arc::clone(&self.pod), transport };
         let manager = Manager::from_connect(config, connect, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         Pool::builder(manager)
@@ -273,16 +286,18 @@ impl Connect for Counted {
         let config = config.clone();
         Box::pin(async move {
             let permit = self.pod.permit().await;
-            match &self.transport {
+            let (client, task) = match &self.transport {
                 Transport::Plain => {
                     let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
-                    Ok((client, drive(connection, permit)))
+                    (client, drive(connection, permit))
                 }
                 Transport::Tls(tls) => {
                     let (client, connection) = config.connect(tls.as_ref().clone()).await?;
-                    Ok((client, drive(connection, permit)))
+                    (client, drive(connection, permit))
                 }
-            }
+            };
+            client.batch_execute(LIMITS).await?;
+            Ok((client, task))
         })
     }
 }

@@ -1,13 +1,11 @@
 //! Refresh tokens: each is used once and replaced.
 
-use deadpool_postgres::Object;
 use oauth_core::grant::StoredRefreshToken;
 use vocab::{Secret, Timestamp};
 
 use super::codes::Taken;
 use super::grants::{self, grant_columns, timestamp};
-use crate::opaque;
-use crate::store::{DbError, TenantDb};
+use crate::store::{Connection, DbError, TenantDb};
 
 /// The refresh token that will be stored if the request succeeds. Its absolute end is its grant's.
 #[derive(Debug)]
@@ -27,7 +25,7 @@ pub async fn find(db: &TenantDb, token: &str) -> Result<Option<StoredRefreshToke
             "where t.token_hash = $1",
         ))
         .await?;
-    let Some(row) = client.query_opt(&statement, &[&opaque::digest(token)]).await? else {
+    let Some(row) = client.query_opt(&statement, &[&db.digest(token)]).await? else {
         return Ok(None);
     };
     Ok(Some(StoredRefreshToken {
@@ -39,20 +37,25 @@ pub async fn find(db: &TenantDb, token: &str) -> Result<Option<StoredRefreshToke
 
 /// Replaces `old` by `next`, both or neither: one statement, one commit. Of any number of requests at once, one wins.
 ///
+/// A rotated token is kept while it would have been good, to know it when it comes again; a few older ones of the grant
+/// are swept up on the way.
+///
 /// When the connection breaks before the answer came, nobody knows whether the token was rotated. The statement is
 /// then run once more on another connection; it knows its own first run by the token that it stored.
 pub async fn rotate(db: &TenantDb, old: &str, next: &NewRefreshToken, now: Timestamp) -> Result<Taken, DbError> {
-    let client = db.get().await?;
-    match try_rotate(&client, old, next, now).await {
-        Err(DbError::Unavailable(_)) => {
-            drop(client);
-            try_rotate(&db.get_live().await?, old, next, now).await
-        }
+    let hashes = [db.digest(old), db.digest(next.value.expose())];
+    match try_rotate(&db.get().await?, &hashes, next.idle_until, now).await {
+        Err(DbError::Unavailable(_)) => try_rotate(&db.get_live().await?, &hashes, next.idle_until, now).await,
         answer => answer,
     }
 }
 
-async fn try_rotate(client: &Object, old: &str, next: &NewRefreshToken, now: Timestamp) -> Result<Taken, DbError> {
+async fn try_rotate(
+    client: &Connection,
+    [old, next]: &[Vec<u8>; 2],
+    idle_until: Timestamp,
+    now: Timestamp,
+) -> Result<Taken, DbError> {
     let statement = client
         .prepare_cached(
             "with rotated as ( \
@@ -64,13 +67,14 @@ async fn try_rotate(client: &Object, old: &str, next: &NewRefreshToken, now: Tim
              ), follows as ( \
                  insert into refresh_tokens (token_hash, grant_id, created_at, expires_at) \
                  select $3, grant_id, $2, least($4, expires_at) from rotated \
+             ), swept as ( \
+                 delete from refresh_tokens where token_hash in ( \
+                     select token_hash from refresh_tokens \
+                     where grant_id = (select grant_id from rotated) and expires_at < $2 and token_hash <> $1 limit 20) \
              ) \
              select exists (select from rotated) or exists (select from refresh_tokens where token_hash = $3)",
         )
         .await?;
-    let next_hash = opaque::digest(next.value.expose());
-    let row = client
-        .query_one(&statement, &[&opaque::digest(old), &now.system_time(), &next_hash, &next.idle_until.system_time()])
-        .await?;
+    let row = client.query_one(&statement, &[&old, &now.system_time(), &next, &idle_until.system_time()]).await?;
     Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
 }

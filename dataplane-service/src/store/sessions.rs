@@ -56,12 +56,12 @@ pub async fn begin(db: &TenantDb, new: &NewSession<'_>) -> Result<Begun, DbError
              values ($1, $2, $3, $4, $5, $5, $6)",
         )
         .await?;
-    let replaced = new.replaces.map(opaque::digest);
+    let replaced = new.replaces.map(|cookie| db.digest(cookie));
     client
         .execute(
             &statement,
             &[
-                &opaque::digest(cookie.expose()),
+                &db.digest(cookie.expose()),
                 &facts.sid,
                 &facts.user_id,
                 &facts.amr,
@@ -90,7 +90,7 @@ pub async fn find_live(
         )
         .await?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-        [&opaque::digest(cookie), &now.system_time(), &idle_since.system_time()];
+        [&db.digest(cookie), &now.system_time(), &idle_since.system_time()];
     let Some(row) = client.query_opt(&statement, &parameters).await? else {
         return Ok(None);
     };
@@ -112,7 +112,7 @@ pub async fn touch(db: &TenantDb, cookie: &str, now: Timestamp) -> Result<(), Db
     let statement = client
         .prepare_cached("update sessions set last_seen_at = greatest(last_seen_at, $2) where id_hash = $1")
         .await?;
-    client.execute(&statement, &[&opaque::digest(cookie), &now.system_time()]).await?;
+    client.execute(&statement, &[&db.digest(cookie), &now.system_time()]).await?;
     Ok(())
 }
 
@@ -120,6 +120,6 @@ pub async fn touch(db: &TenantDb, cookie: &str, now: Timestamp) -> Result<(), Db
 pub async fn end(db: &TenantDb, cookie: &str) -> Result<(), DbError> {
     let client = db.get().await?;
     let statement = client.prepare_cached("delete from sessions where id_hash = $1").await?;
-    client.execute(&statement, &[&opaque::digest(cookie)]).await?;
+    client.execute(&statement, &[&db.digest(cookie)]).await?;
     Ok(())
 }

@@ -310,7 +310,7 @@ impl Parts {
         let held = self.built.take().and_then(|built| built.database.clone());
         let database = record.database.as_ref().map(|wanted| {
             held.filter(|held| held.is_for(wanted))
-                .unwrap_or_else(|| surroundings.pools.database(&record.slug, wanted.clone()))
+                .unwrap_or_else(|| surroundings.pools.database(record.id, &record.slug, wanted.clone()))
         });
         let tenant = Arc::new(TenantContext {
             id: record.id,

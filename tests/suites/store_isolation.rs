@@ -1,0 +1,193 @@
+//! Every public function of every store, tried with one tenant's values from another tenant: in a database of its own,
+//! and (for whatever a browser or client holds) in the very same database under another tenant's id.
+
+use dataplane_service::email::Email;
+use dataplane_service::store::codes::{self, NewCode, Taken};
+use dataplane_service::store::interactions::Key;
+use dataplane_service::store::refresh::{self, NewRefreshToken};
+use dataplane_service::store::sessions::{self, NewSession};
+use dataplane_service::store::{TenantDb, consents, grants, interactions, users};
+use oauth_core::authorize::{AuthorizationRequest, ResponseMode};
+use oauth_core::grant::RevokedBecause;
+use oauth_core::scope::ScopeSet;
+use tests::postgres;
+use tests::stores::{NOW, add_user, open};
+use uuid::Uuid;
+use vocab::Secret;
+
+/// What the tests below try. A new function of a store must be added here, with its attempt.
+const TRIED: &[&str] = &[
+    "codes::burn",
+    "codes::find",
+    "codes::issue",
+    "codes::redeem",
+    "consents::find",
+    "consents::remember",
+    "grants::live_user",
+    "grants::revoke",
+    "interactions::authenticated",
+    "interactions::begin",
+    "interactions::find",
+    "interactions::finish",
+    "refresh::find",
+    "refresh::rotate",
+    "sessions::begin",
+    "sessions::end",
+    "sessions::find_live",
+    "sessions::touch",
+    "users::create",
+    "users::find",
+    "users::find_for_sign_in",
+    "users::list",
+];
+
+#[test]
+fn every_function_is_tried() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../dataplane-service/src/store");
+    let mut found = Vec::new();
+    // Those three are how stores reach a database at all.
+    let means = ["connection.rs", "dsn.rs", "migrate.rs", "pool.rs"];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        if means.contains(&file.as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let functions = text.lines().filter_map(|line| line.strip_prefix("pub async fn "));
+        let names = functions.filter_map(|rest| rest.split(['(', '<']).next());
+        found.extend(names.map(|name| format!("{}::{name}", file.trim_end_matches(".rs"))));
+    }
+    found.sort();
+    assert_eq!(found, TRIED);
+}
+
+/// All that one tenant's people and clients hold.
+struct Held {
+    user: Uuid,
+    cookie: Secret<String>,
+    interaction: Secret<String>,
+    code: Secret<String>,
+    refresh_token: NewRefreshToken,
+    grant: Uuid,
+}
+
+fn next(value: &str) -> NewRefreshToken {
+    NewRefreshToken { value: Secret::new(value.to_owned()), idle_until: NOW.plus_secs(500) }
+}
+
+async fn issue(db: &TenantDb, user: Uuid) -> Secret<String> {
+    let new = NewCode {
+        user_id: user,
+        client_id: "web",
+        sid: None,
+        scopes: vec!["openid".to_owned()],
+        audience: &[],
+        nonce: None,
+        auth_time: NOW,
+        amr: &[],
+        redirect_uri: "https://app.example/cb",
+        code_challenge: None,
+        now: NOW,
+        expires_at: NOW.plus_secs(60),
+        grant_expires_at: NOW.plus_secs(1000),
+    };
+    codes::issue(db, &new).await.unwrap()
+}
+
+async fn hold(db: &TenantDb) -> Held {
+    let user = add_user(db, "ada@example.com").await.expect("the database is empty");
+    let new = NewSession { user_id: user, amr: &[], now: NOW, expires_at: NOW.plus_secs(1000), replaces: None };
+    let cookie = sessions::begin(db, &new).await.unwrap().cookie;
+    let request = AuthorizationRequest {
+        client_id: "web".parse().unwrap(),
+        redirect_uri: "https://app.example/cb".to_owned(),
+        response_mode: ResponseMode::Query,
+        scope: ScopeSet::parse("openid").unwrap(),
+        state: None,
+        nonce: None,
+        code_challenge: None,
+        prompt: [].into(),
+        max_age_secs: None,
+        login_hint: None,
+        id_token_hint: None,
+        resources: Vec::new(),
+    };
+    let interaction = interactions::begin(db, "browser", &request, NOW).await.unwrap();
+    consents::remember(db, user, "web", &ScopeSet::parse("openid").unwrap(), NOW).await.unwrap();
+    let (used, refresh_token) = (issue(db, user).await, next("first"));
+    assert_eq!(codes::redeem(db, used.expose(), Some(&refresh_token), NOW).await.unwrap(), Taken::Won);
+    let grant = refresh::find(db, refresh_token.value.expose()).await.unwrap().expect("it was stored").grant.id;
+    Held { user, cookie, interaction, code: issue(db, user).await, refresh_token, grant }
+}
+
+impl Held {
+    fn key(&self) -> Key<'_> {
+        Key { id: self.interaction.expose(), browser: "browser" }
+    }
+
+    /// Everything that takes an opaque value: `db` knows none of these, and cannot end them either.
+    async fn try_values_at(&self, db: &TenantDb) {
+        let idle_since = NOW.plus_secs(-60);
+        assert!(sessions::find_live(db, self.cookie.expose(), NOW, idle_since).await.unwrap().is_none());
+        sessions::touch(db, self.cookie.expose(), NOW.plus_secs(900)).await.unwrap();
+        sessions::end(db, self.cookie.expose()).await.unwrap();
+        assert!(interactions::find(db, self.key(), NOW).await.unwrap().is_none());
+        interactions::authenticated(db, self.key(), Uuid::from_u128(666)).await.unwrap();
+        assert!(!interactions::finish(db, self.key()).await.unwrap());
+        assert!(codes::find(db, self.code.expose()).await.unwrap().is_none());
+        assert_eq!(codes::redeem(db, self.code.expose(), None, NOW).await.unwrap(), Taken::Lost);
+        codes::burn(db, self.code.expose(), NOW).await.unwrap();
+        let token = self.refresh_token.value.expose();
+        assert!(refresh::find(db, token).await.unwrap().is_none());
+        assert_eq!(refresh::rotate(db, token, &next("stolen"), NOW).await.unwrap(), Taken::Lost);
+    }
+
+    /// Whose they are, they still serve.
+    async fn are_unharmed_at(&self, db: &TenantDb) {
+        let session = sessions::find_live(db, self.cookie.expose(), NOW, NOW.plus_secs(-60)).await.unwrap();
+        assert_eq!(session.expect("it lives").last_seen_at, NOW);
+        let interaction = interactions::find(db, self.key(), NOW).await.unwrap().expect("it stands");
+        assert_eq!(interaction.authenticated_sid, None);
+        assert!(grants::live_user(db, self.grant, self.user).await.unwrap().is_some());
+        assert_eq!(codes::redeem(db, self.code.expose(), None, NOW).await.unwrap(), Taken::Won);
+        let token = self.refresh_token.value.expose();
+        assert_eq!(refresh::rotate(db, token, &next("second"), NOW).await.unwrap(), Taken::Won);
+        assert!(interactions::finish(db, self.key()).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
+    let server = postgres::server().await;
+    let (a, b) = (open(&server.database("a").await, 1).await, open(&server.database("b").await, 2).await);
+    let held = hold(&a).await;
+    held.try_values_at(&b).await;
+    // By id, address and listing, too.
+    assert!(users::find(&b, held.user).await.unwrap().is_none());
+    assert!(users::find_for_sign_in(&b, &Email::parse("ada@example.com").unwrap()).await.unwrap().is_none());
+    assert!(users::list(&b, None, 10).await.unwrap().is_empty());
+    assert!(consents::find(&b, held.user, "web").await.unwrap().is_empty());
+    assert!(grants::live_user(&b, held.grant, held.user).await.unwrap().is_none());
+    grants::revoke(&b, held.grant, RevokedBecause::CodeReused, NOW).await.unwrap();
+    // B has no such user to begin anything for.
+    let new = NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces: None };
+    assert!(sessions::begin(&b, &new).await.is_err());
+    assert!(consents::remember(&b, held.user, "web", &ScopeSet::default(), NOW).await.is_err());
+    // The same address is free there.
+    assert!(add_user(&b, "ada@example.com").await.is_some());
+    held.are_unharmed_at(&a).await;
+}
+
+#[tokio::test]
+async fn a_successor_in_the_same_database_takes_over_no_session_code_or_token() {
+    let database = postgres::server().await.database("inherited").await;
+    let (former, successor) = (open(&database, 1).await, open(&database, 2).await);
+    let held = hold(&former).await;
+    held.try_values_at(&successor).await;
+    // Not even by replacing it at sign-in.
+    let replaces = Some(held.cookie.expose().as_str());
+    let new = NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces };
+    sessions::begin(&successor, &new).await.unwrap();
+    held.are_unharmed_at(&former).await;
+}
