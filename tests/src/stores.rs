@@ -17,7 +17,7 @@ use crate::postgres::Database;
 pub const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 /// That database, migrated, as the tenant of this number sees it.
-pub async fn open(database: &Database, tenant: u128) -> TenantDb {
+pub fn open(database: &Database, tenant: u128) -> TenantDb {
     let keyring = Keyring::new(MasterKey::new([1; 32]), vec![]);
     let dsn = keyring.seal(database.dsn().as_bytes(), [2; 24]);
     let limits = Limits { per_tenant: 20, total: 20, idle: Duration::from_mins(1) };

@@ -13,17 +13,17 @@ use vocab::Timestamp;
 
 async fn store(name: &str) -> (Database, TenantDb) {
     let database = postgres::server().await.database(name).await;
-    let db = open(&database, 1).await;
+    let db = open(&database, 1);
     (database, db)
 }
 
 fn scopes(text: &str) -> ScopeSet {
-    ScopeSet::parse(text).unwrap()
+    ScopeSet::parse(text).expect("as the test wants it")
 }
 
 fn request() -> AuthorizationRequest {
     AuthorizationRequest {
-        client_id: "web".parse().unwrap(),
+        client_id: "web".parse().expect("as the test wants it"),
         redirect_uri: "https://app.example/cb".to_owned(),
         response_mode: ResponseMode::Query,
         scope: scopes("openid"),
@@ -40,11 +40,11 @@ fn request() -> AuthorizationRequest {
 
 async fn begin(db: &TenantDb, user: Uuid, replaces: Option<&str>) -> sessions::Begun {
     let new = NewSession { user_id: user, amr: &["pwd"], now: NOW, expires_at: NOW.plus_secs(1000), replaces };
-    sessions::begin(db, &new).await.unwrap()
+    sessions::begin(db, &new).await.expect("as the test wants it")
 }
 
 async fn lives(db: &TenantDb, cookie: &str, now: Timestamp, idle_secs: i64) -> bool {
-    sessions::find_live(db, cookie, now, now.plus_secs(-idle_secs)).await.unwrap().is_some()
+    sessions::find_live(db, cookie, now, now.plus_secs(-idle_secs)).await.expect("as the test wants it").is_some()
 }
 
 #[tokio::test]

@@ -92,18 +92,18 @@ async fn issue(db: &TenantDb, user: Uuid) -> Secret<String> {
         expires_at: NOW.plus_secs(60),
         grant_expires_at: NOW.plus_secs(1000),
     };
-    codes::issue(db, &new).await.unwrap()
+    codes::issue(db, &new).await.expect("the database does as told")
 }
 
 async fn hold(db: &TenantDb) -> Held {
     let user = add_user(db, "ada@example.com").await.expect("the database is empty");
     let new = NewSession { user_id: user, amr: &[], now: NOW, expires_at: NOW.plus_secs(1000), replaces: None };
-    let cookie = sessions::begin(db, &new).await.unwrap().cookie;
+    let cookie = sessions::begin(db, &new).await.expect("the database does as told").cookie;
     let request = AuthorizationRequest {
-        client_id: "web".parse().unwrap(),
+        client_id: "web".parse().expect("the database does as told"),
         redirect_uri: "https://app.example/cb".to_owned(),
         response_mode: ResponseMode::Query,
-        scope: ScopeSet::parse("openid").unwrap(),
+        scope: ScopeSet::parse("openid").expect("the database does as told"),
         state: None,
         nonce: None,
         code_challenge: None,
@@ -113,11 +113,21 @@ async fn hold(db: &TenantDb) -> Held {
         id_token_hint: None,
         resources: Vec::new(),
     };
-    let interaction = interactions::begin(db, "browser", &request, NOW).await.unwrap();
-    consents::remember(db, user, "web", &ScopeSet::parse("openid").unwrap(), NOW).await.unwrap();
+    let interaction = interactions::begin(db, "browser", &request, NOW).await.expect("the database does as told");
+    consents::remember(db, user, "web", &ScopeSet::parse("openid").expect("the database does as told"), NOW)
+        .await
+        .expect("the database does as told");
     let (used, refresh_token) = (issue(db, user).await, next("first"));
-    assert_eq!(codes::redeem(db, used.expose(), Some(&refresh_token), NOW).await.unwrap(), Taken::Won);
-    let grant = refresh::find(db, refresh_token.value.expose()).await.unwrap().expect("it was stored").grant.id;
+    assert_eq!(
+        codes::redeem(db, used.expose(), Some(&refresh_token), NOW).await.expect("the database does as told"),
+        Taken::Won
+    );
+    let grant = refresh::find(db, refresh_token.value.expose())
+        .await
+        .expect("the database does as told")
+        .expect("it was stored")
+        .grant
+        .id;
     Held { user, cookie, interaction, code: issue(db, user).await, refresh_token, grant }
 }
 
@@ -129,38 +139,58 @@ impl Held {
     /// Everything that takes an opaque value: `db` knows none of these, and cannot end them either.
     async fn try_values_at(&self, db: &TenantDb) {
         let idle_since = NOW.plus_secs(-60);
-        assert!(sessions::find_live(db, self.cookie.expose(), NOW, idle_since).await.unwrap().is_none());
-        sessions::touch(db, self.cookie.expose(), NOW.plus_secs(900)).await.unwrap();
-        sessions::end(db, self.cookie.expose()).await.unwrap();
-        assert!(interactions::find(db, self.key(), NOW).await.unwrap().is_none());
-        interactions::authenticated(db, self.key(), Uuid::from_u128(666)).await.unwrap();
-        assert!(!interactions::finish(db, self.key()).await.unwrap());
-        assert!(codes::find(db, self.code.expose()).await.unwrap().is_none());
-        assert_eq!(codes::redeem(db, self.code.expose(), None, NOW).await.unwrap(), Taken::Lost);
-        codes::burn(db, self.code.expose(), NOW).await.unwrap();
+        assert!(
+            sessions::find_live(db, self.cookie.expose(), NOW, idle_since)
+                .await
+                .expect("the database does as told")
+                .is_none()
+        );
+        sessions::touch(db, self.cookie.expose(), NOW.plus_secs(900)).await.expect("the database does as told");
+        sessions::end(db, self.cookie.expose()).await.expect("the database does as told");
+        assert!(interactions::find(db, self.key(), NOW).await.expect("the database does as told").is_none());
+        interactions::authenticated(db, self.key(), Uuid::from_u128(666)).await.expect("the database does as told");
+        assert!(!interactions::finish(db, self.key()).await.expect("the database does as told"));
+        assert!(codes::find(db, self.code.expose()).await.expect("the database does as told").is_none());
+        assert_eq!(
+            codes::redeem(db, self.code.expose(), None, NOW).await.expect("the database does as told"),
+            Taken::Lost
+        );
+        codes::burn(db, self.code.expose(), NOW).await.expect("the database does as told");
         let token = self.refresh_token.value.expose();
-        assert!(refresh::find(db, token).await.unwrap().is_none());
-        assert_eq!(refresh::rotate(db, token, &next("stolen"), NOW).await.unwrap(), Taken::Lost);
+        assert!(refresh::find(db, token).await.expect("the database does as told").is_none());
+        assert_eq!(
+            refresh::rotate(db, token, &next("stolen"), NOW).await.expect("the database does as told"),
+            Taken::Lost
+        );
     }
 
     /// Whose they are, they still serve.
     async fn are_unharmed_at(&self, db: &TenantDb) {
-        let session = sessions::find_live(db, self.cookie.expose(), NOW, NOW.plus_secs(-60)).await.unwrap();
+        let session = sessions::find_live(db, self.cookie.expose(), NOW, NOW.plus_secs(-60))
+            .await
+            .expect("the database does as told");
         assert_eq!(session.expect("it lives").last_seen_at, NOW);
-        let interaction = interactions::find(db, self.key(), NOW).await.unwrap().expect("it stands");
+        let interaction =
+            interactions::find(db, self.key(), NOW).await.expect("the database does as told").expect("it stands");
         assert_eq!(interaction.authenticated_sid, None);
-        assert!(grants::live_user(db, self.grant, self.user).await.unwrap().is_some());
-        assert_eq!(codes::redeem(db, self.code.expose(), None, NOW).await.unwrap(), Taken::Won);
+        assert!(grants::live_user(db, self.grant, self.user).await.expect("the database does as told").is_some());
+        assert_eq!(
+            codes::redeem(db, self.code.expose(), None, NOW).await.expect("the database does as told"),
+            Taken::Won
+        );
         let token = self.refresh_token.value.expose();
-        assert_eq!(refresh::rotate(db, token, &next("second"), NOW).await.unwrap(), Taken::Won);
-        assert!(interactions::finish(db, self.key()).await.unwrap());
+        assert_eq!(
+            refresh::rotate(db, token, &next("second"), NOW).await.expect("the database does as told"),
+            Taken::Won
+        );
+        assert!(interactions::finish(db, self.key()).await.expect("the database does as told"));
     }
 }
 
 #[tokio::test]
 async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     let server = postgres::server().await;
-    let (a, b) = (open(&server.database("a").await, 1).await, open(&server.database("b").await, 2).await);
+    let (a, b) = (open(&server.database("a").await, 1), open(&server.database("b").await, 2));
     let held = hold(&a).await;
     held.try_values_at(&b).await;
     // By id, address and listing, too.
@@ -182,7 +212,7 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
 #[tokio::test]
 async fn a_successor_in_the_same_database_takes_over_no_session_code_or_token() {
     let database = postgres::server().await.database("inherited").await;
-    let (former, successor) = (open(&database, 1).await, open(&database, 2).await);
+    let (former, successor) = (open(&database, 1), open(&database, 2));
     let held = hold(&former).await;
     held.try_values_at(&successor).await;
     // Not even by replacing it at sign-in.

@@ -146,8 +146,8 @@ async fn errors_never_show_the_password() {
 
 /// The frontend side of it only: it accepts and never says a word.
 async fn black_hole() -> (tokio::net::TcpListener, u16) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback interface works");
+    let port = listener.local_addr().expect("the loopback interface works").port();
     (listener, port)
 }
 
