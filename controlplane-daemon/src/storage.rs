@@ -67,6 +67,11 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StorageErro
 /// Renames and makes the new name durable, too.
 pub(crate) fn rename_durably(from: &Path, to: &Path) -> Result<(), StorageError> {
     std::fs::rename(from, to).map_err(StorageError::io("rename", from))?;
-    let folder = to.parent().unwrap_or(Path::new("."));
+    sync_folder_of(to)
+}
+
+/// Makes the name of a new file or folder as durable as what is in it.
+pub(crate) fn sync_folder_of(path: &Path) -> Result<(), StorageError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(StorageError::io("sync", folder))
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
 
 /// PEM files, as given by the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,12 +12,13 @@ pub struct TlsFiles {
     pub ca: PathBuf,
 }
 
-/// A certificate file that cannot be read.
+/// Why the certificates are of no use.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {source}", path.display())]
-pub struct TlsError {
-    path: PathBuf,
-    source: std::io::Error,
+pub enum TlsError {
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}, {} and {} cannot be used for TLS: {why}", files.cert.display(), files.key.display(), files.ca.display())]
+    Unusable { files: TlsFiles, why: String },
 }
 
 /// What a server does with callers that present no certificate.
@@ -44,7 +45,19 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let identity = Identity::from_pem(read(&files.cert)?, read(&files.key)?);
-        Ok(Self { identity, authority: Certificate::from_pem(read(&files.ca)?) })
+        let tls = Self { identity, authority: Certificate::from_pem(read(&files.ca)?) };
+        tls.check().map_err(|why| TlsError::Unusable { files: files.clone(), why })?;
+        Ok(tls)
+    }
+
+    /// Makes both ends once, so that a bad file is told at the start and not by the first connection that fails.
+    fn check(&self) -> Result<(), String> {
+        let told = |why: tonic::transport::Error| {
+            std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string)
+        };
+        Server::builder().tls_config(self.server(ClientCertificate::Required)).map_err(told)?;
+        Endpoint::from_static("https://localhost").tls_config(self.client()).map_err(told)?;
+        Ok(())
     }
 
     pub fn server(&self, client: ClientCertificate) -> ServerTlsConfig {
@@ -61,5 +74,5 @@ impl Tls {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
 }

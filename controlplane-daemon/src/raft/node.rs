@@ -35,6 +35,8 @@ use crate::tls::{ClientCertificate, Tls};
 
 /// Peers that went silent are noticed by this.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Until a leader that could not take office tries again.
+const OFFICE_RETRY: Duration = Duration::from_millis(200);
 /// What a task may take to end when it is told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -86,6 +88,8 @@ impl Node {
         // First of all: with a wrong key nothing is touched.
         identity::claim(&settings.data_dir, settings.node_id, &keyring)?;
         let store = LogStore::open(&settings.data_dir.join("log.redb"))?;
+        // The data is ours alone now: the log is locked.
+        identity::reseal(&settings.data_dir, &keyring)?;
         let snapshots = Snapshots::open(settings.data_dir.join("snapshots"))?;
         let machine = StateMachine::open(snapshots, purged(&store)?, feed::Limits::default())?;
         let replica = Arc::clone(machine.replica());
@@ -160,6 +164,10 @@ fn raft_config(settings: &Settings) -> Result<Arc<Config>, NodeError> {
         max_in_snapshot_log_to_keep: settings.snapshot_every.saturating_mul(2),
         // A node that was cut off does not depose the leader when it comes back.
         enable_pre_vote: Some(true),
+        // A node whose disk was replaced comes back empty and is filled again; without this the leader would never send
+        // it what it had acknowledged before. Until it has caught up, the cluster survives one failure less: its old
+        // disk counted for a majority.
+        allow_log_reversion: Some(true),
         ..Config::default()
     };
     config.validate().map(Arc::new).map_err(|why| NodeError::Config(why.to_string()))
@@ -247,8 +255,11 @@ async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping:
             // The state may have changed meanwhile: look again before waiting.
             continue;
         }
+        let waits_for_office = state == ServerState::Leader && !*leads.borrow();
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { return },
+            // A quiet cluster of one changes nothing that would wake this again.
+            () = tokio::time::sleep(OFFICE_RETRY), if waits_for_office => {}
             () = stopping.cancelled() => return,
         }
     }

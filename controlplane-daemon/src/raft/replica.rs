@@ -14,7 +14,7 @@ use crate::feed::{self, Feed};
 /// One node's copy of the replicated state. The state machine writes it, everybody else reads.
 #[derive(Debug)]
 pub struct Replica {
-    copy: RwLock<Copy>,
+    copy: RwLock<Contents>,
     feed: Feed,
     applied: watch::Sender<Revision>,
     cluster_id: watch::Sender<Option<ClusterId>>,
@@ -22,7 +22,7 @@ pub struct Replica {
 
 /// Everything an entry may change. Snapshots hold exactly this.
 #[derive(Clone, Debug, Default)]
-pub struct Copy {
+pub struct Contents {
     pub state: State,
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
@@ -31,14 +31,14 @@ pub struct Copy {
     pub last_stamp: Timestamp,
 }
 
-impl Copy {
+impl Contents {
     fn revision(&self) -> Option<Revision> {
         self.last_applied.map(|last| Revision(last.index))
     }
 }
 
 impl Replica {
-    pub fn new(copy: Copy, limits: feed::Limits) -> Arc<Self> {
+    pub fn new(copy: Contents, limits: feed::Limits) -> Arc<Self> {
         let revision = copy.revision();
         Arc::new(Self {
             feed: Feed::new(revision, limits),
@@ -59,7 +59,7 @@ impl Replica {
     }
 
     /// All of it. Cheap: the resources are shared.
-    pub fn copy(&self) -> Copy {
+    pub fn copy(&self) -> Contents {
         self.copy.read().clone()
     }
 
@@ -119,7 +119,7 @@ impl Replica {
     }
 
     /// The state jumps to what a snapshot says.
-    pub(super) fn replace(&self, with: Copy) {
+    pub(super) fn replace(&self, with: Contents) {
         let mut copy = self.copy.write();
         let revision = with.revision();
         let cluster_id = with.cluster_id;
@@ -132,7 +132,7 @@ impl Replica {
     }
 
     /// Under the write lock, so that whoever sees the revision sees the state and the feed of it.
-    fn advance(&self, copy: &mut Copy, log_id: LogId, changes: &[controlplane_core::Change]) {
+    fn advance(&self, copy: &mut Contents, log_id: LogId, changes: &[controlplane_core::Change]) {
         let revision = Revision(log_id.index);
         copy.last_applied = Some(log_id);
         self.feed.append(revision, feed::encode::delta(revision, copy.last_stamp, changes));

@@ -1,6 +1,7 @@
 //! openraft's state machine on our replica: decode, apply, answer; and snapshots of it.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use vocab::{ClusterId, Timestamp};
 
 use super::log_storage::StoredLogId;
 use super::record::Members;
-use super::replica::{Copy, Replica};
+use super::replica::{Contents, Replica};
 use super::types::{Answer, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
 use crate::feed;
 use crate::storage::snapshots::{SnapshotFile, Snapshots};
@@ -76,7 +77,7 @@ impl StateMachine {
     }
 }
 
-fn restore(snapshots: &Snapshots, log_starts_after: Option<u64>) -> Result<Copy, StorageError> {
+fn restore(snapshots: &Snapshots, log_starts_after: Option<u64>) -> Result<Contents, StorageError> {
     let mut damage = None;
     for file in snapshots.list()? {
         match load(&file) {
@@ -97,7 +98,7 @@ fn restore(snapshots: &Snapshots, log_starts_after: Option<u64>) -> Result<Copy,
     }
     match (damage, log_starts_after) {
         // The log still has everything from its beginning.
-        (_, None) => Ok(Copy::default()),
+        (_, None) => Ok(Contents::default()),
         (Some(damage), _) => Err(damage),
         (None, Some(lost)) => Err(StorageError::corrupt(
             Path::new("snapshots"),
@@ -106,13 +107,13 @@ fn restore(snapshots: &Snapshots, log_starts_after: Option<u64>) -> Result<Copy,
     }
 }
 
-fn load(file: &SnapshotFile) -> Result<Copy, StorageError> {
+fn load(file: &SnapshotFile) -> Result<Contents, StorageError> {
     let damaged = |why: &dyn std::fmt::Display| StorageError::corrupt(file.path(), why);
     let content = file.content()?;
     let header: Header = serde_json::from_slice(&content.header).map_err(|why| damaged(&why))?;
     let state = controlplane_core::snapshot::decode(content.body.as_slice()).map_err(|why| damaged(&why))?;
     let membership = header.members.try_into().map_err(|why: String| damaged(&why))?;
-    Ok(Copy {
+    Ok(Contents {
         state,
         last_applied: header.last_applied.map(LogId::from),
         membership: StoredMembership::new(header.membership_at.map(LogId::from), membership),
@@ -121,7 +122,7 @@ fn load(file: &SnapshotFile) -> Result<Copy, StorageError> {
     })
 }
 
-fn save(snapshots: &Snapshots, copy: &Copy) -> Result<SnapshotFile, StorageError> {
+fn save(snapshots: &Snapshots, copy: &Contents) -> Result<SnapshotFile, StorageError> {
     let header = Header {
         last_applied: copy.last_applied.map(StoredLogId::from),
         membership_at: copy.membership.log_id().map(StoredLogId::from),
@@ -135,7 +136,7 @@ fn save(snapshots: &Snapshots, copy: &Copy) -> Result<SnapshotFile, StorageError
     snapshots.write(copy.last_applied.map_or(0, |last| last.index), &header, &body)
 }
 
-fn meta(copy: &Copy) -> SnapshotMeta {
+fn meta(copy: &Contents) -> SnapshotMeta {
     SnapshotMeta { last_log_id: copy.last_applied, last_membership: copy.membership.clone() }
 }
 
@@ -162,7 +163,11 @@ impl RaftStateMachine<Types> for StateMachine {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             let begun = Instant::now();
-            let answer = self.apply_one(&entry);
+            let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply_one(&entry)));
+            // What is half applied can be neither finished nor undone.
+            let answer = applied.unwrap_or_else(|_| {
+                stop_process(&format_args!("log position {}: applying it panicked", entry.log_id.index))
+            });
             latency.record(begun.elapsed());
             if let Some(responder) = responder {
                 responder.send(answer);
@@ -199,7 +204,7 @@ impl RaftStateMachine<Types> for StateMachine {
 /// A view of the state that does not change any more, to be written while the state goes on.
 #[derive(Debug)]
 pub struct Builder {
-    copy: Copy,
+    copy: Contents,
     snapshots: Snapshots,
 }
 

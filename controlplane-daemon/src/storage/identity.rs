@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use vocab::{Keyring, NodeId, Sealed};
 
-use super::{StorageError, write_durably};
+use super::{StorageError, sync_folder_of, write_durably};
 
 /// The layout of the data directory.
 const FORMAT: u32 = 1;
@@ -47,20 +47,39 @@ fn check(path: PathBuf, bytes: &[u8], node_id: NodeId, keyring: &Keyring) -> Res
     Ok(())
 }
 
+/// Seals the canary with the ring's first key, so that an older key is not needed for it any more. Call it once the data
+/// is locked, so that no other process writes at the same time.
+pub fn reseal(data_dir: &Path, keyring: &Keyring) -> Result<(), StorageError> {
+    let path = data_dir.join("node.json");
+    let bytes = std::fs::read(&path).map_err(StorageError::io("read", &path))?;
+    let identity: Identity = serde_json::from_slice(&bytes).map_err(|why| StorageError::corrupt(&path, why))?;
+    if identity.canary.key_id() == keyring.first_id() {
+        return Ok(());
+    }
+    tracing::info!(key = keyring.first_id(), "the data directory is now sealed with the newest master key");
+    write(&path, identity.node_id, keyring)
+}
+
+fn write(path: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
+    let identity = Identity { format: FORMAT, node_id, canary: keyring.seal(CANARY, rand::random()) };
+    let bytes = serde_json::to_vec_pretty(&identity).map_err(|why| StorageError::corrupt(path, why))?;
+    write_durably(path, &bytes)
+}
+
 fn create(data_dir: &Path, path: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
     use std::os::unix::fs::DirBuilderExt as _;
-    let log = data_dir.join("log.redb");
-    if log.exists() {
-        return Err(StorageError::corrupt(path, format_args!("it is missing beside {}", log.display())));
+    for other in ["log.redb", "snapshots"].map(|name| data_dir.join(name)) {
+        if other.exists() {
+            return Err(StorageError::corrupt(path, format_args!("it is missing beside {}", other.display())));
+        }
     }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(data_dir)
         .map_err(StorageError::io("create", data_dir))?;
-    let identity = Identity { format: FORMAT, node_id, canary: keyring.seal(CANARY, rand::random()) };
-    let bytes = serde_json::to_vec_pretty(&identity).map_err(|why| StorageError::corrupt(path, why))?;
-    write_durably(path, &bytes)
+    sync_folder_of(data_dir)?;
+    write(path, node_id, keyring)
 }
 
 #[cfg(test)]
@@ -84,6 +103,21 @@ mod tests {
         claim(&data, NodeId(1), &rotated).unwrap();
         assert_eq!(std::fs::read(data.join("node.json")).unwrap(), before);
         assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn after_a_rotation_the_old_key_can_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        claim(&data, NodeId(1), &keyring(1)).unwrap();
+        let rotated = Keyring::new(vocab::MasterKey::new([2; 32]), vec![vocab::MasterKey::new([1; 32])]);
+        claim(&data, NodeId(1), &rotated).unwrap();
+        reseal(&data, &rotated).unwrap();
+        claim(&data, NodeId(1), &keyring(2)).unwrap();
+        assert!(matches!(claim(&data, NodeId(1), &keyring(1)), Err(StorageError::WrongMasterKey { .. })));
+        let before = std::fs::read(data.join("node.json")).unwrap();
+        reseal(&data, &rotated).unwrap();
+        assert_eq!(std::fs::read(data.join("node.json")).unwrap(), before, "sealed once per rotation");
     }
 
     #[test]

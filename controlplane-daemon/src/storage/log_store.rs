@@ -82,6 +82,7 @@ impl LogStore {
             .map_err(|error| open_error(path, error))?;
         let damaged = |error: redb::Error| StorageError::corrupt(path, error);
         make_tables(&database).map_err(damaged)?;
+        super::sync_folder_of(path)?;
         let (last, size) = scan(path, &database)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),

@@ -46,6 +46,7 @@ impl Snapshots {
     /// Opens or makes the folder and sweeps out what a crash left half done.
     pub fn open(folder: PathBuf) -> Result<Self, StorageError> {
         std::fs::create_dir_all(&folder).map_err(StorageError::io("create", &folder))?;
+        super::sync_folder_of(&folder)?;
         let snapshots = Self { folder };
         for path in snapshots.paths(&["tmp"])? {
             std::fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
@@ -68,7 +69,7 @@ impl Snapshots {
         let name: String = transfer_id.chars().filter(char::is_ascii_hexdigit).take(32).collect();
         let path = self.folder.join(format!("incoming-{name}.tmp"));
         let file = File::create(&path).map_err(StorageError::io("create", &path))?;
-        Ok(Incoming { path, file, written: 0 })
+        Ok(Incoming { path, file, written: 0, finished: false })
     }
 
     /// Makes a gathered file the snapshot at `position`.
@@ -159,6 +160,16 @@ pub struct Incoming {
     path: PathBuf,
     file: File,
     written: u64,
+    finished: bool,
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Best effort: the next start sweeps, too.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Incoming {
@@ -173,9 +184,10 @@ impl Incoming {
         Ok(())
     }
 
-    pub fn finish(self) -> Result<SnapshotFile, StorageError> {
+    pub fn finish(mut self) -> Result<SnapshotFile, StorageError> {
         self.file.sync_all().map_err(StorageError::io("sync", &self.path))?;
-        SnapshotFile::open(self.path)
+        self.finished = true;
+        SnapshotFile::open(self.path.clone())
     }
 }
 
@@ -263,9 +275,16 @@ mod tests {
     }
 
     #[test]
-    fn half_written_files_are_swept_at_the_start() {
+    fn an_abandoned_transfer_leaves_nothing() {
         let (dir, snapshots) = folder();
-        drop(snapshots.incoming("ab").unwrap());
+        snapshots.incoming("ab").unwrap().push(b"half").unwrap();
+        assert_eq!(std::fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn half_written_files_are_swept_at_the_start() {
+        let (dir, _) = folder();
+        std::fs::write(dir.path().join("snapshots/incoming-ab.tmp"), b"half").unwrap();
         let snapshots = Snapshots::open(dir.path().join("snapshots")).unwrap();
         assert_eq!(std::fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 0);
         assert!(snapshots.list().unwrap().is_empty());

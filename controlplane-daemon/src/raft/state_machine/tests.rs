@@ -21,13 +21,13 @@ async fn openraft_s_own_storage_suite_passes() {
     Suite::test_all(OnDisk).await.expect("the suite passes");
 }
 
-fn at(index: u64) -> Copy {
+fn at(index: u64) -> Contents {
     let leader_id = crate::raft::types::LeaderId { term: 1, node_id: 1 };
-    Copy {
+    Contents {
         last_applied: Some(LogId { leader_id, index }),
         cluster_id: Some(ClusterId::from_uuid(uuid::Uuid::from_u128(u128::from(index)))),
         last_stamp: Timestamp::from_secs(1),
-        ..Copy::default()
+        ..Contents::default()
     }
 }
 

@@ -25,6 +25,17 @@ impl Job {
     }
 }
 
+/// A writer that panicked must take the process with it: whoever waits for it would take its silence for durability.
+struct StopOnPanic;
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            stop_process(&"the log's writer panicked");
+        }
+    }
+}
+
 pub(super) struct Writer {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Job>,
@@ -38,6 +49,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
+        let _guard = StopOnPanic;
         while let Some(job) = self.queue.blocking_recv() {
             self.batch.push(job);
             while let Ok(job) = self.queue.try_recv() {
