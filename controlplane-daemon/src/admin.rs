@@ -23,6 +23,7 @@ mod query;
 pub mod routes;
 mod scopes;
 mod tenants;
+mod throttle;
 mod token;
 mod view;
 
@@ -43,6 +44,7 @@ use crate::settings::FollowerWrites;
 use auth::Principal;
 use problem::Problem;
 use query::{Read, Write};
+pub use throttle::Throttle;
 
 /// What the handlers share.
 pub struct Api {
@@ -50,6 +52,7 @@ pub struct Api {
     pub keyring: Keyring,
     pub clock: Arc<dyn Clock>,
     pub follower_writes: FollowerWrites,
+    pub throttle: Throttle,
 }
 
 /// A change that was made, and how far it has spread if that was asked.

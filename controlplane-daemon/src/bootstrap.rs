@@ -1,36 +1,79 @@
 //! What a cluster needs before anybody can use it: a global signing key and a first owner. The leader sees to both, again
 //! and again until they are there; two leaders that both try are told apart by the request id.
+//!
+//! A generated credential is sealed into the data directory before it is proposed and removed once it was printed, so
+//! that a node that dies in between prints it after its restart. Printed twice is harmless; printed never is not.
 
-use std::sync::Arc;
+pub mod unprinted;
+
+use std::io::{self, Write};
 use std::time::Duration;
 
 use controlplane_core::model::{AdminSpec, KeyOwner};
 use controlplane_core::mutation::RotateStep;
 use controlplane_core::{Actor, Command, Mutation, Rejection, Role};
 use tokio_util::sync::CancellationToken;
-use vocab::{AdminId, Clock, RequestId};
+use vocab::RequestId;
 
-use crate::control_plane::{Consistency, ControlPlane, ProposeError};
+use self::unprinted::Unprinted;
+use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError};
 use crate::credential::Credential;
-use crate::id;
+use crate::storage::StorageError;
 
 const RETRY: Duration = Duration::from_millis(500);
 const BARRIER: Duration = Duration::from_secs(5);
 
-/// Runs until both are there, or `stop`. A node that does not lead waits for its turn.
-pub async fn run(control: ControlPlane, setting: Option<Credential>, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    // Made once, so that a try whose outcome was unknown is not followed by one with another credential.
-    let owner = match setting {
-        Some(credential) => Owner { credential, shown: Shown::Never },
-        None => {
-            Owner { credential: Credential::generate(AdminId::from_uuid(id::fresh(&*clock))), shown: Shown::OnceStored }
+/// Who becomes the first owner when this node finds none.
+#[derive(Debug)]
+pub enum FirstOwner {
+    /// From a setting: whoever set it knows it.
+    Given(Credential),
+    /// Made here, and printed once stored.
+    Generated(Unprinted),
+}
+
+impl FirstOwner {
+    fn credential(&self) -> &Credential {
+        match self {
+            Self::Given(credential) => credential,
+            Self::Generated(unprinted) => unprinted.credential(),
         }
-    };
+    }
+
+    /// Whether an earlier life of this node may have stored it without printing it.
+    fn is_owed(&self) -> bool {
+        matches!(self, Self::Generated(unprinted) if unprinted.is_kept())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BootstrapError {
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    #[error(transparent)]
+    Barrier(#[from] BarrierError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("the credential cannot be printed; it will be tried again after a restart: {0}")]
+    Print(#[source] io::Error),
+}
+
+/// Runs until both are there, or `stop`. A node that does not lead waits for its turn.
+pub async fn run(control: ControlPlane, owner: FirstOwner, out: &mut (dyn Write + Send), stop: CancellationToken) {
     let mut leading = control.leadership();
     let work = async {
-        while leading.wait_for(|leads| *leads).await.is_ok() {
-            match ensure(&control, &owner).await {
-                Ok(()) => return,
+        loop {
+            let leads = *leading.borrow_and_update();
+            if !leads && !owner.is_owed() {
+                if leading.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            match ensure(&control, &owner, leads, out).await {
+                Ok(Progress::Done) => return,
+                Ok(Progress::Waiting) => {}
+                Err(error @ BootstrapError::Print(_)) => return tracing::error!(%error, "bootstrap"),
                 Err(error) => tracing::warn!(%error, "bootstrap has to wait"),
             }
             tokio::time::sleep(RETRY).await;
@@ -42,44 +85,53 @@ pub async fn run(control: ControlPlane, setting: Option<Credential>, clock: Arc<
     }
 }
 
-struct Owner {
-    credential: Credential,
-    shown: Shown,
-}
-
+/// Once there, neither the key nor the owner can go: the core lets nobody remove the last.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    /// It came from a setting: whoever set it knows it.
-    Never,
-    OnceStored,
+enum Progress {
+    Done,
+    Waiting,
 }
 
-async fn ensure(control: &ControlPlane, owner: &Owner) -> Result<(), ProposeError> {
+async fn ensure(
+    control: &ControlPlane,
+    owner: &FirstOwner,
+    leads: bool,
+    out: &mut (dyn Write + Send),
+) -> Result<Progress, BootstrapError> {
+    let has_key = || control.read(|state| state.active_key(KeyOwner::Global).is_some());
+    let has_owner = || control.read(|state| state.admins_after(None).next().is_some());
     // What an earlier leader committed must be seen before anything is missed.
-    control.barrier(Consistency::Linearizable, BARRIER).await.map_err(|_| ProposeError::NoLeader)?;
-    if control.read(|state| state.active_key(KeyOwner::Global).is_none()) {
+    control.barrier(Consistency::Linearizable, BARRIER).await?;
+    if leads && !has_key() {
         let mutation = Mutation::KeyRotate { tenant: None, step: RotateStep::Now };
         propose(control, "bootstrap-global-key", mutation).await?;
         tracing::info!("the cluster has its first global signing key");
     }
-    let credential = &owner.credential;
-    if control.read(|state| state.admins_after(None).next().is_none()) {
+    let credential = owner.credential();
+    if leads && !has_owner() {
+        if let FirstOwner::Generated(unprinted) = owner {
+            unprinted.keep()?;
+        }
         let spec = AdminSpec { name: "first owner".to_owned(), role: Role::Owner, expires_at: None };
         let mutation = Mutation::AdminCreate { id: credential.id, spec, digest: credential.digest() };
         propose(control, "bootstrap-first-owner", mutation).await?;
     }
-    // Another leader may have been faster with one of its own: only what is stored is worth showing.
-    let stored =
-        control.read(|state| state.admin(credential.id).is_some_and(|admin| credential.matches(&admin.digest)));
-    if stored && owner.shown == Shown::OnceStored {
-        announce(credential);
+    if let (true, FirstOwner::Generated(unprinted)) = (has_owner(), owner) {
+        // Another leader may have been faster with one of its own: only what is stored is worth showing.
+        let stored =
+            control.read(|state| state.admin(credential.id).is_some_and(|admin| credential.matches(&admin.digest)));
+        if stored {
+            announce(credential, out).map_err(BootstrapError::Print)?;
+        }
+        unprinted.forget()?;
     }
-    Ok(())
+    Ok(if has_key() && has_owner() { Progress::Done } else { Progress::Waiting })
 }
 
 /// On stdout, which carries nothing else: logs go to stderr and never hold it.
-fn announce(credential: &Credential) {
-    println!("first owner credential: {}", credential.reveal().expose());
+fn announce(credential: &Credential, out: &mut (dyn Write + Send)) -> io::Result<()> {
+    writeln!(out, "first owner credential: {}", credential.reveal().expose())?;
+    out.flush()
 }
 
 /// The request id makes it happen once, whoever leads.
@@ -97,3 +149,6 @@ async fn propose(control: &ControlPlane, request_id: &str, mutation: Mutation) -
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ use crate::raft::node::{self, Node, NodeError};
 use crate::storage::StorageError;
 use crate::tls::{Tls, TlsFiles};
 
+/// What handing over leadership may take before a node stops regardless.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the watch streams may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -247,6 +249,11 @@ impl ControlPlane {
             }
         }
         Fleet { revision: self.applied_revision(), pods: pods.into_values().collect(), unreachable_nodes }
+    }
+
+    /// Hands leadership over, if this node has it: the others need not find out by themselves that it is gone.
+    pub async fn hand_over(&self) {
+        self.cluster().hand_over(HAND_OVER_TIMEOUT).await;
     }
 
     /// Ends the watch streams, the peer listener, Raft and storage, in this order. Safe to call again.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   bind every listener ─▶ start the node (raft, watch) ─▶ admin, ops ─▶ addresses file ─▶ bootstrap … signal
-//!   not ready ◀─ stop admin ◀─ bootstrap ◀─ node (watch, peers, raft, storage) ◀─ ops
+//!   not ready ◀─ hand over leadership ◀─ stop admin ◀─ bootstrap ◀─ node (watch, peers, raft, storage) ◀─ ops
 //! ```
 
 use std::io::{self, Write as _};
@@ -18,10 +18,13 @@ use tokio_util::sync::CancellationToken;
 use vocab::{Clock, SystemClock};
 
 use crate::admin::{self, Api};
+use crate::bootstrap::unprinted::Unprinted;
+use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig, StartError};
 use crate::ops::{self, Ops};
 use crate::settings::{EXIT_CONFIG, Settings};
-use crate::{bootstrap, telemetry};
+use crate::storage::StorageError;
+use crate::telemetry;
 
 const ADMIN_WORKERS: usize = 2;
 const SHUTDOWN_SECS: u64 = 5;
@@ -37,6 +40,8 @@ pub enum ServerError {
     AddressesFile { path: PathBuf, source: io::Error },
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -97,6 +102,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         keyring: settings.keyring.clone(),
         clock: Arc::clone(&clock),
         follower_writes: settings.follower_writes,
+        throttle: admin::Throttle::default(),
     });
     let ops = Ops::new(control.clone(), metrics);
     let admin_server = serve_admin(admin_listener, api).map_err(io("the admin API"))?;
@@ -105,8 +111,14 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     let admin_task = tokio::spawn(admin_server);
     let ops_task = tokio::spawn(ops_server);
     let stop = CancellationToken::new();
-    let owner = settings.bootstrap_admin_credential.clone();
-    let bootstrap_task = tokio::spawn(bootstrap::run(control.clone(), owner, Arc::clone(&clock), stop.clone()));
+    let owner = match settings.bootstrap_admin_credential.clone() {
+        Some(credential) => FirstOwner::Given(credential),
+        None => FirstOwner::Generated(Unprinted::open(&settings.data_dir, settings.keyring.clone(), &*clock)?),
+    };
+    let bootstrap_task = tokio::spawn({
+        let (control, stop) = (control.clone(), stop.clone());
+        async move { bootstrap::run(control, owner, &mut io::stdout(), stop).await }
+    });
 
     if let Some(path) = &settings.addresses_file
         && let Err(source) = write_addresses(path, &listening)
@@ -121,6 +133,8 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
     }
     ops.stopping();
+    // First of all: requests that are under way can still be forwarded to the successor.
+    control.hand_over().await;
     admin_handle.stop(true).await;
     stop.cancel();
     control.shutdown().await;

@@ -1,6 +1,7 @@
 //! Who is asking, and may they: before anything of the request is read.
 
 use std::future::{Ready, ready};
+use std::panic::AssertUnwindSafe;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -9,6 +10,7 @@ use actix_web::http::header::{AUTHORIZATION, LOCATION};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
 use controlplane_core::Role;
+use futures::FutureExt as _;
 use vocab::{AdminId, ErrorCode};
 
 use super::Api;
@@ -41,11 +43,19 @@ pub(super) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    match admit(access, request.request()).await {
-        Ok(None) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
-        Ok(Some(redirect)) => Ok(request.into_response(redirect)),
-        Err(problem) => Ok(request.into_response(problem.error_response())),
-    }
+    let head = request.request().clone();
+    let answer = async {
+        match admit(access, request.request()).await {
+            Ok(None) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+            Ok(Some(redirect)) => Ok(request.into_response(redirect)),
+            Err(problem) => Ok(request.into_response(problem.error_response())),
+        }
+    };
+    // A handler must not panic; should one, its caller alone hears of it. The cause is in the log by the panic hook.
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+        let problem = Problem::internal(format_args!("{} {} panicked", head.method(), head.path()));
+        Ok(ServiceResponse::new(head, problem.error_response()))
+    })
 }
 
 /// `Some`: the answer is a redirect to the leader.
@@ -108,4 +118,30 @@ async fn redirect(api: &Api, request: &HttpRequest) -> Result<Option<HttpRespons
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let location = format!("{}{target}", base.trim_end_matches('/'));
     Ok(Some(HttpResponse::TemporaryRedirect().insert_header((LOCATION, location)).finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+    use actix_web::{App, web};
+    use serde_json::Value;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_handler_that_panics_answers_500_with_a_document() {
+        async fn handler(asked: web::Path<u32>) -> String {
+            assert_ne!(*asked, 1, "this is the test's own panic");
+            "fine".to_owned()
+        }
+        let route = web::get().to(handler).wrap(from_fn(|request, next| guard(Access::Anyone, request, next)));
+        let app = init_service(App::new().service(web::resource("/{n}").route(route))).await;
+        let answer = call_service(&app, TestRequest::with_uri("/1").to_request()).await;
+        assert_eq!(answer.status(), 500);
+        let document: Value = read_body_json(answer).await;
+        assert_eq!(document["code"], "internal");
+        assert!(!document.to_string().contains("own panic"), "the cause stays in the log");
+        assert_eq!(call_service(&app, TestRequest::with_uri("/2").to_request()).await.status(), 200);
+    }
 }

@@ -1,6 +1,7 @@
 //! Every error of the admin API, as a problem document (RFC 9457). The only mapping from errors to HTTP.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -54,6 +55,12 @@ impl Problem {
         };
         let header = Some((WWW_AUTHENTICATE, challenge.to_owned()));
         Self { header, ..Self::new(ErrorCode::Unauthenticated, detail) }
+    }
+
+    /// RFC 6585 §4.
+    pub(super) fn too_many_requests(wait: Duration, detail: impl Into<String>) -> Self {
+        let secs = wait.as_secs_f64().ceil().max(1.0);
+        Self { header: Some((RETRY_AFTER, secs.to_string())), ..Self::new(ErrorCode::TooManyRequests, detail) }
     }
 
     /// RFC 9110 §15.5.6 asks for `Allow`.

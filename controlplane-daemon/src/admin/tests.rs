@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vocab::{AdminId, Keyring, ManualClock, MasterKey, NodeId, Secret};
 
-use super::{Api, routes};
-use crate::bootstrap;
+use super::{Api, Throttle, routes};
+use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig};
 use crate::credential::Credential;
 use crate::settings::FollowerWrites;
@@ -85,8 +85,8 @@ impl Node {
         let control = control_plane::start(config, keyring.clone(), clock.clone()).await.unwrap();
         let owner = Credential::generate(AdminId::from_uuid(Uuid::from_u128(1)));
         let stop = CancellationToken::new();
-        bootstrap::run(control.clone(), Some(owner.clone()), clock.clone(), stop).await;
-        let api = Api { control, keyring, clock: clock.clone(), follower_writes: FollowerWrites::Forward };
+        bootstrap::run(control.clone(), FirstOwner::Given(owner.clone()), &mut std::io::sink(), stop).await;
+        let api = Api { control, keyring, clock: clock.clone(), follower_writes: FollowerWrites::Forward, throttle: Throttle::default() };
         let mut node = Self { api: web::Data::new(api), clock, owner: String::new(), _dir: dir };
         node.owner = node.sign_in(owner.reveal().expose()).await;
         node

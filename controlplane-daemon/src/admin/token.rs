@@ -1,7 +1,10 @@
 //! Administrators' tokens: short-lived JWTs that the global active key signs, so that any node verifies them. What the
 //! holder may do is looked up at each use and never stands in the token.
 
-use actix_web::{HttpResponse, web};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use controlplane_core::model::{KeyOwner, SigningAlgorithm};
@@ -51,7 +54,24 @@ pub(super) enum TokenError {
 }
 
 /// `POST /auth/token`
-pub(super) async fn issue(api: web::Data<Api>, body: Document) -> Result<HttpResponse, Problem> {
+pub(super) async fn issue(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    body: Document,
+) -> Result<HttpResponse, Problem> {
+    // Behind a proxy everybody shares the proxy's bucket: headers that claim an address can be made up.
+    let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    api.throttle.check(address, Instant::now()).map_err(|wait| {
+        Problem::too_many_requests(wait, "too many failed attempts from your address; wait before the next")
+    })?;
+    let issued = issue_for(&api, &body);
+    if issued.as_ref().is_err_and(|problem| problem.code() == ErrorCode::Unauthenticated) {
+        api.throttle.failed(address, Instant::now());
+    }
+    issued
+}
+
+fn issue_for(api: &Api, body: &Document) -> Result<HttpResponse, Problem> {
     let problems = Problems::default();
     let text = Fields::of(&body.0, "", &problems).and_then(|fields| {
         fields.require("credential");

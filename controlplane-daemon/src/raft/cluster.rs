@@ -26,6 +26,8 @@ const LEADER_WAIT: Duration = Duration::from_secs(3);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(11);
 /// A question that needs no disk.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// What one voter gets to take over leadership; it needs one round of votes.
+const HAND_OVER_TRY: Duration = Duration::from_secs(1);
 /// A pause before asking again when nothing tells us that something changed.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -163,6 +165,49 @@ impl Cluster {
             }
             self.something_changed(deadline).await;
         }
+    }
+
+    /// Gives leadership to another voter, if this node leads and there is one that answers. Writes that come meanwhile
+    /// wait and go to the successor.
+    pub async fn hand_over(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let mut tried = BTreeSet::new();
+        while let Some(successor) = self.successor(&tried) {
+            tried.insert(successor);
+            let asked = Instant::now();
+            if self.raft.trigger().transfer_leader(successor.0).await.is_err() {
+                return;
+            }
+            let until = deadline.min(asked + HAND_OVER_TRY);
+            let mut servers = self.raft.server_metrics();
+            loop {
+                if self.leader().is_some_and(|leader| leader != self.node_id()) {
+                    tracing::info!(successor = ?self.leader(), took = ?asked.elapsed(), "leadership was handed over");
+                    return;
+                }
+                if timeout_at(until, servers.changed()).await.is_err() {
+                    break;
+                }
+            }
+            if Instant::now() >= deadline {
+                tracing::warn!("nobody took over leadership in time");
+                return;
+            }
+        }
+    }
+
+    /// The voter with the most of the log, among equals the one heard last. None when this node does not lead.
+    fn successor(&self, but: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let (matched, heard) = (now.replication.as_ref()?, now.heartbeat.as_ref());
+        let voters = now.membership_config.voter_ids().filter(|id| *id != now.id && !but.contains(&NodeId(*id)));
+        voters
+            .max_by_key(|id| {
+                let heard = heard.and_then(|heard| heard.get(id).copied().flatten());
+                (matched.get(id).copied().flatten().map(|log| log.index), heard.map(|at| *at))
+            })
+            .map(NodeId)
     }
 
     /// The leader's admin URL, as the leader tells it.

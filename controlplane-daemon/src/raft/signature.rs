@@ -1,10 +1,12 @@
 //! Every peer call is signed: HMAC-SHA256 over path, body, time, nonce, cluster, sender and receiver.
 //!
 //! ```text
-//!   x-cluster-signature: v1;<unix ms>;<session>;<counter>;<cluster id or ->;<sender>;<receiver>;<hex of the HMAC>
+//!   x-cluster-signature: v1;<unix ms>;<session>;<counter>;<cluster id or ->;<sender>;<receiver>;<SHA-256 of the body>;<HMAC>
 //! ```
 //!
-//! A signature is good for 30 seconds and once. The nonce is a random session (one per caller and process) and a counter
+//! The digest of the body stands in the header, so that a call is refused before its body is read: whoever has no secret
+//! cannot fill this node's memory. A signature is good for 30 seconds and once, and only after this process has started:
+//! what its predecessor answered, it does not know. The nonce is a random session (one per caller and process) and a counter
 //! in it, so that the receiver needs a window per session and not a list of everything it saw ([`replay`]).
 //! [`layer`] puts both ends around tonic.
 
@@ -13,7 +15,7 @@ mod replay;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -28,7 +30,7 @@ const VERSION: &str = "v1";
 /// How far the clocks of two nodes may differ, and how long a captured call is of use to anybody.
 pub const WINDOW_MS: i64 = 30_000;
 
-/// Why a call is refused. The caller is told no more than that it was.
+/// Why a call is refused. A stranger is told no more than that it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("the call is not signed")]
@@ -45,7 +47,9 @@ pub enum Refusal {
     OtherReceiver,
     #[error("the caller belongs to another cluster")]
     OtherCluster,
-    #[error("the body is too large")]
+    #[error("the body is not the one that was signed")]
+    OtherBody,
+    #[error("the body is too large, or did not come whole")]
     TooLarge,
 }
 
@@ -60,8 +64,14 @@ impl Refusal {
             Self::Replayed => "replayed",
             Self::OtherReceiver => "other_receiver",
             Self::OtherCluster => "other_cluster",
+            Self::OtherBody => "other_body",
             Self::TooLarge => "too_large",
         }
+    }
+
+    /// Whether the caller has proved to know the secret: then it may be told what is wrong.
+    pub const fn is_among_peers(self) -> bool {
+        !matches!(self, Self::Unsigned | Self::Malformed | Self::Mismatch | Self::Replayed)
     }
 }
 
@@ -80,6 +90,21 @@ struct Shared {
     session: u64,
     counter: AtomicU64,
     seen: Mutex<Seen>,
+    started_at_ms: i64,
+    warned_at_ms: AtomicI64,
+}
+
+/// A call whose head was verified; its body still has to match.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted {
+    pub sender: NodeId,
+    body: [u8; 32],
+}
+
+impl Admitted {
+    pub fn check(self, body: &[u8]) -> Result<NodeId, Refusal> {
+        if digest(&SHA256, body).as_ref() == self.body { Ok(self.sender) } else { Err(Refusal::OtherBody) }
+    }
 }
 
 impl fmt::Debug for Signatures {
@@ -97,6 +122,7 @@ impl Signatures {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let keys = secrets.iter().map(|s| hmac::Key::new(hmac::HMAC_SHA256, s.expose().as_bytes())).collect();
+        let started_at_ms = clock.now().millis();
         let shared = Shared {
             node_id,
             keys,
@@ -105,6 +131,8 @@ impl Signatures {
             session: rand::random(),
             counter: AtomicU64::new(0),
             seen: Mutex::new(Seen::default()),
+            started_at_ms,
+            warned_at_ms: AtomicI64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -114,22 +142,31 @@ impl Signatures {
         let key = self.shared.keys.first()?;
         let cluster = self.shared.cluster_id.borrow().map_or_else(|| "-".to_owned(), |id| id.to_string());
         let claims = format!(
-            "{VERSION};{};{:016x};{};{cluster};{};{receiver}",
+            "{VERSION};{};{:016x};{};{cluster};{};{receiver};{}",
             self.shared.clock.now().millis(),
             self.shared.session,
             self.shared.counter.fetch_add(1, Ordering::Relaxed),
             self.shared.node_id,
+            hex(digest(&SHA256, body).as_ref()),
         );
-        let tag = hmac::sign(key, &signed(&claims, path, body));
+        let tag = hmac::sign(key, &signed(&claims, path));
         Some(format!("{claims};{}", hex(tag.as_ref())))
     }
 
-    /// Who called, when the call may be answered.
-    pub fn verify(&self, header: Option<&str>, path: &str, body: &[u8]) -> Result<NodeId, Refusal> {
+    /// Once a second: what anybody can cause must not fill the log.
+    pub fn may_warn(&self) -> bool {
+        let now = self.shared.clock.now().millis();
+        let before = self.shared.warned_at_ms.load(Ordering::Relaxed);
+        now.abs_diff(before) >= 1000
+            && self.shared.warned_at_ms.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Who calls, when the body is worth reading.
+    pub fn admit(&self, header: Option<&str>, path: &str) -> Result<Admitted, Refusal> {
         let (claims, tag) = header.ok_or(Refusal::Unsigned)?.rsplit_once(';').ok_or(Refusal::Malformed)?;
         let tag = unhex(tag).ok_or(Refusal::Malformed)?;
         // The signature first: what is not signed is not looked at. aws-lc compares in constant time.
-        let message = signed(claims, path, body);
+        let message = signed(claims, path);
         if !self.shared.keys.iter().any(|key| hmac::verify(key, &message, &tag).is_ok()) {
             return Err(Refusal::Mismatch);
         }
@@ -145,11 +182,11 @@ impl Signatures {
             return Err(Refusal::OtherCluster);
         }
         let now = self.shared.clock.now().millis();
-        if now.abs_diff(claims.at_ms) > WINDOW_MS.unsigned_abs() {
+        if now.abs_diff(claims.at_ms) > WINDOW_MS.unsigned_abs() || claims.at_ms < self.shared.started_at_ms {
             return Err(Refusal::Stale);
         }
         self.shared.seen.lock().first_time(claims.sender, claims.session, claims.counter, now)?;
-        Ok(claims.sender)
+        Ok(Admitted { sender: claims.sender, body: claims.body })
     }
 }
 
@@ -160,6 +197,7 @@ struct Claims {
     cluster: Option<ClusterId>,
     sender: NodeId,
     receiver: NodeId,
+    body: [u8; 32],
 }
 
 impl Claims {
@@ -178,20 +216,15 @@ impl Claims {
             },
             sender: NodeId(parts.next()?.parse().ok()?),
             receiver: NodeId(parts.next()?.parse().ok()?),
+            body: unhex(parts.next()?)?.try_into().ok()?,
         };
         parts.next().is_none().then_some(claims)
     }
 }
 
-/// No part can run into the next: the claims and the path hold no line break, the digest comes last.
-fn signed(claims: &str, path: &str, body: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(claims.len() + path.len() + 34);
-    message.extend_from_slice(claims.as_bytes());
-    message.push(b'\n');
-    message.extend_from_slice(path.as_bytes());
-    message.push(b'\n');
-    message.extend_from_slice(digest(&SHA256, body).as_ref());
-    message
+/// No part can run into the next: a header holds no line break.
+fn signed(claims: &str, path: &str) -> Vec<u8> {
+    [claims.as_bytes(), b"\n", path.as_bytes()].concat()
 }
 
 fn hex(bytes: &[u8]) -> String {

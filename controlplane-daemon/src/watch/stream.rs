@@ -10,7 +10,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use shared_proto::status::to_status;
 use shared_proto::watch::{self, Ack, Hello, PodMessage, event::Kind, pod_message};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::body::Body;
 use tonic::codec::Codec as _;
 use tonic::{Status, Streaming};
@@ -24,6 +24,8 @@ use crate::fleet::{Connection, RejectedResource};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a pod that is ahead of this node waits for the leader's word.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// A pod says little: its name, or what it could not use.
 const MAX_POD_MESSAGE: usize = 256 << 10;
 const MAX_REJECTED: usize = 1000;
@@ -111,7 +113,7 @@ impl Subscription {
             return Err(invalid("the first message must be Hello"));
         };
         let pod_id: PodId = hello.pod_id.parse().map_err(|why: vocab::InvalidId| invalid(&why.to_string()))?;
-        let resumed = self.resume_point(&hello)?;
+        let resumed = self.resume_point(&hello).await?;
         let has = resumed.unwrap_or_default();
         let [version, address] = [hello.version, hello.address].map(|text| text.chars().take(256).collect());
         self.connection = Some(self.shared.source.pods.connect(pod_id, version, address, has));
@@ -123,12 +125,25 @@ impl Subscription {
     }
 
     /// Where the pod can go on; `None` when it needs a snapshot.
-    fn resume_point(&self, hello: &Hello) -> Result<Option<Revision>, Status> {
+    async fn resume_point(&self, hello: &Hello) -> Result<Option<Revision>, Status> {
         let cluster_id = self.cluster_id()?.to_string();
-        let feed = self.shared.source.cluster.replica.feed();
+        let cluster = &self.shared.source.cluster;
         // A revision counted in another cluster means nothing here.
-        let position = hello.resume_after.as_ref().filter(|position| position.cluster_id == cluster_id);
-        Ok(position.map(|position| Revision(position.revision)).filter(|revision| feed.covers(*revision)))
+        let Some(position) = hello.resume_after.as_ref().filter(|position| position.cluster_id == cluster_id) else {
+            return Ok(None);
+        };
+        let revision = Revision(position.revision);
+        if revision > cluster.committed() {
+            // Either this node is behind, or the cluster is: restored from a backup, it never came so far.
+            let leads_to = cluster.read_index(Instant::now() + LEADER_TIMEOUT).await;
+            let newest = leads_to.ok_or_else(|| {
+                to_status(ErrorCode::Unavailable, "the pod is ahead of this node, which knows no leader")
+            })?;
+            if revision.0 > newest {
+                return Ok(None);
+            }
+        }
+        Ok(Some(revision).filter(|revision| cluster.replica.feed().covers(*revision)))
     }
 
     fn cluster_id(&self) -> Result<ClusterId, Status> {

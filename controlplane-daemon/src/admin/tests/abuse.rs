@@ -122,3 +122,24 @@ async fn paths_queries_and_methods_that_are_not_there() {
     let answer = node.send(preflight).await.expect(405);
     assert!(answer.headers.get("access-control-allow-origin").is_none());
 }
+
+#[actix_web::test]
+async fn who_fails_to_sign_in_too_often_has_to_wait() {
+    let node = Node::start().await;
+    let try_with = async |credential: &str| {
+        let request = TestRequest::post().uri("/api/v1/auth/token").set_json(json!({"credential": credential}));
+        node.send(request.peer_addr("192.0.2.1:1".parse().unwrap())).await
+    };
+    let wrong = format!("hja_{}_{}", Uuid::from_u128(1).simple(), "x".repeat(43));
+    let mut refused = try_with(&wrong).await;
+    for _ in 0..100 {
+        if refused.status != 401 {
+            break;
+        }
+        refused = try_with(&wrong).await;
+    }
+    assert_eq!((refused.status, refused.code()), (429, "too_many_requests"));
+    assert_eq!(refused.header("retry-after"), "1");
+    // Others are not held up.
+    node.hire(json!("auditor")).await;
+}

@@ -102,29 +102,34 @@ where
         let signatures = self.signatures.clone();
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
-            let verified = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-                Ok(body) => verify(&signatures, &head, body.to_bytes()),
-                Err(_) => Err(Refusal::TooLarge),
-            };
-            match verified {
+            match verify(&signatures, &head, body).await {
                 Ok((sender, body)) => {
                     head.extensions.insert(Sender(sender));
                     inner.call(Request::from_parts(head, Body::new(Full::new(body)))).await
                 }
-                Err(refusal) => Ok(refuse(refusal, head.uri.path())),
+                Err(refusal) => Ok(refuse(&signatures, refusal, head.uri.path())),
             }
         })
     }
 }
 
-fn verify(signatures: &Signatures, head: &http::request::Parts, body: Bytes) -> Result<(NodeId, Bytes), Refusal> {
+async fn verify(
+    signatures: &Signatures,
+    head: &http::request::Parts,
+    body: Body,
+) -> Result<(NodeId, Bytes), Refusal> {
     let header = head.headers.get(HEADER).map(|value| value.to_str().map_err(|_| Refusal::Malformed)).transpose()?;
-    signatures.verify(header, head.uri.path(), &body).map(|sender| (sender, body))
+    let admitted = signatures.admit(header, head.uri.path())?;
+    let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
+    admitted.check(&body).map(|sender| (sender, body))
 }
 
-fn refuse(refusal: Refusal, path: &str) -> Response<Body> {
+fn refuse(signatures: &Signatures, refusal: Refusal, path: &str) -> Response<Body> {
     metrics::counter!("hj_cp_peer_rpc_refused_total", "reason" => refusal.as_str()).increment(1);
-    tracing::warn!(%refusal, path, "a peer call was refused");
-    // The caller learns nothing of why.
-    to_status(ErrorCode::Unauthenticated, "the call was refused").into_http()
+    if signatures.may_warn() {
+        tracing::warn!(%refusal, path, "a peer call was refused");
+    }
+    // A stranger learns nothing of why; one of us may see its mistake in its own log.
+    let told = if refusal.is_among_peers() { refusal.to_string() } else { "the call was refused".to_owned() };
+    to_status(ErrorCode::Unauthenticated, told).into_http()
 }

@@ -15,6 +15,12 @@ fn node(id: u64, secrets: &[&str], cluster_id: u128, clock: &Arc<ManualClock>) -
     Signatures::new(NodeId(id), &secrets, cluster(cluster_id), Arc::<ManualClock>::clone(clock))
 }
 
+impl Signatures {
+    fn verify(&self, header: Option<&str>, path: &str, body: &[u8]) -> Result<NodeId, Refusal> {
+        self.admit(header, path)?.check(body)
+    }
+}
+
 fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)))
 }
@@ -40,7 +46,7 @@ fn everything_signed_is_checked() {
         (Some("nonsense".to_owned()), PATH, b"body", Refusal::Malformed),
         (Some(String::new()), PATH, b"body", Refusal::Malformed),
         (Some(header.clone()), "/hellojohn.peer.v1.Peer/Forward", b"body", Refusal::Mismatch),
-        (Some(header.clone()), PATH, b"bodY", Refusal::Mismatch),
+        (Some(header.clone()), PATH, b"bodY", Refusal::OtherBody),
         (Some(header.replace(";1;2;", ";3;2;")), PATH, b"body", Refusal::Mismatch),
         (node(1, &["other"], 5, &clock).sign(NodeId(2), PATH, b"body"), PATH, b"body", Refusal::Mismatch),
         (one.sign(NodeId(3), PATH, b"body"), PATH, b"body", Refusal::OtherReceiver),
@@ -68,8 +74,8 @@ fn no_bit_of_a_signature_can_be_flipped() {
 #[test]
 fn a_call_is_stale_after_the_window_on_either_side() {
     let (early, late) = (clock(), clock());
-    late.advance(Duration::from_secs(31));
     let (one, two) = (node(1, &["s"], 5, &early), node(2, &["s"], 5, &late));
+    late.advance(Duration::from_secs(31));
     let old = one.sign(NodeId(2), PATH, b"").unwrap();
     assert_eq!(two.verify(Some(&old), PATH, b""), Err(Refusal::Stale));
     let from_the_future = two.sign(NodeId(1), PATH, b"").unwrap();
@@ -114,4 +120,25 @@ fn a_node_that_has_not_heard_of_its_cluster_yet_may_be_called() {
     let member = node(1, &["s"], 5, &clock);
     assert!(newcomer.verify(member.sign(NodeId(2), PATH, b"").as_deref(), PATH, b"").is_ok());
     assert!(member.verify(newcomer.sign(NodeId(1), PATH, b"").as_deref(), PATH, b"").is_ok());
+}
+
+#[test]
+fn a_call_from_before_the_start_is_not_answered_again() {
+    let clock = clock();
+    let one = node(1, &["s"], 5, &clock);
+    let captured = one.sign(NodeId(2), PATH, b"").unwrap();
+    assert!(node(2, &["s"], 5, &clock).verify(Some(&captured), PATH, b"").is_ok());
+    clock.advance(Duration::from_millis(1));
+    let restarted = node(2, &["s"], 5, &clock);
+    assert_eq!(restarted.verify(Some(&captured), PATH, b""), Err(Refusal::Stale));
+    assert!(restarted.verify(one.sign(NodeId(2), PATH, b"").as_deref(), PATH, b"").is_ok());
+}
+
+#[test]
+fn a_body_is_not_read_for_who_has_no_secret() {
+    let clock = clock();
+    let (one, two) = (node(1, &["other"], 5, &clock), node(2, &["s"], 5, &clock));
+    let header = one.sign(NodeId(2), PATH, b"body").unwrap();
+    assert_eq!(two.admit(Some(&header), PATH).unwrap_err(), Refusal::Mismatch);
+    assert!(!Refusal::Mismatch.is_among_peers());
 }
