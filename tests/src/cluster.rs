@@ -204,6 +204,11 @@ impl Node {
         Self { id, launch, folder, process: None, addresses: Addresses::default() }
     }
 
+    /// To start it differently the next time.
+    pub fn launch_mut(&mut self) -> &mut Launch {
+        &mut self.launch
+    }
+
     pub async fn start(&mut self) {
         self.spawn();
         self.bound().await;

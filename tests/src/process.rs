@@ -42,6 +42,13 @@ pub struct Finished {
 }
 
 impl Launch {
+    /// Changes the value of a flag that it has.
+    #[track_caller]
+    pub fn set(&mut self, flag: &str, value: &str) {
+        let place = self.args.iter().position(|arg| arg == flag).and_then(|place| self.args.get_mut(place + 1));
+        *place.unwrap_or_else(|| panic!("{} has no {flag}", self.name)) = value.to_owned();
+    }
+
     pub fn start(&self) -> Process {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log file can be opened");
         let mut command = self.command();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,6 +91,7 @@ impl Node {
         // The data is ours alone now: the log is locked.
         identity::reseal(&settings.data_dir, &keyring)?;
         let snapshots = Snapshots::open(settings.data_dir.join("snapshots"))?;
+        refuse_lost_log(&settings.data_dir.join("log.redb"), &store, &snapshots)?;
         let machine = StateMachine::open(snapshots, purged(&store)?, feed::Limits::default())?;
         let replica = Arc::clone(machine.replica());
 
@@ -171,6 +172,15 @@ fn raft_config(settings: &Settings) -> Result<Arc<Config>, NodeError> {
         ..Config::default()
     };
     config.validate().map(Arc::new).map_err(|why| NodeError::Config(why.to_string()))
+}
+
+/// Who has taken a snapshot has had a log. Without it the node has forgotten whom it voted for and what it acknowledged.
+fn refuse_lost_log(path: &Path, store: &LogStore, snapshots: &Snapshots) -> Result<(), StorageError> {
+    let blank = store.last()?.is_none() && store.fact(Fact::Vote)?.is_none() && store.fact(Fact::Purged)?.is_none();
+    if blank && !snapshots.list()?.is_empty() {
+        return Err(StorageError::corrupt(path, "it is empty or new, but there are snapshots of what was in it"));
+    }
+    Ok(())
 }
 
 fn purged(store: &LogStore) -> Result<Option<u64>, StorageError> {

@@ -1,0 +1,92 @@
+//! Leadership given away, followers that send writers to the leader.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use tests::cluster::Cluster;
+use tests::wait::{PATIENCE, until};
+use tests::web;
+
+use super::tenant;
+
+/// Without a hand-over the others wait at least this long, and writers give up before.
+const ELECTION_TIMEOUT_MS: [&str; 2] = ["8000", "12000"];
+
+async fn patient_cluster() -> Cluster {
+    let mut cluster = Cluster::prepare(3, &[]);
+    for node in &mut cluster.nodes {
+        let [min, max] = ELECTION_TIMEOUT_MS;
+        node.launch_mut().set("--election-timeout-min-ms", min);
+        node.launch_mut().set("--election-timeout-max-ms", max);
+    }
+    cluster.start_all().await;
+    cluster.ready().await;
+    cluster
+}
+
+#[tokio::test]
+async fn a_rolling_restart_refuses_no_write() {
+    let mut cluster = patient_cluster().await;
+    let leader = cluster.leader().await;
+    // The leader last but one, so that leadership moves at least twice.
+    let order = [leader, (leader + 1) % 3, (leader + 2) % 3];
+    for (turn, place) in order.into_iter().enumerate() {
+        let writer = cluster.admin((place + 1) % 3).await;
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let writes = tokio::spawn({
+            let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
+            async move {
+                let mut longest = Duration::ZERO;
+                while !stop.load(Ordering::Relaxed) {
+                    let number = count.fetch_add(1, Ordering::Relaxed);
+                    let began = Instant::now();
+                    let _ = writer.post("/tenants", &tenant(&format!("turn-{turn}-{number}"))).await.expect(201);
+                    longest = longest.max(began.elapsed());
+                }
+                longest
+            }
+        });
+        let reach = async |wanted: u64| {
+            until("writes go on", PATIENCE, async || {
+                let now = count.load(Ordering::Relaxed);
+                if now >= wanted { Ok(()) } else { Err(now.to_string()) }
+            })
+            .await;
+        };
+        reach(5).await;
+        assert_eq!(cluster.nodes[place].stop(PATIENCE).await, Some(0));
+        reach(count.load(Ordering::Relaxed) + 5).await;
+        cluster.nodes[place].start().await;
+        cluster.nodes[place].ready().await;
+        stop.store(true, Ordering::Relaxed);
+        let longest = writes.await.expect("no write was refused");
+        assert!(longest < Duration::from_secs(3), "the longest write took {longest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_follower_told_to_redirect_sends_writers_to_the_leader() {
+    let cluster = Cluster::start_with(3, &["--follower-writes", "redirect"]).await;
+    let leader = cluster.leader().await;
+    for place in (0..3).filter(|place| *place != leader) {
+        let admin = cluster.admin(place).await;
+        let path = "/tenants?wait=fleet&timeout=1s";
+        let answer = admin.post(path, &tenant("acme")).await.expect(307);
+        let location = format!("{}/api/v1{path}", cluster.nodes[leader].admin_url());
+        assert_eq!(answer.header("location"), Some(location.as_str()));
+        // Nothing was written, and reads stay here.
+        let _ = admin.get("/tenants/acme").await.expect(404);
+        // Strangers are not told where the leader is.
+        let request = admin.anonymous_request(Method::POST, path).json(&tenant("acme"));
+        let _ = web::send(request).await.expect(401);
+    }
+    let _ = cluster.admin(leader).await.post("/tenants", &tenant("acme")).await.expect(201);
+    // The same token is good at the leader.
+    let follower = cluster.admin((leader + 1) % 3).await;
+    let answer = follower.post("/tenants", &tenant("globex")).await.expect(307);
+    let there = answer.header("location").expect("a place to go").to_owned();
+    let request = web::client().post(there).bearer_auth(follower.token()).json(&tenant("globex"));
+    let _ = web::send(request).await.expect(201);
+}

@@ -1,0 +1,219 @@
+//! Calls between nodes from those who are none: refused, and nothing changes.
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, BytesMut};
+use controlplane_daemon::raft::signature::{HEADER, Signatures};
+use prost::Message;
+use shared_proto::peer;
+use tests::admin::Admin;
+use tests::cluster::Cluster;
+use tests::wait::{PATIENCE, until};
+use tests::web;
+use tonic::Code;
+use tonic::transport::Channel;
+use vocab::{Clock, ClusterId, ManualClock, NodeId, Secret, SystemClock};
+
+use super::tenant;
+
+const APPEND: &str = "/hellojohn.peer.v1.Peer/Append";
+const VOTE: &str = "/hellojohn.peer.v1.Peer/RequestVote";
+const SNAPSHOT: &str = "/hellojohn.peer.v1.Peer/InstallSnapshot";
+const TRANSFER: &str = "/hellojohn.peer.v1.Peer/TransferLeader";
+const FORWARD: &str = "/hellojohn.peer.v1.Peer/Forward";
+const READ_INDEX: &str = "/hellojohn.peer.v1.Peer/ReadIndex";
+const LIST_PODS: &str = "/hellojohn.peer.v1.Peer/ListPods";
+const DESCRIBE: &str = "/hellojohn.peer.v1.Peer/Describe";
+
+/// A message with gRPC's five bytes before it.
+fn framed(message: &impl Message) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(message.encoded_len()).expect("messages are small"));
+    message.encode(&mut bytes).expect("the buffer grows");
+    bytes.to_vec()
+}
+
+/// Sends bytes as they are; the gRPC status.
+async fn call(address: &str, path: &str, signature: Option<&str>, body: &[u8]) -> Code {
+    let channel = Channel::from_shared(format!("http://{address}")).expect("an address is a URI's authority");
+    let mut channel = channel.connect().await.expect("the node listens");
+    let mut request = http::Request::post(format!("http://{address}{path}")).header("content-type", "application/grpc");
+    if let Some(signature) = signature {
+        request = request.header(HEADER, signature);
+    }
+    let body = tonic::body::Body::new(http_body_util::Full::new(bytes::Bytes::copy_from_slice(body)));
+    let request = request.body(body).expect("the request is well-formed");
+    std::future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await.expect("the node listens");
+    let answer = match tower::Service::call(&mut channel, request).await {
+        Ok(answer) => answer,
+        Err(_) => return Code::Unavailable,
+    };
+    // A refusal has its status in the head; an answer has it after its body.
+    match answer.headers().get("grpc-status") {
+        Some(status) => Code::from_bytes(status.as_bytes()),
+        None => Code::Ok,
+    }
+}
+
+fn signer(id: u64, secret: &str, cluster: Option<ClusterId>, clock: Arc<dyn Clock>) -> Signatures {
+    let cluster = tokio::sync::watch::Sender::new(cluster).subscribe();
+    Signatures::new(NodeId(id), &[Secret::new(secret.to_owned())], cluster, clock)
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+async fn status(admin: &Admin) -> (u64, u64, u64) {
+    let status = admin.get("/cluster/status").await.expect(200).json;
+    let number = |field: &str| status[field].as_u64().unwrap_or_else(|| panic!("no {field} in {status:#}"));
+    (number("term"), number("last_log_revision"), number("leader_id"))
+}
+
+fn messages() -> Vec<(&'static str, Vec<u8>)> {
+    let vote = Some(peer::Vote { term: 1 << 62, node_id: 3, committed: true });
+    let last_log = Some(peer::LogId { term: 1 << 62, node_id: 3, index: 1 << 62 });
+    vec![
+        (APPEND, framed(&peer::AppendRequest { vote, previous: None, entries: Vec::new(), leader_commit: last_log })),
+        (
+            VOTE,
+            framed(&peer::VoteRequest {
+                vote: Some(peer::Vote { term: 1 << 62, node_id: 3, committed: false }),
+                last_log,
+                leadership_transfer: true,
+                pre_vote: false,
+            }),
+        ),
+        (SNAPSHOT, framed(&peer::SnapshotChunk { vote, transfer_id: "00".into(), last: true, ..Default::default() })),
+        (TRANSFER, framed(&peer::TransferLeaderRequest { from_leader: vote, to_node_id: 1, last_log })),
+        (FORWARD, framed(&peer::ForwardRequest { command: bytes::Bytes::from_static(b"{}") })),
+        (READ_INDEX, framed(&peer::ReadIndexRequest {})),
+        (LIST_PODS, framed(&peer::ListPodsRequest::default())),
+        (DESCRIBE, framed(&peer::DescribeRequest {})),
+    ]
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let victim = (leader + 1) % 3;
+    let address = cluster.nodes[victim].addresses().raft.clone();
+    let (admin, at_leader) = (cluster.admin(victim).await, cluster.admin(leader).await);
+    let own: ClusterId =
+        admin.get("/cluster/status").await.expect(200).text_of("cluster_id").parse().expect("an id is an id");
+    let receiver = NodeId(cluster.nodes[victim].id);
+    let sender = cluster.nodes[leader].id;
+    let secret = cluster.secrets.cluster_hmac.as_str();
+    let _ = admin.post("/tenants", &tenant("before")).await.expect(201);
+    let before = status(&admin).await;
+
+    let right = signer(sender, secret, Some(own), clock());
+    let late = ManualClock::at(SystemClock.now());
+    let early = late.now();
+    let stale = signer(sender, secret, Some(own), Arc::new(ManualClock::at(early.plus_secs(-300))));
+    let future = signer(sender, secret, Some(own), Arc::new(ManualClock::at(early.plus_secs(300))));
+    let wrong_key = signer(sender, "another-secret-of-quite-enough-bytes", Some(own), clock());
+    let foreign = ClusterId::from_uuid(uuid::Uuid::from_u128(7));
+    let foreign = signer(sender, secret, Some(foreign), clock());
+    for (path, body) in messages() {
+        let signed = |signer: &Signatures| signer.sign(receiver, path, &body).expect("there is a secret");
+        let good = signed(&right);
+        let (claims, tag) = good.rsplit_once(';').expect("the tag is last");
+        let cases = [
+            ("unsigned", None),
+            ("empty", Some(String::new())),
+            ("a wrong key", Some(signed(&wrong_key))),
+            ("no tag", Some(format!("{claims};"))),
+            ("a tag of one byte", Some(format!("{claims};{}", &tag[..2]))),
+            ("a tag too many", Some(format!("{claims};{tag}{tag}"))),
+            ("another sender", Some(good.replacen(&format!(";{sender};{receiver};"), &format!(";9;{receiver};"), 1))),
+            ("another body", Some(right.sign(receiver, path, b"other").expect("there is a secret"))),
+            ("another path", Some(right.sign(receiver, "/else", &body).expect("there is a secret"))),
+            ("another receiver", Some(right.sign(NodeId(sender), path, &body).expect("there is a secret"))),
+            ("another cluster", Some(signed(&foreign))),
+            ("five minutes ago", Some(signed(&stale))),
+            ("in five minutes", Some(signed(&future))),
+        ];
+        for (what, signature) in cases {
+            let code = call(&address, path, signature.as_deref(), &body).await;
+            assert_eq!(code, Code::Unauthenticated, "{path}: {what}");
+        }
+        // A header of 64 KiB does not get that far.
+        let code = call(&address, path, Some(&"a".repeat(64 << 10)), &body).await;
+        assert_ne!(code, Code::Ok, "{path}: a header without end");
+    }
+    assert_eq!(status(&admin).await, before);
+    assert_eq!(status(&at_leader).await, before);
+    let _ = admin.post("/tenants", &tenant("after")).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_replayed_call_is_refused_also_after_a_restart() {
+    let mut cluster = Cluster::start(1).await;
+    let admin = cluster.admin(0).await;
+    let own: ClusterId =
+        admin.get("/cluster/status").await.expect(200).text_of("cluster_id").parse().expect("an id is an id");
+    let address = cluster.nodes[0].addresses().raft.clone();
+    let signer = signer(2, &cluster.secrets.cluster_hmac, Some(own), clock());
+    let (path, body) = (DESCRIBE, framed(&peer::DescribeRequest {}));
+    let captured = signer.sign(NodeId(1), path, &body).expect("there is a secret");
+    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Ok);
+    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start().await;
+    cluster.ready().await;
+    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);
+    let fresh = signer.sign(NodeId(1), path, &body).expect("there is a secret");
+    assert_eq!(call(&address, path, Some(&fresh), &body).await, Code::Ok);
+}
+
+#[tokio::test]
+async fn data_of_another_cluster_or_node_is_refused_and_said_so() {
+    let mut cluster = Cluster::start(3).await;
+    // Another installation with the very same secrets.
+    let mut other = Cluster::prepare(3, &[]);
+    for (theirs, ours) in other.nodes.iter_mut().zip(&mut cluster.nodes) {
+        theirs.launch_mut().env = ours.launch_mut().env.clone();
+    }
+    other.start_all().await;
+    other.ready().await;
+    let place = (cluster.leader().await + 1) % 3;
+    assert_eq!(other.nodes[place].stop(PATIENCE).await, Some(0));
+    other.kill_all();
+
+    let admin = cluster.admin((place + 1) % 3).await;
+    cluster.nodes[place].kill();
+    let (own, foreign) = (cluster.nodes[place].data_dir(), other.nodes[place].data_dir());
+    let aside = own.with_extension("own");
+    std::fs::rename(&own, &aside).expect("the folder can be moved");
+    std::fs::rename(&foreign, &own).expect("the folder can be moved");
+    let before = status(&admin).await;
+    cluster.nodes[place].start().await;
+    until("the stray node says what is wrong", PATIENCE, async || {
+        let log = cluster.nodes[place].process_mut().log();
+        if log.contains("belongs to another cluster") { Ok(()) } else { Err("it does not".to_owned()) }
+    })
+    .await;
+    let ready = web::send(web::client().get(format!("{}/readyz", cluster.nodes[place].ops_url()))).await;
+    assert_eq!(ready.status, 503, "{ready:?}");
+    let _ = admin.post("/tenants", &tenant("meanwhile")).await.expect(201);
+    let after = status(&admin).await;
+    assert_eq!((before.0, before.2), (after.0, after.2), "term and leader");
+
+    // Its own data under another node's id.
+    cluster.nodes[place].kill();
+    std::fs::remove_dir_all(&own).expect("the folder can be removed");
+    std::fs::rename(&aside, &own).expect("the folder can be moved");
+    let id = cluster.nodes[place].id;
+    cluster.nodes[place].launch_mut().set("--node-id", &(id % 3 + 1).to_string());
+    let refused = cluster.nodes[place].run_with_env(&[]).await;
+    assert_eq!(refused.code, Some(78), "{}", refused.output);
+    assert!(refused.output.contains(&format!("belongs to node {id}")), "{}", refused.output);
+
+    cluster.nodes[place].launch_mut().set("--node-id", &id.to_string());
+    cluster.nodes[place].start().await;
+    cluster.ready().await;
+    let _ = cluster.admin(place).await.get("/tenants/meanwhile?consistency=linearizable").await.expect(200);
+}

@@ -1,0 +1,170 @@
+//! Files that shrink, break and vanish.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
+use tests::admin::Admin;
+use tests::cluster::{Cluster, Node};
+use tests::wait::PATIENCE;
+
+use super::tenant;
+
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+
+/// A cluster of one with `count` tenants, snapshots every twenty entries, stopped in order.
+async fn stopped_with(count: usize) -> Cluster {
+    let mut cluster = Cluster::start_with(1, &["--snapshot-every", "20"]).await;
+    let admin = cluster.admin(0).await;
+    for number in 0..count {
+        let _ = admin.post("/tenants", &tenant(&format!("kept-{number}"))).await.expect(201);
+    }
+    assert_eq!(cluster.nodes[0].stop(PATIENCE).await, Some(0));
+    cluster
+}
+
+async fn tenants(admin: &Admin) -> usize {
+    let list = admin.get("/tenants?limit=500&consistency=linearizable").await.expect(200).json;
+    list["items"].as_array().map_or(0, Vec::len)
+}
+
+/// The newest first.
+fn snapshots(node: &Node) -> Vec<PathBuf> {
+    let listing = fs::read_dir(node.data_dir().join("snapshots")).expect("there is a folder of snapshots");
+    let mut paths: Vec<PathBuf> = listing.map(|entry| entry.expect("a readable folder").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "snap"));
+    paths.sort_unstable_by(|a, b| b.cmp(a));
+    paths
+}
+
+fn flip_a_bit(path: &Path) {
+    let mut bytes = fs::read(path).expect("the file is readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).expect("the file is writable");
+}
+
+#[tokio::test]
+async fn the_log_shrinks_after_snapshots_and_the_rest_is_enough() {
+    let mut cluster = stopped_with(150).await;
+    {
+        let database = Database::open(cluster.nodes[0].data_dir().join("log.redb")).expect("the log is closed");
+        let log = database.begin_read().and_then(|read| Ok(read.open_table(LOG))).expect("readable").expect("a log");
+        let length = log.len().expect("a length");
+        let (first, _) = log.first().expect("readable").expect("not empty");
+        // Two snapshots' worth is kept, and what came since the newest.
+        assert!(length <= 60 + 5 && first.value() > 80, "{length} records from {}", first.value());
+    }
+    assert_eq!(snapshots(&cluster.nodes[0]).len(), 2);
+    for _ in 0..2 {
+        cluster.nodes[0].start().await;
+        cluster.ready().await;
+        assert_eq!(tenants(&cluster.admin(0).await).await, 150);
+        cluster.nodes[0].kill();
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_survived_and_two_are_not_hidden() {
+    let mut cluster = stopped_with(90).await;
+    flip_a_bit(&snapshots(&cluster.nodes[0])[0]);
+    cluster.nodes[0].start().await;
+    cluster.ready().await;
+    let admin = cluster.admin(0).await;
+    assert_eq!(tenants(&admin).await, 90);
+    for number in 90..150 {
+        let _ = admin.post("/tenants", &tenant(&format!("kept-{number}"))).await.expect(201);
+    }
+    assert_eq!(cluster.nodes[0].stop(PATIENCE).await, Some(0));
+
+    let both = snapshots(&cluster.nodes[0]);
+    assert_eq!(both.len(), 2);
+    both.iter().for_each(|path| flip_a_bit(path));
+    // Again and again the same: it does not start with less after the first refusal.
+    for _ in 0..2 {
+        let refused = cluster.nodes[0].run_with_env(&[]).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.output);
+        let told = refused.output.lines().last().unwrap_or_default();
+        assert!(told.starts_with("controlplane-daemon: ") && told.contains("snapshots"), "{}", refused.output);
+    }
+    assert!(refused_reason(&cluster).await.contains("damaged"));
+}
+
+async fn refused_reason(cluster: &Cluster) -> String {
+    cluster.nodes[0].run_with_env(&[]).await.output
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_refused_with_its_name() {
+    let cluster = stopped_with(5).await;
+    let log = cluster.nodes[0].data_dir().join("log.redb");
+    let whole = fs::read(&log).expect("the log is readable");
+    let cuts: [(&str, &[u8]); 2] = [("cut", &whole[..whole.len() / 3]), ("noise", &[0x5a; 8192])];
+    for (what, bytes) in cuts {
+        fs::write(&log, bytes).expect("the log is writable");
+        let refused = cluster.nodes[0].run_with_env(&[]).await;
+        assert_eq!(refused.code, Some(1), "{what}: {}", refused.output);
+        assert!(refused.output.contains("log.redb"), "{what}: {}", refused.output);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_vanished_is_missed() {
+    let cluster = stopped_with(50).await;
+    let log = cluster.nodes[0].data_dir().join("log.redb");
+    fs::remove_file(&log).expect("the log can be removed");
+    for _ in 0..2 {
+        let refused = cluster.nodes[0].run_with_env(&[]).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.output);
+        assert!(refused.output.contains("log.redb"), "{}", refused.output);
+    }
+}
+
+#[tokio::test]
+async fn a_node_with_a_new_disk_is_filled_again() {
+    let mut cluster = Cluster::start_with(3, &["--snapshot-every", "20"]).await;
+    let leader = cluster.leader().await;
+    let admin = cluster.admin(leader).await;
+    for number in 0..70 {
+        let _ = admin.post("/tenants", &tenant(&format!("kept-{number}"))).await.expect(201);
+    }
+    for place in (0..3).filter(|place| *place != leader) {
+        cluster.nodes[place].kill();
+        fs::remove_dir_all(cluster.nodes[place].data_dir()).expect("the folder can be removed");
+        let _ = admin.post("/tenants", &tenant(&format!("without-{place}"))).await.expect(201);
+        cluster.nodes[place].start().await;
+        let there = tests::wait::until("the emptied node has everything", PATIENCE, async || {
+            assert!(cluster.nodes[leader].is_running(), "the leader must survive it");
+            let status = admin.get("/cluster/status").await.expect(200).json;
+            let theirs = Admin::sign_in(&cluster.nodes[place].admin_url(), &cluster.secrets.owner).await?;
+            let own = theirs.get("/cluster/status").await.expect(200).json;
+            let same = own["applied_revision"] == status["commit_revision"] && own["cluster_id"] == status["cluster_id"];
+            if same { Ok(theirs) } else { Err(format!("{own} beside {status}")) }
+        })
+        .await;
+        let _ = there.get(&format!("/tenants/without-{place}")).await.expect(200);
+        assert!(tenants(&there).await > 70);
+    }
+}
+
+#[tokio::test]
+async fn after_a_rotation_the_old_master_key_opens_the_directory_no_more() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.nodes[0].kill();
+    let old = cluster.secrets.master_key.clone();
+    let new = tests::cluster::Secrets::random().master_key;
+    let set = |node: &mut Node, key: &str| {
+        let env = &mut node.launch_mut().env;
+        env.iter_mut().filter(|(name, _)| name == "SECRETBOX_MASTER_KEY").for_each(|(_, value)| key.clone_into(value));
+    };
+    set(&mut cluster.nodes[0], &format!("{new},{old}"));
+    cluster.nodes[0].start().await;
+    cluster.ready().await;
+    cluster.nodes[0].kill();
+    let refused = cluster.nodes[0].run_with_env(&[("SECRETBOX_MASTER_KEY", &old)]).await;
+    assert_eq!(refused.code, Some(78), "{}", refused.output);
+    let identity = fs::read_to_string(cluster.nodes[0].data_dir().join("node.json")).expect("it is there");
+    set(&mut cluster.nodes[0], &new);
+    cluster.nodes[0].start().await;
+    assert_eq!(fs::read_to_string(cluster.nodes[0].data_dir().join("node.json")).expect("it is there"), identity);
+}
