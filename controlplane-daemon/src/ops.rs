@@ -2,29 +2,32 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
-use tokio::sync::OnceCell;
 use vocab::Revision;
 
 use crate::admin::routes::no_such_path;
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{BarrierError, Consistency, ControlPlane};
+
+/// Less than a probe's patience.
+const CATCH_UP: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
 pub struct Ops {
     control: ControlPlane,
     metrics: PrometheusHandle,
-    /// The commit revision of the leader this node first heard of; ready once that is applied.
-    goal: Arc<OnceCell<Revision>>,
+    /// Whether this node was as fresh as the leader once since its start.
+    caught_up: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
 }
 
 impl Ops {
     pub fn new(control: ControlPlane, metrics: PrometheusHandle) -> Self {
-        Self { control, metrics, goal: Arc::default(), stopping: Arc::default() }
+        Self { control, metrics, caught_up: Arc::default(), stopping: Arc::default() }
     }
 
     /// From now on not ready, so that nothing new is sent here.
@@ -32,26 +35,21 @@ impl Ops {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// `Err` says why not.
-    fn ready(&self) -> Result<Revision, &'static str> {
+    /// `Err` says why not. The leader's own word is needed once: whom this node followed before a restart proves nothing,
+    /// and neither does what it had applied then.
+    async fn ready(&self) -> Result<Revision, &'static str> {
         if self.stopping.load(Ordering::Relaxed) {
             return Err("stopping");
         }
-        let status = self.control.status();
-        let goal = match self.goal.get() {
-            Some(goal) => *goal,
-            None if status.leader.is_none() => return Err("no leader is known yet"),
-            None => {
-                // Another request may have been first; either goal is one from the start.
-                let _ = self.goal.set(status.commit);
-                status.commit
-            }
-        };
-        if status.applied < goal {
-            Err("has not yet applied what was committed when it started")
-        } else {
-            Ok(status.applied)
+        if !self.caught_up.load(Ordering::Relaxed) {
+            self.control.barrier(Consistency::Linearizable, CATCH_UP).await.map_err(|why| match why {
+                BarrierError::NoLeader => "no leader has answered yet",
+                BarrierError::NotReached { .. } => "has not yet applied what is committed",
+                BarrierError::Stopping => "stopping",
+            })?;
+            self.caught_up.store(true, Ordering::Relaxed);
         }
+        Ok(self.control.applied_revision())
     }
 }
 
@@ -71,7 +69,7 @@ async fn livez() -> impl Responder {
 }
 
 async fn readyz(ops: web::Data<Ops>) -> impl Responder {
-    match ops.ready() {
+    match ops.ready().await {
         Ok(revision) => HttpResponse::Ok().json(json!({"status": "ready", "applied_revision": revision})),
         Err(reason) => HttpResponse::ServiceUnavailable().json(json!({"status": "not_ready", "reason": reason})),
     }

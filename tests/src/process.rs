@@ -46,7 +46,7 @@ impl Launch {
     #[track_caller]
     pub fn set(&mut self, flag: &str, value: &str) {
         let place = self.args.iter().position(|arg| arg == flag).and_then(|place| self.args.get_mut(place + 1));
-        *place.unwrap_or_else(|| panic!("{} has no {flag}", self.name)) = value.to_owned();
+        value.clone_into(place.unwrap_or_else(|| panic!("{} has no {flag}", self.name)));
     }
 
     pub fn start(&self) -> Process {

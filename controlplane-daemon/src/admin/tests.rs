@@ -86,7 +86,13 @@ impl Node {
         let owner = Credential::generate(AdminId::from_uuid(Uuid::from_u128(1)));
         let stop = CancellationToken::new();
         bootstrap::run(control.clone(), FirstOwner::Given(owner.clone()), &mut std::io::sink(), stop).await;
-        let api = Api { control, keyring, clock: clock.clone(), follower_writes: FollowerWrites::Forward, throttle: Throttle::default() };
+        let api = Api {
+            control,
+            keyring,
+            clock: clock.clone(),
+            follower_writes: FollowerWrites::Forward,
+            throttle: Throttle::default(),
+        };
         let mut node = Self { api: web::Data::new(api), clock, owner: String::new(), _dir: dir };
         node.owner = node.sign_in(owner.reveal().expose()).await;
         node

@@ -54,11 +54,7 @@ pub(super) enum TokenError {
 }
 
 /// `POST /auth/token`
-pub(super) async fn issue(
-    api: web::Data<Api>,
-    request: HttpRequest,
-    body: Document,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn issue(api: web::Data<Api>, request: HttpRequest, body: Document) -> Result<HttpResponse, Problem> {
     // Behind a proxy everybody shares the proxy's bucket: headers that claim an address can be made up.
     let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     api.throttle.check(address, Instant::now()).map_err(|wait| {

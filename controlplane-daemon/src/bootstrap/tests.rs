@@ -69,8 +69,7 @@ async fn a_credential_that_could_not_be_printed_is_printed_after_the_restart() {
     let mut out = Vec::new();
     run(control.clone(), generated(&data), &mut out, CancellationToken::new()).await;
     let printed = String::from_utf8(out).unwrap();
-    let credential: Credential =
-        printed.strip_prefix("first owner credential: ").unwrap().trim_end().parse().unwrap();
+    let credential: Credential = printed.strip_prefix("first owner credential: ").unwrap().trim_end().parse().unwrap();
     assert!(control.read(|state| credential.matches(&state.admin(credential.id).unwrap().digest)));
     assert_eq!(owners(&control), 1);
     assert!(!data.join("first-owner.json").exists());

@@ -45,10 +45,7 @@ async fn call(address: &str, path: &str, signature: Option<&str>, body: &[u8]) -
     let body = tonic::body::Body::new(http_body_util::Full::new(bytes::Bytes::copy_from_slice(body)));
     let request = request.body(body).expect("the request is well-formed");
     std::future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await.expect("the node listens");
-    let answer = match tower::Service::call(&mut channel, request).await {
-        Ok(answer) => answer,
-        Err(_) => return Code::Unavailable,
-    };
+    let Ok(answer) = tower::Service::call(&mut channel, request).await else { return Code::Unavailable };
     // A refusal has its status in the head; an answer has it after its body.
     match answer.headers().get("grpc-status") {
         Some(status) => Code::from_bytes(status.as_bytes()),

@@ -49,7 +49,7 @@ async fn the_log_shrinks_after_snapshots_and_the_rest_is_enough() {
     let mut cluster = stopped_with(150).await;
     {
         let database = Database::open(cluster.nodes[0].data_dir().join("log.redb")).expect("the log is closed");
-        let log = database.begin_read().and_then(|read| Ok(read.open_table(LOG))).expect("readable").expect("a log");
+        let log = database.begin_read().expect("readable").open_table(LOG).expect("a log");
         let length = log.len().expect("a length");
         let (first, _) = log.first().expect("readable").expect("not empty");
         // Two snapshots' worth is kept, and what came since the newest.
@@ -79,7 +79,9 @@ async fn a_damaged_snapshot_is_survived_and_two_are_not_hidden() {
 
     let both = snapshots(&cluster.nodes[0]);
     assert_eq!(both.len(), 2);
-    both.iter().for_each(|path| flip_a_bit(path));
+    for path in &both {
+        flip_a_bit(path);
+    }
     // Again and again the same: it does not start with less after the first refusal.
     for _ in 0..2 {
         let refused = cluster.nodes[0].run_with_env(&[]).await;
@@ -138,7 +140,8 @@ async fn a_node_with_a_new_disk_is_filled_again() {
             let status = admin.get("/cluster/status").await.expect(200).json;
             let theirs = Admin::sign_in(&cluster.nodes[place].admin_url(), &cluster.secrets.owner).await?;
             let own = theirs.get("/cluster/status").await.expect(200).json;
-            let same = own["applied_revision"] == status["commit_revision"] && own["cluster_id"] == status["cluster_id"];
+            let same =
+                own["applied_revision"] == status["commit_revision"] && own["cluster_id"] == status["cluster_id"];
             if same { Ok(theirs) } else { Err(format!("{own} beside {status}")) }
         })
         .await;

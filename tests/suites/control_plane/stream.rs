@@ -106,7 +106,8 @@ async fn every_acknowledged_write_is_there_once_and_in_order_though_leaders_are_
         let mut found = BTreeMap::new();
         let mut cursor = String::new();
         loop {
-            let page = admin.get(&format!("/tenants?limit=500&consistency=linearizable{cursor}")).await.expect(200).json;
+            let page =
+                admin.get(&format!("/tenants?limit=500&consistency=linearizable{cursor}")).await.expect(200).json;
             for item in page["items"].as_array().expect("a list has items") {
                 let slug = item["slug"].as_str().unwrap_or_default().to_owned();
                 assert_eq!(found.insert(slug, item["revision"].as_u64()), None, "each once: {item:#}");

@@ -58,7 +58,8 @@ async fn three_nodes_with_certificates_replicate_serve_pods_and_refuse_everybody
     }
 
     let other = Authority::new("stranger").certify("stranger");
-    let (watch, raft) = (cluster.nodes[leader].addresses().watch.clone(), cluster.nodes[leader].addresses().raft.clone());
+    let (watch, raft) =
+        (cluster.nodes[leader].addresses().watch.clone(), cluster.nodes[leader].addresses().raft.clone());
     // A certificate stands for the token; nothing stands for nothing.
     let mut by_certificate =
         Watcher::open(endpoint(&watch, &own, Some(&own)), "by-certificate", None, None).await.expect("it is let in");

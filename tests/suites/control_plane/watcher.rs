@@ -9,14 +9,14 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Endpoint;
 use tonic::{Request, Status, Streaming};
 
-pub struct Watcher {
+pub(super) struct Watcher {
     _messages: mpsc::Sender<PodMessage>,
     events: Streaming<Event>,
 }
 
 impl Watcher {
     /// `Err` holds whatever refused it: the connection or the node.
-    pub async fn open(
+    pub(super) async fn open(
         endpoint: Endpoint,
         name: &str,
         token: Option<&str>,
@@ -38,7 +38,7 @@ impl Watcher {
     }
 
     /// The next event that is not a heartbeat.
-    pub async fn next(&mut self) -> Kind {
+    pub(super) async fn next(&mut self) -> Kind {
         loop {
             let event = self.events.message().await.expect("the stream goes on").expect("the stream goes on");
             match event.kind.expect("an event has a kind") {
@@ -49,12 +49,12 @@ impl Watcher {
     }
 
     /// Reads a whole snapshot, its begin included.
-    pub async fn snapshot(&mut self) -> (Position, u64) {
+    pub(super) async fn snapshot(&mut self) -> (Position, u64) {
         let Kind::SnapshotBegin(_) = self.next().await else { panic!("no snapshot begins") };
         self.rest_of_snapshot().await
     }
 
-    pub async fn rest_of_snapshot(&mut self) -> (Position, u64) {
+    pub(super) async fn rest_of_snapshot(&mut self) -> (Position, u64) {
         let mut count = 0;
         loop {
             match self.next().await {

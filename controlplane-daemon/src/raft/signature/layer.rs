@@ -113,11 +113,7 @@ where
     }
 }
 
-async fn verify(
-    signatures: &Signatures,
-    head: &http::request::Parts,
-    body: Body,
-) -> Result<(NodeId, Bytes), Refusal> {
+async fn verify(signatures: &Signatures, head: &http::request::Parts, body: Body) -> Result<(NodeId, Bytes), Refusal> {
     let header = head.headers.get(HEADER).map(|value| value.to_str().map_err(|_| Refusal::Malformed)).transpose()?;
     let admitted = signatures.admit(header, head.uri.path())?;
     let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
