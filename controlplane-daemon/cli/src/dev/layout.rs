@@ -1,15 +1,15 @@
 //! Who listens where, and the command line that tells it so.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::DevArgs;
 use super::binaries::Binaries;
 use super::child::Process;
 use super::folder::Folder;
+use super::ports;
 use crate::private_file;
 
 /// The demo tenant's slug.
@@ -88,8 +88,7 @@ impl Layout {
         // All are held until all are chosen, so that none is chosen twice.
         let mut held = Vec::new();
         let mut free = || -> anyhow::Result<u16> {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot find a free port")?;
-            let port = listener.local_addr()?.port();
+            let (listener, port) = ports::free()?;
             held.push(listener);
             Ok(port)
         };

@@ -7,6 +7,15 @@ use std::path::Path;
 use super::layout::{Layout, Wanted};
 use crate::failure::Failure;
 
+/// A port that is free, held until the listener is dropped. Below the range from which the kernel serves outgoing
+/// connections (32768 on): one of those could have the port just when its owner starts again.
+pub(crate) fn free() -> anyhow::Result<(TcpListener, u16)> {
+    const TRIES: usize = 1000;
+    let listener = |port: u16| TcpListener::bind(("127.0.0.1", port)).ok().map(|listener| (listener, port));
+    let found = (0..TRIES).find_map(|_| listener(rand::random_range(10_000..32_000)));
+    found.ok_or_else(|| anyhow::anyhow!("no free port was found between 10000 and 32000"))
+}
+
 /// All of them before anything is started, and every one that is taken.
 pub(crate) fn check(layout: &Layout) -> Result<(), Failure> {
     let mut complaints = Vec::new();

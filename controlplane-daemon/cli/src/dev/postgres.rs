@@ -20,6 +20,7 @@ use vocab::SecretDigest;
 use super::binaries::Binaries;
 use super::child::Process;
 use super::folder::Folder;
+use super::ports;
 use super::progress::Progress;
 use super::supervisor::Supervisor;
 use crate::failure::Failure;
@@ -192,9 +193,8 @@ async fn init(binaries: &Binaries, folder: &Folder, data: &Path, user: Option<(u
 
 /// The port of last time if it is free: tenants' DSNs name it.
 fn free_port(last: Option<u16>) -> anyhow::Result<u16> {
-    let listener = last
-        .and_then(|port| TcpListener::bind(("127.0.0.1", port)).ok())
-        .map_or_else(|| TcpListener::bind(("127.0.0.1", 0)), Ok)
-        .context("cannot find a free port for PostgreSQL")?;
-    Ok(listener.local_addr()?.port())
+    match last.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+        Some(port) => Ok(port),
+        None => Ok(ports::free().context("for PostgreSQL")?.1),
+    }
 }
