@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod judge;
+mod reference;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use vocab::{Keyring, NodeId, Secret};
 
 use crate::credential::Credential;
 use crate::tls::TlsFiles;
+pub use reference::reference;
 use sources::{Environment, Gathered};
 
 /// `EX_CONFIG` of sysexits.h.

@@ -1,6 +1,7 @@
 //! What the pod is told: flags, then environment, then a TOML file, then defaults, turned into types that cannot be
 //! wrong. All that is wrong is said at once.
 
+mod reference;
 mod sources;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use vocab::{Keyring, PodId, Secret, Slug};
 
 use crate::store::migrate::Mode;
 use crate::store::pool::Limits;
+pub use reference::reference;
 use sources::Values;
 
 /// Exit code of a process that was given bad settings: EX_CONFIG of sysexits(3).

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-struct Definition {
-    flag: &'static str,
-    help: &'static str,
-    default: Option<&'static str>,
+pub(super) struct Definition {
+    pub(super) flag: &'static str,
+    pub(super) help: &'static str,
+    pub(super) default: Option<&'static str>,
     /// A variable without `HJ_` that names it, too.
-    bare: Option<&'static str>,
+    pub(super) bare: Option<&'static str>,
     /// Secrets are never printed and also come from a file, by the flag of this name.
-    file_flag: Option<&'static str>,
+    pub(super) file_flag: Option<&'static str>,
 }
 
 const fn plain(flag: &'static str, default: Option<&'static str>, help: &'static str) -> Definition {
@@ -26,7 +26,7 @@ const fn secret(flag: &'static str, file_flag: &'static str, name: &'static str,
     Definition { flag, help, default: None, bare: Some(name), file_flag: Some(file_flag) }
 }
 
-const TABLE: [Definition; 21] = [
+pub(super) const TABLE: [Definition; 21] = [
     plain("http-addr", Some("0.0.0.0:8080"), "Listener for OAuth, OpenID Connect and pages"),
     plain("ops-addr", Some("0.0.0.0:8090"), "Listener for /livez, /readyz, /metrics and /debug/config"),
     plain("control-plane", None, "Watch addresses, comma-separated: http(s)://host:7100"),
@@ -84,11 +84,11 @@ pub(super) fn command() -> Command {
     command
 }
 
-fn variable(flag: &str) -> String {
+pub(super) fn variable(flag: &str) -> String {
     format!("HJ_{}", flag.replace('-', "_").to_uppercase())
 }
 
-fn key(flag: &str) -> String {
+pub(super) fn key(flag: &str) -> String {
     flag.replace('-', "_")
 }
 

@@ -1,0 +1,64 @@
+//! The catalogue as Markdown: a part of `docs/configuration.md`, which a test keeps equal to it.
+
+use std::fmt::Write as _;
+
+use super::catalogue;
+
+/// What [`super::judge`] takes, in words.
+fn allowed(flag: &str) -> &'static str {
+    match flag {
+        "node-id" => "a number, or a name that ends in `-` and a number, which is then the id (`controlplane-0` is 0)",
+        "raft-addr" | "watch-addr" | "admin-addr" | "ops-addr" => {
+            "IP:port; port 0 takes any free one; no two listeners on one port"
+        }
+        "advertise-addr" => "host:port, host being a name, an IPv4 address or a bracketed IPv6 address",
+        "advertise-admin-url" => "`http://` or `https://`, host and port, without path or query",
+        "peers" => "`ID=host:port`, separated by commas; no id and no address twice; this node's id among them",
+        "data-dir" => "a folder, made (mode 0700) when it is missing; of one process alone",
+        "secretbox-master-key" => "required; each key base64 of 32 bytes",
+        "cluster-hmac-secret" => "one or two, separated by a comma, of 32 bytes or more each",
+        "watch-token" => "16 or more visible ASCII characters",
+        "bootstrap-admin-credential" => "`hja_`, a UUID as 32 hex digits, `_`, 22 to 256 of `A-Z a-z 0-9 - _`",
+        "tls-cert-file" | "tls-key-file" | "tls-ca-file" => "a readable PEM file; all three or none",
+        "heartbeat-ms" => "10 to 60000",
+        "election-timeout-min-ms" => "20 to 600000, at least twice `--heartbeat-ms`",
+        "election-timeout-max-ms" => "20 to 600000, more than `--election-timeout-min-ms`",
+        "snapshot-every" => "1 to 1000000000",
+        "follower-writes" => "`forward` or `redirect`",
+        "log-format" => "`human` or `json`",
+        "log-level" => "a filter of tracing-subscriber's `EnvFilter`",
+        "addresses-file" => "a path; its folder must exist; written whole once every listener is bound",
+        _ => "",
+    }
+}
+
+/// Every setting, one section each.
+pub fn reference() -> String {
+    let mut text = String::new();
+    for setting in catalogue::ALL {
+        let variables: Vec<String> = setting.variables().iter().map(|name| format!("`{name}`")).collect();
+        let default = setting.default.map_or_else(|| "none".to_owned(), |text| format!("`{text}`"));
+        let _ = writeln!(text, "#### `--{}`\n\n{}.\n", setting.flag, setting.help.trim_end_matches('.'));
+        let _ = writeln!(text, "* Environment: {}", variables.join(", "));
+        let _ = writeln!(text, "* TOML: `{}`", setting.key());
+        if let Some(file_flag) = setting.file_flag {
+            let files: Vec<String> = setting.variables().iter().map(|name| format!("`{name}_FILE`")).collect();
+            let _ = writeln!(text, "* From a file: `--{file_flag}`, {}, TOML `{}_file`", files.join(", "), setting.key());
+        }
+        let _ = writeln!(text, "* Default: {default}");
+        let _ = writeln!(text, "* Allowed: {}\n", allowed(setting.flag));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_says_what_it_takes() {
+        for setting in catalogue::ALL {
+            assert!(!allowed(setting.flag).is_empty(), "--{}: say what is allowed", setting.flag);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The table of settings as Markdown: a part of `docs/configuration.md`, which a test keeps equal to it.
+
+use std::fmt::Write as _;
+
+use super::sources::{TABLE, key, variable};
+
+/// What [`super::Settings`] takes, in words.
+fn allowed(flag: &str) -> &'static str {
+    match flag {
+        "http-addr" | "ops-addr" => "IP:port; port 0 takes any free one",
+        "control-plane" => "required; `http://host:port` or `https://host:port`, one or more",
+        "watch-token" => "the control plane's `--watch-token`; absent: the pod's certificate is its proof",
+        "secretbox-master-key" => "required; each key base64 of 32 bytes: the control plane's",
+        "state-dir" => "a folder, made when it is missing; absent: nothing is kept, so a start needs the control plane",
+        "default-tenant" => "a slug, or empty for none",
+        "public-url" => "`http://` or `https://`, without query, fragment or user",
+        "pod-name" => "1 to 128 of `A-Z a-z 0-9 . _ ~ -`, different for each pod",
+        "migrate" => "`auto` or `off`",
+        "pool-max-per-tenant" => "1 to 1000; the tenant's own `max_connections` may ask for fewer",
+        "pool-max-total" => "1 to 100000",
+        "pool-idle-secs" => "1 to 86400",
+        "password-hash-concurrency" => "1 to 1024",
+        "tls-ca-file" => "a readable PEM file; required when an address of `--control-plane` is https",
+        "tls-cert-file" | "tls-key-file" => "a readable PEM file; both or none",
+        "log-format" => "`human` or `json`",
+        "log-level" => "a filter of tracing-subscriber's `Targets`",
+        "addresses-file" => "a path; its folder must exist; written whole once both listeners are bound",
+        "config" => "a readable TOML file",
+        _ => "",
+    }
+}
+
+/// Every setting, one section each.
+pub fn reference() -> String {
+    let mut text = String::new();
+    for setting in TABLE.iter().filter(|setting| setting.flag != "config") {
+        let own = variable(setting.flag);
+        let variables: Vec<&str> = std::iter::once(own.as_str()).chain(setting.bare).collect();
+        let named = |suffix: &str| variables.iter().map(|name| format!("`{name}{suffix}`")).collect::<Vec<_>>().join(", ");
+        let default = setting.default.map_or_else(|| "none".to_owned(), |text| format!("`{text}`"));
+        let _ = writeln!(text, "#### `--{}`\n\n{}.\n", setting.flag, setting.help.trim_end_matches('.'));
+        let _ = writeln!(text, "* Environment: {}", named(""));
+        let _ = writeln!(text, "* TOML: `{}`", key(setting.flag));
+        if let Some(file_flag) = setting.file_flag {
+            let _ = writeln!(text, "* From a file: `--{file_flag}`, {}, TOML `{}`", named("_FILE"), key(file_flag));
+        }
+        let _ = writeln!(text, "* Default: {default}");
+        let _ = writeln!(text, "* Allowed: {}\n", allowed(setting.flag));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_says_what_it_takes() {
+        for setting in &TABLE {
+            assert!(!allowed(setting.flag).is_empty(), "--{}: say what is allowed", setting.flag);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The pages of `docs/` and the README say what the code does: generated parts are fresh, tables are complete, links lead
+//! somewhere, examples are accepted by the programs.
+//!
+//! `UPDATE_DOCS=1 cargo test --workspace --test docs` writes the generated parts anew.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use controlplane_daemon::admin::routes::{Access, ROUTES};
+use tests::programs;
+use vocab::ErrorCode;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn pages() -> Vec<String> {
+    let docs = std::fs::read_dir(root().join("docs")).expect("docs/ is there");
+    let names = docs.map(|entry| entry.expect("a readable folder").file_name().into_string().expect("UTF-8"));
+    let pages = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let mut pages: Vec<_> = pages.chain(["README.md".to_owned()]).collect();
+    pages.sort();
+    pages
+}
+
+/// Compares what stands between the markers of `name` with what the code says, or writes it.
+fn assert_fresh(page: &str, name: &str, generated: &str) {
+    let text = read(page);
+    let begin = format!("<!-- generated: {name} -->\n");
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{page} has no {begin}"));
+    let (stands, after) = rest.split_once("<!-- end -->\n").unwrap_or_else(|| panic!("{page}: {name} has no end"));
+    let generated = format!("\n{}\n\n", generated.trim());
+    if stands == generated {
+        return;
+    }
+    assert!(
+        std::env::var_os("UPDATE_DOCS").is_some(),
+        "{page}: {name} is stale: run UPDATE_DOCS=1 cargo test --workspace --test docs"
+    );
+    let fresh = format!("{before}{begin}{generated}<!-- end -->\n{after}");
+    std::fs::write(root().join(page), fresh).expect("the page is written");
+}
+
+#[test]
+fn the_settings_are_those_of_the_programs() {
+    let page = "docs/configuration.md";
+    assert_fresh(page, "controlplane-daemon", &controlplane_daemon::settings::reference());
+    assert_fresh(page, "dataplane-service", &dataplane_service::settings::reference());
+}
+
+#[test]
+fn the_routes_are_those_of_the_table() {
+    let roles = |access: Access| match access {
+        Access::Anyone => "without a token",
+        Access::Owners => "owner",
+        Access::OwnersAndAuditors => "owner, auditor",
+        Access::Staff => "owner, operator",
+        Access::StaffAndAuditors => "owner, operator, auditor",
+        Access::Tenant => "owner, operator, tenant-admin of the tenant",
+        Access::TenantAndAuditors => "owner, operator, tenant-admin of the tenant, auditor",
+        Access::Everyone => "every role; a tenant-admin sees its own tenant only",
+    };
+    let rows: String =
+        ROUTES.iter().map(|row| format!("| {} | `{}` | {} |\n", row.method, row.path, roles(row.access))).collect();
+    let table = format!("| method | path | roles |\n|---|---|---|\n{rows}");
+    assert_fresh("docs/admin-api.md", "routes", &table);
+}
+
+/// The page's row of a code begins with code and status, as the code has them.
+#[test]
+fn every_error_code_has_its_row() {
+    let page = read("docs/admin-api.md");
+    for code in ErrorCode::ALL {
+        let row = format!("| `{code}` | {} |", code.http_status());
+        let rows: Vec<_> = page.lines().filter(|line| line.starts_with(&row)).collect();
+        let [row] = rows[..] else { panic!("docs/admin-api.md needs one row {row}") };
+        assert_eq!(row.matches(" | ").count(), 3, "code, status, cause and remedy: {row}");
+    }
+}
+
+#[test]
+fn every_oauth_error_code_is_named() {
+    let page = read("docs/data-plane.md");
+    for code in oauth_core::error::Code::ALL {
+        let row = format!("| `{}` | {} |", code.as_str(), code.status());
+        assert!(page.lines().any(|line| line.starts_with(&row)), "docs/data-plane.md needs a row {row}");
+    }
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The names that the `metrics` macros are called with in `text`.
+fn metrics_of(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for kind in ["counter!(", "gauge!(", "histogram!("] {
+        for (at, _) in text.match_indices(kind) {
+            let arguments = text.split_at(at + kind.len()).1.trim_start();
+            let name = arguments.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            let (name, _) = name.unwrap_or_else(|| panic!("a metric's name is a literal: {kind}"));
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_metric_is_listed_and_every_listed_metric_is_emitted() {
+    let page = read("docs/operations.md");
+    let listed: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split_once('`'))
+        .map(|(name, _)| name.split('{').next().unwrap_or(name).to_owned())
+        .filter(|name| name.starts_with("raft_") || name.starts_with("hj_"))
+        .collect();
+    let mut files = Vec::new();
+    for folder in ["controlplane-daemon", "dataplane-service", "shared-proto"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let emitted: BTreeSet<String> = files
+        .iter()
+        .flat_map(|path| metrics_of(&std::fs::read_to_string(path).expect("sources are readable")))
+        .collect();
+    assert!(!emitted.is_empty());
+    assert_eq!(listed, emitted, "the tables of metrics in docs/operations.md (left) and the source (right)");
+}
+
+/// Links between pages and into the tree; with an anchor, a heading of that page.
+#[test]
+fn links_lead_somewhere() {
+    for page in pages() {
+        let text = read(&page);
+        let folder = Path::new(&page).parent().expect("a page has a folder");
+        for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {
+            let target = rest.split(')').next().unwrap_or_default();
+            if target.contains("://") {
+                continue;
+            }
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() { PathBuf::from(&page) } else { folder.join(path) };
+            assert!(root().join(&path).exists(), "{page}: {target} leads nowhere");
+            if !anchor.is_empty() {
+                let there = read(path.to_str().expect("UTF-8"));
+                assert!(there.lines().any(|line| slug(line).as_deref() == Some(anchor)), "{page}: no heading {target}");
+            }
+        }
+    }
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn slug(line: &str) -> Option<String> {
+    let title = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
+    Some(title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-"))
+}
+
+#[test]
+fn lines_are_short_outside_tables_and_examples() {
+    for page in pages() {
+        let mut inside = false;
+        for (number, line) in read(&page).lines().enumerate() {
+            inside ^= line.trim_start().starts_with("```");
+            let free = inside || line.starts_with('|') || line.contains("](");
+            assert!(free || line.chars().count() <= 120, "{page}:{} is longer than 120", number + 1);
+        }
+        assert!(!inside, "{page}: an example does not end");
+    }
+}
+
+/// Paths of this repository that pages name in backticks.
+#[test]
+fn named_files_exist() {
+    let tops = ["controlplane-daemon/", "dataplane-service/", "shared-proto/", "migrations/", "tests/", "docs/"];
+    for page in pages() {
+        let text = read(&page);
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_path = tops.iter().any(|top| name.starts_with(top)) && !name.contains([' ', '*', '\n']);
+            assert!(!is_path || root().join(name).exists(), "{page} names {name}, which is not there");
+        }
+    }
+}
+
+fn program_path(program: &str) -> PathBuf {
+    match program {
+        "controlplane-daemon" => programs::controlplane_daemon(),
+        "dataplane-service" => programs::dataplane_service(),
+        _ => programs::hellojohn(),
+    }
+}
+
+/// The blocks of `language` in a page.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let text = read(page);
+    let mut blocks = Vec::new();
+    let mut rest = text.as_str();
+    while let Some((_, after)) = rest.split_once(fence.as_str()) {
+        let (block, after) = after.split_once("\n```").expect("an example ends");
+        blocks.push(block.to_owned());
+        rest = after;
+    }
+    blocks
+}
+
+#[test]
+fn json_examples_are_json() {
+    for page in pages() {
+        for block in blocks(&page, "json") {
+            let read = serde_json::from_str::<serde_json::Value>(&block);
+            assert!(read.is_ok(), "{page}: {read:?} in\n{block}");
+        }
+    }
+}
+
+/// Each program takes its example file: with the files of /etc/hellojohn in a folder of ours.
+#[test]
+fn toml_examples_are_accepted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let etc = folder.path();
+    std::fs::create_dir(etc.join("tls")).expect("a folder");
+    let pem = "-----BEGIN CERTIFICATE-----\n";
+    for (name, text) in [
+        ("master-key", STANDARD.encode([7; 32])),
+        ("cluster-hmac-secret", "h".repeat(32)),
+        ("watch-token", "w".repeat(32)),
+        ("tls/node.pem", pem.to_owned()),
+        ("tls/node.key", pem.to_owned()),
+        ("tls/ca.pem", pem.to_owned()),
+    ] {
+        std::fs::write(etc.join(name), text).expect("a file");
+    }
+    let mut seen = 0;
+    for block in blocks("docs/configuration.md", "toml") {
+        let program = ["controlplane-daemon", "dataplane-service"]
+            .into_iter()
+            .find(|program| block.contains(&format!("/etc/hellojohn/{}.toml", program.split('-').next().expect("a word"))))
+            .expect("an example names its file");
+        let file = etc.join("example.toml");
+        std::fs::write(&file, block.replace("/etc/hellojohn", etc.to_str().expect("UTF-8"))).expect("a file");
+        let output = Command::new(program_path(program))
+            .args(["config", "--print", "--config"])
+            .arg(&file)
+            .env_clear()
+            .output()
+            .expect("the program runs");
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+}
+
+/// Every flag after `hellojohn`, `controlplane-daemon` or `dataplane-service` in a shell example is one of the program's.
+#[test]
+fn shell_examples_use_flags_that_exist() {
+    let programs = ["hellojohn", "controlplane-daemon", "dataplane-service"];
+    for page in pages() {
+        for block in blocks(&page, "sh") {
+            for line in block.replace("\\\n", " ").lines() {
+                let line = line.split(" #").next().unwrap_or_default();
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let is_program = |word: &&str| programs.contains(&word.rsplit('/').next().unwrap_or(word));
+                let Some(at) = words.iter().position(is_program) else { continue };
+                let (program, arguments) = (words[at].rsplit('/').next().expect("a word"), &words[at + 1..]);
+                let path: Vec<&str> =
+                    arguments.iter().copied().take_while(|word| word.chars().all(char::is_lowercase)).collect();
+                let mut help = String::new();
+                // A word may be an argument, not a subcommand: then the help of what stands before it counts.
+                for depth in (0..=path.len()).rev() {
+                    let output =
+                        Command::new(program_path(program)).args(&path[..depth]).arg("--help").output().expect("it runs");
+                    if output.status.success() {
+                        help = String::from_utf8_lossy(&output.stdout).into_owned();
+                        break;
+                    }
+                }
+                for flag in arguments.iter().filter(|word| word.starts_with("--")) {
+                    let name = flag.split('=').next().unwrap_or(flag);
+                    let known = help.split(|c: char| c.is_whitespace() || "[]=,".contains(c)).any(|word| word == name);
+                    assert!(known, "{page}: {program} {} has no {name}: {line}", path.join(" "));
+                }
+            }
+        }
+    }
+}
