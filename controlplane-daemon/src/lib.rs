@@ -6,6 +6,42 @@
 //!
 //! Law: imports point inwards only; transports never touch raft or redb; only [`server`] constructs.
 //! Start reading at [`server`] (what there is), then [`control_plane`] (what it promises).
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`settings`] | flags, variables, the TOML file: read, judged all at once, typed |
+//! | [`storage`] | bytes on disk: identity, log, snapshots |
+//! | [`raft`] | what the bytes mean: log, state machine, peers, forwarding to the leader, stamping |
+//! | [`feed`], [`watch`], [`fleet`] | changes encoded once, streams to pods, who has acknowledged what |
+//! | [`control_plane`] | the facade: propose, read, wait |
+//! | [`admin`], [`ops`] | HTTP for operators, HTTP for machines |
+//! | [`bootstrap`], [`keys`], [`credential`] | the first owner, signing keys, administrators' credentials |
+//!
+//! # How to add an endpoint
+//!
+//! 1. Its row in [`admin::routes`]: method, path, which roles, handler. Nothing is served that has no row there.
+//! 2. Its handler beside the others of its resource: decode, one call of the facade, encode. What it takes from query and
+//!    headers is an extractor of `admin/query.rs`; its document is read and shown in `admin/view`.
+//! 3. A mutation that it needs is `controlplane-core`'s, whose page says how to add one.
+//! 4. `UPDATE_DOCS=1 cargo test --workspace --test docs` writes its row into `docs/admin-api.md`; its documents and errors
+//!    are described there by hand.
+//!
+//! # How to add a setting
+//!
+//! 1. Its row in `settings/catalogue.rs`; flag, variables, TOML key and help come from it.
+//! 2. Its field in [`settings::Settings`], and what is allowed in `settings/judge.rs`, said in words in
+//!    `settings/reference.rs`.
+//! 3. `UPDATE_DOCS=1 cargo test --workspace --test docs` writes it into `docs/configuration.md`.
+//!
+//! # Decisions
+//!
+//! * Forwarding is not a layer of its own: [`raft::cluster`] proposes here or at the leader, since both end in the same
+//!   outcomes and the same wait.
+//! * [`watch`] is written on HTTP bodies instead of tonic's codec, so that a frame that was encoded once is the same memory
+//!   for every subscriber.
+//! * Members are fixed by `--peers`: there is no adding or removing of nodes, no discovery, no transfer of leadership.
+//! * There is no console, audit log, event stream, declarative apply, export or import yet; the changes of
+//!   `controlplane_core::apply` are the one list that they would be made of.
 
 pub mod admin;
 pub mod bootstrap;

@@ -12,6 +12,37 @@
 //!
 //! Start reading at [`server`], which constructs everything, then [`http`] for the routes and [`sync`] for where the
 //! configuration comes from. Rules of OAuth are not here: they are in `oauth-core`.
+//!
+//! # How to add an endpoint
+//!
+//! 1. A file in `http/` with a handler that begins with the extractor [`resolve::Tenant`] (for pages
+//!    [`pages::PageTenant`]): so it is answered below `/t/{slug}` and at the root, for known and active tenants only.
+//! 2. Its path in `http.rs`, `tenant_routes`; metadata that names it in `oauth_core::discovery`.
+//! 3. Statements go into `store/`, one function per use, each with a bound in time; rules of OAuth into `oauth-core`.
+//! 4. `docs/data-plane.md`.
+//!
+//! A grant begins in `oauth-core`, whose page says how.
+//!
+//! # How to add a setting
+//!
+//! 1. Its row in `settings/sources.rs`; flag, variables and TOML key come from it.
+//! 2. Its field in [`settings::Settings`], what is allowed beside it, and the same in words in `settings/reference.rs`.
+//! 3. `UPDATE_DOCS=1 cargo test --workspace --test docs` writes it into `docs/configuration.md`.
+//!
+//! # How to change the schema
+//!
+//! 1. A new file in `migrations/postgres/tenant`, `V0002__what.sql`. A released file is never edited.
+//! 2. Its row in `store/migrate.rs`; a test compares the rows with the files.
+//! 3. Pods of the release before still run while it is applied: add first, remove a release later.
+//!
+//! # Decisions
+//!
+//! * Migrations are ours, not refinery's: many pods may find an old schema at once, so a lock is needed that ends with the
+//!   transaction, because a lock of the session does not survive PgBouncer in transaction mode.
+//! * A code exchange or a rotation is one SQL statement instead of a transaction of several: one round trip, and of two
+//!   requests at once one alone wins.
+//! * Access tokens are put together around keys that were parsed once ([`signing`]); `jsonwebtoken` only verifies.
+//! * There is no introspection, revocation, PAR, device flow, second factor, mail or SCIM yet.
 
 pub mod app;
 pub mod directory;

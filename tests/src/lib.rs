@@ -14,6 +14,14 @@
 //! test process, whatever becomes of it; their logs are shown when a test fails. Await conditions with [`wait::until`];
 //! nothing sleeps for a fixed time.
 
+//!
+//! # How to add a suite
+//!
+//! 1. A file in `suites/` and its `[[test]]` in `Cargo.toml`; a module of an existing suite is cheaper to link.
+//! 2. Law: outsiders' view only, and every run makes its own tenants, so that tests run side by side.
+//!
+//! `suites/architecture.rs` keeps the rules between the packages, `suites/docs.rs` keeps `docs/` true.
+
 pub mod admin;
 pub mod browser;
 pub mod cluster;

@@ -6,6 +6,12 @@
 //!                     document            profile, failure ◀────────────────────────┘
 //! ```
 //!
+//! Law: the admin API is the only way in: no file, socket or crate of the daemons is used, and `dev` starts them as the
+//! processes they are. Every failure has its exit code, listed in `--help`.
+//!
+//! To add a command: its variant in [`args`], a file beside its like (`resource/` for what has list, get, create, update
+//! and delete), its output through [`output`], so that `-o json` and `-o yaml` come by themselves.
+//!
 //! Start at [`args`] for what can be typed, at [`api`] for what goes over the wire, at [`dev`] for the local set-up.
 
 mod api;

@@ -12,6 +12,20 @@
 //! Law: no clock, no randomness, no I/O, no hash-ordered map, no float.
 //!
 //! Start reading at [`form`] (what came in), then [`authorize`] or [`client_auth`] and [`grant`].
+//!
+//! # How to add a grant
+//!
+//! 1. A [`client::GrantType`] and its text; discovery lists it by itself. The control plane has its own list, in
+//!    `controlplane_core::model`, of what a client may be registered for.
+//! 2. A file in `grant/` with the parameters that it reads and its `decide`: facts in, what to issue or a refusal out.
+//! 3. Its variant in [`grant::Request`] and the arm in `Request::parse`.
+//! 4. The use case in the shell's `exchange/`: load the facts, ask, sign, store in one statement.
+//! 5. `docs/data-plane.md`.
+//!
+//! # How to add an error code
+//!
+//! A variant of [`error::Code`] with its row, if the registry of IANA has it; then its row in `docs/data-plane.md`, for
+//! which a test asks.
 
 pub mod authorize;
 pub mod bearer;

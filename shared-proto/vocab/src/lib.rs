@@ -10,7 +10,16 @@
 //! [`Revision`] that orders everything, [`Timestamp`]s, [`Secret`]s and the [`seal`] envelope that carries them
 //! through the log, the [`ErrorCode`]s that outsiders see, and the [`Violation`]s that tell them which field was wrong.
 //!
-//! Law: no clock, no randomness, no I/O. Time and random bytes are arguments.
+//! Law: no clock, no randomness, no I/O. Time and random bytes are arguments. (The one exception is
+//! [`time::SystemClock`], which the shells construct and hand on.)
+//!
+//! Start reading at [`revision`], then [`id`] and [`seal`].
+//!
+//! # How to add an error code
+//!
+//! 1. A variant of [`ErrorCode`], its place in `ErrorCode::ALL`, its row in the table of texts, statuses and titles.
+//! 2. Its gRPC status in `shared-proto`'s `status.rs`; the compiler asks for it.
+//! 3. Its row in `docs/admin-api.md`; a test asks for it.
 
 pub mod error_code;
 pub mod id;
