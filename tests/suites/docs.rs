@@ -248,7 +248,9 @@ fn toml_examples_are_accepted() {
     for block in blocks("docs/configuration.md", "toml") {
         let program = ["controlplane-daemon", "dataplane-service"]
             .into_iter()
-            .find(|program| block.contains(&format!("/etc/hellojohn/{}.toml", program.split('-').next().expect("a word"))))
+            .find(|program| {
+                block.contains(&format!("/etc/hellojohn/{}.toml", program.split('-').next().expect("a word")))
+            })
             .expect("an example names its file");
         let file = etc.join("example.toml");
         std::fs::write(&file, block.replace("/etc/hellojohn", etc.to_str().expect("UTF-8"))).expect("a file");
@@ -281,8 +283,11 @@ fn shell_examples_use_flags_that_exist() {
                 let mut help = String::new();
                 // A word may be an argument, not a subcommand: then the help of what stands before it counts.
                 for depth in (0..=path.len()).rev() {
-                    let output =
-                        Command::new(program_path(program)).args(&path[..depth]).arg("--help").output().expect("it runs");
+                    let output = Command::new(program_path(program))
+                        .args(&path[..depth])
+                        .arg("--help")
+                        .output()
+                        .expect("it runs");
                     if output.status.success() {
                         help = String::from_utf8_lossy(&output.stdout).into_owned();
                         break;

@@ -43,7 +43,12 @@ pub fn reference() -> String {
         let _ = writeln!(text, "* TOML: `{}`", setting.key());
         if let Some(file_flag) = setting.file_flag {
             let files: Vec<String> = setting.variables().iter().map(|name| format!("`{name}_FILE`")).collect();
-            let _ = writeln!(text, "* From a file: `--{file_flag}`, {}, TOML `{}_file`", files.join(", "), setting.key());
+            let _ = writeln!(
+                text,
+                "* From a file: `--{file_flag}`, {},\n  TOML `{}_file`",
+                files.join(", "),
+                setting.key()
+            );
         }
         let _ = writeln!(text, "* Default: {default}");
         let _ = writeln!(text, "* Allowed: {}\n", allowed(setting.flag));

@@ -36,13 +36,14 @@ pub fn reference() -> String {
     for setting in TABLE.iter().filter(|setting| setting.flag != "config") {
         let own = variable(setting.flag);
         let variables: Vec<&str> = std::iter::once(own.as_str()).chain(setting.bare).collect();
-        let named = |suffix: &str| variables.iter().map(|name| format!("`{name}{suffix}`")).collect::<Vec<_>>().join(", ");
+        let named =
+            |suffix: &str| variables.iter().map(|name| format!("`{name}{suffix}`")).collect::<Vec<_>>().join(", ");
         let default = setting.default.map_or_else(|| "none".to_owned(), |text| format!("`{text}`"));
         let _ = writeln!(text, "#### `--{}`\n\n{}.\n", setting.flag, setting.help.trim_end_matches('.'));
         let _ = writeln!(text, "* Environment: {}", named(""));
         let _ = writeln!(text, "* TOML: `{}`", key(setting.flag));
         if let Some(file_flag) = setting.file_flag {
-            let _ = writeln!(text, "* From a file: `--{file_flag}`, {}, TOML `{}`", named("_FILE"), key(file_flag));
+            let _ = writeln!(text, "* From a file: `--{file_flag}`, {},\n  TOML `{}`", named("_FILE"), key(file_flag));
         }
         let _ = writeln!(text, "* Default: {default}");
         let _ = writeln!(text, "* Allowed: {}\n", allowed(setting.flag));
