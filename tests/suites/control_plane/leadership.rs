@@ -67,6 +67,37 @@ async fn a_rolling_restart_refuses_no_write() {
 }
 
 #[tokio::test]
+async fn a_leader_that_was_paused_answers_no_stale_read() {
+    let mut cluster = Cluster::start(3).await;
+    let paused = cluster.leader().await;
+    let there = cluster.admin(paused).await;
+    let created = there.post("/tenants", &tenant("acme")).await.expect(201);
+    let elsewhere = cluster.admin((paused + 1) % 3).await;
+    cluster.nodes[paused].process_mut().pause();
+    until("the others have another leader and write", PATIENCE, async || {
+        let request =
+            elsewhere.request(Method::PUT, "/tenants/acme").json(&serde_json::json!({ "display_name": "New" }));
+        let answer = web::try_send(request).await.map_err(|error| error.to_string())?;
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    cluster.nodes[paused].process_mut().resume();
+    // It still takes itself for the leader. What it says must be the truth or nothing.
+    // A fresh connection: the old one may have been closed for its silence.
+    let read = web::client().get(there.url("/tenants/acme?consistency=linearizable")).bearer_auth(there.token());
+    let answer = web::send(read).await.expect_one_of(&[200, 503, 504]);
+    if answer.status == 200 {
+        assert_eq!(answer.text_of("display_name"), "New");
+        assert!(answer.revision() > created.revision());
+    }
+    // Nor does it acknowledge what the others do not know of.
+    let written = there.post("/tenants", &tenant("after")).await.expect_one_of(&[201, 503, 504]);
+    if written.status == 201 {
+        let _ = elsewhere.get("/tenants/after?consistency=linearizable").await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn a_follower_told_to_redirect_sends_writers_to_the_leader() {
     let cluster = Cluster::start_with(3, &["--follower-writes", "redirect"]).await;
     let leader = cluster.leader().await;
