@@ -24,6 +24,8 @@ use crate::fleet::Pod;
 const LEADER_WAIT: Duration = Duration::from_secs(3);
 /// A little more than the leader's own limit, so that its answer comes before ours.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(11);
+/// What a leader that another one has replaced still gets to answer.
+const DEPOSED_GRACE: Duration = Duration::from_millis(500);
 /// A question that needs no disk.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// What one voter gets to take over leadership; it needs one round of votes.
@@ -133,15 +135,31 @@ impl Cluster {
         let Some(mut client) = self.client(leader) else { return Attempt::Again };
         let json = serde_json::to_vec(command).expect("a command has string keys and serializes");
         let request = peer::ForwardRequest { command: json.into() };
-        let reply = match tokio::time::timeout(FORWARD_TIMEOUT, client.forward(request)).await {
-            Ok(Ok(reply)) => reply.into_inner(),
-            Ok(Err(status)) => return refused(&status),
-            Err(_) => return Attempt::Failed(Failure::Unknown),
+        let reply = tokio::select! {
+            reply = tokio::time::timeout(FORWARD_TIMEOUT, client.forward(request)) => match reply {
+                Ok(Ok(reply)) => reply.into_inner(),
+                Ok(Err(status)) => return refused(&status),
+                Err(_) => return Attempt::Failed(Failure::Unknown),
+            },
+            // It hangs or is cut off: with a request id its successor tells what became of the command.
+            () = self.deposed(leader) => return Attempt::Failed(Failure::Unknown),
         };
         match serde_json::from_slice(&reply.outcome) {
             Ok(outcome) => Attempt::Done(Done { outcome, log_index: reply.log_index }),
             Err(_) => Attempt::Failed(Failure::Unknown),
         }
+    }
+
+    /// Returns a moment after somebody else has taken `leader`'s place: one that handed over in order answers meanwhile.
+    async fn deposed(&self, leader: NodeId) {
+        let mut servers = self.raft.server_metrics();
+        while servers.borrow_watched().current_leader.is_none_or(|now| now == leader.0) {
+            if servers.changed().await.is_err() {
+                // Raft has ended; the caller's own limit holds.
+                std::future::pending::<()>().await;
+            }
+        }
+        tokio::time::sleep(DEPOSED_GRACE).await;
     }
 
     /// The position that a linearizable read must have applied; `None` when no leader answers before `deadline`.
