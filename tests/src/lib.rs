@@ -37,4 +37,5 @@ pub mod tenant;
 pub mod tokens;
 pub mod wait;
 pub mod web;
+pub mod webdriver;
 pub mod world;
