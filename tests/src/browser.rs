@@ -61,8 +61,17 @@ impl Default for Browser {
 
 impl Browser {
     pub fn new() -> Self {
+        Self::with(web::builder())
+    }
+
+    /// One at another address of this machine.
+    pub fn from_address(address: std::net::IpAddr) -> Self {
+        Self::with(web::builder().local_address(address))
+    }
+
+    fn with(builder: reqwest::ClientBuilder) -> Self {
         let jar = Arc::new(Jar::default());
-        let http = web::builder().cookie_provider(Arc::clone(&jar)).build().expect("an HTTP client can be made");
+        let http = builder.cookie_provider(Arc::clone(&jar)).build().expect("an HTTP client can be made");
         Self { http, jar }
     }
 

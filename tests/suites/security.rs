@@ -16,5 +16,7 @@ mod login;
 mod metadata;
 #[path = "security/refresh.rs"]
 mod refresh;
+#[path = "security/sessions.rs"]
+mod sessions;
 #[path = "security/token.rs"]
 mod token;

@@ -299,7 +299,11 @@ async fn a_suspended_tenant_serves_nothing_and_comes_back_unharmed() {
 async fn a_deleted_tenant_is_gone_and_its_successor_has_fresh_keys() {
     let world = world::shared().await;
     let tenant = world.tenant("phoenix").await;
-    let tokens = tenant.app.sign_in(&tenant.user("alice").await).await;
+    let alice = tenant.user("alice").await;
+    let tokens = tenant.app.sign_in(&alice).await;
+    let browser = Browser::new();
+    browser.authorize(&tenant.app.attempt().url, &alice).await;
+    let (code, attempt) = tenant.app.code(&alice).await;
     let old_keys = tenant.app.jwks().await;
     let path = format!("/tenants/{}", tenant.slug);
     let _ = tenant.admin.delete(&format!("{path}?wait=fleet&timeout=15s")).await.expect_one_of(&[200, 204]);
@@ -314,4 +318,18 @@ async fn a_deleted_tenant_is_gone_and_its_successor_has_fresh_keys() {
     let new_keys = tenant.app.jwks().await;
     assert!(tokens::verify(&tokens.access, &new_keys.json).is_err(), "{old_keys:?} {new_keys:?}");
     let _ = tenant.app.userinfo(&tokens.access).await.expect(401);
+
+    // The people are there, the database being the same; but nothing that was issued before is good for anything.
+    let app = json!({
+        "client_id": "app", "name": "The App", "token_endpoint_auth_method": "none",
+        "redirect_uris": [tenant.app.redirect_uri], "grant_types": ["authorization_code", "refresh_token"],
+        "scopes": ["openid", "profile", "email", "offline_access"],
+    });
+    tenant.admin.create_client(&tenant.slug, &app).await;
+    assert_eq!(tenant.app.refresh(tokens.refresh()).await.expect(400).code(), "invalid_grant");
+    assert_eq!(tenant.app.redeem(&code, &attempt.verifier).await.expect(400).code(), "invalid_grant");
+    let silent = tenant.app.attempt_with(&[("prompt", Some("none"))]);
+    let callback = browser.open(&silent.url).await.expect_callback();
+    assert_eq!(parameters(&callback)["error"], "login_required");
+    tenant.app.sign_in(&alice).await;
 }
