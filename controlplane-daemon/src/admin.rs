@@ -25,6 +25,7 @@ mod scopes;
 mod tenants;
 mod throttle;
 mod token;
+mod verified;
 mod view;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ use auth::Principal;
 use problem::Problem;
 use query::{Read, Write};
 pub use throttle::Throttle;
+pub use verified::VerifiedTokens;
 
 /// What the handlers share.
 pub struct Api {
@@ -53,6 +55,7 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     pub follower_writes: FollowerWrites,
     pub throttle: Throttle,
+    pub tokens: VerifiedTokens,
 }
 
 /// A change that was made, and how far it has spread if that was asked.

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use vocab::{Clock, SystemClock};
 
-use crate::admin::{self, Api};
+use crate::admin::{self, Api, VerifiedTokens};
 use crate::bootstrap::unprinted::Unprinted;
 use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig, StartError};
@@ -103,6 +103,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         clock: Arc::clone(&clock),
         follower_writes: settings.follower_writes,
         throttle: admin::Throttle::default(),
+        tokens: VerifiedTokens::default(),
     });
     let ops = Ops::new(control.clone(), metrics);
     let admin_server = serve_admin(admin_listener, api).map_err(io("the admin API"))?;

@@ -87,7 +87,7 @@ fn authenticate(api: &Api, request: &HttpRequest) -> Result<Principal, Problem> 
     let refused = || Problem::unauthenticated(Presented::Token, "the token is not valid, or not any more");
     let now = api.clock.now();
     api.control.read(|state| {
-        let id = token::verify(presented.trim(), state, now).map_err(|why| {
+        let id = api.tokens.holder(presented.trim(), state, now).map_err(|why| {
             tracing::info!(%why, "admin token refused");
             refused()
         })?;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vocab::{AdminId, Keyring, ManualClock, MasterKey, NodeId, Secret};
 
-use super::{Api, Throttle, routes};
+use super::{Api, Throttle, VerifiedTokens, routes};
 use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig};
 use crate::credential::Credential;
@@ -92,6 +92,7 @@ impl Node {
             clock: clock.clone(),
             follower_writes: FollowerWrites::Forward,
             throttle: Throttle::default(),
+            tokens: VerifiedTokens::default(),
         };
         let mut node = Self { api: web::Data::new(api), clock, owner: String::new(), _dir: dir };
         node.owner = node.sign_in(owner.reveal().expose()).await;

@@ -129,8 +129,32 @@ fn sign(key: &SigningKey, keyring: &Keyring, admin: AdminId, now: Timestamp) -> 
     jsonwebtoken::encode(&header, &claims, &signing_key).map_err(Problem::internal)
 }
 
-/// Whose token this is. The algorithm is the key's own, whatever the token's header says (RFC 8725 §3.1).
-pub(super) fn verify(token: &str, state: &State, now: Timestamp) -> Result<AdminId, TokenError> {
+/// A token whose signature is right. Whether it still counts is asked at each use.
+#[derive(Clone, Debug)]
+pub(super) struct Verified {
+    admin: AdminId,
+    kid: KeyId,
+    issued_at_secs: i64,
+    expires_at_secs: i64,
+}
+
+impl Verified {
+    /// Whose token this is, as long as its key is published and its time has come and not gone.
+    pub(super) fn holder(&self, state: &State, now: Timestamp) -> Result<AdminId, TokenError> {
+        if self.is_over(now) || self.issued_at_secs > now.secs().saturating_add(LEEWAY_SECS) {
+            return Err(TokenError::Expired);
+        }
+        let published = state.published_keys(KeyOwner::Global).any(|key| key.kid == self.kid);
+        if published { Ok(self.admin) } else { Err(TokenError::UnknownKey) }
+    }
+
+    pub(super) const fn is_over(&self, now: Timestamp) -> bool {
+        now.secs() >= self.expires_at_secs
+    }
+}
+
+/// Checks the signature. The algorithm is the key's own, whatever the token's header says (RFC 8725 §3.1).
+pub(super) fn verify(token: &str, state: &State) -> Result<Verified, TokenError> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
     if header.typ.as_deref() != Some(TYPE) {
         return Err(TokenError::Malformed);
@@ -143,14 +167,11 @@ pub(super) fn verify(token: &str, state: &State, now: Timestamp) -> Result<Admin
     rules.set_audience(&[AUDIENCE]);
     rules.set_issuer(&[ISSUER]);
     rules.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-    // Judged below, by our own clock.
+    // Judged at each use, by our own clock.
     rules.validate_exp = false;
     let claims =
         jsonwebtoken::decode::<Claims>(token, &verifying_key, &rules).map_err(|_| TokenError::Signature)?.claims;
-    if now.secs() >= claims.exp || claims.iat > now.secs().saturating_add(LEEWAY_SECS) {
-        return Err(TokenError::Expired);
-    }
-    Ok(claims.sub)
+    Ok(Verified { admin: claims.sub, kid, issued_at_secs: claims.iat, expires_at_secs: claims.exp })
 }
 
 const fn jws_algorithm(algorithm: SigningAlgorithm) -> Algorithm {
