@@ -93,8 +93,7 @@ pub async fn exchange(
         Request::AuthorizationCode(request) => authorization_code::exchange(&context, request).await?,
         Request::RefreshToken(request) => refresh_token::exchange(&context, request).await?,
     };
-    let tenant = tenant.slug.as_str().to_owned();
-    metrics::counter!("hj_dp_tokens_issued_total", "tenant" => tenant, "grant" => grant_type.as_str()).increment(1);
+    tenant.issued.count(grant_type);
     Ok(response)
 }
 

@@ -12,6 +12,7 @@ use vocab::{ClusterId, Keyring, ManualClock, MasterKey, Revision, SecretDigest, 
 
 use crate::app::App;
 use crate::directory::{Directory, LiveDirectory};
+use crate::issued::IssuedTokens;
 use crate::password::Hasher;
 use crate::signing::{Algorithm, KeyRecord, KeySet, KeyStatus, SigningKey};
 use crate::tenant::{Lifetimes, Scope, TenantContext, TenantStatus};
@@ -76,6 +77,7 @@ pub(crate) fn tenant() -> TenantContext {
         revision: Revision::default(),
         base_path: "/t/acme".to_owned(),
         database: None,
+        issued: IssuedTokens::of(&"acme".parse().expect("a slug")),
     }
 }
 

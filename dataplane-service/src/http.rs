@@ -6,6 +6,7 @@ mod consent;
 mod cookies;
 mod cors;
 mod discovery;
+mod durations;
 pub mod form_body;
 mod jwks;
 mod login;
@@ -188,11 +189,7 @@ pub async fn pin_directory(
         .await
         .map_err(|_| Problem::new(ErrorCode::Unavailable, "the request took too long"))??;
     response.headers_mut().insert(X_CONFIG_REVISION.clone(), revision);
-    metrics::histogram!(
-        "hj_dp_http_request_duration_seconds",
-        "route" => response.request().match_pattern().unwrap_or_else(|| "none".to_owned()),
-        "status" => response.status().as_str().to_owned(),
-    )
-    .record(began.elapsed().as_secs_f64());
+    let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
+    durations::record(route, response.status(), began.elapsed());
     Ok(response)
 }

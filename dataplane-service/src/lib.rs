@@ -51,6 +51,7 @@ pub mod exchange;
 #[cfg(test)]
 mod fixture;
 pub mod http;
+pub mod issued;
 pub mod opaque;
 pub mod ops;
 pub mod pages;

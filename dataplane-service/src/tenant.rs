@@ -7,6 +7,7 @@ use std::sync::Arc;
 use imbl::HashMap;
 use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
 
+use crate::issued::IssuedTokens;
 use crate::signing::KeySet;
 use crate::store::{DbError, TenantDb};
 use oauth_core::client::Client;
@@ -30,6 +31,7 @@ pub struct TenantContext {
     pub revision: Revision,
     pub(crate) base_path: String,
     pub(crate) database: Option<TenantDb>,
+    pub(crate) issued: IssuedTokens,
 }
 
 impl TenantContext {

@@ -16,6 +16,7 @@ use vocab::{ClientId, ClusterId, KeyId, Keyring, Revision, ScopeName, TenantId};
 
 use super::decode::{self, IssuerMode, Malformed, ResourceKey, TenantRecord};
 use crate::directory::Directory;
+use crate::issued::IssuedTokens;
 use crate::signing::{KeyFault, KeyRecord, KeySet, SigningKey};
 use crate::store::pool::PodPools;
 use crate::tenant::{Scope, TenantContext};
@@ -327,6 +328,7 @@ impl Parts {
             revision: self.revision.max(record.revision),
             base_path,
             database,
+            issued: IssuedTokens::of(&record.slug),
         });
         self.built = Some(Arc::clone(&tenant));
         Some(tenant)
