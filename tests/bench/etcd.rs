@@ -29,8 +29,29 @@ struct Put {
 #[derive(Clone, PartialEq, prost::Message)]
 struct PutDone {}
 
+/// `etcdserverpb.StatusRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Ask {}
+
+/// `etcdserverpb.StatusResponse`, the fields used here.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Status {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+    #[prost(uint64, tag = "4")]
+    leader: u64,
+}
+
+/// `etcdserverpb.ResponseHeader`, the field used here.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Header {
+    #[prost(uint64, tag = "2")]
+    member_id: u64,
+}
+
 pub(crate) struct Etcd {
     members: Vec<Process>,
+    /// Of the leader: as for our nodes, nothing is forwarded.
     client: Channel,
 }
 
@@ -68,10 +89,19 @@ impl Etcd {
             launch.start()
         });
         let members: Vec<Process> = members.collect();
-        let endpoint = Channel::from_shared(format!("http://127.0.0.1:{}", ports[0].0)).expect("a valid address");
-        let client = endpoint.connect_lazy();
-        until("etcd takes a write", PATIENCE, async || {
-            put(client.clone(), 0, 0).await.map_err(|status| status.to_string())
+        let clients: Vec<Channel> = ports
+            .iter()
+            .map(|(port, _)| Channel::from_shared(format!("http://127.0.0.1:{port}")).expect("a valid address"))
+            .map(|endpoint| endpoint.connect_lazy())
+            .collect();
+        let client = until("etcd has a leader that takes a write", PATIENCE, async || {
+            for client in &clients {
+                if leads(client.clone()).await.map_err(|status| status.to_string())? {
+                    put(client.clone(), 0, 0).await.map_err(|status| status.to_string())?;
+                    return Ok(client.clone());
+                }
+            }
+            Err("nobody leads".to_owned())
         })
         .await;
         Some(Self { members, client })
@@ -121,12 +151,25 @@ impl Etcd {
     }
 }
 
+async fn leads(client: Channel) -> Result<bool, tonic::Status> {
+    let status: Status = call(client, "/etcdserverpb.Maintenance/Status", Ask {}).await?;
+    Ok(status.leader != 0 && status.header.is_some_and(|header| header.member_id == status.leader))
+}
+
 async fn put(client: Channel, writer: usize, number: u64) -> Result<(), tonic::Status> {
-    let mut grpc = Grpc::new(client);
-    grpc.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
     let value = format!("{number:0>1024}").into_bytes();
     let request = Put { key: format!("bench/{writer}").into_bytes(), value };
-    let path = PathAndQuery::from_static("/etcdserverpb.KV/Put");
-    let codec: ProstCodec<Put, PutDone> = ProstCodec::default();
-    grpc.unary(tonic::Request::new(request), path, codec).await.map(|_| ())
+    call(client, "/etcdserverpb.KV/Put", request).await.map(|_: PutDone| ())
+}
+
+async fn call<Q, A>(client: Channel, path: &'static str, request: Q) -> Result<A, tonic::Status>
+where
+    Q: prost::Message + Default + 'static,
+    A: prost::Message + Default + 'static,
+{
+    let mut grpc = Grpc::new(client);
+    grpc.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+    let codec: ProstCodec<Q, A> = ProstCodec::default();
+    let answer = grpc.unary(tonic::Request::new(request), PathAndQuery::from_static(path), codec).await?;
+    Ok(answer.into_inner())
 }

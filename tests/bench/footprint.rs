@@ -39,7 +39,7 @@ pub(crate) async fn run() {
     table::print(
         "Footprint",
         &format!(
-            "With {TENANTS} tenants and clients, idle. The start is measured from outside, so it includes the polling."
+            "With {TENANTS} tenants and clients, idle. The start is measured from outside, by polling every millisecond."
         ),
         &[
             row(["what", "median", "worst", "aim"]),

@@ -5,17 +5,21 @@ use std::time::{Duration, Instant};
 /// How long anything may take that normally takes a moment: generous, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Most things take a moment: they are looked at closely at first, so that the figures of the bench are fine, too.
+const FIRST: Duration = Duration::from_millis(200);
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Probes until it answers `Ok`; panics with the last `Err` once `within` has passed.
 pub async fn until<T>(what: &str, within: Duration, mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + within;
+    let begin = Instant::now();
+    let deadline = begin + within;
     loop {
         match probe().await {
             Ok(value) => return value,
             Err(last) => {
                 assert!(Instant::now() < deadline, "waited {within:?} for: {what}; last seen: {last}");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(if begin.elapsed() < FIRST { FIRST_PAUSE } else { PAUSE }).await;
             }
         }
     }
