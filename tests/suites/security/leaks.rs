@@ -13,6 +13,11 @@ async fn logs_metrics_and_databases_hold_no_secret() {
     let alice = tenant.user("alice").await;
     let browser = Browser::new();
     let attempt = tenant.backend.attempt();
+    let login = browser.open_page(&attempt.url).await;
+    let interaction = parameters(&login.url)["interaction"].clone();
+    let form = login.expect_form();
+    let refused = browser.sign_in(&form, &alice.email, "a-wrong-password-of-alice").await;
+    assert!(refused.leaves_to.is_none(), "{refused:#?}");
     let callback = browser.authorize(&attempt.url, &alice).await;
     let code = parameters(&callback)["code"].clone();
     let first = Tokens::read(tenant.backend.redeem(&code, &attempt.verifier).await);
@@ -39,6 +44,8 @@ async fn logs_metrics_and_databases_hold_no_secret() {
         ("an access token", second.access.clone()),
         ("the ID token", second.id().to_owned()),
         ("the password", alice.password.clone()),
+        ("a wrong password", "a-wrong-password-of-alice".to_owned()),
+        ("an interaction's id", interaction),
         ("a wrong client secret", "a-wrong-secret-of-the-client".to_owned()),
         ("the client's secret", tenant.backend.secret.clone().expect("confidential")),
         ("the database's password", tenant.database.password.clone()),
