@@ -165,6 +165,8 @@ fn raft_config(settings: &Settings) -> Result<Arc<Config>, NodeError> {
         max_in_snapshot_log_to_keep: settings.snapshot_every.saturating_mul(2),
         // A node that was cut off does not depose the leader when it comes back.
         enable_pre_vote: Some(true),
+        // To the followers while this node's own disk writes: the two fsyncs of a commit run side by side.
+        broadcast_submitted_on_append: Some(true),
         // A node whose disk was replaced comes back empty and is filled again; without this the leader would never send
         // it what it had acknowledged before. Until it has caught up, the cluster survives one failure less: its old
         // disk counted for a majority.
