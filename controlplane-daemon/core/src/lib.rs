@@ -24,6 +24,8 @@
 //!
 //! Start reading at [`mutation`] (what can be asked), then [`apply`] (what it does), then [`model`] (what there is).
 
+#![deny(clippy::float_arithmetic)]
+
 pub mod apply;
 pub mod entry;
 pub mod limits;

@@ -27,6 +27,8 @@
 //! A variant of [`error::Code`] with its row, if the registry of IANA has it; then its row in `docs/data-plane.md`, for
 //! which a test asks.
 
+#![deny(clippy::float_arithmetic)]
+
 pub mod authorize;
 pub mod bearer;
 pub mod client;
