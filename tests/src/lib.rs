@@ -25,6 +25,7 @@
 pub mod admin;
 pub mod browser;
 pub mod cluster;
+pub mod pki;
 pub mod pod;
 pub mod postgres;
 pub mod process;

@@ -1,12 +1,14 @@
 //! One real PostgreSQL for the test process, and a database with a role of its own for each who asks.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
+use crate::pki::Authority;
 use crate::process::{Launch, Process};
 use crate::scratch;
 use crate::wait::{PATIENCE, until};
@@ -17,6 +19,8 @@ const PASSWORD: &str = "only-for-tests";
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
+    /// The file of the authority that certified the server.
+    authority: String,
     _server: Process,
 }
 
@@ -86,8 +90,18 @@ impl Postgres {
         let finished = init.run(2 * PATIENCE).await;
         assert_eq!(finished.code, Some(0), "initdb failed:\n{}", finished.output);
 
+        let certified = Authority::new("postgres-authority").certify("postgres");
+        let [certificate, key, authority] = &certified.files;
+        // PostgreSQL takes a key that is its own and nobody else's to read.
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).expect("the key is ours");
+        if let Some((user, group)) = user {
+            std::os::unix::fs::chown(key, Some(user), Some(group)).expect("root may change owners");
+        }
         let port = free_port();
         let settings = [
+            "ssl=on",
+            &format!("ssl_cert_file={certificate}"),
+            &format!("ssl_key_file={key}"),
             "listen_addresses=127.0.0.1",
             &format!("port={port}"),
             "unix_socket_directories=",
@@ -106,7 +120,12 @@ impl Postgres {
             connect(port, SUPERUSER, PASSWORD, "postgres").await.map(drop).map_err(|error| error.to_string())
         })
         .await;
-        Self { port, _server: process }
+        Self { port, authority: authority.clone(), _server: process }
+    }
+
+    /// The file of the authority that certified the server, for `sslrootcert`.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// A new, empty database.

@@ -7,8 +7,6 @@ mod bootstrap;
 mod leadership;
 #[path = "control_plane/peers.rs"]
 mod peers;
-#[path = "control_plane/pki.rs"]
-mod pki;
 #[path = "control_plane/storage.rs"]
 mod storage;
 #[path = "control_plane/stream.rs"]

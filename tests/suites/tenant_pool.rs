@@ -9,6 +9,7 @@ use dataplane_service::store::pool::{Limits, PodPools};
 use dataplane_service::store::{DbError, TenantDb};
 use dataplane_service::sync::decode;
 use futures::future::join_all;
+use tests::pki::Authority;
 use tests::postgres::{self, Database};
 use tests::wait::{PATIENCE, until};
 use vocab::{Keyring, MasterKey, TenantId};
@@ -44,6 +45,35 @@ async fn ten_pods_migrate_one_empty_database_once() {
         assert_eq!(connection.query_one("select count(*) from users", &[]).await.unwrap().get::<_, i64>(0), 0);
     }
     assert_eq!(count(&database, "select count(*) from hj_schema_history where version = 1").await, 1);
+}
+
+#[tokio::test]
+async fn the_connection_is_encrypted_and_the_server_checked_when_the_dsn_asks() {
+    let server = postgres::server().await;
+    let database = server.database("tls").await;
+    let (dsn, authority) = (database.dsn(), server.authority());
+    let stranger = Authority::new("stranger").certify("nobody");
+    let rows = [
+        (dsn.clone(), Some(false)),
+        (format!("{dsn}?sslmode=require"), Some(true)),
+        (format!("{dsn}?sslmode=verify-full&sslrootcert={authority}"), Some(true)),
+        (format!("{dsn}?sslmode=verify-full&sslrootcert={}", stranger.files[2]), None),
+        // The system's authorities do not know it either.
+        (format!("{dsn}?sslmode=verify-full"), None),
+    ];
+    for (dsn, encrypted) in rows {
+        let tenant = tenant(&pod(4, Mode::Auto), &dsn);
+        match tenant.get().await {
+            Ok(connection) => {
+                let row = connection.query_one("select ssl from pg_stat_ssl where pid = pg_backend_pid()", &[]).await;
+                assert_eq!(Some(row.unwrap().get::<_, bool>(0)), encrypted, "{dsn}");
+            }
+            Err(error) => {
+                assert_eq!((encrypted, error.code().http_status()), (None, 503), "{dsn}: {error}");
+                assert!(!error.to_string().contains(&database.password), "no secret in {error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

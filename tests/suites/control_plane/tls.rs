@@ -8,9 +8,9 @@ use tests::wait::{PATIENCE, until};
 use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use super::pki::{Authority, Certified};
 use super::tenant;
 use super::watcher::Watcher;
+use tests::pki::{Authority, Certified};
 
 fn endpoint(address: &str, trusts: &Certified, shows: Option<&Certified>) -> Endpoint {
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&trusts.ca));

@@ -3,24 +3,26 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::scratch;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use tests::scratch;
 
-pub(super) struct Authority {
+#[derive(Debug)]
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: PathBuf,
 }
 
 /// PEM texts and the files they are in.
-pub(super) struct Certified {
-    pub(super) cert: String,
-    pub(super) key: String,
-    pub(super) ca: String,
-    pub(super) files: [String; 3],
+#[derive(Debug)]
+pub struct Certified {
+    pub cert: String,
+    pub key: String,
+    pub ca: String,
+    pub files: [String; 3],
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -30,7 +32,7 @@ impl Authority {
     }
 
     /// A certificate for this machine, good for both ends of a connection.
-    pub(super) fn certify(&self, name: &str) -> Certified {
+    pub fn certify(&self, name: &str) -> Certified {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("valid names");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key can be generated");
@@ -47,7 +49,7 @@ impl Authority {
 }
 
 impl Certified {
-    pub(super) fn flags(&self) -> Vec<&str> {
+    pub fn flags(&self) -> Vec<&str> {
         let [cert, key, ca] = &self.files;
         vec!["--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-file", ca]
     }
