@@ -22,6 +22,7 @@ pub use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::fleet::{Fleet, FleetWait, Pod};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::node::{self, Node, NodeError};
+use crate::signature::Signatures;
 use crate::storage::StorageError;
 use crate::tls::{Tls, TlsFiles};
 
@@ -173,6 +174,11 @@ impl ControlPlane {
     /// Looks at the local state. `f` must be short: writes wait for it.
     pub fn read<R>(&self, f: impl FnOnce(&State) -> R) -> R {
         self.cluster().replica.read(f)
+    }
+
+    /// To sign calls to other nodes and to verify theirs, outside the peer listener.
+    pub fn signatures(&self) -> &Signatures {
+        &self.inner.node.signatures
     }
 
     /// Waits until a [`ControlPlane::read`] is as fresh as `want`; the revision that is then applied.

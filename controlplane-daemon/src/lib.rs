@@ -1,7 +1,7 @@
 //! The control plane's shell around `controlplane-core`: everything that has a socket, a disk, a clock or a key.
 //!
 //! ```text
-//!   core ← storage, feed ← raft ← control_plane (the facade) ← admin, watch ← server ← main
+//!   core ← storage, feed, signature ← raft ← control_plane (the facade) ← admin, watch ← server ← main
 //! ```
 //!
 //! Law: imports point inwards only; transports never touch raft or redb; only [`server`] constructs.
@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`settings`] | flags, variables, the TOML file: read, judged all at once, typed |
 //! | [`storage`] | bytes on disk: identity, log, snapshots |
+//! | [`signature`] | which calls come from a node of this cluster |
 //! | [`raft`] | what the bytes mean: log, state machine, peers, forwarding to the leader, stamping |
 //! | [`feed`], [`watch`], [`fleet`] | changes encoded once, streams to pods, who has acknowledged what |
 //! | [`control_plane`] | the facade: propose, read, wait |
@@ -56,6 +57,7 @@ pub mod ops;
 pub mod raft;
 pub mod server;
 pub mod settings;
+pub mod signature;
 pub mod storage;
 pub mod telemetry;
 pub mod tls;

@@ -18,7 +18,6 @@ pub mod proposals;
 pub mod record;
 pub mod replica;
 pub mod service;
-pub mod signature;
 pub mod state_machine;
 pub mod types;
 pub mod wire;

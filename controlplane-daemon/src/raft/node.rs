@@ -22,12 +22,12 @@ use super::network::Network;
 use super::peers::Peers;
 use super::proposals::Proposals;
 use super::service::{Parts, Service};
-use super::signature::Signatures;
-use super::signature::layer::{MAX_BODY_BYTES, Verifying};
 use super::state_machine::StateMachine;
 use super::types::Raft;
 use crate::feed;
 use crate::fleet::Registry;
+use crate::signature::Signatures;
+use crate::signature::layer::{MAX_BODY_BYTES, Verifying};
 use crate::storage::log_store::{Fact, LogStore};
 use crate::storage::snapshots::Snapshots;
 use crate::storage::{StorageError, identity, stop_process};
@@ -77,6 +77,7 @@ pub struct Node {
     pub cluster: Cluster,
     pub pods: Registry,
     pub leading: watch::Receiver<bool>,
+    pub signatures: Signatures,
     stopping: CancellationToken,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     store: parking_lot::Mutex<Option<LogStore>>,
@@ -113,7 +114,7 @@ impl Node {
         let stopping = CancellationToken::new();
         let admin_url = settings.admin_url.clone();
         let service = Service::new(Parts { raft, machine, proposals, pods: pods.clone(), admin_url });
-        let server = serve(&settings, service, signatures, stopping.clone())?;
+        let server = serve(&settings, service, signatures.clone(), stopping.clone())?;
         initialise(&cluster, &settings).await?;
         let (leads, leading) = watch::channel(false);
         let minder = tokio::spawn(mind_leadership(cluster.clone(), leads, stopping.clone()));
@@ -121,6 +122,7 @@ impl Node {
             cluster,
             pods,
             leading,
+            signatures,
             stopping,
             tasks: parking_lot::Mutex::new(vec![server, minder]),
             store: parking_lot::Mutex::new(Some(store)),

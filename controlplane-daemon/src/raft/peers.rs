@@ -9,8 +9,8 @@ use shared_proto::peer::peer_client::PeerClient;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use vocab::NodeId;
 
-use super::signature::Signatures;
-use super::signature::layer::{MAX_BODY_BYTES, Signing};
+use crate::signature::Signatures;
+use crate::signature::layer::{MAX_BODY_BYTES, Signing};
 
 pub type Client = PeerClient<Signing<Channel>>;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
-use controlplane_daemon::raft::signature::{HEADER, Signatures};
+use controlplane_daemon::signature::{Call, HEADER, Receiver, Signatures};
 use prost::Message;
 use shared_proto::peer;
 use tests::admin::Admin;
@@ -58,6 +58,10 @@ fn signer(id: u64, secret: &str, cluster: Option<ClusterId>, clock: Arc<dyn Cloc
     Signatures::new(NodeId(id), &[Secret::new(secret.to_owned())], cluster, clock)
 }
 
+fn post(target: &str) -> Call<'_> {
+    Call { method: "POST", target }
+}
+
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
@@ -100,7 +104,8 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
     let (admin, at_leader) = (cluster.admin(victim).await, cluster.admin(leader).await);
     let own: ClusterId =
         admin.get("/cluster/status").await.expect(200).text_of("cluster_id").parse().expect("an id is an id");
-    let receiver = NodeId(cluster.nodes[victim].id);
+    let receiver = Receiver::Node(NodeId(cluster.nodes[victim].id));
+    let number = cluster.nodes[victim].id;
     let sender = cluster.nodes[leader].id;
     let secret = cluster.secrets.cluster_hmac.as_str();
     let _ = admin.post("/tenants", &tenant("before")).await.expect(201);
@@ -115,7 +120,7 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
     let foreign = ClusterId::from_uuid(uuid::Uuid::from_u128(7));
     let foreign = signer(sender, secret, Some(foreign), clock());
     for (path, body) in messages() {
-        let signed = |signer: &Signatures| signer.sign(receiver, path, &body).expect("there is a secret");
+        let signed = |signer: &Signatures| signer.sign(receiver, post(path), &body).expect("there is a secret");
         let good = signed(&right);
         let (claims, tag) = good.rsplit_once(';').expect("the tag is last");
         let cases = [
@@ -125,10 +130,12 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
             ("no tag", Some(format!("{claims};"))),
             ("a tag of one byte", Some(format!("{claims};{}", &tag[..2]))),
             ("a tag too many", Some(format!("{claims};{tag}{tag}"))),
-            ("another sender", Some(good.replacen(&format!(";{sender};{receiver};"), &format!(";9;{receiver};"), 1))),
-            ("another body", Some(right.sign(receiver, path, b"other").expect("there is a secret"))),
-            ("another path", Some(right.sign(receiver, "/else", &body).expect("there is a secret"))),
-            ("another receiver", Some(right.sign(NodeId(sender), path, &body).expect("there is a secret"))),
+            ("another sender", Some(good.replacen(&format!(";{sender};{number};"), &format!(";9;{number};"), 1))),
+            ("another body", Some(right.sign(receiver, post(path), b"other").expect("there is a secret"))),
+            ("another path", Some(right.sign(receiver, post("/else"), &body).expect("there is a secret"))),
+            ("another method", right.sign(receiver, Call { method: "PUT", target: path }, &body)),
+            ("any receiver", right.sign(Receiver::AnyNode, post(path), &body)),
+            ("another receiver", right.sign(Receiver::Node(NodeId(sender)), post(path), &body)),
             ("another cluster", Some(signed(&foreign))),
             ("five minutes ago", Some(signed(&stale))),
             ("in five minutes", Some(signed(&future))),
@@ -155,14 +162,14 @@ async fn a_replayed_call_is_refused_also_after_a_restart() {
     let address = cluster.nodes[0].addresses().raft.clone();
     let signer = signer(2, &cluster.secrets.cluster_hmac, Some(own), clock());
     let (path, body) = (DESCRIBE, framed(&peer::DescribeRequest {}));
-    let captured = signer.sign(NodeId(1), path, &body).expect("there is a secret");
+    let captured = signer.sign(Receiver::Node(NodeId(1)), post(path), &body).expect("there is a secret");
     assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Ok);
     assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);
     cluster.nodes[0].kill();
     cluster.nodes[0].start().await;
     cluster.ready().await;
     assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);
-    let fresh = signer.sign(NodeId(1), path, &body).expect("there is a secret");
+    let fresh = signer.sign(Receiver::Node(NodeId(1)), post(path), &body).expect("there is a secret");
     assert_eq!(call(&address, path, Some(&fresh), &body).await, Code::Ok);
 }
 

@@ -1,14 +1,17 @@
-//! Every peer call is signed: HMAC-SHA256 over path, body, time, nonce, cluster, sender and receiver.
+//! Every call between nodes is signed: HMAC-SHA256 over method, target, body, time, nonce, cluster, sender and receiver.
 //!
 //! ```text
-//!   x-cluster-signature: v1;<unix ms>;<session>;<counter>;<cluster id or ->;<sender>;<receiver>;<SHA-256 of the body>;<HMAC>
+//!   x-cluster-signature: v2;<unix ms>;<session>;<counter>;<cluster id or ->;<sender>;<receiver or *>;<SHA-256 of the body>;<HMAC>
+//!   HMAC over: the header up to the HMAC, line feed, method, line feed, target (path and query)
 //! ```
 //!
 //! The digest of the body stands in the header, so that a call is refused before its body is read: whoever has no secret
 //! cannot fill this node's memory. A signature is good for 30 seconds and once, and only after this process has started:
 //! what its predecessor answered, it does not know. The nonce is a random session (one per caller and process) and a counter
 //! in it, so that the receiver needs a window per session and not a list of everything it saw ([`replay`]).
-//! [`layer`] puts both ends around tonic.
+//!
+//! [`layer`] puts both ends around tonic. For plain HTTP there are [`Signatures::sign`] and [`Signatures::verify`]. An
+//! answer can be signed, too: `ANSWER` is its method, the signature of the request its target, the caller its receiver.
 
 pub mod layer;
 mod replay;
@@ -26,7 +29,7 @@ use vocab::{Clock, ClusterId, NodeId, Secret};
 use self::replay::Seen;
 
 pub const HEADER: &str = "x-cluster-signature";
-const VERSION: &str = "v1";
+const VERSION: &str = "v2";
 /// How far the clocks of two nodes may differ, and how long a captured call is of use to anybody.
 pub const WINDOW_MS: i64 = 30_000;
 
@@ -51,6 +54,23 @@ pub enum Refusal {
     OtherBody,
     #[error("the body is too large, or did not come whole")]
     TooLarge,
+}
+
+/// What is asked for; signed with the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    pub method: &'a str,
+    /// Path and query, as they stand in the request.
+    pub target: &'a str,
+}
+
+/// Whom a call is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    Node(NodeId),
+    /// Whichever node answers at an address: the caller does not know its id yet. Each node takes such a call once, so
+    /// it must be one that may be captured and given to the next.
+    AnyNode,
 }
 
 impl Refusal {
@@ -138,9 +158,13 @@ impl Signatures {
     }
 
     /// The header of a call to `receiver`; `None` when there is no secret to sign with.
-    pub fn sign(&self, receiver: NodeId, path: &str, body: &[u8]) -> Option<String> {
+    pub fn sign(&self, receiver: Receiver, call: Call<'_>, body: &[u8]) -> Option<String> {
         let key = self.shared.keys.first()?;
         let cluster = self.shared.cluster_id.borrow().map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let receiver = match receiver {
+            Receiver::Node(id) => id.to_string(),
+            Receiver::AnyNode => "*".to_owned(),
+        };
         let claims = format!(
             "{VERSION};{};{:016x};{};{cluster};{};{receiver};{}",
             self.shared.clock.now().millis(),
@@ -149,29 +173,51 @@ impl Signatures {
             self.shared.node_id,
             hex(digest(&SHA256, body).as_ref()),
         );
-        let tag = hmac::sign(key, &signed(&claims, path));
+        let tag = hmac::sign(key, &signed(&claims, call));
         Some(format!("{claims};{}", hex(tag.as_ref())))
     }
 
-    /// Once a second: what anybody can cause must not fill the log.
-    pub fn may_warn(&self) -> bool {
+    /// As the receiver of calls that are for nobody else.
+    pub fn this_node(&self) -> Receiver {
+        Receiver::Node(self.shared.node_id)
+    }
+
+    /// Who signed the call. `taken`: whether one to [`Receiver::AnyNode`] is good enough, or only one to this node.
+    /// A refusal is counted and logged here.
+    pub fn verify(
+        &self,
+        header: Option<&str>,
+        call: Call<'_>,
+        body: &[u8],
+        taken: Receiver,
+    ) -> Result<NodeId, Refusal> {
+        let verified = self.admit(header, call, taken).and_then(|admitted| admitted.check(body));
+        verified.inspect_err(|refusal| self.refused(*refusal, call.target))
+    }
+
+    fn refused(&self, refusal: Refusal, target: &str) {
+        metrics::counter!("hj_cp_peer_rpc_refused_total", "reason" => refusal.as_str()).increment(1);
+        // Once a second: what anybody can cause must not fill the log.
         let now = self.shared.clock.now().millis();
         let before = self.shared.warned_at_ms.load(Ordering::Relaxed);
-        now.abs_diff(before) >= 1000
+        if now.abs_diff(before) >= 1000
             && self.shared.warned_at_ms.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            tracing::warn!(%refusal, target, "a call between nodes was refused");
+        }
     }
 
     /// Who calls, when the body is worth reading.
-    pub fn admit(&self, header: Option<&str>, path: &str) -> Result<Admitted, Refusal> {
+    pub fn admit(&self, header: Option<&str>, call: Call<'_>, taken: Receiver) -> Result<Admitted, Refusal> {
         let (claims, tag) = header.ok_or(Refusal::Unsigned)?.rsplit_once(';').ok_or(Refusal::Malformed)?;
         let tag = unhex(tag).ok_or(Refusal::Malformed)?;
         // The signature first: what is not signed is not looked at. aws-lc compares in constant time.
-        let message = signed(claims, path);
+        let message = signed(claims, call);
         if !self.shared.keys.iter().any(|key| hmac::verify(key, &message, &tag).is_ok()) {
             return Err(Refusal::Mismatch);
         }
         let claims = Claims::parse(claims).ok_or(Refusal::Malformed)?;
-        if claims.receiver != self.shared.node_id {
+        if claims.receiver != self.this_node() && (claims.receiver, taken) != (Receiver::AnyNode, Receiver::AnyNode) {
             return Err(Refusal::OtherReceiver);
         }
         let known = *self.shared.cluster_id.borrow();
@@ -196,7 +242,7 @@ struct Claims {
     counter: u64,
     cluster: Option<ClusterId>,
     sender: NodeId,
-    receiver: NodeId,
+    receiver: Receiver,
     body: [u8; 32],
 }
 
@@ -215,16 +261,19 @@ impl Claims {
                 id => Some(id.parse().ok()?),
             },
             sender: NodeId(parts.next()?.parse().ok()?),
-            receiver: NodeId(parts.next()?.parse().ok()?),
+            receiver: match parts.next()? {
+                "*" => Receiver::AnyNode,
+                id => Receiver::Node(NodeId(id.parse().ok()?)),
+            },
             body: unhex(parts.next()?)?.try_into().ok()?,
         };
         parts.next().is_none().then_some(claims)
     }
 }
 
-/// No part can run into the next: a header holds no line break.
-fn signed(claims: &str, path: &str) -> Vec<u8> {
-    [claims.as_bytes(), b"\n", path.as_bytes()].concat()
+/// No part can run into the next: a header, a method and a target hold no line break.
+fn signed(claims: &str, call: Call<'_>) -> Vec<u8> {
+    [claims, call.method, call.target].join("\n").into_bytes()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -12,7 +12,7 @@ use tonic::body::Body;
 use tower::Service;
 use vocab::{ErrorCode, NodeId};
 
-use super::{HEADER, Refusal, Signatures};
+use super::{Call, HEADER, Receiver, Refusal, Signatures};
 
 /// What a call's body may have: a message of entries, of which one alone may be large.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
@@ -54,7 +54,7 @@ where
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
-            if let Some(signature) = signatures.sign(receiver, head.uri.path(), &body) {
+            if let Some(signature) = signatures.sign(Receiver::Node(receiver), call(&head), &body) {
                 head.headers.insert(HEADER, HeaderValue::try_from(signature)?);
             }
             Ok(inner.call(Request::from_parts(head, Body::new(Full::new(body)))).await?)
@@ -107,24 +107,28 @@ where
                     head.extensions.insert(Sender(sender));
                     inner.call(Request::from_parts(head, Body::new(Full::new(body)))).await
                 }
-                Err(refusal) => Ok(refuse(&signatures, refusal, head.uri.path())),
+                Err(refusal) => {
+                    signatures.refused(refusal, call(&head).target);
+                    Ok(refuse(refusal))
+                }
             }
         })
     }
 }
 
+fn call(head: &http::request::Parts) -> Call<'_> {
+    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    Call { method: head.method.as_str(), target }
+}
+
 async fn verify(signatures: &Signatures, head: &http::request::Parts, body: Body) -> Result<(NodeId, Bytes), Refusal> {
     let header = head.headers.get(HEADER).map(|value| value.to_str().map_err(|_| Refusal::Malformed)).transpose()?;
-    let admitted = signatures.admit(header, head.uri.path())?;
+    let admitted = signatures.admit(header, call(head), signatures.this_node())?;
     let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
     admitted.check(&body).map(|sender| (sender, body))
 }
 
-fn refuse(signatures: &Signatures, refusal: Refusal, path: &str) -> Response<Body> {
-    metrics::counter!("hj_cp_peer_rpc_refused_total", "reason" => refusal.as_str()).increment(1);
-    if signatures.may_warn() {
-        tracing::warn!(%refusal, path, "a peer call was refused");
-    }
+fn refuse(refusal: Refusal) -> Response<Body> {
     // A stranger learns nothing of why; one of us may see its mistake in its own log.
     let told = if refusal.is_among_peers() { refusal.to_string() } else { "the call was refused".to_owned() };
     to_status(ErrorCode::Unauthenticated, told).into_http()
