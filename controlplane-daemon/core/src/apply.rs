@@ -9,6 +9,7 @@ mod admin;
 mod client;
 mod key;
 mod replay;
+mod restore;
 mod scope;
 mod tenant;
 
@@ -89,6 +90,7 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::AdminCreate { id, spec, digest } => admin::create(cx, id, spec, digest),
         M::AdminUpdate { id, spec } => admin::update(cx, id, spec),
         M::AdminDelete { id } => admin::delete(cx, id),
+        M::Restore { resources } => restore::restore(cx, resources),
     }
 }
 

@@ -35,6 +35,9 @@ pub const SEALED_BYTES: usize = 16_384;
 /// Connections that one pod may open to a tenant's database.
 pub const MAX_CONNECTIONS: u32 = 100;
 
+/// Resources that one `restore` puts; whoever imports more does so in chunks.
+pub const RESTORED_TOGETHER: usize = 2_000;
+
 /// Answered requests kept for replays.
 pub const REQUESTS: usize = 10_000;
 /// How long a request is kept.

@@ -61,6 +61,22 @@ pub enum Mutation {
     /// The last owner cannot be deleted (nor lose the role).
     #[serde(rename = "admin.delete")]
     AdminDelete { id: AdminId },
+
+    /// Puts whole resources as they stand there, owners before what they own: an import, chunk by chunk. At most
+    /// [`crate::limits::RESTORED_TOGETHER`]; the keys of one owner come together and are its whole set.
+    #[serde(rename = "restore")]
+    Restore { resources: Vec<Restored> },
+}
+
+/// A resource as an export holds it. Its revision is that of the entry which puts it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+pub enum Restored {
+    Tenant(Tenant),
+    Scope(Scope),
+    Key(SigningKey),
+    Client(Client),
+    Admin(Admin),
 }
 
 impl Mutation {
@@ -96,6 +112,7 @@ impl Mutation {
             Self::AdminCreate { .. } => "admin.create",
             Self::AdminUpdate { .. } => "admin.update",
             Self::AdminDelete { .. } => "admin.delete",
+            Self::Restore { .. } => "restore",
         }
     }
 }
@@ -150,9 +167,24 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ResourceRef {
-    Tenant { slug: Slug },
-    Client { tenant: Slug, client_id: ClientId },
-    Scope { tenant: Slug, name: ScopeName },
-    Key { tenant: Option<Slug>, kid: KeyId },
-    Admin { id: AdminId },
+    Tenant {
+        slug: Slug,
+    },
+    Client {
+        tenant: Slug,
+        client_id: ClientId,
+    },
+    Scope {
+        tenant: Slug,
+        name: ScopeName,
+    },
+    Key {
+        tenant: Option<Slug>,
+        kid: KeyId,
+    },
+    Admin {
+        id: AdminId,
+    },
+    /// Of everything, or of many.
+    Configuration,
 }

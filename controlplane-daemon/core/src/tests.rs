@@ -6,3 +6,4 @@ mod every_mutation;
 mod formats;
 mod properties;
 mod refusals;
+mod restores;

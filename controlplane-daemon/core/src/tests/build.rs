@@ -1,15 +1,15 @@
 //! Short ways to make what the tests apply.
 
 use uuid::Uuid;
-use vocab::{AdminId, KeyId, Revision, Sealed, SecretDigest, SecretId, Slug, Timestamp};
+use vocab::{AdminId, KeyId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
 
 use crate::apply;
 use crate::entry::{Actor, Command, Entry, FreshKey, Stamp};
 use crate::model::{
-    AdminSpec, AuthMethod, ClientSpec, GrantType, Role, ScopeSpec, SigningAlgorithm, TenantSettings, TenantSpec,
-    TenantStatus,
+    Admin, AdminSpec, AuthMethod, Client, ClientSecret, ClientSpec, GrantType, KeyOwner, KeyStatus, Role, Scope,
+    ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSettings, TenantSpec, TenantStatus,
 };
-use crate::mutation::{Mutation, NewSecret, RotateStep};
+use crate::mutation::{Mutation, NewSecret, Restored, RotateStep};
 use crate::rejection::Rejection;
 use crate::state::{Applied, State};
 
@@ -153,6 +153,42 @@ pub(super) fn admin_create(n: u64, role: Role) -> Mutation {
     Mutation::AdminCreate { id: admin_id(n), spec: admin_spec(role), digest: SecretDigest::of(b"secret") }
 }
 
+/// A tenant with a key, a scope, a client and an administrator as an export holds them; `n` makes their ids.
+pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
+    let at = Timestamp::from_secs(n.cast_signed());
+    let revision = Revision(n);
+    let tenant_id = TenantId::from_uuid(uuid(n));
+    let tenant =
+        Tenant { id: tenant_id, slug: slug(name), spec: tenant_spec(&[]), created_at: at, updated_at: at, revision };
+    let NewSecret { id, digest, expires_at } = secret(n);
+    let client = Client {
+        tenant_id,
+        client_id: "web".parse().unwrap(),
+        spec: client_spec(),
+        secrets: vec![ClientSecret { id, digest, created_at: at, expires_at }],
+        created_at: at,
+        updated_at: at,
+        revision,
+    };
+    let scope = Scope { tenant_id, name: "orders".parse().unwrap(), spec: ScopeSpec::default(), revision };
+    let spec = admin_spec(Role::TenantAdmin(slug(name)));
+    let admin = Admin { id: admin_id(n), spec, digest: SecretDigest::of(b"secret"), created_at: at, revision };
+    vec![
+        Restored::Tenant(tenant),
+        Restored::Key(restored_key(KeyOwner::Tenant(tenant_id), n, KeyStatus::Active)),
+        Restored::Scope(scope),
+        Restored::Client(client),
+        Restored::Admin(admin),
+    ]
+}
+
+pub(super) fn restored_key(owner: KeyOwner, n: u64, status: KeyStatus) -> SigningKey {
+    let FreshKey { kid, algorithm, public_jwk, private_key } = fresh_key(n);
+    let at = Timestamp::from_secs(n.cast_signed());
+    let revision = Revision(n);
+    SigningKey { owner, kid, algorithm, status, public_jwk, private_key, created_at: at, status_since: at, revision }
+}
+
 /// One of each, all of which a furnished world accepts. In the order of the catalogue.
 pub(super) fn catalogue() -> Vec<Mutation> {
     let (acme, web) = (|| slug("acme"), || "web".parse().unwrap());
@@ -176,5 +212,6 @@ pub(super) fn catalogue() -> Vec<Mutation> {
         Mutation::AdminDelete { id: admin_id(3) },
         Mutation::ClientDelete { tenant: acme(), client_id: web() },
         Mutation::TenantDelete { slug: acme() },
+        Mutation::Restore { resources: restored("back", 40) },
     ]
 }

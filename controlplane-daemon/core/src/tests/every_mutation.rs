@@ -26,7 +26,7 @@ fn names(changes: &[Change]) -> Vec<&'static str> {
 
 #[test]
 fn each_changes_what_its_row_says() {
-    let rows: [(&str, &[&str]); 16] = [
+    let rows: [(&str, &[&str]); 17] = [
         ("tenant.create", &["tenant", "key"]),
         ("tenant.update", &["tenant"]),
         ("client.create", &["client"]),
@@ -44,6 +44,7 @@ fn each_changes_what_its_row_says() {
         ("admin.delete", &["-admin"]),
         ("client.delete", &["-client"]),
         ("tenant.delete", &["-client", "-scope", "-key", "-key", "-admin", "-tenant"]),
+        ("restore", &["tenant", "key", "scope", "client", "admin"]),
     ];
     let mut world = World::furnished();
     for (mutation, (name, expected)) in catalogue().into_iter().zip(rows) {
@@ -52,7 +53,7 @@ fn each_changes_what_its_row_says() {
         assert_eq!(names(&applied.changes), expected, "{name}");
         assert!(!applied.replayed);
     }
-    assert_eq!(world.state.tenant_count(), 1);
+    assert_eq!(world.state.tenant_count(), 2);
 }
 
 /// The names as the source of [`Mutation::name`] lists them.
