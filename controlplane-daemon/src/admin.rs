@@ -16,6 +16,7 @@ mod cluster;
 mod fields;
 mod json;
 mod keys;
+mod origin;
 mod page;
 mod patch;
 mod problem;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use controlplane_core::{Actor, Applied, Command, Mutation, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use transport::forwarded::TrustedProxies;
 use vocab::{Clock, Keyring, Revision, Sealed};
 
 use crate::control_plane::{Consistency, ControlPlane};
@@ -55,6 +57,7 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     pub follower_writes: FollowerWrites,
     pub throttle: Throttle,
+    pub trusted_proxies: TrustedProxies,
     pub tokens: VerifiedTokens,
 }
 

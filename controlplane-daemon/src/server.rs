@@ -103,6 +103,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         clock: Arc::clone(&clock),
         follower_writes: settings.follower_writes,
         throttle: admin::Throttle::default(),
+        trusted_proxies: settings.trusted_proxies.clone(),
         tokens: VerifiedTokens::default(),
     });
     let ops = Ops::new(control.clone(), metrics);

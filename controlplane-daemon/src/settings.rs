@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use transport::forwarded::TrustedProxies;
 use vocab::{Keyring, NodeId, Secret};
 
 use crate::credential::Credential;
@@ -51,6 +52,7 @@ pub struct Settings {
     pub watch_token: Option<Secret<String>>,
     pub bootstrap_admin_credential: Option<Credential>,
     pub tls: Option<TlsFiles>,
+    pub trusted_proxies: TrustedProxies,
     pub heartbeat: Duration,
     pub election_timeout_min: Duration,
     pub election_timeout_max: Duration,

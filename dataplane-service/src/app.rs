@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use transport::forwarded::TrustedProxies;
 use vocab::{Clock, Slug};
 
 use crate::directory::LiveDirectory;
@@ -17,6 +18,7 @@ pub struct App {
     pub default_tenant: Option<Slug>,
     pub hasher: Hasher,
     pub throttle: Throttle,
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl App {
@@ -27,6 +29,7 @@ impl App {
             default_tenant: settings.default_tenant.clone(),
             hasher: Hasher::start(settings.password_hash_concurrency)?,
             throttle: Throttle::default(),
+            trusted_proxies: settings.trusted_proxies.clone(),
         })
     }
 }

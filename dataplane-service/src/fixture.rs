@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth_core::client::{AuthMethod, Client, ClientSecret, GrantType};
+use transport::forwarded::TrustedProxies;
 use vocab::{ClusterId, Keyring, ManualClock, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
 
 use crate::app::App;
@@ -32,6 +33,7 @@ pub(crate) fn app() -> App {
         default_tenant: None,
         hasher: Hasher::start(1).expect("a thread"),
         throttle: Throttle::default(),
+        trusted_proxies: TrustedProxies::default(),
     }
 }
 

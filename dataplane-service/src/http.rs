@@ -11,6 +11,7 @@ pub mod form_body;
 mod jwks;
 mod login;
 mod logout;
+pub mod origin;
 mod register;
 pub mod respond;
 mod token;

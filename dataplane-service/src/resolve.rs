@@ -15,7 +15,7 @@ use vocab::{ErrorCode, Slug};
 
 use crate::app::App;
 use crate::directory::Directory;
-use crate::http::directory_of;
+use crate::http::{directory_of, origin};
 use crate::problem::Problem;
 use crate::tenant::{TenantContext, TenantStatus};
 
@@ -46,9 +46,11 @@ fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
     let mut headers = request.headers().get_all("x-tenant-slug").map(|value| value.to_str().map_err(|_| ()));
     let query_tenants = form_urlencoded::parse(request.query_string().as_bytes()).filter(|(name, _)| name == "tenant");
     let mut query_tenants = query_tenants.map(|(_, value)| value.into_owned());
+    let host = host(request)?;
+    let forwarded_host = origin::of(request).and_then(|origin| origin.host);
     let hints = Hints {
         path: request.match_info().get("slug"),
-        host: host(request)?,
+        host: forwarded_host.as_deref().unwrap_or(host),
         header: single("the header X-Tenant-Slug", &mut headers)?
             .transpose()
             .map_err(|()| bad("the header X-Tenant-Slug is not a slug"))?,
@@ -57,8 +59,8 @@ fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
     resolve(&directory, default.as_ref(), &hints).map(Tenant)
 }
 
-/// The authority the request was sent to (RFC 9112 §3.2.2 and §3.3). Not what `Forwarded` or `X-Forwarded-Host` claim:
-/// anybody can send those.
+/// The authority the request was sent to (RFC 9112 §3.2.2 and §3.3). What a forwarding header claims is [`origin`]'s to
+/// judge: anybody can send those.
 fn host(request: &HttpRequest) -> Result<&str, Problem> {
     let mut headers = request.headers().get_all(header::HOST);
     let header = single("the header Host", &mut headers)?;

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tonic::transport::Uri;
+use transport::forwarded::TrustedProxies;
 use url::Url;
 use vocab::{Keyring, PodId, Secret, Slug};
 
@@ -36,6 +37,7 @@ pub struct Settings {
     pub default_tenant: Option<Slug>,
     /// The base of path-mode issuers, without a trailing slash; by default localhost and the port that was bound.
     pub public_url: Option<Url>,
+    pub trusted_proxies: TrustedProxies,
     pub pod_name: PodId,
     pub migrate: Mode,
     pub pools: Limits,
@@ -143,6 +145,8 @@ impl Settings {
         let state_dir = values.optional("state-dir", |text| Ok(PathBuf::from(text)));
         let default_tenant = values.optional("default-tenant", parse::<Slug>);
         let public_url = values.optional("public-url", public_url);
+        let header = values.required("trusted-proxy-header", parse).unwrap_or_default();
+        let trusted_proxies = values.optional("trusted-proxies", |text| TrustedProxies::parse(text, header));
         let pod_name = match values.optional("pod-name", parse::<PodId>) {
             Some(name) => Some(name),
             None => values.keep(default_pod_name().map_err(|error| format!("pod-name: {error}"))),
@@ -170,6 +174,7 @@ impl Settings {
             state_dir,
             default_tenant,
             public_url,
+            trusted_proxies: trusted_proxies.unwrap_or_default(),
             pod_name: pod_name?,
             migrate: migrate?,
             pools: Limits {

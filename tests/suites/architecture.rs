@@ -8,14 +8,15 @@ use cargo_metadata::{Metadata, MetadataCommand};
 use tests::programs::repository;
 
 /// Package → the packages of ours that it may depend on. `tests` may import everything.
-const IMPORTS: [(&str, &[&str]); 7] = [
+const IMPORTS: [(&str, &[&str]); 8] = [
     ("vocab", &[]),
     ("shared-proto", &["vocab"]),
+    ("transport", &["vocab"]),
     ("controlplane-core", &["vocab"]),
-    ("controlplane-daemon", &["controlplane-core", "shared-proto", "vocab"]),
+    ("controlplane-daemon", &["controlplane-core", "shared-proto", "transport", "vocab"]),
     ("hellojohn", &["vocab"]),
     ("oauth-core", &["vocab"]),
-    ("dataplane-service", &["oauth-core", "shared-proto", "vocab"]),
+    ("dataplane-service", &["oauth-core", "shared-proto", "transport", "vocab"]),
 ];
 
 /// Packages without async, clock, randomness and sockets, and what they therefore never depend on.

@@ -16,6 +16,7 @@ use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, web};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use transport::forwarded::{ForwardingHeader, TrustedProxies};
 use uuid::Uuid;
 use vocab::{AdminId, Keyring, ManualClock, MasterKey, NodeId, Secret};
 
@@ -92,6 +93,7 @@ impl Node {
             clock: clock.clone(),
             follower_writes: FollowerWrites::Forward,
             throttle: Throttle::default(),
+            trusted_proxies: TrustedProxies::parse("10.0.0.0/8", ForwardingHeader::Forwarded).unwrap(),
             tokens: VerifiedTokens::default(),
         };
         let mut node = Self { api: web::Data::new(api), clock, owner: String::new(), _dir: dir };

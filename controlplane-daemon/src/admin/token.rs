@@ -19,6 +19,7 @@ use vocab::{AdminId, ErrorCode, KeyId, Keyring, SecretDigest, Timestamp};
 use super::Api;
 use super::fields::{Fields, Problems};
 use super::json::Document;
+use super::origin;
 use super::problem::{Presented, Problem};
 use crate::credential::Credential;
 
@@ -55,8 +56,7 @@ pub(super) enum TokenError {
 
 /// `POST /auth/token`
 pub(super) async fn issue(api: web::Data<Api>, request: HttpRequest, body: Document) -> Result<HttpResponse, Problem> {
-    // Behind a proxy everybody shares the proxy's bucket: headers that claim an address can be made up.
-    let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let address = origin::address(&request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     api.throttle.check(address, Instant::now()).map_err(|wait| {
         Problem::too_many_requests(wait, "too many failed attempts from your address; wait before the next")
     })?;

@@ -81,6 +81,12 @@ pub(super) const ALL: &[Setting] = &[
     bare("tls-cert-file", None, "PEM certificate for peers and pods (mutual TLS)"),
     bare("tls-key-file", None, "Its PEM private key"),
     bare("tls-ca-file", None, "PEM certificates that peers' and pods' must be signed by"),
+    plain("trusted-proxies", None, "Addresses and networks whose forwarding headers are believed, comma-separated"),
+    plain(
+        "trusted-proxy-header",
+        Some("x-forwarded-for"),
+        "The header those proxies write: x-forwarded-for or forwarded",
+    ),
     plain("heartbeat-ms", Some("100"), "The leader's heartbeat"),
     plain("election-timeout-min-ms", Some("300"), "A follower waits at least this long for a heartbeat"),
     plain("election-timeout-max-ms", Some("600"), "… and at most this long"),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use transport::forwarded::TrustedProxies;
 use vocab::{Keyring, NodeId, Secret};
 
 use super::sources::Given;
@@ -52,6 +53,7 @@ impl Judge {
         let watch_token = self.watch_token();
         let bootstrap_admin_credential = self.parse_secret::<Credential>("bootstrap-admin-credential");
         let tls = self.tls();
+        let trusted_proxies = self.trusted_proxies();
         let timings = self.timings();
         let snapshot_every = self.number("snapshot-every", 1, 1_000_000_000);
         let follower_writes = self
@@ -77,6 +79,7 @@ impl Judge {
             watch_token,
             bootstrap_admin_credential,
             tls,
+            trusted_proxies: trusted_proxies?,
             heartbeat,
             election_timeout_min,
             election_timeout_max,
@@ -287,6 +290,13 @@ impl Judge {
             }
         }
         Some(TlsFiles { cert: cert?, key: key?, ca: ca? })
+    }
+
+    fn trusted_proxies(&mut self) -> Option<TrustedProxies> {
+        let header = self.parse("trusted-proxy-header")?;
+        let flag = "trusted-proxies";
+        let text = self.text(flag).unwrap_or_default();
+        TrustedProxies::parse(&text, header).map_err(|why| self.wrong(flag, why)).ok()
     }
 
     fn timings(&mut self) -> Option<(Duration, Duration, Duration)> {

@@ -96,6 +96,8 @@ fn each_bad_setting_is_named() {
         ("watch-token", "short", "16"),
         ("bootstrap-admin-credential", "admin", "hja_"),
         ("tls-cert-file", "/nowhere", "read"),
+        ("trusted-proxies", "10.0.0.0/40", "network"),
+        ("trusted-proxy-header", "via", "forwarded"),
         ("heartbeat-ms", "0", "from 10"),
         ("election-timeout-min-ms", "150", "twice"),
         ("election-timeout-max-ms", "300", "more than"),

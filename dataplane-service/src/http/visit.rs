@@ -14,6 +14,7 @@ use vocab::{ErrorCode, Timestamp};
 
 use super::cookies::Kind;
 use super::form_body;
+use super::origin;
 use crate::app::App;
 use crate::opaque;
 use crate::pages::{Frame, PageError};
@@ -46,7 +47,7 @@ impl<'a> Visit<'a> {
             tenant,
             app,
             now: app.clock.now(),
-            address: request.peer_addr().map(|address| address.ip()),
+            address: origin::of(request).map(|origin| origin.address),
             session_cookie: Kind::Session.read(request, tenant),
             browser_cookie,
             new_browser,

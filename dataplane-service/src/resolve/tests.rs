@@ -1,7 +1,9 @@
 use std::time::Duration;
 
+use actix_web::HttpMessage as _;
 use rstest::rstest;
 use shared_proto::watch;
+use transport::forwarded::{ForwardingHeader, TrustedProxies};
 use uuid::Uuid;
 use vocab::{ClusterId, Keyring, MasterKey, Revision};
 
@@ -117,6 +119,24 @@ fn the_host_is_where_the_request_was_sent(#[case] headers: &[(&str, &str)], #[ca
         .fold(actix_web::test::TestRequest::with_uri(uri), |request, header| request.insert_header(*header))
         .to_http_request();
     assert_eq!(host(&request).unwrap(), expected);
+}
+
+/// Only a trusted proxy's word can make another tenant of it.
+#[rstest]
+#[case::from_the_proxy("10.0.0.1:5", "acme")]
+#[case::from_anybody("192.0.2.1:5", "local")]
+fn a_forwarded_host_counts_from_a_trusted_proxy(#[case] peer: &str, #[case] slug: &str) {
+    let mut app = crate::fixture::app();
+    app.default_tenant = Some("local".parse().unwrap());
+    app.trusted_proxies = TrustedProxies::parse("10.0.0.0/8", ForwardingHeader::XForwardedFor).unwrap();
+    let request = actix_web::test::TestRequest::default()
+        .app_data(web::Data::new(app))
+        .peer_addr(peer.parse().unwrap())
+        .insert_header(("host", "pod.internal"))
+        .insert_header(("x-forwarded-host", "login.acme.example"))
+        .to_http_request();
+    request.extensions_mut().insert(Arc::new(directory()));
+    assert_eq!(from_request(&request).unwrap().slug.as_str(), slug);
 }
 
 #[test]

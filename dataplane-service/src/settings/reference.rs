@@ -14,6 +14,8 @@ fn allowed(flag: &str) -> &'static str {
         "state-dir" => "a folder, made when it is missing; absent: nothing is kept, so a start needs the control plane",
         "default-tenant" => "a slug, or empty for none",
         "public-url" => "`http://` or `https://`, without query, fragment or user",
+        "trusted-proxies" => "addresses and networks (`10.0.0.0/8,2001:db8::7`), separated by commas; absent: none",
+        "trusted-proxy-header" => "`x-forwarded-for` (with `-proto` and `-host`) or `forwarded` (RFC 7239)",
         "pod-name" => "1 to 128 of `A-Z a-z 0-9 . _ ~ -`, different for each pod",
         "migrate" => "`auto` or `off`",
         "pool-max-per-tenant" => "1 to 1000; the tenant's own `max_connections` may ask for fewer",

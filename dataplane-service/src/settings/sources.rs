@@ -26,7 +26,7 @@ const fn secret(flag: &'static str, file_flag: &'static str, name: &'static str,
     Definition { flag, help, default: None, bare: Some(name), file_flag: Some(file_flag) }
 }
 
-pub(super) const TABLE: [Definition; 21] = [
+pub(super) const TABLE: [Definition; 23] = [
     plain("http-addr", Some("0.0.0.0:8080"), "Listener for OAuth, OpenID Connect and pages"),
     plain("ops-addr", Some("0.0.0.0:8090"), "Listener for /livez, /readyz, /metrics and /debug/config"),
     plain("control-plane", None, "Watch addresses, comma-separated: http(s)://host:7100"),
@@ -40,6 +40,12 @@ pub(super) const TABLE: [Definition; 21] = [
     plain("state-dir", None, "Folder for the sealed copy of the configuration"),
     plain("default-tenant", Some("local"), "Tenant of requests that name none; empty for none"),
     plain("public-url", None, "Base of the issuers; by default http://localhost and the bound port"),
+    plain("trusted-proxies", None, "Addresses and networks whose forwarding headers are believed, comma-separated"),
+    plain(
+        "trusted-proxy-header",
+        Some("x-forwarded-for"),
+        "The header those proxies write: x-forwarded-for or forwarded",
+    ),
     plain("pod-name", None, "Name of this pod; by default hostname and process id"),
     plain("migrate", Some("auto"), "auto: bring a tenant's schema up to date before its first use; off: refuse"),
     plain("pool-max-per-tenant", Some("10"), "Most connections to one tenant's database"),

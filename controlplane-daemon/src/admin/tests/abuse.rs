@@ -142,4 +142,14 @@ async fn who_fails_to_sign_in_too_often_has_to_wait() {
     assert_eq!(refused.header("retry-after"), "1");
     // Others are not held up.
     node.hire(json!("auditor")).await;
+
+    // Behind a trusted proxy each client has its own tries; to others' claims nobody listens.
+    let forwarded = async |peer: &str, client: &str| {
+        let request = TestRequest::post().uri("/api/v1/auth/token").set_json(json!({"credential": wrong}));
+        let request = request.insert_header(("forwarded", format!("for={client}")));
+        node.send(request.peer_addr(peer.parse().unwrap())).await.status
+    };
+    assert_eq!(forwarded("10.0.0.1:1", "192.0.2.1").await, 429);
+    assert_eq!(forwarded("10.0.0.1:1", "192.0.2.2").await, 401);
+    assert_eq!(forwarded("192.0.2.1:1", "192.0.2.3").await, 429);
 }
