@@ -92,6 +92,7 @@ impl Api {
             expected_revision: write.expected_revision,
             mutation,
             receipt,
+            origin: who.origin.clone(),
         };
         let outcome = self.control.propose(command).await;
         let result = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "ok");

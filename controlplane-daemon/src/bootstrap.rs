@@ -137,13 +137,7 @@ fn announce(credential: &Credential, out: &mut (dyn Write + Send)) -> io::Result
 /// The request id makes it happen once, whoever leads.
 async fn propose(control: &ControlPlane, request_id: &str, mutation: Mutation) -> Result<(), ProposeError> {
     let request_id: RequestId = request_id.parse().expect("a literal of visible ASCII is a request id");
-    let command = Command {
-        actor: Actor::System,
-        request_id: Some(request_id),
-        expected_revision: None,
-        mutation,
-        receipt: None,
-    };
+    let command = Command { request_id: Some(request_id), ..Command::new(Actor::System, mutation) };
     match control.propose(command).await {
         Ok(_) | Err(ProposeError::Rejected(Rejection::IdempotencyMismatch | Rejection::AlreadyExists { .. })) => Ok(()),
         Err(error) => Err(error),

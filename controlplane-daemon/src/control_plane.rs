@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vocab::{Clock, ErrorCode, Keyring, NodeId, PodId, Revision, Secret};
 
+use crate::audit::Notes;
 pub use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::fleet::{Fleet, FleetWait, Pod};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
@@ -255,6 +256,11 @@ impl ControlPlane {
             }
         }
         Fleet { revision: self.applied_revision(), pods: pods.into_values().collect(), unreachable_nodes }
+    }
+
+    /// Where whatever this node has to report goes; see [`crate::audit`].
+    pub fn notes(&self) -> &Notes {
+        &self.inner.node.notes
     }
 
     /// Hands leadership over, if this node has it: the others need not find out by themselves that it is gone.

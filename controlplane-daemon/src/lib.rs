@@ -14,6 +14,7 @@
 //! | [`signature`] | which calls come from a node of this cluster |
 //! | [`raft`] | what the bytes mean: log, state machine, peers, forwarding to the leader, stamping |
 //! | [`feed`], [`watch`], [`fleet`] | changes encoded once, streams to pods, who has acknowledged what |
+//! | [`audit`] | what is worth remembering although it is no change |
 //! | [`control_plane`] | the facade: propose, read, wait |
 //! | [`admin`], [`ops`] | HTTP for operators, HTTP for machines |
 //! | [`bootstrap`], [`keys`], [`credential`] | the first owner, signing keys, administrators' credentials |
@@ -45,6 +46,7 @@
 //!   `controlplane_core::apply` are the one list that they would be made of.
 
 pub mod admin;
+pub mod audit;
 pub mod bootstrap;
 pub mod cluster_status;
 pub mod control_plane;

@@ -6,6 +6,7 @@
 //! A replacement that changes nothing still makes a new revision: whoever wrote it gets an `ETag` of its own write.
 
 mod admin;
+mod audit;
 mod client;
 mod key;
 mod replay;
@@ -27,7 +28,7 @@ use crate::state::{Applied, Remembered, State};
 /// Applies the entry committed at `revision`.
 pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Applied, Rejection> {
     let Entry { command, stamp, .. } = entry;
-    let Command { actor, request_id, expected_revision, mutation, receipt } = command;
+    let Command { actor, request_id, expected_revision, mutation, receipt, origin: _ } = command;
     let request = request_id.map(|id| (id, replay::fingerprint(&mutation, expected_revision)));
 
     if let Some((id, fingerprint)) = &request
@@ -91,6 +92,7 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::AdminUpdate { id, spec } => admin::update(cx, id, spec),
         M::AdminDelete { id } => admin::delete(cx, id),
         M::Restore { resources } => restore::restore(cx, resources),
+        M::AuditNote { notes } => audit::note(cx, &notes),
     }
 }
 

@@ -8,7 +8,10 @@ use crate::model::SigningAlgorithm;
 use crate::mutation::Mutation;
 
 /// The version of the entry format this build writes. It reads this one and every older one, and stops at a newer one.
-pub const FORMAT: u16 = 1;
+///
+/// * 1: the first.
+/// * 2: where a command came from, notes, and the mutations of cluster operation.
+pub const FORMAT: u16 = 2;
 
 /// What somebody asked for, before the leader stamped it. Any node makes one and sends it to the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,38 @@ pub struct Command {
     /// answered with it. Forgotten together with the request.
     #[serde(default)]
     pub receipt: Option<Sealed>,
+    /// Where it came from, for the audit.
+    #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+    pub origin: Origin,
+}
+
+impl Command {
+    /// Without conditions, of unknown origin.
+    pub fn new(actor: Actor, mutation: Mutation) -> Self {
+        Self { actor, request_id: None, expected_revision: None, mutation, receipt: None, origin: Origin::default() }
+    }
+}
+
+/// Where a command came from, as the node that took it in saw it. Never decides anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Origin {
+    /// The requester's IP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// `X-Request-Id`, the requester's or one that the node made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Which credential was presented: its id, or the subject of an OpenID Connect issuer. Never the credential itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+impl Origin {
+    /// Whether it says nothing.
+    pub const fn is_unknown(&self) -> bool {
+        self.address.is_none() && self.request_id.is_none() && self.credential.is_none()
+    }
 }
 
 /// Who asked.

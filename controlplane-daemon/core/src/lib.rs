@@ -31,15 +31,17 @@ pub mod entry;
 pub mod limits;
 pub mod model;
 pub mod mutation;
+pub mod note;
 pub mod rejection;
 pub mod snapshot;
 pub mod state;
 pub mod validate;
 
 pub use apply::apply;
-pub use entry::{Actor, Command, Entry, FreshKey, Stamp};
+pub use entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
 pub use model::{Admin, Client, Role, Scope, SigningKey, Tenant};
 pub use mutation::{Change, Mutation, ResourceRef};
+pub use note::{Note, Noted};
 pub use rejection::Rejection;
 pub use state::{Applied, Resource, State};
 

@@ -40,5 +40,7 @@ pub const RESTORED_TOGETHER: usize = 2_000;
 
 /// Answered requests kept for replays.
 pub const REQUESTS: usize = 10_000;
+/// Notes that one entry carries.
+pub const NOTES: usize = 1_000;
 /// How long a request is kept.
 pub const REQUEST_MEMORY: Duration = Duration::from_hours(24);

@@ -9,6 +9,7 @@ use vocab::{AdminId, ClientId, KeyId, ScopeName, SecretDigest, SecretId, Slug, T
 use crate::model::{
     Admin, AdminSpec, Client, ClientSpec, KeyOwner, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
 };
+use crate::note::Noted;
 use crate::state::State;
 
 /// What an administrator asked for. Resources are addressed as in URLs: tenants by slug.
@@ -66,6 +67,10 @@ pub enum Mutation {
     /// [`crate::limits::RESTORED_TOGETHER`]; the keys of one owner come together and are its whole set.
     #[serde(rename = "restore")]
     Restore { resources: Vec<Restored> },
+
+    /// What nodes have to report that is no change of the configuration. It stands in the audit and nowhere else.
+    #[serde(rename = "audit.note")]
+    AuditNote { notes: Vec<Noted> },
 }
 
 /// A resource as an export holds it. Its revision is that of the entry which puts it.
@@ -113,6 +118,7 @@ impl Mutation {
             Self::AdminUpdate { .. } => "admin.update",
             Self::AdminDelete { .. } => "admin.delete",
             Self::Restore { .. } => "restore",
+            Self::AuditNote { .. } => "audit.note",
         }
     }
 }
@@ -187,4 +193,6 @@ pub enum ResourceRef {
     },
     /// Of everything, or of many.
     Configuration,
+    /// The audit itself.
+    Audit,
 }

@@ -16,8 +16,8 @@ use crate::model::{Admin, Client, Scope, SigningKey, Tenant};
 use crate::mutation::Change;
 use crate::state::{Counts, Remembered, Resource, State};
 
-/// The version this build writes, and the only one there has been.
-pub const VERSION: u32 = 1;
+/// The version this build writes. It reads this one and every older one.
+pub const VERSION: u32 = 2;
 
 const MAGIC: &str = "hellojohn configuration";
 
@@ -28,7 +28,7 @@ pub enum SnapshotError {
     Io(#[from] io::Error),
     #[error("not a snapshot of a configuration: {problem}")]
     NotASnapshot { problem: String },
-    #[error("snapshot of version {found}; this build reads version {known}: run a newer build")]
+    #[error("snapshot of version {found}; this build reads versions 1 to {known}: run a newer build")]
     UnknownVersion { found: u32, known: u32 },
     #[error("line {line}: unknown record kind {kind:?}: run a newer build")]
     UnknownKind { line: usize, kind: String },
@@ -123,7 +123,7 @@ fn read_header(text: &str) -> Result<Counts, SnapshotError> {
     if header.snapshot != MAGIC {
         return Err(not_ours(format!("it says {:?}", header.snapshot)));
     }
-    if header.version != VERSION {
+    if !(1..=VERSION).contains(&header.version) {
         return Err(SnapshotError::UnknownVersion { found: header.version, known: VERSION });
     }
     serde_json::from_str(header.counts.get()).map_err(|error| not_ours(error.to_string()))

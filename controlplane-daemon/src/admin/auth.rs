@@ -9,11 +9,12 @@ use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, LOCATION};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
-use controlplane_core::Role;
+use controlplane_core::{Origin, Role};
 use futures::FutureExt as _;
 use vocab::{AdminId, ErrorCode};
 
 use super::Api;
+use super::origin;
 use super::problem::{Presented, Problem};
 use super::routes::Access;
 use super::token;
@@ -25,6 +26,8 @@ use crate::settings::FollowerWrites;
 pub(super) struct Principal {
     pub(super) id: AdminId,
     pub(super) role: Role,
+    /// Where the request came from, for the audit.
+    pub(super) origin: Origin,
 }
 
 impl FromRequest for Principal {
@@ -92,7 +95,8 @@ fn authenticate(api: &Api, request: &HttpRequest) -> Result<Principal, Problem> 
             refused()
         })?;
         let admin = token::usable(state, id, now).ok_or_else(refused)?;
-        Ok(Principal { id, role: admin.spec.role.clone() })
+        let origin = Origin { credential: Some(id.to_string()), ..origin::of(request) };
+        Ok(Principal { id, role: admin.spec.role.clone(), origin })
     })
 }
 

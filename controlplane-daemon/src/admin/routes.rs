@@ -8,11 +8,12 @@ use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig, to};
-use actix_web::{Error, HttpRequest};
+use actix_web::{Error, HttpMessage as _, HttpRequest};
 use controlplane_core::Role;
 
 use super::answer::X_REVISION;
 use super::auth::guard;
+use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
 use super::{Api, admins, clients, cluster, keys, scopes, tenants, token};
 
@@ -176,12 +177,18 @@ async fn observe(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let began = Instant::now();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let asked = AskedAs::read(request.request());
+    let request_id = HeaderValue::from_str(&asked.0);
+    request.extensions_mut().insert(asked);
     let revision = request.app_data::<web::Data<Api>>().map(|api| api.control.applied_revision());
     let mut response = next.call(request).await?;
     let status = response.status().as_u16().to_string();
     let headers = response.headers_mut();
     if let (false, Some(revision)) = (headers.contains_key(X_REVISION), revision) {
         headers.insert(X_REVISION, HeaderValue::from(revision.get()));
+    }
+    if let Ok(request_id) = request_id {
+        headers.insert(X_REQUEST_ID, request_id);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

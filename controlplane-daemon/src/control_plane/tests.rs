@@ -85,17 +85,12 @@ async fn leader_of(nodes: &[ControlPlane]) -> usize {
 }
 
 fn create_admin(number: u128) -> Command {
-    Command {
-        actor: Actor::System,
-        request_id: None,
-        expected_revision: None,
-        mutation: Mutation::AdminCreate {
-            id: AdminId::from_uuid(Uuid::from_u128(number)),
-            spec: AdminSpec { name: format!("admin {number}"), role: Role::Owner, expires_at: None },
-            digest: SecretDigest::of(b"secret"),
-        },
-        receipt: None,
-    }
+    let mutation = Mutation::AdminCreate {
+        id: AdminId::from_uuid(Uuid::from_u128(number)),
+        spec: AdminSpec { name: format!("admin {number}"), role: Role::Owner, expires_at: None },
+        digest: SecretDigest::of(b"secret"),
+    };
+    Command::new(Actor::System, mutation)
 }
 
 fn has_admin(node: &ControlPlane, number: u128) -> bool {

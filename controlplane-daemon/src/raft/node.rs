@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use controlplane_core::{Actor, Command, Mutation, Noted};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{BasicNode, Config, ServerState, SnapshotPolicy};
 use shared_proto::peer::peer_server::PeerServer;
@@ -16,7 +17,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use vocab::{Clock, Keyring, NodeId, Revision, Secret};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Failure};
 use super::log_storage::{LogStorage, StoredLogId};
 use super::network::Network;
 use super::peers::Peers;
@@ -24,6 +25,7 @@ use super::proposals::Proposals;
 use super::service::{Parts, Service};
 use super::state_machine::StateMachine;
 use super::types::Raft;
+use crate::audit::{self, Notes};
 use crate::feed;
 use crate::fleet::Registry;
 use crate::signature::Signatures;
@@ -77,6 +79,8 @@ pub struct Node {
     pub cluster: Cluster,
     pub pods: Registry,
     pub leading: watch::Receiver<bool>,
+    /// What this node has to report.
+    pub notes: Notes,
     pub signatures: Signatures,
     stopping: CancellationToken,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
@@ -97,6 +101,8 @@ impl Node {
         let replica = Arc::clone(machine.replica());
 
         let node_id = settings.node_id;
+        // Before everything that may have something to report.
+        let (notes, reported) = audit::notes(node_id, Arc::clone(&clock));
         let signatures = Signatures::new(node_id, &settings.hmac_secrets, replica.cluster_ids(), Arc::clone(&clock));
         let peers = Peers::new(settings.peers.clone(), signatures.clone(), settings.tls.as_ref().map(Tls::client));
         let raft = Raft::new(
@@ -118,13 +124,18 @@ impl Node {
         initialise(&cluster, &settings).await?;
         let (leads, leading) = watch::channel(false);
         let minder = tokio::spawn(mind_leadership(cluster.clone(), leads, stopping.clone()));
+        let reporter = {
+            let cluster = cluster.clone();
+            tokio::spawn(reported.run(move |batch| report(cluster.clone(), batch), stopping.clone()))
+        };
         Ok(Self {
             cluster,
             pods,
             leading,
+            notes,
             signatures,
             stopping,
-            tasks: parking_lot::Mutex::new(vec![server, minder]),
+            tasks: parking_lot::Mutex::new(vec![server, minder, reporter]),
             store: parking_lot::Mutex::new(Some(store)),
         })
     }
@@ -275,6 +286,22 @@ async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping:
             // A quiet cluster of one changes nothing that would wake this again.
             () = tokio::time::sleep(OFFICE_RETRY), if waits_for_office => {}
             () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Puts notes into the log. Whether they are there is not known when an outcome is not: then they may come twice.
+async fn report(cluster: Cluster, notes: Vec<Noted>) -> Result<(), audit::NotNow> {
+    let command = Command::new(Actor::System, Mutation::AuditNote { notes });
+    match cluster.propose(command).await {
+        Ok(_) => Ok(()),
+        Err(Failure::Rejected(why)) => {
+            tracing::error!(%why, "notes for the audit were refused");
+            Ok(())
+        }
+        Err(why) => {
+            tracing::debug!(?why, "notes for the audit have to wait");
+            Err(audit::NotNow)
         }
     }
 }

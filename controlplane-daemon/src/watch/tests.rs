@@ -46,13 +46,7 @@ async fn node() -> (tempfile::TempDir, ControlPlane, SocketAddr) {
 fn create_tenant(slug: &str) -> Command {
     let spec =
         TenantSpec { display_name: slug.to_owned(), status: TenantStatus::Active, settings: TenantSettings::default() };
-    Command {
-        actor: Actor::System,
-        request_id: None,
-        expected_revision: None,
-        mutation: Mutation::TenantCreate { slug: slug.parse().unwrap(), spec },
-        receipt: None,
-    }
+    Command::new(Actor::System, Mutation::TenantCreate { slug: slug.parse().unwrap(), spec })
 }
 
 struct Pod {

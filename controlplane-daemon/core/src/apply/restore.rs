@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use vocab::{Slug, Violations};
+use vocab::{Revision, Slug, Violations};
 
 use super::{Context, Decision, check, check_room, conflict, not_found};
 use crate::limits;
@@ -17,6 +17,8 @@ use crate::state::State;
 use crate::validate::{scope_name_problems, slug_problems};
 
 pub(super) fn restore(cx: &Context<'_>, resources: Vec<Restored>) -> Result<Decision, Rejection> {
+    // It addresses no single resource whose revision could be asked for.
+    cx.check_precondition(Revision::ZERO)?;
     check_room("resources of one restore", resources.len(), limits::RESTORED_TOGETHER + 1)?;
     let mut after = After { cx, state: cx.state.clone(), key_owners: BTreeSet::new(), violations: Violations::new() };
     let mut changes = Vec::with_capacity(resources.len());

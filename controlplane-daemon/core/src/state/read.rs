@@ -13,7 +13,7 @@ use crate::state::{Remembered, State};
 
 /// How many there are of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Counts {
     pub tenants: usize,
     pub clients: usize,

@@ -1,15 +1,16 @@
 //! Short ways to make what the tests apply.
 
 use uuid::Uuid;
-use vocab::{AdminId, KeyId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+use vocab::{AdminId, KeyId, NodeId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
 
 use crate::apply;
-use crate::entry::{Actor, Command, Entry, FreshKey, Stamp};
+use crate::entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
 use crate::model::{
     Admin, AdminSpec, AuthMethod, Client, ClientSecret, ClientSpec, GrantType, KeyOwner, KeyStatus, Role, Scope,
     ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSettings, TenantSpec, TenantStatus,
 };
 use crate::mutation::{Mutation, NewSecret, Restored, RotateStep};
+use crate::note::{Note, Noted};
 use crate::rejection::Rejection;
 use crate::state::{Applied, State};
 
@@ -54,7 +55,7 @@ impl World {
 }
 
 pub(super) fn command(mutation: Mutation) -> Command {
-    Command { actor: Actor::System, request_id: None, expected_revision: None, mutation, receipt: None }
+    Command::new(Actor::System, mutation)
 }
 
 /// Stamped at `n` seconds, with the id and the key of the number `n`.
@@ -189,6 +190,35 @@ pub(super) fn restored_key(owner: KeyOwner, n: u64, status: KeyStatus) -> Signin
     SigningKey { owner, kid, algorithm, status, public_jwk, private_key, created_at: at, status_since: at, revision }
 }
 
+/// One of each kind.
+pub(super) fn notes() -> Vec<Noted> {
+    let node = NodeId(2);
+    let origin = || Origin { address: Some("192.0.2.7".to_owned()), ..Origin::default() };
+    let notes = [
+        Note::RoleTransition {
+            node,
+            from: "follower".to_owned(),
+            to: "leader".to_owned(),
+            term: 3,
+            leader: Some(node),
+        },
+        Note::RequestRefused {
+            actor: Some(Actor::Admin { id: admin_id(2) }),
+            origin: origin(),
+            method: "DELETE".to_owned(),
+            path: "/tenants/{slug}".to_owned(),
+            code: "forbidden".to_owned(),
+            count: 1,
+        },
+        Note::SignInFailed { origin: origin(), count: 3 },
+        Note::LockedOut { who: "192.0.2.7".to_owned(), origin: origin() },
+        Note::JoinRefused { node_id: Some(NodeId(9)), address: "node-9:7000".to_owned(), why: "unsigned".to_owned() },
+        Note::PeerRefused { address: None, why: "replayed".to_owned(), count: 1 },
+        Note::Dropped { count: 4 },
+    ];
+    notes.into_iter().map(|note| Noted { at: Timestamp::from_secs(9), node, note }).collect()
+}
+
 /// One of each, all of which a furnished world accepts. In the order of the catalogue.
 pub(super) fn catalogue() -> Vec<Mutation> {
     let (acme, web) = (|| slug("acme"), || "web".parse().unwrap());
@@ -213,5 +243,6 @@ pub(super) fn catalogue() -> Vec<Mutation> {
         Mutation::ClientDelete { tenant: acme(), client_id: web() },
         Mutation::TenantDelete { slug: acme() },
         Mutation::Restore { resources: restored("back", 40) },
+        Mutation::AuditNote { notes: notes() },
     ]
 }

@@ -4,12 +4,16 @@
 use std::path::PathBuf;
 
 use super::build::*;
-use crate::entry::{Command, DecodeError, Entry};
+use crate::entry::{Command, DecodeError, Entry, FORMAT, Origin};
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
 
+fn golden_path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
 fn golden(name: &str, bytes: &[u8]) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = golden_path(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, bytes).unwrap();
     }
@@ -34,26 +38,51 @@ fn furnished() -> State {
 fn entries() {
     let mut text = Vec::new();
     for (n, mutation) in (1..).zip(catalogue()) {
-        let entry = entry(command(mutation), n);
+        let origin = Origin {
+            address: Some("192.0.2.7".to_owned()),
+            request_id: Some(format!("request-{n}")),
+            credential: Some(admin_id(n).to_string()),
+        };
+        let entry = entry(Command { origin, ..command(mutation) }, n);
         assert_eq!(Entry::decode(&entry.encode()), Ok(entry.clone()));
         text.extend(entry.encode());
         text.push(b'\n');
     }
-    golden("entries-v1.jsonl", &text);
+    golden("entries-v2.jsonl", &text);
 }
 
 #[test]
 fn snapshots() {
     let state = furnished();
     let bytes = bytes_of(&state);
-    golden("snapshot-v1.jsonl", &bytes);
+    golden("snapshot-v2.jsonl", &bytes);
     assert_eq!(snapshot::decode(bytes.as_slice()).unwrap(), state);
+}
+
+/// What earlier builds wrote is read, and says the same.
+#[test]
+fn older_formats_are_read() {
+    let lines = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(golden_path(name)).unwrap();
+        text.lines().map(ToOwned::to_owned).collect()
+    };
+    for line in lines("entries-v1.jsonl") {
+        let entry = Entry::decode(line.as_bytes()).unwrap();
+        assert_eq!(entry.format, 1);
+        assert!(entry.command.origin.is_unknown());
+        assert_eq!(String::from_utf8(entry.encode()).unwrap(), line, "an absent value leaves no trace");
+    }
+    let old = lines("snapshot-v1.jsonl");
+    let state = snapshot::decode(old.join("\n").as_bytes()).unwrap();
+    let new = String::from_utf8(bytes_of(&state)).unwrap();
+    let kept = |line: &&String| new.lines().any(|new| new == *line);
+    assert_eq!(old.iter().skip(1).find(|line| !kept(line)), None, "every record is still there");
 }
 
 #[test]
 fn a_newer_entry_stops_the_reader_whatever_it_holds() {
-    let newer = br#"{"format":2,"command":{"mutation":{"type":"realm.create"}},"more":1}"#;
-    assert_eq!(Entry::decode(newer), Err(DecodeError::NewerFormat { found: 2, known: 1 }));
+    let newer = br#"{"format":99,"command":{"mutation":{"type":"realm.create"}},"more":1}"#;
+    assert_eq!(Entry::decode(newer), Err(DecodeError::NewerFormat { found: 99, known: FORMAT }));
     for bad in ["", "{}", "{\"format\":0}", "{\"format\":1}", "[]"] {
         assert!(matches!(Entry::decode(bad.as_bytes()), Err(DecodeError::Malformed { .. })), "{bad}");
     }
@@ -69,8 +98,8 @@ fn a_snapshot_that_is_not_whole_or_not_known_is_refused() {
     assert!(matches!(read(&text[..text.len() - 20]), SnapshotError::Malformed { .. }));
     assert!(matches!(read(""), SnapshotError::NotASnapshot { .. }));
     assert!(matches!(read("{\"a\":1}\n"), SnapshotError::NotASnapshot { .. }));
-    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
-    assert!(matches!(read(&newer), SnapshotError::UnknownVersion { found: 2, known: 1 }));
+    let newer = text.replacen("\"version\":2", "\"version\":99", 1);
+    assert!(matches!(read(&newer), SnapshotError::UnknownVersion { found: 99, known: snapshot::VERSION }));
     let unknown = text.replacen("{\"kind\":\"scope\"", "{\"kind\":\"realm\"", 1);
     assert!(matches!(read(&unknown), SnapshotError::UnknownKind { kind, .. } if kind == "realm"));
     let broken = text.replacen("\"status\":\"active\",\"public_jwk\"", "\"status\":\"revoked\",\"public_jwk\"", 1);

@@ -153,3 +153,17 @@ async fn who_fails_to_sign_in_too_often_has_to_wait() {
     assert_eq!(forwarded("10.0.0.1:1", "192.0.2.2").await, 401);
     assert_eq!(forwarded("192.0.2.1:1", "192.0.2.3").await, 429);
 }
+
+#[actix_web::test]
+async fn a_request_is_found_by_its_id() {
+    let node = Node::start().await;
+    let ask = async |id: &'static str| {
+        let request = TestRequest::with_uri("/api/v1/tenants").insert_header(("x-request-id", id));
+        node.send(request).await.expect(401).header("x-request-id").to_owned()
+    };
+    assert_eq!(ask("build-7.deploy_3").await, "build-7.deploy_3");
+    for bad in ["", "a b", "x\"y", "<script>"] {
+        let made = ask(bad).await;
+        assert!(Uuid::parse_str(&made).is_ok(), "{bad:?} became {made}");
+    }
+}
