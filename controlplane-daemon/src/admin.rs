@@ -23,6 +23,7 @@ mod problem;
 mod query;
 pub mod routes;
 mod scopes;
+mod settings;
 mod tenants;
 mod throttle;
 mod token;

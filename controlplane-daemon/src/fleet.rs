@@ -2,6 +2,8 @@
 
 mod registry;
 
+use std::time::Duration;
+
 pub use registry::{Connection, Registry};
 use vocab::{NodeId, PodId, Revision, Timestamp};
 
@@ -28,6 +30,19 @@ pub struct Pod {
     /// `None` until its first acknowledgement.
     pub acknowledged_at: Option<Timestamp>,
     pub rejected: Vec<RejectedResource>,
+    /// How long ago the pod last knew that it had everything, by its own word.
+    pub staleness: Option<Duration>,
+    /// It is stopping: it finishes what it has begun.
+    pub draining: bool,
+}
+
+/// What a pod says of itself again and again. Each replaces the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub acknowledged_revision: Revision,
+    pub rejected: Vec<RejectedResource>,
+    pub staleness: Option<Duration>,
+    pub draining: bool,
 }
 
 /// What a pod could not use and keeps at its last good state.

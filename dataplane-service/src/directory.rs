@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use imbl::HashMap;
 use vocab::{ClusterId, Revision, Slug};
 
+use crate::staleness;
 use crate::tenant::TenantContext;
 
 /// An immutable picture of the configuration. Persistent maps: the next picture shares all that did not change.
@@ -15,6 +16,8 @@ pub struct Directory {
     pub revision: Revision,
     /// `None` until the first complete state came; such a directory serves nobody.
     pub cluster_id: Option<ClusterId>,
+    /// Of tenants that have no policy of their own.
+    pub staleness: staleness::Policy,
     by_slug: HashMap<Slug, Arc<TenantContext>>,
     by_host: HashMap<String, Arc<TenantContext>>,
 }

@@ -61,6 +61,7 @@ pub mod resolve;
 pub mod server;
 pub mod settings;
 pub mod signing;
+pub mod staleness;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom as _;
+use shared_proto::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Uri;
 use vocab::{Clock, Keyring, Revision, Timestamp};
@@ -31,6 +32,8 @@ use subscription::{Ended, PodIdentity, Step, Subscription};
 const GRACE: Duration = Duration::from_millis(250);
 /// Changes come in bursts; the file is written once per burst.
 const DEBOUNCE: Duration = Duration::from_millis(500);
+/// When nothing changes, the control plane is told this often how the pod is.
+const HEARTBEATS_PER_REPORT: u64 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -74,6 +77,7 @@ impl Sync {
             mirror,
             save,
             last_commit: None,
+            heartbeats: 0,
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -124,6 +128,8 @@ struct Subscriber {
     save: tokio::sync::watch::Sender<Option<Saved>>,
     /// The `commit_revision` of the heartbeat before, and when it came.
     last_commit: Option<(Revision, Instant)>,
+    /// Since the start.
+    heartbeats: u64,
 }
 
 impl Subscriber {
@@ -155,23 +161,42 @@ impl Subscriber {
         };
         self.serving.status.connected(&uri.to_string());
         tracing::info!(endpoint = %uri, resume_after = resume.map(|(_, revision)| revision.get()), "watching");
-        if let Some((_, revision)) = resume {
-            subscription.acknowledge(revision, self.mirror.rejected());
+        if resume.is_some() {
+            subscription.acknowledge(self.report());
         }
+        let mut stopping = self.serving.status.stopping();
         loop {
-            let step = match subscription.next().await {
+            let step = tokio::select! {
+                step = subscription.next() => step,
+                Ok(()) = stopping.changed() => {
+                    subscription.acknowledge(self.report());
+                    continue;
+                }
+            };
+            let step = match step {
                 Ok(step) => step,
                 Err(ended) => return ended,
             };
             *heard = true;
-            if let Some(revision) = self.carry_out(step) {
-                subscription.acknowledge(revision, self.mirror.rejected());
+            if self.carry_out(step) {
+                subscription.acknowledge(self.report());
             }
         }
     }
 
-    /// Answers with the revision to acknowledge: only what requests already see.
-    fn carry_out(&mut self, step: Step) -> Option<Revision> {
+    /// What the control plane is told: only what requests already see.
+    fn report(&self) -> watch::Ack {
+        let status = &self.serving.status;
+        watch::Ack {
+            revision: self.mirror.directory().revision.get(),
+            rejected: self.mirror.rejected(),
+            staleness_ms: Some(u64::try_from(status.staleness().as_millis()).unwrap_or(u64::MAX)),
+            draining: *status.stopping().borrow(),
+        }
+    }
+
+    /// Whether the control plane should hear of it.
+    fn carry_out(&mut self, step: Step) -> bool {
         match step {
             Step::Replace { cluster_id, revision, resources } => {
                 let resource_count = resources.len();
@@ -192,11 +217,12 @@ impl Subscriber {
             }
             Step::Heartbeat { commit_revision, has_leader } => {
                 self.hear_heartbeat(commit_revision, has_leader);
-                return None;
+                self.heartbeats += 1;
+                return self.heartbeats % HEARTBEATS_PER_REPORT == 1;
             }
         }
         self.save.send_replace(self.mirror.saved());
-        Some(self.mirror.directory().revision)
+        true
     }
 
     /// Under steady writes the newest revision is always a little ahead, so it also counts when what was committed at the

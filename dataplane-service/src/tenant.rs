@@ -9,6 +9,7 @@ use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
 
 use crate::issued::IssuedTokens;
 use crate::signing::KeySet;
+use crate::staleness;
 use crate::store::{DbError, TenantDb};
 use oauth_core::client::Client;
 
@@ -23,6 +24,8 @@ pub struct TenantContext {
     pub hosts: Vec<String>,
     pub lifetimes: Lifetimes,
     pub registration_enabled: bool,
+    /// `None`: the directory's.
+    pub staleness: Option<staleness::Policy>,
     pub clients: HashMap<ClientId, Arc<Client>>,
     /// Scopes beside the standard ones.
     pub scopes: BTreeMap<ScopeName, Scope>,
@@ -86,4 +89,6 @@ pub struct Lifetimes {
     pub session_idle_secs: u32,
     pub session_absolute_secs: u32,
     pub authorization_code_secs: u32,
+    /// How long verifiers may keep the JWK Set.
+    pub jwks_cache_secs: u32,
 }

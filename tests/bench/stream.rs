@@ -45,7 +45,7 @@ pub(crate) async fn subscribe(channel: Channel, token: &str, name: &str, arrival
                 }
                 _ => continue,
             };
-            if !say(pod_message::Kind::Ack(Ack { revision: acknowledged, rejected: Vec::new() })) {
+            if !say(pod_message::Kind::Ack(Ack { revision: acknowledged, ..Ack::default() })) {
                 return;
             }
         }

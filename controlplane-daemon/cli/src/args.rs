@@ -8,7 +8,7 @@ use vocab::Secret;
 use crate::api::Api;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output::Format;
-use crate::resource::{admin, client, key, scope, tenant};
+use crate::resource::{admin, client, key, scope, settings, tenant};
 use crate::{cluster, dev, login, private_file, token};
 
 /// Operate HelloJohn: tenants, clients, scopes, keys and administrators, through the admin API.
@@ -84,6 +84,9 @@ enum Command {
     /// Credentials of the admin API
     #[command(subcommand)]
     Admin(Box<admin::Command>),
+    /// What is set for the whole installation: key rotation, staleness, the fleet
+    #[command(subcommand)]
+    Settings(settings::Command),
     /// The control plane itself
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -106,6 +109,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Scope(command) => scope::run(&api().await?, *command).await,
         Command::Key(command) => key::run(&api().await?, *command).await,
         Command::Admin(command) => admin::run(&api().await?, *command).await,
+        Command::Settings(command) => settings::run(&api().await?, command).await,
         Command::Cluster(command) => cluster::run(&api().await?, command).await,
         Command::Fleet => cluster::fleet(&api().await?).await,
         Command::Token(token) => token::run(&connection, *token).await,

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod key;
 pub(crate) mod scope;
+pub(crate) mod settings;
 pub(crate) mod tenant;
 
 use clap::Args;

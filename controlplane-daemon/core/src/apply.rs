@@ -8,10 +8,12 @@
 mod admin;
 mod audit;
 mod client;
+mod fleet;
 mod key;
 mod replay;
 mod restore;
 mod scope;
+mod settings;
 mod tenant;
 
 use std::sync::Arc;
@@ -93,6 +95,8 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::AdminDelete { id } => admin::delete(cx, id),
         M::Restore { resources } => restore::restore(cx, resources),
         M::AuditNote { notes } => audit::note(cx, &notes),
+        M::SettingsUpdate { spec } => settings::update(cx, spec),
+        M::FleetUpdate { sightings, forget } => fleet::update(cx, sightings, forget),
     }
 }
 

@@ -7,6 +7,10 @@ pub const CLIENTS_PER_TENANT: usize = 10_000;
 pub const SCOPES_PER_TENANT: usize = 500;
 pub const ADMINS: usize = 1_000;
 pub const HOSTS_PER_TENANT: usize = 20;
+/// Pods on the roster, those that are gone and not yet forgotten included.
+pub const PODS: usize = 50_000;
+/// Characters of what a pod says of itself: its build, its address.
+pub const POD_TEXT_CHARS: usize = 256;
 
 /// Keys of one owner that no longer sign but are still published. Beyond it, revoke one before rotating again.
 pub const RETIRING_KEYS: usize = 8;

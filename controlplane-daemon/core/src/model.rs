@@ -2,6 +2,13 @@
 //!
 //! Fields are named in the log and in snapshots: renaming one is a format change. A new field needs a serde default.
 
+mod cluster_settings;
+mod pod;
+mod policy;
+
+pub use cluster_settings::{ClusterSettings, ClusterSettingsSpec};
+pub use pod::{PodRecord, PodSighting, Presence};
+pub use policy::{FailMode, KeyRotation, Longest, Staleness};
 use serde::{Deserialize, Serialize};
 use vocab::{AdminId, ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
 
@@ -16,6 +23,8 @@ pub struct Tenant {
     pub updated_at: Timestamp,
     /// The revision of the last change of the tenant itself, not of what belongs to it.
     pub revision: Revision,
+    #[serde(default, skip_serializing_if = "Longest::is_empty")]
+    pub longest: Longest,
 }
 
 /// The part of a tenant that its operators write.
@@ -50,6 +59,12 @@ pub struct TenantSettings {
     pub lifetimes: Lifetimes,
     /// What new signing keys of this tenant are made for.
     pub signing_algorithm: SigningAlgorithm,
+    /// `None`: as the cluster's settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_rotation: Option<KeyRotation>,
+    /// `None`: as the cluster's settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<Staleness>,
 }
 
 /// The tenant's Postgres.
@@ -108,6 +123,24 @@ pub struct Lifetimes {
     pub session_absolute_secs: u32,
     /// At most 60 (RFC 9700 §2.1.1 asks for short; the conformance suites for a minute).
     pub authorization_code_secs: u32,
+    /// How long verifiers may keep the tenant's JWK Set: what pods send as `max-age`, and what a rotation waits for.
+    #[serde(skip_serializing_if = "is_usual_jwks_cache")]
+    pub jwks_cache_secs: u32,
+}
+
+impl Lifetimes {
+    /// The longest life of a token that a key signs.
+    pub fn longest_token_secs(&self) -> u32 {
+        self.access_token_secs.max(self.id_token_secs)
+    }
+}
+
+const USUAL_JWKS_CACHE_SECS: u32 = 300;
+
+/// Left out of the bytes, as it was before it could be set.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+const fn is_usual_jwks_cache(secs: &u32) -> bool {
+    *secs == USUAL_JWKS_CACHE_SECS
 }
 
 impl Default for Lifetimes {
@@ -122,6 +155,7 @@ impl Default for Lifetimes {
             session_idle_secs: 8 * HOUR,
             session_absolute_secs: 30 * DAY,
             authorization_code_secs: 60,
+            jwks_cache_secs: USUAL_JWKS_CACHE_SECS,
         }
     }
 }

@@ -4,10 +4,11 @@
 //! [`Mutation::name`], an apply test, and (when old nodes could meet it) a new [`crate::entry::FORMAT`].
 
 use serde::{Deserialize, Serialize};
-use vocab::{AdminId, ClientId, KeyId, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+use vocab::{AdminId, ClientId, KeyId, PodId, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp};
 
 use crate::model::{
-    Admin, AdminSpec, Client, ClientSpec, KeyOwner, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
+    Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyOwner, PodRecord, PodSighting,
+    Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
 };
 use crate::note::Noted;
 use crate::state::State;
@@ -71,6 +72,12 @@ pub enum Mutation {
     /// What nodes have to report that is no change of the configuration. It stands in the audit and nowhere else.
     #[serde(rename = "audit.note")]
     AuditNote { notes: Vec<Noted> },
+    /// Replaces the whole spec.
+    #[serde(rename = "settings.update")]
+    SettingsUpdate { spec: ClusterSettingsSpec },
+    /// What the leader has seen of the pods since it last wrote it down, and which to strike off the roster.
+    #[serde(rename = "fleet.update")]
+    FleetUpdate { sightings: Vec<PodSighting>, forget: Vec<PodId> },
 }
 
 /// A resource as an export holds it. Its revision is that of the entry which puts it.
@@ -82,6 +89,7 @@ pub enum Restored {
     Key(SigningKey),
     Client(Client),
     Admin(Admin),
+    Settings(ClusterSettings),
 }
 
 impl Mutation {
@@ -119,6 +127,8 @@ impl Mutation {
             Self::AdminDelete { .. } => "admin.delete",
             Self::Restore { .. } => "restore",
             Self::AuditNote { .. } => "audit.note",
+            Self::SettingsUpdate { .. } => "settings.update",
+            Self::FleetUpdate { .. } => "fleet.update",
         }
     }
 }
@@ -167,6 +177,9 @@ pub enum Change {
     KeyDeleted { owner: KeyOwner, kid: KeyId },
     AdminPut(Admin),
     AdminDeleted { id: AdminId },
+    SettingsPut(ClusterSettings),
+    PodPut(PodRecord),
+    PodDeleted { pod_id: PodId },
 }
 
 /// The resource a request was about: what a replayed request is answered with.
@@ -195,4 +208,6 @@ pub enum ResourceRef {
     Configuration,
     /// The audit itself.
     Audit,
+    Settings,
+    Fleet,
 }

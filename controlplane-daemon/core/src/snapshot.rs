@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use vocab::RequestId;
 
 use crate::entry::Actor;
-use crate::model::{Admin, Client, Scope, SigningKey, Tenant};
+use crate::model::{Admin, Client, ClusterSettings, PodRecord, Scope, SigningKey, Tenant};
 use crate::mutation::Change;
 use crate::state::{Counts, Remembered, Resource, State};
 
@@ -35,7 +35,7 @@ pub enum SnapshotError {
     #[error("line {line} is malformed: {problem}")]
     Malformed { line: usize, problem: String },
     #[error("the snapshot is incomplete or has too much: it counts {expected:?} and holds {found:?}")]
-    CountMismatch { expected: Counts, found: Counts },
+    CountMismatch { expected: Box<Counts>, found: Box<Counts> },
     #[error("the snapshot holds a broken state: {problem}")]
     Broken { problem: String },
 }
@@ -56,6 +56,8 @@ enum Record<'a> {
     Key(&'a Arc<SigningKey>),
     Client(&'a Arc<Client>),
     Admin(&'a Arc<Admin>),
+    Settings(&'a Arc<ClusterSettings>),
+    Pod(&'a Arc<PodRecord>),
     Request { actor: &'a Actor, request_id: &'a RequestId, answer: &'a Remembered },
 }
 
@@ -85,6 +87,8 @@ pub fn encode(state: &State, out: &mut impl Write) -> io::Result<()> {
             Resource::Key(key) => Record::Key(key),
             Resource::Client(client) => Record::Client(client),
             Resource::Admin(admin) => Record::Admin(admin),
+            Resource::Settings(settings) => Record::Settings(settings),
+            Resource::Pod(pod) => Record::Pod(pod),
         };
         write_line(out, &record)?;
     }
@@ -111,6 +115,7 @@ pub fn decode(input: impl BufRead) -> Result<State, SnapshotError> {
     }
     // What was read and what is there: a record that stands twice makes the two differ.
     if expected != found || expected != state.counts() {
+        let (expected, found) = (Box::new(expected), Box::new(found));
         return Err(SnapshotError::CountMismatch { expected, found });
     }
     state.check_invariants().map_err(|problem| SnapshotError::Broken { problem })?;
@@ -139,6 +144,8 @@ fn read_record(state: &mut State, found: &mut Counts, line: usize, text: &str) -
         "key" => (&mut found.keys, Change::KeyPut(serde_json::from_str(value).map_err(malformed)?)),
         "client" => (&mut found.clients, Change::ClientPut(serde_json::from_str(value).map_err(malformed)?)),
         "admin" => (&mut found.admins, Change::AdminPut(serde_json::from_str(value).map_err(malformed)?)),
+        "settings" => (&mut found.settings, Change::SettingsPut(serde_json::from_str(value).map_err(malformed)?)),
+        "pod" => (&mut found.pods, Change::PodPut(serde_json::from_str(value).map_err(malformed)?)),
         "request" => {
             let RequestLine { actor, request_id, answer } = serde_json::from_str(value).map_err(malformed)?;
             state.remember(actor, request_id, answer);

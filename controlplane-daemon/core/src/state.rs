@@ -9,11 +9,11 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use vocab::{
-    AdminId, ClientId, KeyId, RequestId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId, Timestamp,
+    AdminId, ClientId, KeyId, PodId, RequestId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId, Timestamp,
 };
 
 use crate::entry::Actor;
-use crate::model::{Admin, Client, KeyOwner, Scope, SigningKey, Tenant};
+use crate::model::{Admin, Client, ClusterSettings, KeyOwner, PodRecord, Scope, SigningKey, Tenant};
 use crate::mutation::{Change, ResourceRef};
 
 pub use read::{Counts, Resource};
@@ -29,6 +29,9 @@ pub struct State {
     scopes: OrdMap<TenantId, OrdMap<ScopeName, Arc<Scope>>>,
     keys: OrdMap<KeyOwner, OrdMap<KeyId, Arc<SigningKey>>>,
     admins: OrdMap<AdminId, Arc<Admin>>,
+    /// `None` until somebody writes them: then the defaults hold.
+    settings: Option<Arc<ClusterSettings>>,
+    pods: OrdMap<PodId, Arc<PodRecord>>,
     /// Requests that carried an `Idempotency-Key`.
     requests: OrdMap<(Actor, RequestId), Remembered>,
     /// The same by the revision that answered them: the oldest first.

@@ -5,6 +5,7 @@
 
 mod admin;
 mod client;
+mod policy;
 mod scope;
 mod tenant;
 mod text;

@@ -91,6 +91,11 @@ impl<'a> Fields<'a> {
         self.typed(name, "a whole number from 0 to 4294967295", |value| u32::try_from(value.as_u64()?).ok())
     }
 
+    /// An explicit null is like an absent member.
+    pub(super) fn number_or_null(&self, name: &'static str) -> Option<u32> {
+        if self.get(name)?.is_null() { None } else { self.number(name) }
+    }
+
     pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &'static str) -> Option<T> {
         self.text(name)?.parse().map_err(|error: T::Err| self.wrong(name, error.to_string())).ok()
     }

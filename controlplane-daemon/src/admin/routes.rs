@@ -15,7 +15,7 @@ use super::answer::X_REVISION;
 use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
-use super::{Api, admins, clients, cluster, keys, scopes, tenants, token};
+use super::{Api, admins, clients, cluster, keys, scopes, settings, tenants, token};
 
 pub const PREFIX: &str = "/api/v1";
 
@@ -134,6 +134,10 @@ pub static ROUTES: &[Row] = &[
     row(PUT,    "/admins/{id}",                       Owners,            || to(admins::put)),
     row(PATCH,  "/admins/{id}",                       Owners,            || to(admins::patch)),
     row(DELETE, "/admins/{id}",                       Owners,            || to(admins::delete)),
+
+    row(GET,    "/settings",                          StaffAndAuditors,  || to(settings::get)),
+    row(PUT,    "/settings",                          Staff,             || to(settings::put)),
+    row(PATCH,  "/settings",                          Staff,             || to(settings::patch)),
 
     row(GET,    "/cluster/status",                    StaffAndAuditors,  || to(cluster::status)),
     row(GET,    "/fleet",                             StaffAndAuditors,  || to(cluster::fleet)),

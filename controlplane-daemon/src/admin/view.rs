@@ -4,13 +4,16 @@
 mod admin;
 mod client;
 mod key;
+mod policy;
 mod scope;
+mod settings;
 mod tenant;
 
 pub(super) use admin::{AdminView, read_admin};
 pub(super) use client::{ClientView, read_client};
 pub(super) use key::KeyView;
 pub(super) use scope::{ScopeView, read_scope};
+pub(super) use settings::{SettingsView, read_settings};
 pub(super) use tenant::{TenantView, read_tenant, replace_tenant};
 
 use serde::Serialize;

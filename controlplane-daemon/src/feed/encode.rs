@@ -2,7 +2,8 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use controlplane_core::model::{
-    Client, ClientSecret, IssuerMode, KeyOwner, KeyStatus, Lifetimes, Scope, SigningKey, Tenant, TenantStatus,
+    Client, ClientSecret, ClusterSettings, FailMode, IssuerMode, KeyOwner, KeyStatus, Lifetimes, Scope, SigningKey,
+    Staleness, Tenant, TenantStatus,
 };
 use controlplane_core::{Change, Resource};
 use prost::Message as _;
@@ -52,7 +53,10 @@ fn change(change: &Change) -> Option<watch::Change> {
         Change::KeyDeleted { owner: whose, kid } => {
             deleted(Gone::SigningKey(watch::KeyRef { tenant_id: owner(*whose), kid: kid.to_string() }))
         }
-        Change::AdminPut(_) | Change::AdminDeleted { .. } => return None,
+        Change::SettingsPut(it) => put(Resource::ClusterSettings(settings(it))),
+        Change::AdminPut(_) | Change::AdminDeleted { .. } | Change::PodPut(_) | Change::PodDeleted { .. } => {
+            return None;
+        }
     };
     Some(watch::Change { kind: Some(kind) })
 }
@@ -65,7 +69,8 @@ pub fn resource(resource: &Resource<'_>) -> Option<watch::Resource> {
         Resource::Client(it) => Kind::Client(client(it)),
         Resource::Scope(it) => Kind::Scope(scope(it)),
         Resource::Key(it) => Kind::SigningKey(key(it)),
-        Resource::Admin(_) => return None,
+        Resource::Settings(it) => Kind::ClusterSettings(settings(it)),
+        Resource::Admin(_) | Resource::Pod(_) => return None,
     };
     Some(watch::Resource { kind: Some(kind) })
 }
@@ -94,6 +99,24 @@ fn tenant(tenant: &Tenant) -> watch::Tenant {
         registration_enabled: settings.registration_enabled,
         lifetimes: Some(lifetimes(&settings.lifetimes)),
         revision: tenant.revision.0,
+        staleness: settings.staleness.as_ref().map(staleness),
+    }
+}
+
+fn settings(settings: &ClusterSettings) -> watch::ClusterSettings {
+    watch::ClusterSettings { staleness: Some(staleness(&settings.spec.staleness)), revision: settings.revision.0 }
+}
+
+fn staleness(staleness: &Staleness) -> watch::Staleness {
+    watch::Staleness {
+        warn_after_secs: staleness.warn_after_secs,
+        refuse_after_secs: staleness.refuse_after_secs,
+        fail_mode: match staleness.fail_mode {
+            FailMode::Serve => watch::FailMode::Serve,
+            FailMode::NotReady => watch::FailMode::NotReady,
+            FailMode::Refuse => watch::FailMode::Refuse,
+        }
+        .into(),
     }
 }
 
@@ -106,6 +129,7 @@ const fn lifetimes(lifetimes: &Lifetimes) -> watch::Lifetimes {
         session_idle_secs: lifetimes.session_idle_secs,
         session_absolute_secs: lifetimes.session_absolute_secs,
         authorization_code_secs: lifetimes.authorization_code_secs,
+        jwks_cache_secs: lifetimes.jwks_cache_secs,
     }
 }
 

@@ -10,7 +10,7 @@ use shared_proto::peer;
 use tokio::sync::watch;
 use vocab::{Clock, NodeId, PodId, Revision, Timestamp};
 
-use super::{Pod, RejectedResource};
+use super::{Pod, RejectedResource, Report};
 
 /// A handle to the list; clones share it.
 #[derive(Clone)]
@@ -58,6 +58,8 @@ impl Registry {
             connected_at: self.inner.clock.now(),
             acknowledged_at: None,
             rejected: Vec::new(),
+            staleness: None,
+            draining: false,
         };
         pods.by_id.insert(pod_id.clone(), (number, pod));
         Connection { registry: self.clone(), pod_id, number }
@@ -86,16 +88,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn acknowledge(&self, revision: Revision, rejected: Vec<RejectedResource>) {
+    pub fn report(&self, report: Report) {
         let now = self.registry.inner.clock.now();
         {
             let mut pods = self.registry.inner.pods.lock();
             let Some((_, pod)) = pods.by_id.get_mut(&self.pod_id).filter(|(number, _)| *number == self.number) else {
                 return;
             };
-            pod.acknowledged_revision = revision;
-            pod.acknowledged_at = Some(now);
-            pod.rejected = rejected;
+            let Report { acknowledged_revision, rejected, staleness, draining } = report;
+            if pod.acknowledged_at.is_none() || pod.acknowledged_revision != acknowledged_revision {
+                pod.acknowledged_at = Some(now);
+            }
+            (pod.acknowledged_revision, pod.rejected) = (acknowledged_revision, rejected);
+            (pod.staleness, pod.draining) = (staleness, draining);
         }
         self.registry.inner.changed.send_replace(());
     }
@@ -127,6 +132,8 @@ impl From<&Pod> for peer::Pod {
                 .iter()
                 .map(|it| peer::RejectedResource { resource: it.resource.clone(), reason: it.reason.clone() })
                 .collect(),
+            staleness_ms: pod.staleness.map(|staleness| u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX)),
+            draining: pod.draining,
         }
     }
 }
@@ -147,6 +154,8 @@ impl Pod {
                 .into_iter()
                 .map(|it| RejectedResource { resource: it.resource, reason: it.reason })
                 .collect(),
+            staleness: pod.staleness_ms.map(Duration::from_millis),
+            draining: pod.draining,
         })
     }
 }
@@ -165,13 +174,18 @@ mod tests {
         registry.connect(id.parse().unwrap(), "1".to_owned(), "a:1".to_owned(), Revision::ZERO)
     }
 
+    fn acknowledged(revision: u64) -> Report {
+        let staleness = Some(Duration::from_millis(12));
+        Report { acknowledged_revision: Revision(revision), staleness, ..Report::default() }
+    }
+
     #[test]
     fn a_pod_is_listed_while_its_newest_connection_lives() {
         let registry = registry();
         let old = connect(&registry, "pod");
         let new = connect(&registry, "pod");
-        new.acknowledge(Revision(7), Vec::new());
-        old.acknowledge(Revision(3), Vec::new());
+        new.report(acknowledged(7));
+        old.report(acknowledged(3));
         drop(old);
         let pods = registry.list();
         assert_eq!(pods.len(), 1);
@@ -189,7 +203,7 @@ mod tests {
         let wait = tokio::spawn(async move {
             waiting.wait_until_acknowledged(Revision(5), Duration::from_mins(1)).await;
         });
-        one.acknowledge(Revision(5), Vec::new());
+        one.report(acknowledged(5));
         drop(two);
         wait.await.unwrap();
         registry.wait_until_acknowledged(Revision(6), Duration::from_millis(1)).await;

@@ -20,7 +20,7 @@ use vocab::{ClusterId, ErrorCode, PodId, Revision};
 use super::Shared;
 use super::snapshot::Frames;
 use crate::feed::encode;
-use crate::fleet::{Connection, RejectedResource};
+use crate::fleet::{Connection, RejectedResource, Report};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -193,11 +193,12 @@ impl Subscription {
         let Some(message) = message else { return Err(Status::ok("the pod has ended the stream")) };
         match (message.kind, &self.connection) {
             (Some(pod_message::Kind::Ack(ack)), Some(connection)) => {
-                let Ack { revision, rejected } = ack;
+                let Ack { revision, rejected, staleness_ms, draining } = ack;
                 let rejected = rejected.into_iter().take(MAX_REJECTED);
                 let rejected =
                     rejected.map(|it| RejectedResource { resource: it.resource, reason: it.reason }).collect();
-                connection.acknowledge(Revision(revision), rejected);
+                let staleness = staleness_ms.map(Duration::from_millis);
+                connection.report(Report { acknowledged_revision: Revision(revision), rejected, staleness, draining });
                 Ok(())
             }
             _ => Err(invalid("after Hello only Ack may come")),

@@ -78,7 +78,7 @@ impl Pod {
     }
 
     async fn acknowledge(&self, revision: Revision) {
-        let ack = Ack { revision: revision.0, rejected: Vec::new() };
+        let ack = Ack { revision: revision.0, ..Ack::default() };
         self.out.send(PodMessage { kind: Some(pod_message::Kind::Ack(ack)) }).await.unwrap();
     }
 

@@ -6,5 +6,6 @@ use super::respond::public_json;
 use crate::resolve::Tenant;
 
 pub(super) async fn jwks(tenant: Tenant) -> HttpResponse {
-    public_json(tenant.keys.jwks())
+    // No longer: a rotation counts on it that nobody goes by older keys (and so there is no stale-while-revalidate).
+    public_json(tenant.keys.jwks(), tenant.lifetimes.jwks_cache_secs)
 }

@@ -35,10 +35,10 @@ fn private(status: StatusCode) -> HttpResponseBuilder {
 
 /// A public document that caches and pages of any origin may read. At the root it depends on the header that names the
 /// tenant, so a cache must tell these apart.
-pub fn public_json(body: Bytes) -> HttpResponse {
+pub fn public_json(body: Bytes, max_age_secs: u32) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(JSON)
-        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")))
+        .insert_header((header::CACHE_CONTROL, format!("public, max-age={max_age_secs}")))
         .insert_header((header::VARY, HeaderValue::from_static("x-tenant-slug")))
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
         .body(body)

@@ -2,13 +2,18 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use oauth_core::client::{AuthMethod, Client, ClientSecret, GrantType};
 use shared_proto::watch;
 use vocab::{ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId, Timestamp};
 
 use crate::signing::{Algorithm, KeyRecord, KeyStatus};
+use crate::staleness::{FailMode, Policy};
 use crate::tenant::{Lifetimes, Scope, TenantStatus};
+
+/// What a control plane of a build that could not set it meant.
+const USUAL_JWKS_CACHE_SECS: u32 = 300;
 
 /// Which resource of all: what a later change or deletion names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +23,7 @@ pub enum ResourceKey {
     Scope(TenantId, ScopeName),
     /// `None`: of the global set, which signs administrators' tokens and is of no use to a pod.
     SigningKey(Option<TenantId>, KeyId),
+    ClusterSettings,
 }
 
 impl ResourceKey {
@@ -25,6 +31,7 @@ impl ResourceKey {
         match self {
             Self::Tenant(tenant) | Self::Client(tenant, _) | Self::Scope(tenant, _) => Some(*tenant),
             Self::SigningKey(tenant, _) => *tenant,
+            Self::ClusterSettings => None,
         }
     }
 
@@ -36,6 +43,7 @@ impl ResourceKey {
             Self::Scope(_, name) => format!("tenants/{tenant}/scopes/{name}"),
             Self::SigningKey(Some(_), kid) => format!("tenants/{tenant}/keys/{kid}"),
             Self::SigningKey(None, kid) => format!("keys/{kid}"),
+            Self::ClusterSettings => "settings".to_owned(),
         }
     }
 
@@ -46,6 +54,7 @@ impl ResourceKey {
             Kind::Client(client) => Self::Client(id(&client.tenant_id)?, id(&client.client_id)?),
             Kind::Scope(scope) => Self::Scope(id(&scope.tenant_id)?, id(&scope.name)?),
             Kind::SigningKey(key) => Self::SigningKey(key.tenant_id.as_deref().map(id).transpose()?, id(&key.kid)?),
+            Kind::ClusterSettings(_) => Self::ClusterSettings,
         })
     }
 
@@ -89,6 +98,7 @@ pub struct TenantRecord {
     pub database: Option<Database>,
     pub registration_enabled: bool,
     pub lifetimes: Lifetimes,
+    pub staleness: Option<Policy>,
     pub revision: Revision,
 }
 
@@ -140,8 +150,32 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
             session_idle_secs: lifetimes.session_idle_secs,
             session_absolute_secs: lifetimes.session_absolute_secs,
             authorization_code_secs: lifetimes.authorization_code_secs,
+            jwks_cache_secs: match lifetimes.jwks_cache_secs {
+                0 => USUAL_JWKS_CACHE_SECS,
+                secs => secs,
+            },
         },
+        staleness: wire.staleness.map(|wire| staleness(&wire)).transpose()?,
         revision: Revision(wire.revision),
+    })
+}
+
+/// The policy of tenants that have none of their own.
+pub fn cluster_settings(wire: &watch::ClusterSettings) -> Result<Policy, Malformed> {
+    staleness(wire.staleness.as_ref().ok_or_else(|| Malformed("it has no staleness".to_owned()))?)
+}
+
+fn staleness(wire: &watch::Staleness) -> Result<Policy, Malformed> {
+    let fail_mode = match wire.fail_mode() {
+        watch::FailMode::Serve => FailMode::Serve,
+        watch::FailMode::NotReady => FailMode::NotReady,
+        watch::FailMode::Refuse => FailMode::Refuse,
+        watch::FailMode::Unspecified => return Err(Malformed("an unknown fail mode".to_owned())),
+    };
+    Ok(Policy {
+        warn_after: Duration::from_secs(wire.warn_after_secs.into()),
+        refuse_after: Duration::from_secs(wire.refuse_after_secs.into()),
+        fail_mode,
     })
 }
 

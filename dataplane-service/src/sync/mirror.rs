@@ -127,6 +127,12 @@ impl Mirror {
     /// Replaces all there is. Pools and parsed keys that are still wanted are kept.
     pub fn replace(&mut self, cluster_id: ClusterId, revision: Revision, resources: Vec<watch::Resource>) {
         let mut before = std::mem::replace(self, Self::new(self.surroundings.clone()));
+        let settings =
+            |resource: &watch::Resource| matches!(resource.kind, Some(watch::resource::Kind::ClusterSettings(_)));
+        if resources.iter().any(settings) {
+            // In case that they prove unusable.
+            self.directory.staleness = before.directory.staleness;
+        }
         for (id, old) in &mut before.tenants {
             let kept = Parts { keys: std::mem::take(&mut old.keys), built: old.built.take(), ..Parts::default() };
             self.tenants.insert(*id, kept);
@@ -142,6 +148,7 @@ impl Mirror {
         }
         let known = std::mem::take(&mut self.tenants);
         let mut directory = Directory::of(cluster_id, revision);
+        directory.staleness = self.directory.staleness;
         for (id, mut parts) in known {
             parts.keys.retain(|kid, _| seen_keys.contains(&ResourceKey::SigningKey(Some(id), kid.clone())));
             if let Some(tenant) = parts.build(&self.surroundings) {
@@ -203,6 +210,19 @@ impl Mirror {
             }
         };
         self.encoded.insert(key.clone(), resource.encode_to_vec().into());
+        if let Some(watch::resource::Kind::ClusterSettings(settings)) = &resource.kind {
+            match decode::cluster_settings(settings) {
+                Ok(staleness) => {
+                    self.directory.staleness = staleness;
+                    self.rejected.remove(&key);
+                }
+                Err(malformed) => {
+                    tracing::error!(resource = key.path(&""), reason = %malformed, "kept at its last good state");
+                    self.rejected.insert(key, malformed.into());
+                }
+            }
+            return None;
+        }
         let tenant = key.tenant()?;
         let parts = self.tenants.entry(tenant).or_default();
         parts.revision = parts.revision.max(revision);
@@ -243,6 +263,7 @@ impl Mirror {
             ResourceKey::Client(_, client) => drop(parts.clients.remove(client)),
             ResourceKey::Scope(_, name) => drop(parts.scopes.remove(name)),
             ResourceKey::SigningKey(_, kid) => drop(parts.keys.remove(kid)),
+            ResourceKey::ClusterSettings => {}
         }
         Some(id)
     }
@@ -278,7 +299,7 @@ impl Parts {
                     None => drop(kid.and_then(|kid| self.keys.remove(&kid))),
                 }
             }
-            None => return Err(Malformed("it is empty".to_owned()).into()),
+            Some(Kind::ClusterSettings(_)) | None => return Err(Malformed("it is no tenant's".to_owned()).into()),
         }
         Ok(())
     }
@@ -294,7 +315,7 @@ impl Parts {
                 old.scopes.get(name).map(|scope| self.scopes.insert(name.clone(), scope.clone()));
             }
             // Keys were carried over as a whole.
-            ResourceKey::SigningKey(..) => {}
+            ResourceKey::SigningKey(..) | ResourceKey::ClusterSettings => {}
         }
     }
 
@@ -322,6 +343,7 @@ impl Parts {
             hosts: record.hosts.clone(),
             lifetimes: record.lifetimes,
             registration_enabled: record.registration_enabled,
+            staleness: record.staleness,
             clients: self.clients.clone(),
             scopes: self.scopes.clone(),
             keys: KeySet::new(self.keys.values().map(|(_, key)| Arc::clone(key)).collect()),

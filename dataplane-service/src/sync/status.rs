@@ -11,6 +11,7 @@ use vocab::Timestamp;
 pub struct Status {
     facts: Mutex<Facts>,
     ready: tokio::sync::watch::Sender<bool>,
+    stopping: tokio::sync::watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -25,7 +26,6 @@ struct Facts {
     source: Option<Source>,
     blocked: Option<String>,
     rejected: usize,
-    stopping: bool,
 }
 
 /// Where the configuration in use came from.
@@ -56,16 +56,16 @@ impl Default for Status {
             source: None,
             blocked: None,
             rejected: 0,
-            stopping: false,
         };
-        Self { facts: Mutex::new(facts), ready: tokio::sync::watch::Sender::new(false) }
+        let flag = || tokio::sync::watch::Sender::new(false);
+        Self { facts: Mutex::new(facts), ready: flag(), stopping: flag() }
     }
 }
 
 impl Status {
     pub fn why_not_ready(&self) -> Option<String> {
         let facts = self.facts.lock();
-        if facts.stopping {
+        if *self.stopping.borrow() {
             return Some("the pod is shutting down".to_owned());
         }
         match (&facts.source, &facts.blocked) {
@@ -97,8 +97,13 @@ impl Status {
         }
     }
 
+    /// The pod finishes what it has begun, and then ends.
     pub fn stop(&self) {
-        self.facts.lock().stopping = true;
+        self.stopping.send_replace(true);
+    }
+
+    pub fn stopping(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     pub(super) fn connected(&self, endpoint: &str) {

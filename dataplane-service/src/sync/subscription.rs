@@ -117,8 +117,8 @@ impl Subscription {
     }
 
     /// Tells the node what was applied and what could not be used.
-    pub fn acknowledge(&self, revision: Revision, rejected: Vec<watch::RejectedResource>) {
-        self.acks.send_replace(watch::Ack { revision: revision.get(), rejected });
+    pub fn acknowledge(&self, ack: watch::Ack) {
+        self.acks.send_replace(ack);
     }
 
     /// Waits for the next thing to do, however many messages that takes.

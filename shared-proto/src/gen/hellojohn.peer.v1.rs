@@ -161,6 +161,11 @@ pub struct Pod {
     pub acknowledged_at_ms: ::core::option::Option<i64>,
     #[prost(message, repeated, tag = "7")]
     pub rejected: ::prost::alloc::vec::Vec<RejectedResource>,
+    /// As the pod last said.
+    #[prost(uint64, optional, tag = "8")]
+    pub staleness_ms: ::core::option::Option<u64>,
+    #[prost(bool, tag = "9")]
+    pub draining: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RejectedResource {

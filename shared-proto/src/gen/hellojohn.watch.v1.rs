@@ -45,6 +45,12 @@ pub struct Ack {
     /// What the pod could not use and therefore kept at its last good state. Complete: each Ack replaces the list.
     #[prost(message, repeated, tag = "2")]
     pub rejected: ::prost::alloc::vec::Vec<RejectedResource>,
+    /// How long ago the pod last knew that it had everything, in milliseconds. Repeated with every few heartbeats.
+    #[prost(uint64, optional, tag = "3")]
+    pub staleness_ms: ::core::option::Option<u64>,
+    /// The pod is stopping: it finishes what it has begun and then leaves for good.
+    #[prost(bool, tag = "4")]
+    pub draining: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RejectedResource {
@@ -143,7 +149,7 @@ pub mod change {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Resource {
-    #[prost(oneof = "resource::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "resource::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<resource::Kind>,
 }
 /// Nested message and enum types in `Resource`.
@@ -158,6 +164,9 @@ pub mod resource {
         Scope(super::Scope),
         #[prost(message, tag = "4")]
         SigningKey(super::SigningKey),
+        /// At most one; never deleted.
+        #[prost(message, tag = "5")]
+        ClusterSettings(super::ClusterSettings),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -229,6 +238,29 @@ pub struct Tenant {
     pub lifetimes: ::core::option::Option<Lifetimes>,
     #[prost(uint64, tag = "10")]
     pub revision: u64,
+    /// Absent: as the cluster's settings say.
+    #[prost(message, optional, tag = "11")]
+    pub staleness: ::core::option::Option<Staleness>,
+}
+/// What is set for every tenant that does not say otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterSettings {
+    #[prost(message, optional, tag = "1")]
+    pub staleness: ::core::option::Option<Staleness>,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+}
+/// How old a pod's configuration may be. Seconds since the pod last knew that it had everything.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Staleness {
+    /// Beyond it the pod says so.
+    #[prost(uint32, tag = "1")]
+    pub warn_after_secs: u32,
+    /// Beyond it fail_mode applies.
+    #[prost(uint32, tag = "2")]
+    pub refuse_after_secs: u32,
+    #[prost(enumeration = "FailMode", tag = "3")]
+    pub fail_mode: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Database {
@@ -255,6 +287,9 @@ pub struct Lifetimes {
     pub session_absolute_secs: u32,
     #[prost(uint32, tag = "7")]
     pub authorization_code_secs: u32,
+    /// How long verifiers may keep the JWK Set. Zero, from a node that does not know the field: 300.
+    #[prost(uint32, tag = "8")]
+    pub jwks_cache_secs: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Client {
@@ -393,6 +428,41 @@ impl IssuerMode {
             "ISSUER_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "ISSUER_MODE_PATH" => Some(Self::Path),
             "ISSUER_MODE_HOST" => Some(Self::Host),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FailMode {
+    Unspecified = 0,
+    /// The pod goes on.
+    Serve = 1,
+    /// The pod goes on, but is not ready.
+    NotReady = 2,
+    /// The pod answers 503.
+    Refuse = 3,
+}
+impl FailMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FAIL_MODE_UNSPECIFIED",
+            Self::Serve => "FAIL_MODE_SERVE",
+            Self::NotReady => "FAIL_MODE_NOT_READY",
+            Self::Refuse => "FAIL_MODE_REFUSE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FAIL_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "FAIL_MODE_SERVE" => Some(Self::Serve),
+            "FAIL_MODE_NOT_READY" => Some(Self::NotReady),
+            "FAIL_MODE_REFUSE" => Some(Self::Refuse),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use vocab::{Revision, Slug, Violations};
 
 use super::{Context, Decision, check, check_room, conflict, not_found};
 use crate::limits;
-use crate::model::{Admin, AuthMethod, Client, KeyOwner, KeyStatus, Role, Scope, SigningKey, Tenant};
+use crate::model::{Admin, AuthMethod, Client, ClusterSettings, KeyOwner, KeyStatus, Role, Scope, SigningKey, Tenant};
 use crate::mutation::{Change, ResourceRef, Restored};
 use crate::rejection::Rejection;
 use crate::state::State;
@@ -52,6 +52,10 @@ impl After<'_> {
             Restored::Key(key) => self.key(SigningKey { revision, ..key }),
             Restored::Client(client) => self.client(Client { revision, ..client }, found),
             Restored::Admin(admin) => self.admin(Admin { revision, ..admin }, found),
+            Restored::Settings(settings) => {
+                found.nest("/spec", settings.spec.validate());
+                Ok(Change::SettingsPut(ClusterSettings { revision, ..settings }))
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use vocab::{Revision, Slug, TenantId};
 
 use super::{Context, Decision, check, check_room, conflict, key};
 use crate::limits;
-use crate::model::{KeyOwner, KeyStatus, Role, Tenant, TenantSpec};
+use crate::model::{KeyOwner, KeyStatus, Longest, Role, Tenant, TenantSpec};
 use crate::mutation::{Change, ResourceRef};
 use crate::rejection::Rejection;
 use crate::validate::slug_problems;
@@ -25,7 +25,9 @@ pub(super) fn create(cx: &Context<'_>, slug: Slug, spec: TenantSpec) -> Result<D
     check_hosts(cx, id, &spec)?;
     let key = key::fresh(cx, KeyOwner::Tenant(id), KeyStatus::Active, Some(spec.settings.signing_algorithm))?;
     let at = cx.stamp.at;
-    let tenant = Tenant { id, slug: slug.clone(), spec, created_at: at, updated_at: at, revision: cx.revision };
+    let longest = Longest::default();
+    let tenant =
+        Tenant { id, slug: slug.clone(), spec, created_at: at, updated_at: at, revision: cx.revision, longest };
     Ok(Decision {
         resource: ResourceRef::Tenant { slug },
         changes: vec![Change::TenantPut(tenant), Change::KeyPut(key)],
@@ -37,8 +39,20 @@ pub(super) fn update(cx: &Context<'_>, slug: &Slug, spec: TenantSpec) -> Result<
     cx.check_precondition(old.revision)?;
     check(spec.validate())?;
     check_hosts(cx, old.id, &spec)?;
-    let tenant = Tenant { spec, updated_at: cx.stamp.at, revision: cx.revision, ..Tenant::clone(old) };
+    let longest = remember(old);
+    let tenant = Tenant { spec, updated_at: cx.stamp.at, revision: cx.revision, longest, ..Tenant::clone(old) };
     Ok(Decision { resource: ResourceRef::Tenant { slug: slug.clone() }, changes: vec![Change::TenantPut(tenant)] })
+}
+
+/// The longest so far, with what ends now.
+fn remember(old: &Tenant) -> Longest {
+    let (longest, settings) = (old.longest, &old.spec.settings);
+    Longest {
+        jwks_cache_secs: longest.jwks_cache_secs.max(settings.lifetimes.jwks_cache_secs),
+        token_secs: longest.token_secs.max(settings.lifetimes.longest_token_secs()),
+        stale_secs: longest.stale_secs.max(settings.staleness.map_or(0, |staleness| staleness.refuse_after_secs)),
+        inherited_staleness: longest.inherited_staleness || settings.staleness.is_none(),
+    }
 }
 
 /// The tenant comes last, so that no change speaks of what is gone already.

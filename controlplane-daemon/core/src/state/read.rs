@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
-use vocab::{AdminId, ClientId, KeyId, RequestId, ScopeName, Slug, TenantId};
+use vocab::{AdminId, ClientId, KeyId, PodId, RequestId, ScopeName, Slug, TenantId};
 
 use crate::entry::Actor;
-use crate::model::{Admin, Client, KeyOwner, KeyStatus, Scope, SigningKey, Tenant};
+use crate::model::{
+    Admin, Client, ClusterSettings, KeyOwner, KeyRotation, KeyStatus, PodRecord, Scope, SigningKey, Staleness, Tenant,
+};
 use crate::state::{Remembered, State};
 
 /// How many there are of each.
@@ -21,6 +23,11 @@ pub struct Counts {
     pub keys: usize,
     pub admins: usize,
     pub requests: usize,
+    /// One, once they were written.
+    #[serde(default)]
+    pub settings: usize,
+    #[serde(default)]
+    pub pods: usize,
 }
 
 /// Any of the resources.
@@ -31,6 +38,8 @@ pub enum Resource<'a> {
     Key(&'a Arc<SigningKey>),
     Client(&'a Arc<Client>),
     Admin(&'a Arc<Admin>),
+    Settings(&'a Arc<ClusterSettings>),
+    Pod(&'a Arc<PodRecord>),
 }
 
 impl State {
@@ -148,6 +157,36 @@ impl State {
         self.admins.range((after.map_or(Unbounded, Excluded), Unbounded)).map(|(_, admin)| admin)
     }
 
+    /// What is set for the whole installation; the defaults until somebody wrote them.
+    pub fn settings(&self) -> Arc<ClusterSettings> {
+        self.settings.clone().unwrap_or_default()
+    }
+
+    /// The policy by which a tenant's keys are replaced: its own, else the cluster's.
+    pub fn key_rotation_of(&self, tenant: &Tenant) -> Option<KeyRotation> {
+        let of_cluster = || self.settings.as_ref().and_then(|settings| settings.spec.tenant_key_rotation);
+        tenant.spec.settings.key_rotation.or_else(of_cluster)
+    }
+
+    /// How old a pod's configuration may be for a tenant: its own policy, else the cluster's.
+    pub fn staleness_of(&self, tenant: &Tenant) -> Staleness {
+        let of_cluster = || self.settings.as_ref().map(|settings| settings.spec.staleness).unwrap_or_default();
+        tenant.spec.settings.staleness.unwrap_or_else(of_cluster)
+    }
+
+    pub fn pod(&self, pod_id: &PodId) -> Option<&Arc<PodRecord>> {
+        self.pods.get(pod_id)
+    }
+
+    pub fn pod_count(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// The roster, in the order of names.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<PodRecord>> {
+        self.pods.values()
+    }
+
     /// The answer that an earlier request of `actor` with this id got, while it is remembered.
     pub fn remembered(&self, actor: &Actor, request_id: &RequestId) -> Option<&Remembered> {
         self.requests.get(&(actor.clone(), request_id.clone()))
@@ -166,11 +205,13 @@ impl State {
             clients: self.clients.iter().map(|(_, clients)| clients.len()).sum(),
             admins: self.admins.len(),
             requests: self.requests.len(),
+            settings: usize::from(self.settings.is_some()),
+            pods: self.pods.len(),
         }
     }
 
     /// Everything there is, always in the same order, owners before what they own: tenants, scopes, keys, clients,
-    /// administrators.
+    /// administrators, settings, pods.
     pub fn resources(&self) -> impl Iterator<Item = Resource<'_>> {
         let tenants = self.tenants.iter().map(|(_, tenant)| Resource::Tenant(tenant));
         let scopes = self.scopes.iter().flat_map(|(_, of_one)| of_one.iter()).map(|(_, scope)| Resource::Scope(scope));
@@ -178,7 +219,9 @@ impl State {
         let clients =
             self.clients.iter().flat_map(|(_, of_one)| of_one.iter()).map(|(_, client)| Resource::Client(client));
         let admins = self.admins.iter().map(|(_, admin)| Resource::Admin(admin));
-        tenants.chain(scopes).chain(keys).chain(clients).chain(admins)
+        let settings = self.settings.iter().map(Resource::Settings);
+        let pods = self.pods.values().map(Resource::Pod);
+        tenants.chain(scopes).chain(keys).chain(clients).chain(admins).chain(settings).chain(pods)
     }
 }
 

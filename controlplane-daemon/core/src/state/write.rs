@@ -30,6 +30,13 @@ impl State {
             Change::AdminDeleted { id } => {
                 self.admins.remove(&id);
             }
+            Change::SettingsPut(settings) => self.settings = Some(Arc::new(settings)),
+            Change::PodPut(pod) => {
+                self.pods.insert(pod.sighting.pod_id.clone(), Arc::new(pod));
+            }
+            Change::PodDeleted { pod_id } => {
+                self.pods.remove(&pod_id);
+            }
         }
     }
 

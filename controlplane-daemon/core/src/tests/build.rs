@@ -1,13 +1,14 @@
 //! Short ways to make what the tests apply.
 
 use uuid::Uuid;
-use vocab::{AdminId, KeyId, NodeId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+use vocab::{AdminId, KeyId, NodeId, PodId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
 
 use crate::apply;
 use crate::entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
 use crate::model::{
-    Admin, AdminSpec, AuthMethod, Client, ClientSecret, ClientSpec, GrantType, KeyOwner, KeyStatus, Role, Scope,
-    ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSettings, TenantSpec, TenantStatus,
+    Admin, AdminSpec, AuthMethod, Client, ClientSecret, ClientSpec, ClusterSettings, ClusterSettingsSpec, FailMode,
+    GrantType, KeyOwner, KeyRotation, KeyStatus, Longest, PodSighting, Presence, Role, Scope, ScopeSpec,
+    SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
 };
 use crate::mutation::{Mutation, NewSecret, Restored, RotateStep};
 use crate::note::{Note, Noted};
@@ -47,6 +48,7 @@ impl World {
             scope_create("orders"),
             client_create("web", Some(secret(1))),
             admin_create(2, Role::TenantAdmin(slug("acme"))),
+            Mutation::FleetUpdate { sightings: vec![sighting("pod-a", Presence::Connected)], forget: vec![] },
         ] {
             world.apply(mutation).unwrap();
         }
@@ -159,8 +161,15 @@ pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
     let at = Timestamp::from_secs(n.cast_signed());
     let revision = Revision(n);
     let tenant_id = TenantId::from_uuid(uuid(n));
-    let tenant =
-        Tenant { id: tenant_id, slug: slug(name), spec: tenant_spec(&[]), created_at: at, updated_at: at, revision };
+    let tenant = Tenant {
+        id: tenant_id,
+        slug: slug(name),
+        spec: tenant_spec(&[]),
+        created_at: at,
+        updated_at: at,
+        revision,
+        longest: Longest::default(),
+    };
     let NewSecret { id, digest, expires_at } = secret(n);
     let client = Client {
         tenant_id,
@@ -219,6 +228,32 @@ pub(super) fn notes() -> Vec<Noted> {
     notes.into_iter().map(|note| Noted { at: Timestamp::from_secs(9), node, note }).collect()
 }
 
+pub(super) fn restored_settings() -> Restored {
+    let (updated_at, revision) = (Timestamp::from_secs(41), Revision(41));
+    Restored::Settings(ClusterSettings { spec: settings_spec(), updated_at, revision, longest_stale_secs: 9 })
+}
+
+pub(super) fn settings_spec() -> ClusterSettingsSpec {
+    let policy = KeyRotation { max_age_secs: Some(90 * 24 * 3600), clock_skew_secs: 30 };
+    let staleness = Staleness { warn_after_secs: 60, refuse_after_secs: 3600, fail_mode: FailMode::NotReady };
+    ClusterSettingsSpec { key_rotation: Some(policy), staleness, ..ClusterSettingsSpec::default() }
+}
+
+pub(super) fn pod(name: &str) -> PodId {
+    name.parse().unwrap()
+}
+
+pub(super) fn sighting(name: &str, presence: Presence) -> PodSighting {
+    PodSighting {
+        pod_id: pod(name),
+        node_id: NodeId(1),
+        version: "0.1.0".to_owned(),
+        address: "10.0.0.1:8080".to_owned(),
+        presence,
+        acknowledged_revision: Revision(7),
+    }
+}
+
 /// One of each, all of which a furnished world accepts. In the order of the catalogue.
 pub(super) fn catalogue() -> Vec<Mutation> {
     let (acme, web) = (|| slug("acme"), || "web".parse().unwrap());
@@ -242,7 +277,9 @@ pub(super) fn catalogue() -> Vec<Mutation> {
         Mutation::AdminDelete { id: admin_id(3) },
         Mutation::ClientDelete { tenant: acme(), client_id: web() },
         Mutation::TenantDelete { slug: acme() },
-        Mutation::Restore { resources: restored("back", 40) },
+        Mutation::Restore { resources: [restored("back", 40), vec![restored_settings()]].concat() },
         Mutation::AuditNote { notes: notes() },
+        Mutation::SettingsUpdate { spec: settings_spec() },
+        Mutation::FleetUpdate { sightings: vec![sighting("pod-b", Presence::Gone)], forget: vec![pod("pod-a")] },
     ]
 }

@@ -1,7 +1,7 @@
 //! Rules of single documents.
 
 use super::build::{client_spec, slug, tenant_spec};
-use crate::model::{AuthMethod, GrantType, ScopeSpec};
+use crate::model::{AuthMethod, ClusterSettingsSpec, GrantType, KeyRotation, ScopeSpec, Staleness};
 use crate::validate::slug_problems;
 
 #[test]
@@ -104,4 +104,27 @@ fn claims_and_slugs_of_the_platform_are_reserved() {
     assert_eq!(spec.validate().iter().count(), 2);
     assert!(slug_problems(&slug("acme")).is_empty());
     assert!(!slug_problems(&slug("well-known")).is_empty());
+}
+
+#[test]
+fn policies() {
+    let mut spec = tenant_spec(&[]);
+    spec.settings.key_rotation = Some(KeyRotation { max_age_secs: Some(0), clock_skew_secs: 3601 });
+    spec.settings.staleness = Some(Staleness { warn_after_secs: 0, refuse_after_secs: 0, ..Staleness::default() });
+    spec.settings.lifetimes.jwks_cache_secs = 0;
+    let violations = spec.validate();
+    let pointers: Vec<_> = violations.iter().map(|v| v.pointer.as_str()).collect();
+    assert_eq!(
+        pointers,
+        [
+            "/settings/lifetimes/jwks_cache_secs",
+            "/settings/key_rotation/max_age_secs",
+            "/settings/key_rotation/clock_skew_secs",
+            "/settings/staleness/warn_after_secs",
+            "/settings/staleness/refuse_after_secs",
+        ]
+    );
+    let spec = ClusterSettingsSpec { gone_pods_kept_secs: 0, ..ClusterSettingsSpec::default() };
+    assert_eq!(spec.validate().iter().count(), 1);
+    assert!(ClusterSettingsSpec::default().validate().is_empty());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use vocab::Timestamp;
 
 use super::build::*;
-use crate::model::{KeyOwner, KeyStatus};
+use crate::model::{ClusterSettingsSpec, KeyOwner, KeyRotation, KeyStatus, Presence, Staleness};
 use crate::mutation::{Change, Mutation, RotateStep};
 
 fn names(changes: &[Change]) -> Vec<&'static str> {
@@ -20,6 +20,9 @@ fn names(changes: &[Change]) -> Vec<&'static str> {
         Change::KeyDeleted { .. } => "-key",
         Change::AdminPut(_) => "admin",
         Change::AdminDeleted { .. } => "-admin",
+        Change::SettingsPut(_) => "settings",
+        Change::PodPut(_) => "pod",
+        Change::PodDeleted { .. } => "-pod",
     };
     changes.iter().map(name).collect()
 }
@@ -44,8 +47,10 @@ fn each_changes_what_its_row_says() {
         ("admin.delete", &["-admin"]),
         ("client.delete", &["-client"]),
         ("tenant.delete", &["-client", "-scope", "-key", "-key", "-admin", "-tenant"]),
-        ("restore", &["tenant", "key", "scope", "client", "admin"]),
+        ("restore", &["tenant", "key", "scope", "client", "admin", "settings"]),
         ("audit.note", &[]),
+        ("settings.update", &["settings"]),
+        ("fleet.update", &["-pod", "pod"]),
     ];
     let mut world = World::furnished();
     assert_eq!(rows.len(), catalogue().len());
@@ -115,4 +120,51 @@ fn a_replaced_host_is_free_for_another_tenant() {
     world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec: tenant_spec(&[]) }).unwrap();
     world.apply(Mutation::TenantCreate { slug: slug("b"), spec: tenant_spec(&["acme.example"]) }).unwrap();
     assert_eq!(world.state.tenant_of_host("acme.example").unwrap().slug, slug("b"));
+}
+
+/// What a rotation waits for must not shrink with the settings: somebody may still go by the old ones.
+#[test]
+fn what_was_allowed_once_is_remembered() {
+    let mut world = World::furnished();
+    let mut spec = tenant_spec(&[]);
+    spec.settings.lifetimes.jwks_cache_secs = 3600;
+    spec.settings.lifetimes.id_token_secs = 900;
+    spec.settings.staleness = Some(Staleness { refuse_after_secs: 700, warn_after_secs: 60, ..Staleness::default() });
+    for spec in [spec, tenant_spec(&[])] {
+        world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec }).unwrap();
+    }
+    let longest = world.state.tenant(&slug("acme")).unwrap().longest;
+    assert_eq!((longest.jwks_cache_secs, longest.token_secs, longest.stale_secs), (3600, 900, 700));
+    assert!(longest.inherited_staleness);
+    assert_eq!(world.state.settings().longest_stale_secs, 0);
+    world.apply(Mutation::SettingsUpdate { spec: settings_spec() }).unwrap();
+    assert_eq!(world.state.settings().longest_stale_secs, Staleness::default().refuse_after_secs);
+}
+
+#[test]
+fn policies_are_the_tenants_own_or_the_clusters() {
+    let mut world = World::furnished();
+    let (policy, own) = (KeyRotation { max_age_secs: Some(5), clock_skew_secs: 0 }, KeyRotation::default());
+    let spec = ClusterSettingsSpec { tenant_key_rotation: Some(policy), ..settings_spec() };
+    world.apply(Mutation::SettingsUpdate { spec: spec.clone() }).unwrap();
+    let tenant = |world: &World| world.state.tenant(&slug("acme")).unwrap().clone();
+    assert_eq!(world.state.key_rotation_of(&tenant(&world)), Some(policy));
+    assert_eq!(world.state.staleness_of(&tenant(&world)), spec.staleness);
+    let mut with_own = tenant_spec(&[]);
+    (with_own.settings.key_rotation, with_own.settings.staleness) = (Some(own), Some(Staleness::default()));
+    world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec: with_own }).unwrap();
+    assert_eq!(world.state.key_rotation_of(&tenant(&world)), Some(own));
+    assert_eq!(world.state.staleness_of(&tenant(&world)), Staleness::default());
+}
+
+#[test]
+fn the_roster_keeps_since_when_a_pod_is_what_it_is() {
+    let mut world = World::furnished();
+    let mut see = |presence| {
+        world.apply(Mutation::FleetUpdate { sightings: vec![sighting("pod-a", presence)], forget: vec![] }).unwrap();
+        world.state.pod(&pod("pod-a")).unwrap().since
+    };
+    let gone = see(Presence::Gone);
+    assert_eq!(see(Presence::Gone), gone);
+    assert!(see(Presence::Connected) > gone);
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::build::*;
 use crate::entry::Command;
-use crate::model::{Role, ScopeSpec};
+use crate::model::{Presence, Role, ScopeSpec};
 use crate::mutation::{Mutation, RotateStep};
 use crate::snapshot;
 use crate::state::State;
@@ -43,6 +43,9 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
         2 => (small(), role()).prop_map(|(n, role)| admin_create(n, role)),
         1 => (small(), role()).prop_map(|(n, r)| Mutation::AdminUpdate { id: admin_id(n), spec: admin_spec(r) }),
         1 => small().prop_map(|n| Mutation::AdminDelete { id: admin_id(n) }),
+        1 => Just(Mutation::SettingsUpdate { spec: settings_spec() }),
+        1 => name().prop_map(|n| Mutation::FleetUpdate { sightings: vec![sighting(n, Presence::Gone)], forget: vec![] }),
+        1 => name().prop_map(|n| Mutation::FleetUpdate { sightings: vec![], forget: vec![pod(n)] }),
     ]
 }
 

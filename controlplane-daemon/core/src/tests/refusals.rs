@@ -4,7 +4,7 @@ use vocab::{ErrorCode, Revision, Timestamp};
 
 use super::build::*;
 use crate::entry::Command;
-use crate::model::{AuthMethod, Role, ScopeSpec};
+use crate::model::{AuthMethod, Presence, Role, ScopeSpec};
 use crate::mutation::{Mutation, RotateStep};
 
 #[test]
@@ -16,6 +16,10 @@ fn each_row_is_refused_with_its_code() {
     unknown_scope.scopes = vec!["nothing".parse().unwrap()];
     let mut brief = admin_spec(Role::Owner);
     brief.expires_at = Some(Timestamp::from_secs(9_999));
+    let mut wrong_settings = settings_spec();
+    wrong_settings.staleness.warn_after_secs = 3601;
+    let mut talkative = sighting("pod-c", Presence::Connected);
+    talkative.address = "x".repeat(257);
     let (acme, nobody) = (|| slug("acme"), || slug("nobody"));
     let create = |name: &str, hosts: &[&str]| Mutation::TenantCreate { slug: slug(name), spec: tenant_spec(hosts) };
     let rows = vec![
@@ -53,6 +57,13 @@ fn each_row_is_refused_with_its_code() {
         (Mutation::AdminUpdate { id: admin_id(1), spec: brief }, E::Conflict),
         (Mutation::AdminDelete { id: admin_id(1) }, E::Conflict),
         (Mutation::AdminDelete { id: admin_id(9) }, E::NotFound),
+        (Mutation::SettingsUpdate { spec: wrong_settings }, E::ValidationFailed),
+        (Mutation::FleetUpdate { sightings: vec![], forget: vec![pod("nobody")] }, E::NotFound),
+        (
+            Mutation::FleetUpdate { sightings: vec![sighting("pod-a", Presence::Gone)], forget: vec![pod("pod-a")] },
+            E::Conflict,
+        ),
+        (Mutation::FleetUpdate { sightings: vec![talkative], forget: vec![] }, E::Conflict),
     ];
     for (mutation, code) in rows {
         let shown = format!("{mutation:?}");

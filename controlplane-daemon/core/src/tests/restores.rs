@@ -16,12 +16,15 @@ fn restore(resources: Vec<Restored>) -> Mutation {
 fn everything(state: &State) -> Vec<Restored> {
     let mut resources: Vec<Restored> = state
         .resources()
-        .map(|resource| match resource {
-            Resource::Tenant(tenant) => Restored::Tenant(tenant.as_ref().clone()),
-            Resource::Scope(scope) => Restored::Scope(scope.as_ref().clone()),
-            Resource::Key(key) => Restored::Key(key.as_ref().clone()),
-            Resource::Client(client) => Restored::Client(client.as_ref().clone()),
-            Resource::Admin(admin) => Restored::Admin(admin.as_ref().clone()),
+        .filter_map(|resource| match resource {
+            Resource::Tenant(tenant) => Some(Restored::Tenant(tenant.as_ref().clone())),
+            Resource::Scope(scope) => Some(Restored::Scope(scope.as_ref().clone())),
+            Resource::Key(key) => Some(Restored::Key(key.as_ref().clone())),
+            Resource::Client(client) => Some(Restored::Client(client.as_ref().clone())),
+            Resource::Admin(admin) => Some(Restored::Admin(admin.as_ref().clone())),
+            Resource::Settings(settings) => Some(Restored::Settings(settings.as_ref().clone())),
+            // Which pods there are is no configuration.
+            Resource::Pod(_) => None,
         })
         .collect();
     resources.retain(|resource| !matches!(resource, Restored::Key(key) if key.owner == KeyOwner::Global));
@@ -43,6 +46,7 @@ fn what_is_restored_into_nothing_is_what_there_was_but_for_the_revisions() {
                 Restored::Key(it) => it.revision = at,
                 Restored::Client(it) => it.revision = at,
                 Restored::Admin(it) => it.revision = at,
+                Restored::Settings(it) => it.revision = at,
             }
             resource
         })
@@ -55,6 +59,7 @@ fn what_is_restored_into_nothing_is_what_there_was_but_for_the_revisions() {
     assert_eq!(target.state.counts(), {
         let mut counts = source.state.counts();
         counts.requests = 0;
+        counts.pods = 0;
         counts
     });
 }

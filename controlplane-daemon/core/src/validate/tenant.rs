@@ -51,6 +51,12 @@ impl TenantSettings {
             "host needs at least one of hosts".to_owned()
         });
         violations.nest("/lifetimes", self.lifetimes.validate());
+        if let Some(policy) = &self.key_rotation {
+            violations.nest("/key_rotation", policy.validate());
+        }
+        if let Some(policy) = &self.staleness {
+            violations.nest("/staleness", policy.validate());
+        }
         violations
     }
 }
@@ -68,6 +74,7 @@ impl Lifetimes {
             ("/session_idle_secs", self.session_idle_secs, YEAR),
             ("/session_absolute_secs", self.session_absolute_secs, YEAR),
             ("/authorization_code_secs", self.authorization_code_secs, 60),
+            ("/jwks_cache_secs", self.jwks_cache_secs, DAY),
         ] {
             violations.require((1..=most).contains(&value), pointer, || format!("must be 1 to {most}, is {value}"));
         }

@@ -2,12 +2,13 @@
 
 use controlplane_core::Tenant;
 use controlplane_core::model::{
-    Database, IssuerMode, Lifetimes, SigningAlgorithm, TenantSettings, TenantSpec, TenantStatus,
+    Database, IssuerMode, KeyRotation, Lifetimes, SigningAlgorithm, Staleness, TenantSettings, TenantSpec, TenantStatus,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use vocab::{Keyring, Revision, Sealed, Secret, Slug, TenantId};
 
+use super::policy::{key_rotation, staleness};
 use super::{rfc3339, unchanged};
 use crate::admin::fields::{Fields, Problems};
 use crate::admin::problem::Problem;
@@ -35,6 +36,8 @@ struct SettingsView {
     registration_enabled: bool,
     lifetimes: Lifetimes,
     signing_algorithm: SigningAlgorithm,
+    key_rotation: Option<KeyRotation>,
+    staleness: Option<Staleness>,
 }
 
 #[derive(Serialize)]
@@ -45,8 +48,16 @@ struct DatabaseView {
 
 impl TenantView {
     pub(in crate::admin) fn of(tenant: &Tenant) -> Self {
-        let TenantSettings { database, issuer_mode, hosts, registration_enabled, lifetimes, signing_algorithm } =
-            tenant.spec.settings.clone();
+        let TenantSettings {
+            database,
+            issuer_mode,
+            hosts,
+            registration_enabled,
+            lifetimes,
+            signing_algorithm,
+            key_rotation,
+            staleness,
+        } = tenant.spec.settings.clone();
         Self {
             id: tenant.id,
             slug: tenant.slug.clone(),
@@ -60,6 +71,8 @@ impl TenantView {
                 registration_enabled,
                 lifetimes,
                 signing_algorithm,
+                key_rotation,
+                staleness,
             },
             created_at: rfc3339(tenant.created_at),
             updated_at: rfc3339(tenant.updated_at),
@@ -113,6 +126,8 @@ fn settings(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) ->
         registration_enabled: fields.flag("registration_enabled").unwrap_or_default(),
         lifetimes: fields.object("lifetimes").map(lifetimes).unwrap_or_default(),
         signing_algorithm: fields.word("signing_algorithm", "ES256, EdDSA or RS256").unwrap_or_default(),
+        key_rotation: fields.object("key_rotation").map(key_rotation),
+        staleness: fields.object("staleness").map(staleness),
     };
     fields.finish();
     settings
@@ -174,6 +189,7 @@ fn lifetimes(fields: Fields<'_>) -> Lifetimes {
         session_idle_secs: fields.number("session_idle_secs").unwrap_or(default.session_idle_secs),
         session_absolute_secs: fields.number("session_absolute_secs").unwrap_or(default.session_absolute_secs),
         authorization_code_secs: fields.number("authorization_code_secs").unwrap_or(default.authorization_code_secs),
+        jwks_cache_secs: fields.number("jwks_cache_secs").unwrap_or(default.jwks_cache_secs),
     };
     fields.finish();
     read

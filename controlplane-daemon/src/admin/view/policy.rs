@@ -1,0 +1,28 @@
+//! How policies are read; they are shown as they stand in the model.
+
+use controlplane_core::model::{KeyRotation, Staleness};
+
+use crate::admin::fields::Fields;
+
+pub(super) fn key_rotation(fields: Fields<'_>) -> KeyRotation {
+    let default = KeyRotation::default();
+    let read = KeyRotation {
+        max_age_secs: fields.number_or_null("max_age_secs"),
+        clock_skew_secs: fields.number("clock_skew_secs").unwrap_or(default.clock_skew_secs),
+    };
+    fields.finish();
+    read
+}
+
+/// A threshold that is left out is the default's, but the warning never comes after the refusal.
+pub(super) fn staleness(fields: Fields<'_>) -> Staleness {
+    let default = Staleness::default();
+    let refuse_after_secs = fields.number("refuse_after_secs").unwrap_or(default.refuse_after_secs);
+    let read = Staleness {
+        warn_after_secs: fields.number("warn_after_secs").unwrap_or(default.warn_after_secs.min(refuse_after_secs)),
+        refuse_after_secs,
+        fail_mode: fields.word("fail_mode", "serve, not_ready or refuse").unwrap_or_default(),
+    };
+    fields.finish();
+    read
+}
