@@ -18,6 +18,7 @@ pub mod proposals;
 pub mod record;
 pub mod replica;
 pub mod service;
+pub mod snapshot;
 pub mod state_machine;
 pub mod types;
 pub mod wire;

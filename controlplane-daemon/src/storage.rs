@@ -39,6 +39,11 @@ impl StorageError {
         move |source| Self::Io { doing, path: path.to_owned(), source }
     }
 
+    /// A file that is not there (any more).
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn corrupt(path: &Path, why: impl std::fmt::Display) -> Self {
         Self::Corrupt { path: path.to_owned(), why: why.to_string() }
     }

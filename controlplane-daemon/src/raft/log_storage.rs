@@ -142,7 +142,7 @@ impl RaftLogStorage<Types> for LogStorage {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let records = entries.into_iter().map(|entry| (entry.log_id.index, record::encode(&entry))).collect();
+        let records = entries.into_iter().map(|entry| (entry.log_id.index, record::encode_stored(&entry))).collect();
         self.store.append(records, Box::new(move || callback.io_completed(Ok(())))).await;
         Ok(())
     }

@@ -22,6 +22,7 @@ use super::log_storage::{LogStorage, StoredLogId};
 use super::network::Network;
 use super::peers::Peers;
 use super::proposals::Proposals;
+use super::record;
 use super::service::{Parts, Service};
 use super::state_machine::StateMachine;
 use super::types::Raft;
@@ -92,7 +93,7 @@ impl Node {
         let config = raft_config(&settings)?;
         // First of all: with a wrong key nothing is touched.
         identity::claim(&settings.data_dir, settings.node_id, &keyring)?;
-        let store = LogStore::open(&settings.data_dir.join("log.redb"))?;
+        let store = LogStore::open(&settings.data_dir.join("log.redb"), check_record)?;
         // The data is ours alone now: the log is locked.
         identity::reseal(&settings.data_dir, &keyring)?;
         let snapshots = Snapshots::open(settings.data_dir.join("snapshots"))?;
@@ -187,6 +188,11 @@ fn raft_config(settings: &Settings) -> Result<Arc<Config>, NodeError> {
         ..Config::default()
     };
     config.validate().map(Arc::new).map_err(|why| NodeError::Config(why.to_string()))
+}
+
+/// The log store keeps bytes; here is known what they mean.
+pub(super) fn check_record(index: u64, record: &[u8]) -> Result<(), String> {
+    record::check_stored(index, record).map_err(|why| why.to_string())
 }
 
 /// Who has taken a snapshot has had a log. Without it the node has forgotten whom it voted for and what it acknowledged.

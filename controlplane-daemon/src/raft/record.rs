@@ -1,4 +1,4 @@
-//! A log entry as bytes, the same on disk and between peers.
+//! A log entry as bytes, on disk and between peers.
 //!
 //! ```text
 //!   u64 term · u64 leader · u8 kind · content          (the position is the key on disk and implied on the wire)
@@ -7,6 +7,9 @@
 //!     2 membership   JSON of Members
 //!     3 cluster id   16 bytes
 //! ```
+//!
+//! On disk the term's highest bit says that a CRC-32 of the position and all before follows, so that a record which is
+//! not what was written is named and not applied. The first release wrote none; its records are read as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,12 +28,17 @@ const MEMBERSHIP: u8 = 2;
 const CLUSTER_ID: u8 = 3;
 /// Bytes before the kind.
 const LEADER: usize = 16;
+const CHECKSUM: usize = 4;
+/// Of a record's first byte; no term ever gets that far.
+const HAS_CHECKSUM: u8 = 0x80;
 
 /// Why bytes are not an entry of this build. The node that meets one stops.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     #[error("log position {index}: the record is cut short")]
     Short { index: u64 },
+    #[error("log position {index}: the record is damaged: the checksum does not match")]
+    Checksum { index: u64 },
     #[error("log position {index}: records of kind {kind} are not known to this build")]
     UnknownKind { index: u64, kind: u8 },
     #[error("log position {index}: the membership cannot be read: {why}")]
@@ -109,11 +117,51 @@ impl Payload {
     }
 }
 
+/// As peers send it.
 pub fn encode(entry: &Entry) -> Bytes {
+    build(entry).freeze()
+}
+
+/// As it is stored.
+pub fn encode_stored(entry: &Entry) -> Bytes {
+    let mut record = build(entry);
+    if let Some(first) = record.first_mut() {
+        *first |= HAS_CHECKSUM;
+    }
+    let checksum = checksum(entry.log_id.index, &record);
+    record.put_u32(checksum);
+    record.freeze()
+}
+
+fn checksum(index: u64, record: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&index.to_be_bytes());
+    hasher.update(record);
+    hasher.finalize()
+}
+
+/// The record without its checksum, if it has one; an error when that is wrong.
+fn checked(index: u64, record: &[u8]) -> Result<&[u8], RecordError> {
+    if record.first().is_none_or(|first| first & HAS_CHECKSUM == 0) {
+        return Ok(record);
+    }
+    match record.split_last_chunk::<CHECKSUM>() {
+        Some((content, written)) if checksum(index, content) == u32::from_be_bytes(*written) => Ok(content),
+        Some(_) => Err(RecordError::Checksum { index }),
+        None => Err(RecordError::Short { index }),
+    }
+}
+
+/// Whether a stored record is what was written, as far as its age allows to say.
+pub fn check_stored(index: u64, record: &[u8]) -> Result<(), RecordError> {
+    checked(index, record).map(|_| ())
+}
+
+fn build(entry: &Entry) -> BytesMut {
     let LeaderId { term, node_id } = entry.log_id.leader_id;
     let mut record = BytesMut::new();
     let mut write = |kind_and_content: &[&[u8]]| {
-        record.reserve(LEADER + kind_and_content.iter().map(|part| part.len()).sum::<usize>());
+        record.reserve(LEADER + CHECKSUM + kind_and_content.iter().map(|part| part.len()).sum::<usize>());
         record.put_u64(term);
         record.put_u64(node_id);
         for part in kind_and_content {
@@ -128,15 +176,18 @@ pub fn encode(entry: &Entry) -> Bytes {
             write(&[&[MEMBERSHIP], &json]);
         }
     }
-    record.freeze()
+    record
 }
 
+/// From a peer or from the disk.
 pub fn decode(index: u64, record: &Bytes) -> Result<Entry, RecordError> {
-    let (log_id, rest) = split(index, record)?;
+    let content = checked(index, record)?;
+    let (log_id, rest) = split(index, content)?;
     let payload = match rest.split_first() {
-        Some((&BLANK, _)) => EntryPayload::Blank,
+        Some((&BLANK, [])) => EntryPayload::Blank,
+        Some((&BLANK, _)) => return Err(RecordError::Checksum { index }),
         // Shares the record's memory.
-        Some((&(NORMAL | CLUSTER_ID), _)) => EntryPayload::Normal(Payload(record.slice(LEADER..))),
+        Some((&(NORMAL | CLUSTER_ID), _)) => EntryPayload::Normal(Payload(record.slice(LEADER..content.len()))),
         Some((&MEMBERSHIP, json)) => {
             let members: Result<Members, _> = serde_json::from_slice(json).map_err(|why| why.to_string());
             let membership = members.and_then(Membership::try_from);
@@ -148,16 +199,17 @@ pub fn decode(index: u64, record: &Bytes) -> Result<Entry, RecordError> {
     Ok(Entry { log_id, payload })
 }
 
-/// Who proposed the record at `index`, without reading the rest.
+/// Who proposed the record at `index`.
 pub fn log_id(index: u64, record: &[u8]) -> Result<LogId, RecordError> {
-    split(index, record).map(|(log_id, _)| log_id)
+    split(index, checked(index, record)?).map(|(log_id, _)| log_id)
 }
 
 fn split(index: u64, record: &[u8]) -> Result<(LogId, &[u8]), RecordError> {
     let short = || RecordError::Short { index };
     let (term, rest) = record.split_first_chunk::<8>().ok_or_else(short)?;
     let (node_id, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
-    let leader_id = LeaderId { term: u64::from_be_bytes(*term), node_id: u64::from_be_bytes(*node_id) };
+    let term = u64::from_be_bytes(*term) & !(u64::from(HAS_CHECKSUM) << 56);
+    let leader_id = LeaderId { term, node_id: u64::from_be_bytes(*node_id) };
     Ok((LogId { leader_id, index }, rest))
 }
 
@@ -186,6 +238,31 @@ mod tests {
             assert_eq!(decode(5, &record).unwrap(), entry);
             assert_eq!(log_id(5, &record).unwrap(), entry.log_id);
             assert!(decode(5, &record.slice(..LEADER)).is_err());
+
+            let stored = encode_stored(&entry);
+            assert_eq!(decode(5, &stored).unwrap(), entry);
+            assert_eq!(log_id(5, &stored).unwrap(), entry.log_id);
+            assert!(matches!(decode(6, &stored), Err(RecordError::Checksum { index: 6 })), "at another position");
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_stored_record_is_noticed() {
+        for payload in
+            [EntryPayload::Blank, EntryPayload::Normal(Payload::cluster_id(ClusterId::from_uuid(Uuid::nil())))]
+        {
+            let stored = encode_stored(&entry(payload));
+            for bit in 0..stored.len() * 8 {
+                let mut damaged = stored.to_vec();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                let damaged = Bytes::from(damaged);
+                // Without the mark it is an old record, of which only the content can tell.
+                let told = decode(5, &damaged).and_then(|entry| match entry.payload {
+                    EntryPayload::Normal(payload) => payload.content(5).map(|_| ()),
+                    _ => Ok(()),
+                });
+                assert!(told.is_err(), "bit {bit}");
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use vocab::{ErrorCode, Revision};
 
 use super::proposals::{NotHere, Proposals};
-use super::state_machine::{StateMachine, describe};
+use super::state_machine::StateMachine;
 use super::types::Raft;
 use super::wire::{self, Ballot};
 use crate::fleet::Registry;
@@ -97,9 +97,12 @@ impl Peer for Service {
             return Ok(Response::new(peer::SnapshotReply { vote: Some(wire::vote(vote)) }));
         }
         let (_, incoming) = slot.take().ok_or_else(|| stopped("no snapshot is on its way"))?;
-        let file = incoming.finish().map_err(stopped)?;
-        let described = tokio::task::spawn_blocking(move || describe(file)).await.map_err(stopped)?;
-        let snapshot = described.map_err(|why| to_status(ErrorCode::InvalidRequest, why.to_string()))?;
+        let machine = self.inner.machine.clone();
+        let received = tokio::task::spawn_blocking(move || machine.receive(incoming)).await.map_err(stopped)?;
+        let snapshot = received.map_err(|why| {
+            tracing::error!(%why, "a peer's snapshot is damaged; nothing was replaced");
+            to_status(ErrorCode::InvalidRequest, why.to_string())
+        })?;
         let reply = self.inner.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(Response::new(peer::SnapshotReply { vote: Some(wire::vote(reply.vote)) }))
     }

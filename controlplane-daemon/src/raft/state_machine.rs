@@ -2,39 +2,28 @@
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
-use serde::{Deserialize, Serialize};
-use vocab::{ClusterId, Timestamp};
+use parking_lot::Mutex;
 
-use super::log_storage::StoredLogId;
-use super::record::Members;
 use super::replica::{Contents, Replica};
+use super::snapshot;
 use super::types::{Answer, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
 use crate::feed;
-use crate::storage::snapshots::{SnapshotFile, Snapshots};
+use crate::storage::snapshots::{Incoming, SnapshotFile, Snapshots};
 use crate::storage::{StorageError, stop_process};
 
 #[derive(Clone, Debug)]
 pub struct StateMachine {
     replica: Arc<Replica>,
     snapshots: Snapshots,
-}
-
-/// What stands in a snapshot before the state.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    last_applied: Option<StoredLogId>,
-    membership_at: Option<StoredLogId>,
-    members: Members,
-    cluster_id: Option<ClusterId>,
-    last_stamp: Timestamp,
+    /// A peer's snapshot that was found whole and is about to be installed: it is not decoded twice.
+    received: Arc<Mutex<Option<(PathBuf, Contents)>>>,
 }
 
 impl StateMachine {
@@ -46,7 +35,7 @@ impl StateMachine {
         limits: feed::Limits,
     ) -> Result<Self, StorageError> {
         let copy = restore(&snapshots, log_starts_after)?;
-        Ok(Self { replica: Replica::new(copy, limits), snapshots })
+        Ok(Self { replica: Replica::new(copy, limits), snapshots, received: Arc::default() })
     }
 
     pub fn replica(&self) -> &Arc<Replica> {
@@ -55,6 +44,40 @@ impl StateMachine {
 
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
+    }
+
+    /// A peer's snapshot, gathered whole. Everything is looked at before anything here is replaced: checksum, format, every
+    /// record and what must hold of all of them together; with an error the file is gone and nothing has changed.
+    pub(super) fn receive(&self, incoming: Incoming) -> Result<Snapshot, StorageError> {
+        let file = incoming.finish()?;
+        let copy = snapshot::load(&file)?;
+        let meta = snapshot::meta(&copy);
+        *self.received.lock() = Some((file.path().to_owned(), copy));
+        Ok(Snapshot { meta, snapshot: file })
+    }
+
+    /// A snapshot of this moment that is not kept: for whoever takes it away.
+    pub fn take_away(&self) -> Result<(Contents, SnapshotFile), StorageError> {
+        let copy = self.replica.copy();
+        let file = snapshot::save_temporary(&self.snapshots, &copy)?;
+        Ok((copy, file))
+    }
+
+    /// The newest snapshot for a peer that is far behind. A damaged one is set aside and made anew: the state in memory
+    /// is whole.
+    fn current(&self) -> Result<Option<Snapshot>, StorageError> {
+        let Some(file) = self.snapshots.list()?.into_iter().next() else { return Ok(None) };
+        match snapshot::describe(&file) {
+            Ok(meta) => Ok(Some(Snapshot { meta, snapshot: file })),
+            Err(why @ StorageError::Corrupt { .. }) => {
+                tracing::error!(%why, "a snapshot is damaged; writing a new one");
+                self.snapshots.set_aside(&file)?;
+                let copy = self.replica.copy();
+                let snapshot = snapshot::save(&self.snapshots, &copy)?;
+                Ok(Some(Snapshot { meta: snapshot::meta(&copy), snapshot }))
+            }
+            Err(why) => Err(why),
+        }
     }
 
     fn apply_one(&self, entry: &Entry) -> Answer {
@@ -80,7 +103,7 @@ impl StateMachine {
 fn restore(snapshots: &Snapshots, log_starts_after: Option<u64>) -> Result<Contents, StorageError> {
     let mut damage = None;
     for file in snapshots.list()? {
-        match load(&file) {
+        match snapshot::load(&file) {
             Ok(copy) => {
                 let at = copy.last_applied.map(|last| last.index);
                 if log_starts_after > at {
@@ -105,45 +128,6 @@ fn restore(snapshots: &Snapshots, log_starts_after: Option<u64>) -> Result<Conte
             format_args!("the log begins after position {lost}, but no snapshot reaches that far"),
         )),
     }
-}
-
-fn load(file: &SnapshotFile) -> Result<Contents, StorageError> {
-    let damaged = |why: &dyn std::fmt::Display| StorageError::corrupt(file.path(), why);
-    let content = file.content()?;
-    let header: Header = serde_json::from_slice(&content.header).map_err(|why| damaged(&why))?;
-    let state = controlplane_core::snapshot::decode(content.body.as_slice()).map_err(|why| damaged(&why))?;
-    let membership = header.members.try_into().map_err(|why: String| damaged(&why))?;
-    Ok(Contents {
-        state,
-        last_applied: header.last_applied.map(LogId::from),
-        membership: StoredMembership::new(header.membership_at.map(LogId::from), membership),
-        cluster_id: header.cluster_id,
-        last_stamp: header.last_stamp,
-    })
-}
-
-fn save(snapshots: &Snapshots, copy: &Contents) -> Result<SnapshotFile, StorageError> {
-    let header = Header {
-        last_applied: copy.last_applied.map(StoredLogId::from),
-        membership_at: copy.membership.log_id().map(StoredLogId::from),
-        members: copy.membership.membership().into(),
-        cluster_id: copy.cluster_id,
-        last_stamp: copy.last_stamp,
-    };
-    let header = serde_json::to_vec(&header).expect("a header has string keys and serializes");
-    let mut body = Vec::new();
-    controlplane_core::snapshot::encode(&copy.state, &mut body).expect("a Vec grows as needed");
-    snapshots.write(copy.last_applied.map_or(0, |last| last.index), &header, &body)
-}
-
-fn meta(copy: &Contents) -> SnapshotMeta {
-    SnapshotMeta { last_log_id: copy.last_applied, last_membership: copy.membership.clone() }
-}
-
-/// What a whole snapshot file from a peer is a snapshot of; an error when the file is damaged.
-pub(super) fn describe(file: SnapshotFile) -> Result<Snapshot, StorageError> {
-    let copy = load(&file)?;
-    Ok(Snapshot { meta: meta(&copy), snapshot: file })
 }
 
 impl RaftStateMachine<Types> for StateMachine {
@@ -180,12 +164,16 @@ impl RaftStateMachine<Types> for StateMachine {
         Builder { copy: self.replica.copy(), snapshots: self.snapshots.clone() }
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotFile) -> io::Result<()> {
-        let snapshots = self.snapshots.clone();
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> io::Result<()> {
+        let machine = self.clone();
         let position = meta.last_log_id.map_or(0, |last| last.index);
         let copy = tokio::task::spawn_blocking(move || {
-            let copy = load(&snapshot)?;
-            snapshots.adopt(&snapshot, position).map(|_| copy)
+            let received = machine.received.lock().take();
+            let copy = match received {
+                Some((path, copy)) if path == file.path() => copy,
+                _ => snapshot::load(&file)?,
+            };
+            machine.snapshots.adopt(&file, position).map(|_| copy)
         });
         let copy = copy.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         self.replica.replace(copy);
@@ -193,11 +181,9 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let Some(file) = self.snapshots.list().map_err(io::Error::other)?.into_iter().next() else {
-            return Ok(None);
-        };
-        let described = tokio::task::spawn_blocking(move || describe(file));
-        described.await.map_err(io::Error::other)?.map(Some).map_err(io::Error::other)
+        let machine = self.clone();
+        let current = tokio::task::spawn_blocking(move || machine.current());
+        current.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 }
 
@@ -213,8 +199,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (copy, snapshots) = (self.copy.clone(), self.snapshots.clone());
-        let meta = meta(&copy);
-        let written = tokio::task::spawn_blocking(move || save(&snapshots, &copy));
+        let meta = snapshot::meta(&copy);
+        let written = tokio::task::spawn_blocking(move || snapshot::save(&snapshots, &copy));
         let snapshot = written.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         Ok(Snapshot { meta, snapshot })
     }

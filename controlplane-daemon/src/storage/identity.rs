@@ -18,6 +18,28 @@ struct Identity {
     node_id: NodeId,
     /// Opens only with a master key that has sealed data here.
     canary: Sealed,
+    /// CRC-32 of the rest, so that a damaged file is not taken for a wrong key. The first release wrote none.
+    #[serde(default)]
+    checksum: Option<u32>,
+}
+
+impl Identity {
+    fn read(path: &Path, bytes: &[u8]) -> Result<Self, StorageError> {
+        let identity: Self = serde_json::from_slice(bytes).map_err(|why| StorageError::corrupt(path, why))?;
+        if identity.format > FORMAT {
+            return Err(StorageError::NewerFormat { path: path.to_owned(), found: identity.format, known: FORMAT });
+        }
+        match identity.checksum {
+            Some(written) if written != identity.sum() => {
+                Err(StorageError::corrupt(path, "the checksum does not match"))
+            }
+            _ => Ok(identity),
+        }
+    }
+
+    fn sum(&self) -> u32 {
+        crc32fast::hash(format!("{} {} {}", self.format, self.node_id, self.canary).as_bytes())
+    }
 }
 
 /// Checks that `data_dir` is this node's and was sealed with a key of `keyring`; makes it when it is new.
@@ -31,10 +53,7 @@ pub fn claim(data_dir: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), 
 }
 
 fn check(path: PathBuf, bytes: &[u8], node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
-    let identity: Identity = serde_json::from_slice(bytes).map_err(|why| StorageError::corrupt(&path, why))?;
-    if identity.format > FORMAT {
-        return Err(StorageError::NewerFormat { path, found: identity.format, known: FORMAT });
-    }
+    let identity = Identity::read(&path, bytes)?;
     let opened = keyring.open(&identity.canary);
     match opened {
         Ok(canary) if canary.expose() == CANARY => {}
@@ -52,7 +71,7 @@ fn check(path: PathBuf, bytes: &[u8], node_id: NodeId, keyring: &Keyring) -> Res
 pub fn reseal(data_dir: &Path, keyring: &Keyring) -> Result<(), StorageError> {
     let path = data_dir.join("node.json");
     let bytes = std::fs::read(&path).map_err(StorageError::io("read", &path))?;
-    let identity: Identity = serde_json::from_slice(&bytes).map_err(|why| StorageError::corrupt(&path, why))?;
+    let identity = Identity::read(&path, &bytes)?;
     if identity.canary.key_id() == keyring.first_id() {
         return Ok(());
     }
@@ -61,7 +80,9 @@ pub fn reseal(data_dir: &Path, keyring: &Keyring) -> Result<(), StorageError> {
 }
 
 fn write(path: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
-    let identity = Identity { format: FORMAT, node_id, canary: keyring.seal(CANARY, rand::random()) };
+    let canary = keyring.seal(CANARY, rand::random());
+    let mut identity = Identity { format: FORMAT, node_id, canary, checksum: None };
+    identity.checksum = Some(identity.sum());
     let bytes = serde_json::to_vec_pretty(&identity).map_err(|why| StorageError::corrupt(path, why))?;
     write_durably(path, &bytes)
 }
@@ -118,6 +139,32 @@ mod tests {
         let before = std::fs::read(data.join("node.json")).unwrap();
         reseal(&data, &rotated).unwrap();
         assert_eq!(std::fs::read(data.join("node.json")).unwrap(), before, "sealed once per rotation");
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_not_taken_for_a_wrong_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.json");
+        claim(dir.path(), NodeId(1), &keyring(1)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // White space and the like may still say the same.
+            if let Ok(same) = serde_json::from_slice::<Identity>(&damaged)
+                && same.checksum == Some(same.sum())
+            {
+                continue;
+            }
+            std::fs::write(&path, &damaged).unwrap();
+            let refused = claim(dir.path(), NodeId(1), &keyring(1)).unwrap_err();
+            let named = matches!(refused, StorageError::Corrupt { .. } | StorageError::NewerFormat { .. });
+            assert!(named && refused.to_string().contains("node.json"), "bit {bit}: {refused}");
+        }
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(matches!(claim(dir.path(), NodeId(1), &keyring(1)), Err(StorageError::Corrupt { .. })));
+        }
     }
 
     #[test]

@@ -9,10 +9,12 @@
 //! One thread writes, so the order on disk is the order of the calls. Everything that queues up while one commit runs
 //! shares the next: under load an fsync carries dozens of appends.
 
+mod fact;
 mod tail;
 mod writer;
 
 use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +24,7 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::fact::Fact;
 use self::tail::Tail;
 use self::writer::{Job, Writer};
 use super::StorageError;
@@ -37,24 +40,8 @@ const REDB_CACHE_BYTES: usize = 8 << 20;
 /// Told once the job is durable. There is no failure to tell: the process ends on one.
 pub type Done = Box<dyn FnOnce() + Send>;
 
-/// Facts kept beside the log. Opaque, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
-    Vote,
-    Committed,
-    /// The last position removed from the front of the log.
-    Purged,
-}
-
-impl Fact {
-    const fn key(self) -> &'static str {
-        match self {
-            Self::Vote => "vote",
-            Self::Committed => "committed",
-            Self::Purged => "purged",
-        }
-    }
-}
+/// Says what is wrong with the record at a position: only its owner understands it.
+pub type Check = fn(u64, &[u8]) -> Result<(), String>;
 
 /// A handle to the log; clones share it. The writer ends when the last one is dropped.
 #[derive(Clone, Debug)]
@@ -74,8 +61,15 @@ struct Shared {
 }
 
 impl LogStore {
-    /// Opens or makes the log. Reads all of it once, so that damage shows now and not in the middle of an election.
-    pub fn open(path: &Path) -> Result<Self, StorageError> {
+    /// Opens or makes the log. Reads all of it once and has `check` look at each record, so that damage shows now and not
+    /// in the middle of an election.
+    pub fn open(path: &Path, check: Check) -> Result<Self, StorageError> {
+        // redb trusts its own pages after an orderly close: damaged ones may make it panic.
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| Self::open_checked(path, check)));
+        opened.unwrap_or_else(|_| Err(StorageError::corrupt(path, "its structure is broken")))
+    }
+
+    fn open_checked(path: &Path, check: Check) -> Result<Self, StorageError> {
         let database = Database::builder()
             .set_cache_size(REDB_CACHE_BYTES)
             .create(path)
@@ -83,7 +77,7 @@ impl LogStore {
         let damaged = |error: redb::Error| StorageError::corrupt(path, error);
         make_tables(&database).map_err(damaged)?;
         super::sync_folder_of(path)?;
-        let (last, size) = scan(path, &database)?;
+        let (last, size) = scan(path, &database, check)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             database,
@@ -138,7 +132,9 @@ impl LogStore {
             let facts = self.shared.database.begin_read()?.open_table(FACTS)?;
             Ok(facts.get(fact.key())?.map(|value| value.value().to_vec()))
         };
-        read().map_err(|error| StorageError::corrupt(&self.shared.path, error))
+        let stored = read().map_err(|error| StorageError::corrupt(&self.shared.path, error))?;
+        let damaged = || StorageError::corrupt(&self.shared.path, format_args!("the {} is damaged", fact.key()));
+        stored.map(|stored| fact::open(stored).ok_or_else(damaged)).transpose()
     }
 
     /// The records of `range` that exist, in order, at most `limit_bytes` of them but at least one.
@@ -245,8 +241,8 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// The last position and the bytes of all records; an error when a position is missing.
-fn scan(path: &Path, database: &Database) -> Result<(Option<u64>, u64), StorageError> {
+/// The last position and the bytes of all records; an error when a position is missing or a record is damaged.
+fn scan(path: &Path, database: &Database, check: Check) -> Result<(Option<u64>, u64), StorageError> {
     let damaged = |error: redb::Error| StorageError::corrupt(path, error);
     let (mut last, mut size) = (None, 0);
     let log = database.begin_read().map_err(|e| damaged(e.into()))?.open_table(LOG).map_err(|e| damaged(e.into()))?;
@@ -256,6 +252,7 @@ fn scan(path: &Path, database: &Database) -> Result<(Option<u64>, u64), StorageE
         if last.is_some_and(|last| position != last + 1) {
             return Err(StorageError::corrupt(path, format_args!("there is a hole before position {position}")));
         }
+        check(position, value.value()).map_err(|why| StorageError::corrupt(path, why))?;
         last = Some(position);
         size += value.value().len() as u64;
     }

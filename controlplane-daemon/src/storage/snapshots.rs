@@ -1,25 +1,21 @@
 //! States on disk, each one file, made so that a crash leaves either the whole file or none.
 //!
-//! ```text
-//!   "HJSNAP01" · u32 length of the header · header (JSON, the owner's) · zstd(body) · u32 CRC-32 of all before
-//! ```
-//!
 //! The newest two are kept: when the newest turns out damaged, the older one and the log after it make the same state.
+//! Nothing here holds a whole state in memory: files are written and read as streams (see [`format`]).
+
+mod format;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, BufRead, Write};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use self::format::Fault;
 use super::{StorageError, rename_durably};
 
-/// Ends in the version of the format.
-const MAGIC: &[u8; 8] = b"HJSNAP01";
 const KEEP: usize = 2;
-/// What a body may unpack to: far above any configuration, far below a machine's memory.
-const MAX_BODY_BYTES: u64 = 2 << 30;
-const ZSTD_LEVEL: i32 = 3;
 
 /// The folder of snapshots.
 #[derive(Clone, Debug)]
@@ -30,16 +26,25 @@ pub struct Snapshots {
 /// A snapshot file, whole and open: it can be read even after it was pruned.
 #[derive(Clone, Debug)]
 pub struct SnapshotFile {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     path: PathBuf,
     file: Arc<File>,
     len: u64,
+    /// Under a name that nobody looks for: it goes with its last handle, unless it is adopted.
+    temporary: AtomicBool,
 }
 
-/// A snapshot's content.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Content {
-    pub header: Vec<u8>,
-    pub body: Vec<u8>,
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.temporary.load(Ordering::Relaxed) {
+            // Best effort: the next start sweeps, too.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Snapshots {
@@ -48,35 +53,49 @@ impl Snapshots {
         std::fs::create_dir_all(&folder).map_err(StorageError::io("create", &folder))?;
         super::sync_folder_of(&folder)?;
         let snapshots = Self { folder };
-        for path in snapshots.paths(&["tmp"])? {
+        for path in snapshots.paths("tmp")? {
             std::fs::remove_file(&path).map_err(StorageError::io("remove", &path))?;
         }
         Ok(snapshots)
     }
 
     /// Writes the state at `position` and prunes older ones.
-    pub fn write(&self, position: u64, header: &[u8], body: &[u8]) -> Result<SnapshotFile, StorageError> {
-        let path = self.path_of(position);
-        let bytes = pack(header, body).map_err(StorageError::io("compress", &path))?;
-        super::write_durably(&path, &bytes)?;
-        self.prune()?;
-        SnapshotFile::open(path)
+    pub fn write(
+        &self,
+        position: u64,
+        header: &[u8],
+        body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<SnapshotFile, StorageError> {
+        self.adopt(&self.write_temporary("building", header, body)?, position)
+    }
+
+    /// Writes a state that is not kept: it is gone with the last handle.
+    pub fn write_temporary(
+        &self,
+        name: &str,
+        header: &[u8],
+        body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<SnapshotFile, StorageError> {
+        let name = format!("{name}-{:016x}.tmp", rand::random::<u64>());
+        let new = Incoming::create(self.folder.join(name))?;
+        let file = new.file.try_clone().map_err(StorageError::io("write", &new.path))?;
+        format::write(file, header, body).map_err(StorageError::io("write", &new.path))?;
+        new.finish()
     }
 
     /// A file to gather the pieces of another node's snapshot in.
     pub fn incoming(&self, transfer_id: &str) -> Result<Incoming, StorageError> {
         // Hexadecimal digits only: a peer does not choose our file names.
         let name: String = transfer_id.chars().filter(char::is_ascii_hexdigit).take(32).collect();
-        let path = self.folder.join(format!("incoming-{name}.tmp"));
-        let file = File::create(&path).map_err(StorageError::io("create", &path))?;
-        Ok(Incoming { path, file, written: 0, finished: false })
+        Incoming::create(self.folder.join(format!("incoming-{name}.tmp")))
     }
 
     /// Makes a gathered file the snapshot at `position`.
     pub fn adopt(&self, gathered: &SnapshotFile, position: u64) -> Result<SnapshotFile, StorageError> {
         let path = self.path_of(position);
-        if gathered.path != path {
-            rename_durably(&gathered.path, &path)?;
+        if gathered.path() != path {
+            rename_durably(gathered.path(), &path)?;
+            gathered.shared.temporary.store(false, Ordering::Relaxed);
         }
         self.prune()?;
         SnapshotFile::open(path)
@@ -84,14 +103,16 @@ impl Snapshots {
 
     /// The newest first.
     pub fn list(&self) -> Result<Vec<SnapshotFile>, StorageError> {
-        let mut paths = self.paths(&["snap"])?;
+        let mut paths = self.paths("snap")?;
         paths.sort_unstable_by(|a, b| b.cmp(a));
-        paths.into_iter().map(SnapshotFile::open).collect()
+        let opened = paths.into_iter().map(SnapshotFile::open);
+        // One that was pruned since it was listed is no longer one of them.
+        opened.filter(|file| !matches!(file, Err(why) if why.is_missing_file())).collect()
     }
 
     /// Takes a damaged one out of the way, but keeps it for people to look at.
     pub fn set_aside(&self, damaged: &SnapshotFile) -> Result<(), StorageError> {
-        rename_durably(&damaged.path, &damaged.path.with_extension("damaged"))
+        rename_durably(damaged.path(), &damaged.path().with_extension("damaged"))
     }
 
     fn path_of(&self, position: u64) -> PathBuf {
@@ -101,17 +122,20 @@ impl Snapshots {
 
     fn prune(&self) -> Result<(), StorageError> {
         for old in self.list()?.into_iter().skip(KEEP) {
-            std::fs::remove_file(&old.path).map_err(StorageError::io("remove", &old.path))?;
+            match std::fs::remove_file(old.path()).map_err(StorageError::io("remove", old.path())) {
+                Err(why) if why.is_missing_file() => {}
+                removed => removed?,
+            }
         }
         Ok(())
     }
 
-    fn paths(&self, extensions: &[&str]) -> Result<Vec<PathBuf>, StorageError> {
+    fn paths(&self, extension: &str) -> Result<Vec<PathBuf>, StorageError> {
         let listing = std::fs::read_dir(&self.folder).map_err(StorageError::io("list", &self.folder))?;
         let mut paths = Vec::new();
         for entry in listing {
             let path = entry.map_err(StorageError::io("list", &self.folder))?.path();
-            if path.extension().and_then(|e| e.to_str()).is_some_and(|e| extensions.contains(&e)) {
+            if path.extension().is_some_and(|e| e == extension) {
                 paths.push(path);
             }
         }
@@ -120,41 +144,57 @@ impl Snapshots {
 }
 
 impl SnapshotFile {
-    fn open(path: PathBuf) -> Result<Self, StorageError> {
+    /// Opens one wherever it lies.
+    pub fn open(path: PathBuf) -> Result<Self, StorageError> {
         let file = File::open(&path).map_err(StorageError::io("open", &path))?;
+        Self::of(path, file, false)
+    }
+
+    fn of(path: PathBuf, file: File, temporary: bool) -> Result<Self, StorageError> {
         let len = file.metadata().map_err(StorageError::io("read", &path))?.len();
-        Ok(Self { path, file: Arc::new(file), len })
+        let temporary = AtomicBool::new(temporary);
+        Ok(Self { shared: Arc::new(Shared { path, file: Arc::new(file), len, temporary }) })
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.shared.path
     }
 
     pub fn len(&self) -> u64 {
-        self.len
+        self.shared.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// At most `max` bytes from `offset`; none at the end.
     pub fn chunk(&self, offset: u64, max: usize) -> Result<Vec<u8>, StorageError> {
-        let left = self.len.saturating_sub(offset);
+        let left = self.len().saturating_sub(offset);
         let mut chunk = vec![0; max.min(usize::try_from(left).unwrap_or(max))];
-        self.file.read_exact_at(&mut chunk, offset).map_err(StorageError::io("read", &self.path))?;
+        self.shared.file.read_exact_at(&mut chunk, offset).map_err(StorageError::io("read", self.path()))?;
         Ok(chunk)
     }
 
-    /// Checks and unpacks the file.
-    pub fn content(&self) -> Result<Content, StorageError> {
-        let mut bytes = vec![0; usize::try_from(self.len).map_err(|why| StorageError::corrupt(&self.path, why))?];
-        self.file.read_exact_at(&mut bytes, 0).map_err(StorageError::io("read", &self.path))?;
-        unpack(&bytes).map_err(|why| StorageError::corrupt(&self.path, why))
+    /// Reads all of it once: whether every byte is the one that was written.
+    pub fn verify(&self) -> Result<(), StorageError> {
+        format::verify(&self.shared.file, self.len()).map_err(|fault| self.error(fault))
+    }
+
+    /// The header, and the body as it unpacks. Nothing is checked but the frame: see [`Self::verify`].
+    pub fn read(&self) -> Result<(Vec<u8>, impl BufRead + use<>), StorageError> {
+        format::read(&self.shared.file, self.len()).map_err(|fault| self.error(fault))
+    }
+
+    fn error(&self, fault: Fault) -> StorageError {
+        match fault {
+            Fault::Io(source) => StorageError::Io { doing: "read", path: self.path().to_owned(), source },
+            Fault::Damaged(why) => StorageError::corrupt(self.path(), why),
+        }
     }
 }
 
-/// A snapshot on its way in.
+/// A snapshot on its way in. Dropped before it is finished, it leaves nothing.
 #[derive(Debug)]
 pub struct Incoming {
     path: PathBuf,
@@ -173,6 +213,14 @@ impl Drop for Incoming {
 }
 
 impl Incoming {
+    fn create(path: PathBuf) -> Result<Self, StorageError> {
+        let mut options = File::options();
+        // Readable, too: what was written is verified through the same handle. Nobody else's business: it names people.
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&path).map_err(StorageError::io("create", &path))?;
+        Ok(Self { path, file, written: 0, finished: false })
+    }
+
     /// Where the next piece must begin.
     pub fn offset(&self) -> u64 {
         self.written
@@ -184,109 +232,15 @@ impl Incoming {
         Ok(())
     }
 
+    /// Durable now, but still nobody's: it goes with its last handle unless it is adopted.
     pub fn finish(mut self) -> Result<SnapshotFile, StorageError> {
         self.file.sync_all().map_err(StorageError::io("sync", &self.path))?;
+        let file = self.file.try_clone().map_err(StorageError::io("read", &self.path))?;
+        let gathered = SnapshotFile::of(self.path.clone(), file, true)?;
         self.finished = true;
-        SnapshotFile::open(self.path.clone())
+        Ok(gathered)
     }
-}
-
-fn pack(header: &[u8], body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let header_len = u32::try_from(header.len()).map_err(std::io::Error::other)?;
-    let mut bytes = Vec::with_capacity(header.len() + body.len() / 4 + 64);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&header_len.to_be_bytes());
-    bytes.extend_from_slice(header);
-    zstd::stream::copy_encode(body, &mut bytes, ZSTD_LEVEL)?;
-    let checksum = crc32fast::hash(&bytes);
-    bytes.extend_from_slice(&checksum.to_be_bytes());
-    Ok(bytes)
-}
-
-fn unpack(bytes: &[u8]) -> Result<Content, String> {
-    let (bytes, checksum) = bytes.split_last_chunk::<4>().ok_or("it is cut short")?;
-    if crc32fast::hash(bytes) != u32::from_be_bytes(*checksum) {
-        return Err("the checksum does not match".to_owned());
-    }
-    let rest = bytes.strip_prefix(MAGIC).ok_or("it is not a snapshot of a format known here")?;
-    let (header_len, rest) = rest.split_first_chunk::<4>().ok_or("it is cut short")?;
-    let header_len = usize::try_from(u32::from_be_bytes(*header_len)).map_err(|e| e.to_string())?;
-    let (header, packed) = rest.split_at_checked(header_len).ok_or("the header is cut short")?;
-    let mut body = Vec::new();
-    zstd::stream::Decoder::new(packed)
-        .and_then(|decoder| decoder.take(MAX_BODY_BYTES).read_to_end(&mut body))
-        .map_err(|why| format!("the body does not unpack: {why}"))?;
-    Ok(Content { header: header.to_vec(), body })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder() -> (tempfile::TempDir, Snapshots) {
-        let dir = tempfile::tempdir().unwrap();
-        let snapshots = Snapshots::open(dir.path().join("snapshots")).unwrap();
-        (dir, snapshots)
-    }
-
-    #[test]
-    fn the_newest_two_are_kept_and_come_back_as_written() {
-        let (_dir, snapshots) = folder();
-        for position in [3, 20, 100] {
-            snapshots.write(position, b"header", &vec![7; 100_000]).unwrap();
-        }
-        let kept = snapshots.list().unwrap();
-        assert_eq!(kept.len(), 2);
-        assert!(kept[0].path().ends_with("00000000000000000100.snap"));
-        assert!(kept[0].len() < 10_000);
-        assert_eq!(kept[0].content().unwrap(), Content { header: b"header".to_vec(), body: vec![7; 100_000] });
-    }
-
-    #[test]
-    fn any_flipped_bit_and_any_cut_is_noticed() {
-        let bytes = pack(b"head", b"some body that is not empty").unwrap();
-        unpack(&bytes).unwrap();
-        for position in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[position] ^= 1;
-            assert!(unpack(&damaged).is_err(), "bit flipped at {position}");
-            assert!(unpack(&bytes[..position]).is_err(), "cut at {position}");
-        }
-    }
-
-    #[test]
-    fn pieces_make_the_same_snapshot_elsewhere() {
-        let (_one, sender) = folder();
-        let (_two, receiver) = folder();
-        let file = sender.write(9, b"h", &[1, 2, 3]).unwrap();
-        let mut incoming = receiver.incoming("../../etc/ab12").unwrap();
-        loop {
-            let piece = file.chunk(incoming.offset(), 5).unwrap();
-            if piece.is_empty() {
-                break;
-            }
-            incoming.push(&piece).unwrap();
-        }
-        let gathered = incoming.finish().unwrap();
-        assert!(gathered.path().ends_with("snapshots/incoming-ecab12.tmp"));
-        let adopted = receiver.adopt(&gathered, 9).unwrap();
-        assert_eq!(adopted.content().unwrap(), file.content().unwrap());
-        assert_eq!(receiver.list().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn an_abandoned_transfer_leaves_nothing() {
-        let (dir, snapshots) = folder();
-        snapshots.incoming("ab").unwrap().push(b"half").unwrap();
-        assert_eq!(std::fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn half_written_files_are_swept_at_the_start() {
-        let (dir, _) = folder();
-        std::fs::write(dir.path().join("snapshots/incoming-ab.tmp"), b"half").unwrap();
-        let snapshots = Snapshots::open(dir.path().join("snapshots")).unwrap();
-        assert_eq!(std::fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 0);
-        assert!(snapshots.list().unwrap().is_empty());
-    }
-}
+mod tests;

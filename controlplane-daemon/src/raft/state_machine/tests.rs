@@ -1,5 +1,7 @@
 use openraft::testing::log::{StoreBuilder, Suite};
 
+use vocab::{ClusterId, Timestamp};
+
 use super::*;
 use crate::raft::log_storage::LogStorage;
 use crate::storage::log_store::LogStore;
@@ -9,7 +11,7 @@ struct OnDisk;
 impl StoreBuilder<Types, LogStorage, StateMachine, tempfile::TempDir> for OnDisk {
     async fn build(&self) -> Result<(tempfile::TempDir, LogStorage, StateMachine), openraft::StorageError<Types>> {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let store = LogStore::open(&dir.path().join("log.redb")).expect("a log");
+        let store = LogStore::open(&dir.path().join("log.redb"), |_, _| Ok(())).expect("a log");
         let snapshots = Snapshots::open(dir.path().join("snapshots")).expect("a folder");
         let machine = StateMachine::open(snapshots, None, feed::Limits::default()).expect("a state machine");
         Ok((dir, LogStorage::new(store), machine))
@@ -36,7 +38,7 @@ fn a_damaged_newest_snapshot_falls_back_when_the_log_covers_it() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(dir.path().to_owned()).unwrap();
     for index in [10, 20] {
-        save(&snapshots, &at(index)).unwrap();
+        snapshot::save(&snapshots, &at(index)).unwrap();
     }
     let restored = restore(&snapshots, Some(10)).unwrap();
     assert_eq!(restored.last_applied, at(20).last_applied);
@@ -58,7 +60,7 @@ fn a_damaged_newest_snapshot_falls_back_when_the_log_covers_it() {
 fn with_every_snapshot_damaged_only_a_whole_log_helps() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(dir.path().to_owned()).unwrap();
-    let written = save(&snapshots, &at(10)).unwrap();
+    let written = snapshot::save(&snapshots, &at(10)).unwrap();
     std::fs::write(written.path(), b"HJSNAP01").unwrap();
     assert!(matches!(restore(&snapshots, Some(5)), Err(StorageError::Corrupt { .. })));
     assert!(restore(&snapshots, None).unwrap().last_applied.is_none());

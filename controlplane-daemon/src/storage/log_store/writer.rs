@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redb::{Durability, Table};
 use tokio::sync::mpsc;
 
-use super::{Done, FACTS, Fact, LOG, Shared};
+use super::{Done, FACTS, Fact, LOG, Shared, fact};
 use crate::storage::stop_process;
 
 pub(super) enum Job {
@@ -114,14 +114,14 @@ impl Writer {
                         }
                     }
                     Job::Save { fact, value, .. } => {
-                        facts.insert(fact.key(), value.as_slice())?;
+                        facts.insert(fact.key(), fact::seal(value).as_slice())?;
                     }
                     Job::Truncate { from, .. } => {
                         size = size.saturating_sub(remove(&mut log, *from..)?);
                     }
                     Job::Purge { upto, purged, .. } => {
                         size = size.saturating_sub(remove(&mut log, ..=*upto)?);
-                        facts.insert(Fact::Purged.key(), purged.as_slice())?;
+                        facts.insert(Fact::Purged.key(), fact::seal(purged).as_slice())?;
                     }
                 }
             }
