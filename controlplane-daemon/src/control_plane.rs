@@ -89,7 +89,7 @@ pub enum ProposeError {
 }
 
 impl ProposeError {
-    pub const fn code(&self) -> ErrorCode {
+    pub fn code(&self) -> ErrorCode {
         match self {
             Self::Rejected(rejection) => rejection.code(),
             Self::NoLeader => ErrorCode::NoLeader,

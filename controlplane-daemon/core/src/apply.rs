@@ -7,6 +7,7 @@
 
 mod admin;
 mod audit;
+mod batch;
 mod client;
 mod fleet;
 mod key;
@@ -18,9 +19,10 @@ mod tenant;
 
 use std::sync::Arc;
 
-use vocab::{Revision, Slug, Violations};
+use uuid::Uuid;
+use vocab::{Revision, Slug, Timestamp, Violations};
 
-use crate::entry::{Command, Entry, Stamp};
+use crate::entry::{Command, Entry, FreshKey};
 use crate::limits;
 use crate::model::Tenant;
 use crate::mutation::{Change, Mutation, ResourceRef};
@@ -42,8 +44,17 @@ pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Appl
         return Err(conflict("the receipt is too long"));
     }
 
-    let context = Context { state, revision, stamp: &stamp, expected: expected_revision };
-    let Decision { resource, changes } = decide(&context, mutation)?;
+    let Decision { resource, changes } = match mutation {
+        Mutation::Batch { items, planned_on, managed_by } => {
+            let batch = batch::Batch { items, planned_on, managed_by, expected: expected_revision };
+            batch::decide(state, revision, &stamp, batch)?
+        }
+        single => {
+            let stamped = Stamped { at: stamp.at, id: stamp.id, key: stamp.key.as_ref() };
+            let context = Context { state, revision, stamp: stamped, expected: expected_revision, managed_by: None };
+            decide(&context, single)?
+        }
+    };
 
     for change in &changes {
         state.absorb(change.clone());
@@ -66,8 +77,18 @@ struct Decision {
 struct Context<'a> {
     state: &'a State,
     revision: Revision,
-    stamp: &'a Stamp,
+    stamp: Stamped<'a>,
     expected: Option<Revision>,
+    /// Whose the tenants, clients and scopes become that are put. Absent: they stay whose they are.
+    managed_by: Option<&'a String>,
+}
+
+/// What one mutation takes of the stamp.
+#[derive(Clone, Copy, Debug)]
+struct Stamped<'a> {
+    at: Timestamp,
+    id: Uuid,
+    key: Option<&'a FreshKey>,
 }
 
 fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
@@ -97,12 +118,18 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::AuditNote { notes } => audit::note(cx, &notes),
         M::SettingsUpdate { spec } => settings::update(cx, spec),
         M::FleetUpdate { sightings, forget } => fleet::update(cx, sightings, forget),
+        M::Batch { .. } => Err(conflict("a batch within a batch")),
     }
 }
 
 impl<'a> Context<'a> {
     fn tenant(&self, slug: &Slug) -> Result<&'a Arc<Tenant>, Rejection> {
         self.state.tenant(slug).ok_or_else(|| not_found(format!("tenant {slug}")))
+    }
+
+    /// Whose a resource is that is put now.
+    fn manager(&self, until_now: Option<&String>) -> Option<String> {
+        self.managed_by.or(until_now).cloned()
     }
 
     /// `If-Match` against the addressed resource (RFC 9110 §13.1.1); zero stands for one that does not exist yet.

@@ -72,6 +72,8 @@ pub enum Actor {
     Admin {
         id: AdminId,
     },
+    /// The leader itself, for the files of its `--gitops-dir`.
+    Gitops,
 }
 
 /// Everything that is not deterministic, added once, by the leader.
@@ -84,6 +86,17 @@ pub struct Stamp {
     /// For mutations that need a key made: `tenant.create` and most of `key.rotate`.
     #[serde(default)]
     pub key: Option<FreshKey>,
+    /// The keys of a batch's items beyond the first that needs one, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_keys: Vec<FreshKey>,
+}
+
+impl Stamp {
+    /// The stamp with the keys that [`Mutation::fresh_key_algorithms`] asked for.
+    pub fn new(at: Timestamp, id: Uuid, keys: Vec<FreshKey>) -> Self {
+        let mut keys = keys.into_iter();
+        Self { at, id, key: keys.next(), more_keys: keys.collect() }
+    }
 }
 
 /// A signing key fresh from the generator.

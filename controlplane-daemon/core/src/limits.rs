@@ -41,6 +41,9 @@ pub const MAX_CONNECTIONS: u32 = 100;
 
 /// Resources that one `restore` puts; whoever imports more does so in chunks.
 pub const RESTORED_TOGETHER: usize = 2_000;
+/// Mutations of one batch.
+pub const BATCH_ITEMS: usize = 10_000;
+pub const MANIFEST_SET_CHARS: usize = 63;
 
 /// Answered requests kept for replays.
 pub const REQUESTS: usize = 10_000;

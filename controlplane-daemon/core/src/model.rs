@@ -25,6 +25,9 @@ pub struct Tenant {
     pub revision: Revision,
     #[serde(default, skip_serializing_if = "Longest::is_empty")]
     pub longest: Longest,
+    /// The manifest set that states this resource, if one does: only that set may change or prune it by `/apply`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
 }
 
 /// The part of a tenant that its operators write.
@@ -172,6 +175,9 @@ pub struct Client {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub revision: Revision,
+    /// The manifest set that states this resource, if one does: only that set may change or prune it by `/apply`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
 }
 
 /// The part of a client that its operators write. Names are those of RFC 7591 §2 where it has one.
@@ -266,6 +272,9 @@ pub struct Scope {
     pub name: ScopeName,
     pub spec: ScopeSpec,
     pub revision: Revision,
+    /// The manifest set that states this resource, if one does: only that set may change or prune it by `/apply`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,11 @@
 //! The tags are the wire format. A mutation is added by: a variant here, its arm in `apply`, its name in
 //! [`Mutation::name`], an apply test, and (when old nodes could meet it) a new [`crate::entry::FORMAT`].
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
-use vocab::{AdminId, ClientId, KeyId, PodId, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+use vocab::{AdminId, ClientId, KeyId, PodId, Revision, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp};
 
 use crate::model::{
     Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyOwner, PodRecord, PodSighting,
@@ -78,6 +81,19 @@ pub enum Mutation {
     /// What the leader has seen of the pods since it last wrote it down, and which to strike off the roster.
     #[serde(rename = "fleet.update")]
     FleetUpdate { sightings: Vec<PodSighting>, forget: Vec<PodId> },
+
+    /// All of them or none, in order, at one revision. What an item needs of the stamp follows from its position.
+    #[serde(rename = "batch")]
+    Batch {
+        items: Vec<Mutation>,
+        /// What the batch was planned against; checked before the first item.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        planned_on: Vec<Precondition>,
+        /// Tenants, clients and scopes that an item makes or replaces are this manifest set's from then on. Absent:
+        /// they stay whose they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        managed_by: Option<String>,
+    },
 }
 
 /// A resource as an export holds it. Its revision is that of the entry which puts it.
@@ -93,16 +109,44 @@ pub enum Restored {
 }
 
 impl Mutation {
-    /// Whether the leader must stamp a [`crate::FreshKey`], and for which algorithm: the one that the tenant asks for.
-    /// `None` when no key is needed, and when the tenant does not exist (`apply` will refuse).
-    pub fn fresh_key_algorithm(&self, state: &State) -> Option<SigningAlgorithm> {
-        match self {
-            Self::TenantCreate { spec, .. } => Some(spec.settings.signing_algorithm),
-            Self::KeyRotate { tenant: None, step } if step.needs_key() => Some(SigningAlgorithm::default()),
-            Self::KeyRotate { tenant: Some(slug), step } if step.needs_key() => {
-                state.tenant(slug).map(|tenant| tenant.spec.settings.signing_algorithm)
+    /// The keys that the leader must stamp, by the algorithm that each owner asks for: one for every mutation here that
+    /// [needs one](Mutation::needs_key), in order. Where no owner is found the algorithm is any: `apply` will refuse.
+    pub fn fresh_key_algorithms(&self, state: &State) -> Vec<SigningAlgorithm> {
+        // What earlier items of a batch ask for, by tenant.
+        let mut asked: BTreeMap<&Slug, SigningAlgorithm> = BTreeMap::new();
+        let mut algorithms = Vec::new();
+        for item in self.items() {
+            if let Self::TenantCreate { slug, spec } | Self::TenantUpdate { slug, spec } = item {
+                asked.insert(slug, spec.settings.signing_algorithm);
             }
-            _ => None,
+            if item.needs_key() {
+                let stored = |slug| state.tenant(slug).map(|tenant| tenant.spec.settings.signing_algorithm);
+                let algorithm = match item {
+                    Self::TenantCreate { slug, .. } | Self::KeyRotate { tenant: Some(slug), .. } => {
+                        asked.get(slug).copied().or_else(|| stored(slug))
+                    }
+                    _ => None,
+                };
+                algorithms.push(algorithm.unwrap_or_default());
+            }
+        }
+        algorithms
+    }
+
+    /// Whether `apply` takes a [`crate::FreshKey`] of the stamp for this mutation itself.
+    pub const fn needs_key(&self) -> bool {
+        match self {
+            Self::TenantCreate { .. } => true,
+            Self::KeyRotate { step, .. } => step.needs_key(),
+            _ => false,
+        }
+    }
+
+    /// A batch's items; of anything else, itself.
+    pub fn items(&self) -> &[Self] {
+        match self {
+            Self::Batch { items, .. } => items,
+            single => std::slice::from_ref(single),
         }
     }
 
@@ -129,8 +173,17 @@ impl Mutation {
             Self::AuditNote { .. } => "audit.note",
             Self::SettingsUpdate { .. } => "settings.update",
             Self::FleetUpdate { .. } => "fleet.update",
+            Self::Batch { .. } => "batch",
         }
     }
+}
+
+/// A resource as it was looked at: at this revision, or not there ([`Revision::ZERO`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Precondition {
+    pub resource: ResourceRef,
+    pub revision: Revision,
 }
 
 /// A secret that was made and shown elsewhere; only its digest comes here.
@@ -210,4 +263,21 @@ pub enum ResourceRef {
     Audit,
     Settings,
     Fleet,
+}
+
+impl fmt::Display for ResourceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tenant { slug } => write!(f, "tenant {slug}"),
+            Self::Client { tenant, client_id } => write!(f, "client {client_id} of tenant {tenant}"),
+            Self::Scope { tenant, name } => write!(f, "scope {name} of tenant {tenant}"),
+            Self::Key { tenant: Some(tenant), kid } => write!(f, "key {kid} of tenant {tenant}"),
+            Self::Key { tenant: None, kid } => write!(f, "global key {kid}"),
+            Self::Admin { id } => write!(f, "administrator {id}"),
+            Self::Configuration => f.write_str("the configuration"),
+            Self::Audit => f.write_str("the audit"),
+            Self::Settings => f.write_str("the cluster's settings"),
+            Self::Fleet => f.write_str("the fleet"),
+        }
+    }
 }

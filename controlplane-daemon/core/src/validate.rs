@@ -5,11 +5,13 @@
 
 mod admin;
 mod client;
+mod manifest_set;
 mod policy;
 mod scope;
 mod tenant;
 mod text;
 mod uri;
 
+pub use manifest_set::manifest_set_problems;
 pub use scope::{STANDARD_SCOPES, scope_name_problems};
 pub use tenant::slug_problems;

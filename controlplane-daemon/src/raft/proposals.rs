@@ -97,13 +97,13 @@ impl Proposals {
     }
 
     async fn stamp(&self, command: &Command) -> Result<Stamp, NotHere> {
-        let algorithm = self.inner.replica.read(|state| command.mutation.fresh_key_algorithm(state));
-        let key = match algorithm {
-            Some(algorithm) => Some(self.fresh_key(algorithm).await?),
-            None => None,
-        };
+        let algorithms = self.inner.replica.read(|state| command.mutation.fresh_key_algorithms(state));
+        let mut keys = Vec::with_capacity(algorithms.len());
+        for algorithm in algorithms {
+            keys.push(self.fresh_key(algorithm).await?);
+        }
         let at = self.inner.clock.now();
-        Ok(Stamp { at, id: fresh_id(at), key })
+        Ok(Stamp::new(at, fresh_id(at), keys))
     }
 
     async fn fresh_key(&self, algorithm: SigningAlgorithm) -> Result<FreshKey, NotHere> {

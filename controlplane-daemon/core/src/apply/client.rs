@@ -32,7 +32,8 @@ pub(super) fn create(
     check_room("clients of a tenant", cx.state.client_count(tenant_id), limits::CLIENTS_PER_TENANT)?;
     let at = cx.stamp.at;
     let secrets = secret.map(|secret| kept(cx, &secret)).transpose()?.into_iter().collect();
-    let client = Client { tenant_id, client_id, spec, secrets, created_at: at, updated_at: at, revision: cx.revision };
+    let (revision, managed_by) = (cx.revision, cx.manager(None));
+    let client = Client { tenant_id, client_id, spec, secrets, created_at: at, updated_at: at, revision, managed_by };
     Ok(put(tenant, client))
 }
 
@@ -128,7 +129,8 @@ fn kept(cx: &Context<'_>, secret: &NewSecret) -> Result<ClientSecret, Rejection>
 }
 
 fn changed(cx: &Context<'_>, old: &Client, change: impl FnOnce(&mut Client)) -> Client {
-    let mut client = Client { updated_at: cx.stamp.at, revision: cx.revision, ..old.clone() };
+    let managed_by = cx.manager(old.managed_by.as_ref());
+    let mut client = Client { updated_at: cx.stamp.at, revision: cx.revision, managed_by, ..old.clone() };
     change(&mut client);
     client
 }

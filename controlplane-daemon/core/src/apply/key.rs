@@ -63,7 +63,7 @@ pub(super) fn fresh(
     status: KeyStatus,
     algorithm: Option<SigningAlgorithm>,
 ) -> Result<SigningKey, Rejection> {
-    let fresh = cx.stamp.key.clone().ok_or_else(|| conflict("the entry carries no fresh key"))?;
+    let fresh = cx.stamp.key.cloned().ok_or_else(|| conflict("the entry carries no fresh key"))?;
     if algorithm.is_some_and(|wanted| wanted != fresh.algorithm) {
         return Err(conflict("the signing algorithm was changed at the same time: try again"));
     }

@@ -20,6 +20,12 @@ pub(super) fn fingerprint(mutation: &Mutation, expected: Option<Revision>) -> Se
         /// In place of the database taken out, whose DSN is sealed anew each time.
         database_connections: Option<u32>,
     }
+    if let Mutation::Batch { items, managed_by, .. } = mutation {
+        // What it was planned on says nothing about what is asked.
+        let items: Vec<_> = items.iter().map(|item| fingerprint(item, None)).collect();
+        let asked = ("batch", items, managed_by, expected);
+        return SecretDigest::of(&serde_json::to_vec(&asked).expect("digests and texts serialize"));
+    }
     let mut mutation = mutation.clone();
     let database_connections = leave_out_generated(&mut mutation);
     let asked = Asked { name: mutation.name(), mutation: &mutation, expected, database_connections };

@@ -21,13 +21,14 @@ pub(super) fn create(cx: &Context<'_>, tenant: Slug, name: ScopeName, spec: Scop
     violations.nest("/name", scope_name_problems(&name));
     check(violations)?;
     check_room("scopes of a tenant", cx.state.scope_count(tenant_id), limits::SCOPES_PER_TENANT)?;
-    Ok(put(tenant, Scope { tenant_id, name, spec, revision: cx.revision }))
+    Ok(put(tenant, Scope { tenant_id, name, spec, revision: cx.revision, managed_by: cx.manager(None) }))
 }
 
 pub(super) fn update(cx: &Context<'_>, tenant: Slug, name: ScopeName, spec: ScopeSpec) -> Result<Decision, Rejection> {
-    let tenant_id = find(cx, &tenant, &name)?.tenant_id;
+    let old = find(cx, &tenant, &name)?;
     check(spec.validate())?;
-    Ok(put(tenant, Scope { tenant_id, name, spec, revision: cx.revision }))
+    let managed_by = cx.manager(old.managed_by.as_ref());
+    Ok(put(tenant, Scope { tenant_id: old.tenant_id, name, spec, revision: cx.revision, managed_by }))
 }
 
 /// Clients that might ask for it no longer may; each of them is a change of its own.

@@ -25,9 +25,16 @@ pub(super) fn create(cx: &Context<'_>, slug: Slug, spec: TenantSpec) -> Result<D
     check_hosts(cx, id, &spec)?;
     let key = key::fresh(cx, KeyOwner::Tenant(id), KeyStatus::Active, Some(spec.settings.signing_algorithm))?;
     let at = cx.stamp.at;
-    let longest = Longest::default();
-    let tenant =
-        Tenant { id, slug: slug.clone(), spec, created_at: at, updated_at: at, revision: cx.revision, longest };
+    let tenant = Tenant {
+        id,
+        slug: slug.clone(),
+        spec,
+        created_at: at,
+        updated_at: at,
+        revision: cx.revision,
+        longest: Longest::default(),
+        managed_by: cx.manager(None),
+    };
     Ok(Decision {
         resource: ResourceRef::Tenant { slug },
         changes: vec![Change::TenantPut(tenant), Change::KeyPut(key)],
@@ -40,7 +47,9 @@ pub(super) fn update(cx: &Context<'_>, slug: &Slug, spec: TenantSpec) -> Result<
     check(spec.validate())?;
     check_hosts(cx, old.id, &spec)?;
     let longest = remember(old);
-    let tenant = Tenant { spec, updated_at: cx.stamp.at, revision: cx.revision, longest, ..Tenant::clone(old) };
+    let managed_by = cx.manager(old.managed_by.as_ref());
+    let tenant =
+        Tenant { spec, updated_at: cx.stamp.at, revision: cx.revision, longest, managed_by, ..Tenant::clone(old) };
     Ok(Decision { resource: ResourceRef::Tenant { slug: slug.clone() }, changes: vec![Change::TenantPut(tenant)] })
 }
 

@@ -62,7 +62,10 @@ pub(super) fn command(mutation: Mutation) -> Command {
 
 /// Stamped at `n` seconds, with the id and the key of the number `n`.
 pub(super) fn entry(command: Command, n: u64) -> Entry {
-    Entry::new(command, Stamp { at: Timestamp::from_secs(n.cast_signed()), id: uuid(n), key: Some(fresh_key(n)) })
+    // One key for every item of a batch, and one for a mutation alone, whether it needs it or not.
+    let items = command.mutation.items().len() as u64;
+    let keys = (0..items.max(1)).map(|item| fresh_key(n + 1_000_000 * item)).collect();
+    Entry::new(command, Stamp::new(Timestamp::from_secs(n.cast_signed()), uuid(n), keys))
 }
 
 pub(super) fn uuid(n: u64) -> Uuid {
@@ -169,6 +172,7 @@ pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
         updated_at: at,
         revision,
         longest: Longest::default(),
+        managed_by: None,
     };
     let NewSecret { id, digest, expires_at } = secret(n);
     let client = Client {
@@ -179,8 +183,10 @@ pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
         created_at: at,
         updated_at: at,
         revision,
+        managed_by: None,
     };
-    let scope = Scope { tenant_id, name: "orders".parse().unwrap(), spec: ScopeSpec::default(), revision };
+    let scope =
+        Scope { tenant_id, name: "orders".parse().unwrap(), spec: ScopeSpec::default(), revision, managed_by: None };
     let spec = admin_spec(Role::TenantAdmin(slug(name)));
     let admin = Admin { id: admin_id(n), spec, digest: SecretDigest::of(b"secret"), created_at: at, revision };
     vec![
@@ -254,6 +260,10 @@ pub(super) fn sighting(name: &str, presence: Presence) -> PodSighting {
     }
 }
 
+pub(super) fn batch(items: Vec<Mutation>) -> Mutation {
+    Mutation::Batch { items, planned_on: vec![], managed_by: None }
+}
+
 /// One of each, all of which a furnished world accepts. In the order of the catalogue.
 pub(super) fn catalogue() -> Vec<Mutation> {
     let (acme, web) = (|| slug("acme"), || "web".parse().unwrap());
@@ -281,5 +291,10 @@ pub(super) fn catalogue() -> Vec<Mutation> {
         Mutation::AuditNote { notes: notes() },
         Mutation::SettingsUpdate { spec: settings_spec() },
         Mutation::FleetUpdate { sightings: vec![sighting("pod-b", Presence::Gone)], forget: vec![pod("pod-a")] },
+        batch(vec![
+            Mutation::TenantCreate { slug: slug("globex"), spec: tenant_spec(&[]) },
+            Mutation::TenantCreate { slug: slug("initech"), spec: tenant_spec(&[]) },
+            Mutation::ScopeCreate { tenant: slug("globex"), name: orders(), spec: ScopeSpec::default() },
+        ]),
     ]
 }

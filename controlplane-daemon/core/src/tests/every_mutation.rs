@@ -51,6 +51,7 @@ fn each_changes_what_its_row_says() {
         ("audit.note", &[]),
         ("settings.update", &["settings"]),
         ("fleet.update", &["-pod", "pod"]),
+        ("batch", &["tenant", "key", "tenant", "key", "scope"]),
     ];
     let mut world = World::furnished();
     assert_eq!(rows.len(), catalogue().len());
@@ -60,7 +61,7 @@ fn each_changes_what_its_row_says() {
         assert_eq!(names(&applied.changes), *expected, "{name}");
         assert!(!applied.replayed);
     }
-    assert_eq!(world.state.tenant_count(), 2);
+    assert_eq!(world.state.tenant_count(), 4);
 }
 
 /// The names as the source of [`Mutation::name`] lists them.

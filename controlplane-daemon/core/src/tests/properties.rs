@@ -1,11 +1,13 @@
 //! What holds after any sequence of mutations.
 
 use proptest::prelude::*;
+use vocab::Revision;
 
 use super::build::*;
-use crate::entry::Command;
+use crate::entry::{Command, Entry, Stamp};
 use crate::model::{Presence, Role, ScopeSpec};
 use crate::mutation::{Mutation, RotateStep};
+use crate::rejection::Rejection;
 use crate::snapshot;
 use crate::state::State;
 
@@ -49,11 +51,36 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
+/// Batches of what is asked singly, too.
+fn any_request() -> impl Strategy<Value = Mutation> {
+    let set = prop::option::of(prop::sample::select(vec!["shop".to_owned(), "infra".to_owned()]));
+    let batch = (prop::collection::vec(any_mutation(), 1..5), set).prop_map(|(items, managed_by)| Mutation::Batch {
+        items,
+        planned_on: vec![],
+        managed_by,
+    });
+    prop_oneof![4 => any_mutation(), 1 => batch]
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
-    (any_mutation(), prop::option::of(0..4_u8)).prop_map(|(mutation, request)| Command {
+    (any_request(), prop::option::of(0..4_u8)).prop_map(|(mutation, request)| Command {
         request_id: request.map(|n| format!("r-{n}").parse().unwrap()),
         ..command(mutation)
     })
+}
+
+/// The items as entries of their own, at the same revision and of the same stamp; those that were refused.
+fn one_by_one(state: &mut State, revision: u64, stamp: &Stamp, items: Vec<Mutation>) -> Vec<(usize, Rejection)> {
+    let mut keys = stamp.key.iter().chain(&stamp.more_keys).cloned();
+    let mut refused = Vec::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let key = item.needs_key().then(|| keys.next()).flatten();
+        let stamp = Stamp::new(stamp.at, uuid(revision + index as u64), key.into_iter().collect());
+        if let Err(rejection) = crate::apply(state, Revision(revision), Entry::new(command(item), stamp)) {
+            refused.push((index, rejection));
+        }
+    }
+    refused
 }
 
 fn bytes_of(state: &State) -> Vec<u8> {
@@ -85,8 +112,33 @@ proptest! {
         prop_assert_eq!(&bytes, &bytes_of(&snapshot::decode(bytes.as_slice()).unwrap()));
     }
 
+    /// `World` checks that a refused one changed nothing.
     #[test]
-    fn a_retry_changes_nothing(mutation in any_mutation()) {
+    fn a_batch_is_its_items_one_by_one(
+        before in prop::collection::vec(any_mutation(), 0..10),
+        items in prop::collection::vec(any_mutation(), 1..12),
+    ) {
+        let mut world = World::furnished();
+        for mutation in before {
+            let _ = world.apply(mutation);
+        }
+        let entry = entry(command(batch(items.clone())), world.revision + 1);
+        let mut singly = world.state.clone();
+        let refused = one_by_one(&mut singly, world.revision + 1, &entry.stamp, items);
+        match world.command(entry.command) {
+            Ok(_) => {
+                prop_assert!(refused.is_empty());
+                prop_assert_eq!(singly, world.state);
+            }
+            Err(Rejection::Items { items }) => {
+                prop_assert_eq!(items.into_iter().map(|item| (item.index, item.rejection)).collect::<Vec<_>>(), refused);
+            }
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+
+    #[test]
+    fn a_retry_changes_nothing(mutation in any_request()) {
         let mut world = World::furnished();
         let ask = Command { request_id: Some("again".parse().unwrap()), ..command(mutation) };
         if let Ok(first) = world.command(ask.clone()) {

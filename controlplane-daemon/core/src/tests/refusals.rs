@@ -85,7 +85,8 @@ fn a_third_secret_and_a_ninth_retiring_key_are_over_the_limit() {
 
 #[test]
 fn if_match_is_held_against_every_mutation() {
-    for mutation in catalogue() {
+    // An import is of the whole configuration, which has no revision to be at.
+    for mutation in catalogue().into_iter().filter(|mutation| mutation.name() != "restore") {
         let mut world = World::furnished();
         // What a row of the catalogue needs from the rows before it.
         world.apply(secret_add("web", 8, None)).unwrap();
