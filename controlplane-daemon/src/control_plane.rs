@@ -25,7 +25,7 @@ use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::node::{self, Node, NodeError};
 use crate::signature::Signatures;
 use crate::storage::StorageError;
-use crate::tls::{Tls, TlsFiles};
+use crate::tls::Tls;
 
 /// What handing over leadership may take before a node stops regardless.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ pub struct NodeConfig {
     pub hmac_secrets: Vec<Secret<String>>,
     /// What pods present. `None`: only client certificates are accepted.
     pub watch_token: Option<Secret<String>>,
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Tls>,
     pub heartbeat: Duration,
     pub election_timeout_min: Duration,
     pub election_timeout_max: Duration,
@@ -286,7 +286,7 @@ impl ControlPlane {
 
 /// Opens the storage, joins or initialises the cluster and serves peers and pods.
 pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) -> Result<ControlPlane, StartError> {
-    let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(|why| StartError::Config(why.to_string()))?;
+    let tls = config.tls;
     let settings = node::Settings {
         node_id: config.node_id,
         listener: config.raft_listener,

@@ -17,6 +17,7 @@
 //! | [`audit`] | what is worth remembering although it is no change |
 //! | [`control_plane`] | the facade: propose, read, wait |
 //! | [`admin`], [`ops`] | HTTP for operators, HTTP for machines |
+//! | [`tls`] | the certificates of the peer, watch and admin ports, and what is counted of them |
 //! | [`bootstrap`], [`keys`], [`credential`] | the first owner, signing keys, administrators' credentials |
 //!
 //! # How to add an endpoint

@@ -9,12 +9,16 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use transport::credentials::Credentials;
+use transport::material::Unusable;
+use transport::server::server_only;
 use vocab::{Clock, SystemClock};
 
 use crate::admin::{self, Api, VerifiedTokens};
@@ -25,9 +29,16 @@ use crate::ops::{self, Ops};
 use crate::settings::{EXIT_CONFIG, Settings};
 use crate::storage::StorageError;
 use crate::telemetry;
+use crate::tls::{self, Tls};
 
 const ADMIN_WORKERS: usize = 2;
 const SHUTDOWN_SECS: u64 = 5;
+/// A client that has not sent its headers by then is cut off.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes under way at once, per worker. At the bound nobody is accepted, so that whoever only opens connections must
+/// not get there before they time out.
+const MAX_HANDSHAKES: usize = 65_536;
 
 /// Why the process ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +53,8 @@ pub enum ServerError {
     Io { what: &'static str, source: io::Error },
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error(transparent)]
+    Certificate(#[from] Unusable),
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -50,7 +63,7 @@ impl ServerError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Start(error) if error.is_config() => EXIT_CONFIG,
-            Self::AddressesFile { .. } => EXIT_CONFIG,
+            Self::AddressesFile { .. } | Self::Certificate(_) => EXIT_CONFIG,
             _ => 1,
         }
     }
@@ -95,7 +108,10 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     warn_of_gaps(&settings);
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let node = node_config(&settings, &listening, raft_listener, watch_listener);
+    let tls = settings.tls.as_ref().map(|tls| Tls::load(tls, Arc::clone(&clock))).transpose()?;
+    let admin_tls = settings.admin_tls.clone().map(|files| tls::admin(files, Arc::clone(&clock))).transpose()?;
+    let credentials = tls.iter().map(Tls::credentials).chain(&admin_tls).cloned().collect();
+    let node = node_config(&settings, &listening, raft_listener, watch_listener, tls);
     let control = control_plane::start(node, settings.keyring.clone(), Arc::clone(&clock)).await?;
     let api = web::Data::new(Api {
         control: control.clone(),
@@ -107,12 +123,13 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         tokens: VerifiedTokens::default(),
     });
     let ops = Ops::new(control.clone(), metrics);
-    let admin_server = serve_admin(admin_listener, api).map_err(io("the admin API"))?;
+    let admin_server = serve_admin(admin_listener, api, admin_tls).map_err(io("the admin API"))?;
     let ops_server = serve_ops(ops_listener, ops.clone()).map_err(io("the ops API"))?;
     let (admin_handle, ops_handle) = (admin_server.handle(), ops_server.handle());
     let admin_task = tokio::spawn(admin_server);
     let ops_task = tokio::spawn(ops_server);
     let stop = CancellationToken::new();
+    let certificates_task = tokio::spawn(transport::watcher::run(credentials, stop.clone()));
     let owner = match settings.bootstrap_admin_credential.clone() {
         Some(credential) => FirstOwner::Given(credential),
         None => FirstOwner::Generated(Unprinted::open(&settings.data_dir, settings.keyring.clone(), &*clock)?),
@@ -144,6 +161,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     for (what, ended) in [("the admin API", admin_task.await), ("the ops API", ops_task.await)] {
         ended.map_err(io::Error::other).and_then(|served| served).map_err(io(what))?;
     }
+    certificates_task.await.map_err(|error| io("certificates")(io::Error::other(error)))?;
     bootstrap_task.await.map_err(|error| io("bootstrap")(io::Error::other(error)))?;
     tracing::info!("stopped");
     Ok(())
@@ -182,8 +200,10 @@ fn node_config(
     listening: &Listening,
     raft_listener: TcpListener,
     watch_listener: TcpListener,
+    tls: Option<Tls>,
 ) -> NodeConfig {
     let in_peers = settings.peers.get(&settings.node_id).cloned();
+    let admin_scheme = if settings.admin_tls.is_some() { "https" } else { "http" };
     let advertise_addr = settings.advertise_addr.clone().or(in_peers);
     NodeConfig {
         node_id: settings.node_id,
@@ -194,12 +214,14 @@ fn node_config(
             .advertise_admin_url
             .clone()
             // An unspecified address says nothing of where others find us.
-            .or_else(|| (!listening.admin.ip().is_unspecified()).then(|| format!("http://{}", listening.admin))),
+            .or_else(|| {
+                (!listening.admin.ip().is_unspecified()).then(|| format!("{admin_scheme}://{}", listening.admin))
+            }),
         peers: settings.peers.clone(),
         data_dir: settings.data_dir.clone(),
         hmac_secrets: settings.cluster_hmac_secrets.clone(),
         watch_token: settings.watch_token.clone(),
-        tls: settings.tls.clone(),
+        tls,
         heartbeat: settings.heartbeat,
         election_timeout_min: settings.election_timeout_min,
         election_timeout_max: settings.election_timeout_max,
@@ -213,15 +235,25 @@ fn warn_of_gaps(settings: &Settings) {
     }
 }
 
-fn serve_admin(listener: TcpListener, api: web::Data<Api>) -> io::Result<Server> {
+fn serve_admin(listener: TcpListener, api: web::Data<Api>, tls: Option<Credentials>) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(api.clone())
             .configure(admin::routes::configure)
             .default_service(web::to(admin::routes::no_such_path))
     };
-    let server = HttpServer::new(app).workers(ADMIN_WORKERS).disable_signals().shutdown_timeout(SHUTDOWN_SECS);
-    Ok(server.listen(listener)?.run())
+    let server = HttpServer::new(app)
+        .workers(ADMIN_WORKERS)
+        .client_request_timeout(HEADER_TIMEOUT)
+        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        .max_connection_rate(MAX_HANDSHAKES)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_SECS);
+    let server = match tls {
+        Some(credentials) => server.listen_rustls_0_23(listener, server_only(credentials))?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
 }
 
 fn serve_ops(listener: TcpListener, ops: Ops) -> io::Result<Server> {

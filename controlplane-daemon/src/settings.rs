@@ -17,10 +17,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use transport::forwarded::TrustedProxies;
+use transport::material::IdentityFiles;
 use vocab::{Keyring, NodeId, Secret};
 
 use crate::credential::Credential;
-use crate::tls::TlsFiles;
+use crate::tls::TlsSettings;
 pub use reference::reference;
 use sources::{Environment, Gathered};
 
@@ -51,7 +52,9 @@ pub struct Settings {
     pub cluster_hmac_secrets: Vec<Secret<String>>,
     pub watch_token: Option<Secret<String>>,
     pub bootstrap_admin_credential: Option<Credential>,
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
+    /// `None`: the admin API speaks plain HTTP.
+    pub admin_tls: Option<IdentityFiles>,
     pub trusted_proxies: TrustedProxies,
     pub heartbeat: Duration,
     pub election_timeout_min: Duration,

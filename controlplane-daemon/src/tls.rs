@@ -1,78 +1,109 @@
-//! Certificates of the peer and watch listeners: with them both sides prove themselves (mutual TLS).
+//! The node's certificates: for peers, for pods, for the admin API. What becomes of them is counted here.
+//!
+//! Peers are let in by a certificate that is good for servers, too, or by `--tls-peer-names`; a pod's is neither, though
+//! the same authority has signed it. Pods are let in by any certificate of the authority, or by `--tls-watch-names`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
+use transport::client::{ClientTls, ServerIdentity};
+use transport::credentials::Credentials;
+use transport::incoming::Port;
+use transport::material::{Files, IdentityFiles, Unusable};
+use transport::names::{Callers, Names};
+use transport::observer::{End, Observer, Reload};
+use transport::outcome::Outcome;
+use transport::server::{ClientCertificate, MutualTls};
+use vocab::{Clock, Timestamp};
 
-/// PEM files, as given by the settings.
+const PEER: &str = "peer";
+const WATCH: &str = "watch";
+
+/// As given by the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    pub ca: PathBuf,
+pub struct TlsSettings {
+    pub identity: IdentityFiles,
+    pub authorities: PathBuf,
+    /// What peers' certificates are called.
+    pub peer_names: Option<Names>,
+    /// What pods' certificates are called.
+    pub watch_names: Option<Names>,
 }
 
-/// Why the certificates are of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    #[error("cannot read {}: {source}", path.display())]
-    Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("{}, {} and {} cannot be used for TLS: {why}", files.cert.display(), files.key.display(), files.ca.display())]
-    Unusable { files: TlsFiles, why: String },
-}
-
-/// What a server does with callers that present no certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientCertificate {
-    Required,
-    /// The caller may prove itself otherwise.
-    Optional,
-}
-
-/// The files' content.
-#[derive(Clone)]
+/// Mutual TLS of the cluster, with the files' content.
+#[derive(Clone, Debug)]
 pub struct Tls {
-    identity: Identity,
-    authority: Certificate,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
-    }
+    credentials: Credentials,
+    peer_names: Option<Names>,
+    watch_names: Option<Names>,
 }
 
 impl Tls {
-    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
-        let identity = Identity::from_pem(read(&files.cert)?, read(&files.key)?);
-        let tls = Self { identity, authority: Certificate::from_pem(read(&files.ca)?) };
-        tls.check().map_err(|why| TlsError::Unusable { files: files.clone(), why })?;
-        Ok(tls)
+    pub fn load(settings: &TlsSettings, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
+        let TlsSettings { identity, authorities, peer_names, watch_names } = settings.clone();
+        let files = Files { identity: Some(identity), authorities: Some(authorities) };
+        let credentials = Credentials::load(files, clock, Arc::new(Metrics))?;
+        Ok(Self { credentials, peer_names, watch_names })
     }
 
-    /// Makes both ends once, so that a bad file is told at the start and not by the first connection that fails.
-    fn check(&self) -> Result<(), String> {
-        let told = |why: tonic::transport::Error| {
-            std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string)
-        };
-        Server::builder().tls_config(self.server(ClientCertificate::Required)).map_err(told)?;
-        Endpoint::from_static("https://localhost").tls_config(self.client()).map_err(told)?;
-        Ok(())
+    pub const fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
-    pub fn server(&self, client: ClientCertificate) -> ServerTlsConfig {
-        ServerTlsConfig::new()
-            .identity(self.identity.clone())
-            .client_ca_root(self.authority.clone())
-            .client_auth_optional(client == ClientCertificate::Optional)
-    }
-
-    /// The name in the server's certificate must be the host that is called.
-    pub fn client(&self) -> ClientTlsConfig {
-        ClientTlsConfig::new().identity(self.identity.clone()).ca_certificate(self.authority.clone())
+    /// To call peers with.
+    pub fn to_peers(&self) -> Arc<ClientTls> {
+        let server = self.peer_names.clone().map_or(ServerIdentity::Host, ServerIdentity::Named);
+        Arc::new(ClientTls::new(PEER, self.credentials.clone(), server, Arc::new(Metrics)))
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
+/// The port that peers call.
+pub fn peer_port(tls: Option<&Tls>) -> Port {
+    port(
+        PEER,
+        tls.map(|tls| {
+            let callers = tls.peer_names.clone().map_or(Callers::Servers, Callers::Named);
+            MutualTls::new(tls.credentials.clone(), ClientCertificate::Required, callers)
+        }),
+    )
+}
+
+/// The port that pods call.
+pub fn watch_port(tls: Option<&Tls>, certificate: ClientCertificate) -> Port {
+    port(
+        WATCH,
+        tls.map(|tls| {
+            let callers = tls.watch_names.clone().map_or(Callers::Anybody, Callers::Named);
+            MutualTls::new(tls.credentials.clone(), certificate, callers)
+        }),
+    )
+}
+
+fn port(name: &'static str, tls: Option<MutualTls>) -> Port {
+    Port { name, tls: tls.map(Arc::new), observer: Arc::new(Metrics) }
+}
+
+/// The certificate of the admin API.
+pub fn admin(identity: IdentityFiles, clock: Arc<dyn Clock>) -> Result<Credentials, Unusable> {
+    Credentials::load(Files { identity: Some(identity), authorities: None }, clock, Arc::new(Metrics))
+}
+
+#[derive(Debug)]
+struct Metrics;
+
+impl Observer for Metrics {
+    fn handshake(&self, end: End, port: &'static str, outcome: Outcome) {
+        metrics::counter!("hj_cp_handshakes_total", "port" => port, "end" => end.as_str(), "outcome" => outcome.as_str())
+            .increment(1);
+    }
+
+    fn reloaded(&self, reload: Reload) {
+        metrics::counter!("hj_cp_tls_reloads_total", "outcome" => reload.as_str()).increment(1);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge; seconds stay far below 2^53")]
+    fn not_after(&self, file: &Path, end: Timestamp) {
+        metrics::gauge!("hj_cp_tls_certificate_not_after_seconds", "file" => file.display().to_string())
+            .set(end.secs() as f64);
+    }
 }

@@ -30,14 +30,16 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use tonic::transport::server::{TcpConnectInfo, TcpIncoming, TlsConnectInfo};
 use tower::Service;
+use transport::connection::Caller;
+use transport::incoming::Incoming;
+use transport::server::ClientCertificate;
 use vocab::{Clock, ErrorCode, Secret};
 
 use self::snapshot::SnapshotCache;
 use crate::fleet::Registry;
 use crate::raft::cluster::Cluster;
-use crate::tls::{ClientCertificate, Tls};
+use crate::tls::{self, Tls};
 
 /// A pod that vanished without a word is off the list by then, twice this.
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -70,19 +72,15 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|why| why.to_string())?;
     let mut server =
         Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE));
-    if let Some(tls) = tls {
-        let certificate = match source.token {
-            Some(_) => ClientCertificate::Optional,
-            None => ClientCertificate::Required,
-        };
-        server = server.tls_config(tls.server(certificate)).map_err(|why| why.to_string())?;
-    }
+    let certificate = match source.token {
+        Some(_) => ClientCertificate::Optional,
+        None => ClientCertificate::Required,
+    };
+    let incoming = Incoming::new(listener, tls::watch_port(tls, certificate));
     let stopping = source.stopping.clone();
     let shared = Shared { source, snapshots: SnapshotCache::default() };
     let router = server.add_service(Watch { shared: Arc::new(shared) });
     Ok(tokio::spawn(async move {
-        // The builder's own `tcp_nodelay` is for listeners that it binds itself.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         if let Err(why) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled()).await {
             tracing::error!(%why, "the watch listener ended");
         }
@@ -119,9 +117,8 @@ impl Watch {
     }
 
     fn authenticate(&self, request: &Request<Body>) -> Result<(), Status> {
-        let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-        // The handshake has checked it against our authority.
-        if connection.and_then(TlsConnectInfo::peer_certs).is_some_and(|certificates| !certificates.is_empty()) {
+        // The handshake has checked it.
+        if request.extensions().get::<Caller>().is_some_and(|caller| caller.certificate.is_some()) {
             return Ok(());
         }
         let presented =

@@ -16,7 +16,7 @@ use super::problem::Problem;
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// From the end of the head to the end of the body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A request's JSON document.
 pub(super) struct Document(pub(super) Value);

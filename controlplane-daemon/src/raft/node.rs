@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use transport::incoming::Incoming;
 use vocab::{Clock, Keyring, NodeId, Revision, Secret};
 
 use super::cluster::{Cluster, Failure};
@@ -34,7 +34,7 @@ use crate::signature::layer::{MAX_BODY_BYTES, Verifying};
 use crate::storage::log_store::{Fact, LogStore};
 use crate::storage::snapshots::Snapshots;
 use crate::storage::{StorageError, identity, stop_process};
-use crate::tls::{ClientCertificate, Tls};
+use crate::tls::{self, Tls};
 
 /// Peers that went silent are noticed by this.
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -105,7 +105,7 @@ impl Node {
         // Before everything that may have something to report.
         let (notes, reported) = audit::notes(node_id, Arc::clone(&clock));
         let signatures = Signatures::new(node_id, &settings.hmac_secrets, replica.cluster_ids(), Arc::clone(&clock));
-        let peers = Peers::new(settings.peers.clone(), signatures.clone(), settings.tls.as_ref().map(Tls::client));
+        let peers = Peers::new(settings.peers.clone(), signatures.clone(), settings.tls.as_ref().map(Tls::to_peers));
         let raft = Raft::new(
             node_id.0,
             config,
@@ -223,15 +223,11 @@ fn serve(
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|why| failed(&why))?;
     let mut server =
         Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE));
-    if let Some(tls) = &settings.tls {
-        server = server.tls_config(tls.server(ClientCertificate::Required)).map_err(|why| failed(&why))?;
-    }
     let peer =
         PeerServer::new(service).max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES);
     let router = server.add_service(Verifying::new(peer, signatures));
+    let incoming = Incoming::new(listener, tls::peer_port(settings.tls.as_ref()));
     Ok(tokio::spawn(async move {
-        // The builder's own `tcp_nodelay` is for listeners that it binds itself.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         if let Err(why) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled()).await {
             tracing::error!(%why, "the peer listener ended");
         }

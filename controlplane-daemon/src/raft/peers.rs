@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use shared_proto::peer::peer_client::PeerClient;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
+use transport::client::{ClientTls, Connector};
 use vocab::NodeId;
 
 use crate::signature::Signatures;
@@ -37,13 +38,14 @@ struct Shared {
     /// From the settings; they override what the membership says, so that a node may move.
     configured: BTreeMap<NodeId, String>,
     signatures: Signatures,
-    tls: Option<ClientTlsConfig>,
+    connector: Connector,
     channels: Mutex<BTreeMap<(NodeId, Purpose), (String, Channel)>>,
 }
 
 impl Peers {
-    pub fn new(configured: BTreeMap<NodeId, String>, signatures: Signatures, tls: Option<ClientTlsConfig>) -> Self {
-        Self { shared: Arc::new(Shared { configured, signatures, tls, channels: Mutex::default() }) }
+    pub fn new(configured: BTreeMap<NodeId, String>, signatures: Signatures, tls: Option<Arc<ClientTls>>) -> Self {
+        let connector = Connector::new(tls, CONNECT_TIMEOUT);
+        Self { shared: Arc::new(Shared { configured, signatures, connector, channels: Mutex::default() }) }
     }
 
     /// A client of `node`; `known_addr` is its address in the membership. Connects when first used, and again when lost.
@@ -53,7 +55,7 @@ impl Peers {
         let channel = match channels.get(&(node, purpose)) {
             Some((at, channel)) if at == addr => channel.clone(),
             _ => {
-                let channel = self.endpoint(addr)?.connect_lazy();
+                let channel = endpoint(addr)?.connect_with_connector_lazy(self.shared.connector.clone());
                 channels.insert((node, purpose), (addr.to_owned(), channel.clone()));
                 channel
             }
@@ -61,20 +63,14 @@ impl Peers {
         let client = PeerClient::new(Signing::new(channel, self.shared.signatures.clone(), node));
         Ok(client.max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES))
     }
+}
 
-    fn endpoint(&self, addr: &str) -> Result<Endpoint, tonic::transport::Error> {
-        let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{addr}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
-            .keep_alive_while_idle(true);
-        match &self.shared.tls {
-            Some(tls) => endpoint.tls_config(tls.clone()),
-            None => Ok(endpoint),
-        }
-    }
+fn endpoint(addr: &str) -> Result<Endpoint, tonic::transport::Error> {
+    // TLS is the connector's.
+    Ok(Endpoint::from_shared(format!("http://{addr}"))?
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true))
 }
 
 /// Whether the call cannot have reached the other side: no connection was made, so nothing was done there.

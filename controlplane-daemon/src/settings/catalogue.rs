@@ -81,6 +81,14 @@ pub(super) const ALL: &[Setting] = &[
     bare("tls-cert-file", None, "PEM certificate for peers and pods (mutual TLS)"),
     bare("tls-key-file", None, "Its PEM private key"),
     bare("tls-ca-file", None, "PEM certificates that peers' and pods' must be signed by"),
+    plain(
+        "tls-peer-names",
+        None,
+        "Names of which a peer's certificate has one; absent: it is good for servers, and has the called host's name",
+    ),
+    plain("tls-watch-names", None, "Names of which a pod's certificate has one; absent: any of that authority"),
+    plain("admin-tls-cert-file", None, "PEM certificate of the admin API; absent: it speaks plain HTTP"),
+    plain("admin-tls-key-file", None, "Its PEM private key"),
     plain("trusted-proxies", None, "Addresses and networks whose forwarding headers are believed, comma-separated"),
     plain(
         "trusted-proxy-header",

@@ -8,12 +8,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use transport::forwarded::TrustedProxies;
+use transport::material::IdentityFiles;
 use vocab::{Keyring, NodeId, Secret};
 
 use super::sources::Given;
 use super::{FollowerWrites, LogFormat, Settings, catalogue};
 use crate::credential::Credential;
-use crate::tls::TlsFiles;
+use crate::tls::TlsSettings;
 
 /// Shorter HMAC keys than the hash's output weaken it (RFC 2104 §3).
 const MIN_HMAC_SECRET_LEN: usize = 32;
@@ -53,6 +54,7 @@ impl Judge {
         let watch_token = self.watch_token();
         let bootstrap_admin_credential = self.parse_secret::<Credential>("bootstrap-admin-credential");
         let tls = self.tls();
+        let admin_tls = self.admin_tls();
         let trusted_proxies = self.trusted_proxies();
         let timings = self.timings();
         let snapshot_every = self.number("snapshot-every", 1, 1_000_000_000);
@@ -79,6 +81,7 @@ impl Judge {
             watch_token,
             bootstrap_admin_credential,
             tls,
+            admin_tls,
             trusted_proxies: trusted_proxies?,
             heartbeat,
             election_timeout_min,
@@ -271,16 +274,37 @@ impl Judge {
         Some(token)
     }
 
-    fn tls(&mut self) -> Option<TlsFiles> {
+    fn tls(&mut self) -> Option<TlsSettings> {
+        let [peer_names, watch_names] = ["tls-peer-names", "tls-watch-names"].map(|flag| (flag, self.parse(flag)));
         let flags = ["tls-cert-file", "tls-key-file", "tls-ca-file"];
-        let [cert, key, ca] = flags.map(|flag| self.text(flag).map(PathBuf::from));
-        if [&cert, &key, &ca].into_iter().all(Option::is_none) {
+        let Some([cert, key, authorities]) = self.files(flags) else {
+            for (flag, names) in [&peer_names, &watch_names] {
+                if names.is_some() {
+                    self.wrong(flag, "is of no use without --tls-cert-file, --tls-key-file and --tls-ca-file");
+                }
+            }
+            return None;
+        };
+        let identity = IdentityFiles { cert, key };
+        Some(TlsSettings { identity, authorities, peer_names: peer_names.1, watch_names: watch_names.1 })
+    }
+
+    fn admin_tls(&mut self) -> Option<IdentityFiles> {
+        let [cert, key] = self.files(["admin-tls-cert-file", "admin-tls-key-file"])?;
+        Some(IdentityFiles { cert, key })
+    }
+
+    /// Files that are of use together only: all of them, or none.
+    fn files<const N: usize>(&mut self, flags: [&'static str; N]) -> Option<[PathBuf; N]> {
+        let paths = flags.map(|flag| self.text(flag).map(PathBuf::from));
+        if paths.iter().all(Option::is_none) {
             return None;
         }
-        for (flag, path) in flags.into_iter().zip([&cert, &key, &ca]) {
+        for (flag, path) in flags.into_iter().zip(&paths) {
             match path {
                 None => {
-                    self.wrong(flag, "is needed with the other two: --tls-cert-file, --tls-key-file, --tls-ca-file");
+                    let all: Vec<String> = flags.iter().map(|flag| format!("--{flag}")).collect();
+                    self.wrong(flag, format!("is needed with the others: {}", all.join(", ")));
                 }
                 Some(path) => {
                     if let Err(error) = std::fs::File::open(path) {
@@ -289,7 +313,8 @@ impl Judge {
                 }
             }
         }
-        Some(TlsFiles { cert: cert?, key: key?, ca: ca? })
+        let given: Vec<PathBuf> = paths.into_iter().flatten().collect();
+        given.try_into().ok()
     }
 
     fn trusted_proxies(&mut self) -> Option<TrustedProxies> {

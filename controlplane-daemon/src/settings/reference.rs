@@ -20,6 +20,8 @@ fn allowed(flag: &str) -> &'static str {
         "watch-token" => "16 or more visible ASCII characters",
         "bootstrap-admin-credential" => "`hja_`, a UUID as 32 hex digits, `_`, 22 to 256 of `A-Z a-z 0-9 - _`",
         "tls-cert-file" | "tls-key-file" | "tls-ca-file" => "a readable PEM file; all three or none",
+        "tls-peer-names" | "tls-watch-names" => "DNS names, IP addresses or URIs (`spiffe://…`), separated by commas",
+        "admin-tls-cert-file" | "admin-tls-key-file" => "a readable PEM file; both or none",
         "trusted-proxies" => "addresses and networks (`10.0.0.0/8,2001:db8::7`), separated by commas; absent: none",
         "trusted-proxy-header" => "`x-forwarded-for` (with `-proto` and `-host`) or `forwarded` (RFC 7239)",
         "heartbeat-ms" => "10 to 60000",

@@ -1,0 +1,145 @@
+//! The server's end: mutual TLS for peers and pods, or one's own certificate alone for people and applications.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+
+use crate::credentials::{Credentials, Derived};
+use crate::material::{Material, provider};
+use crate::names::Callers;
+
+/// What is done with callers that present no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    Required,
+    /// The caller may prove itself otherwise.
+    Optional,
+}
+
+/// Mutual TLS with whatever material is current.
+#[derive(Debug)]
+pub struct MutualTls {
+    config: Derived<ServerConfig>,
+}
+
+impl MutualTls {
+    /// The credentials have an identity and authorities.
+    pub fn new(credentials: Credentials, certificate: ClientCertificate, callers: Callers) -> Self {
+        let config = Derived::new(credentials, move |material| {
+            let verifier = Gate::new(material, certificate, callers.clone());
+            let mut config = ServerConfig::builder_with_provider(provider())
+                .with_protocol_versions(&[&TLS13, &TLS12])
+                .expect("the provider has suites of both versions")
+                .with_client_cert_verifier(Arc::new(verifier))
+                .with_cert_resolver(Arc::new(Fixed(material.identity.clone())));
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
+        });
+        Self { config }
+    }
+
+    pub(crate) fn current(&self) -> Arc<ServerConfig> {
+        self.config.current()
+    }
+}
+
+/// For servers that take one configuration for good, such as actix: the certificate is looked up at each handshake.
+/// Callers are asked for no certificate.
+pub fn server_only(credentials: Credentials) -> ServerConfig {
+    ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has suites of both versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Current(credentials)))
+}
+
+#[derive(Debug)]
+struct Fixed(Option<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Fixed {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+}
+
+#[derive(Debug)]
+struct Current(Credentials);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.current().identity.clone()
+    }
+}
+
+/// webpki's verdict on the chain, then ours on whose certificate it is.
+#[derive(Debug)]
+struct Gate {
+    /// `None`: without authorities nobody is known.
+    chain: Option<Arc<dyn ClientCertVerifier>>,
+    provider: Arc<CryptoProvider>,
+    certificate: ClientCertificate,
+    callers: Callers,
+}
+
+impl Gate {
+    fn new(material: &Material, certificate: ClientCertificate, callers: Callers) -> Self {
+        let chain = material
+            .authorities
+            .clone()
+            .and_then(|authorities| WebPkiClientVerifier::builder_with_provider(authorities, provider()).build().ok());
+        Self { chain, provider: provider(), certificate, callers }
+    }
+}
+
+impl ClientCertVerifier for Gate {
+    fn client_auth_mandatory(&self) -> bool {
+        self.certificate == ClientCertificate::Required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.as_ref().map_or(&[], |chain| chain.root_hint_subjects())
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let chain = self.chain.as_ref().ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let verified = chain.verify_client_cert(end_entity, intermediates, now)?;
+        self.callers.check(end_entity).map_err(Error::InvalidCertificate)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
