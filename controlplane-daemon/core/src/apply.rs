@@ -11,6 +11,7 @@ mod batch;
 mod client;
 mod fleet;
 mod key;
+mod node;
 mod replay;
 mod restore;
 mod scope;
@@ -114,6 +115,9 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::AdminCreate { id, spec, digest } => admin::create(cx, id, spec, digest),
         M::AdminUpdate { id, spec } => admin::update(cx, id, spec),
         M::AdminDelete { id } => admin::delete(cx, id),
+        M::NodePut { id, spec } => node::put(cx, id, spec),
+        M::NodeSeen { ids } => node::seen(cx, &ids),
+        M::NodeRemove { id } => node::remove(cx, id),
         M::Restore { resources } => restore::restore(cx, resources),
         M::AuditNote { notes } => audit::note(cx, &notes),
         M::SettingsUpdate { spec } => settings::update(cx, spec),

@@ -39,7 +39,7 @@ pub mod validate;
 
 pub use apply::apply;
 pub use entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
-pub use model::{Admin, Client, ClusterSettings, Role, Scope, SigningKey, Tenant};
+pub use model::{Admin, Client, ClusterSettings, NodeRecord, Role, Scope, SigningKey, Tenant};
 pub use mutation::{Change, Mutation, ResourceRef};
 pub use note::{Note, Noted};
 pub use rejection::Rejection;

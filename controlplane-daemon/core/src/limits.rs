@@ -6,6 +6,10 @@ pub const TENANTS: usize = 100_000;
 pub const CLIENTS_PER_TENANT: usize = 10_000;
 pub const SCOPES_PER_TENANT: usize = 500;
 pub const ADMINS: usize = 1_000;
+/// Voters of the control plane: seven survive three. More only make each commit wait for more disks.
+pub const VOTERS: usize = 7;
+/// Nodes in the table, removed ones included; the mark of the one removed first makes room.
+pub const NODES: usize = 64;
 pub const HOSTS_PER_TENANT: usize = 20;
 /// Pods on the roster, those that are gone and not yet forgotten included.
 pub const PODS: usize = 50_000;
@@ -30,6 +34,8 @@ pub const NAME_CHARS: usize = 128;
 pub const DESCRIPTION_CHARS: usize = 512;
 /// Bytes of a URI, of an audience.
 pub const URI_BYTES: usize = 2_048;
+pub const HOST_BYTES: usize = 253;
+pub const VERSION_BYTES: usize = 64;
 pub const CLAIM_BYTES: usize = 64;
 /// Bytes of a public JWK.
 pub const JWK_BYTES: usize = 4_096;

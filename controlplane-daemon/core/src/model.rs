@@ -3,10 +3,12 @@
 //! Fields are named in the log and in snapshots: renaming one is a format change. A new field needs a serde default.
 
 mod cluster_settings;
+mod node;
 mod pod;
 mod policy;
 
 pub use cluster_settings::{ClusterSettings, ClusterSettingsSpec};
+pub use node::{NodeRecord, NodeSource, NodeSpec, Promotion};
 pub use pod::{PodRecord, PodSighting, Presence};
 pub use policy::{FailMode, KeyRotation, Longest, Staleness};
 use serde::{Deserialize, Serialize};

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use vocab::{AdminId, ClientId, KeyId, PodId, Revision, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+use vocab::{
+    AdminId, ClientId, KeyId, NodeId, PodId, Revision, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp,
+};
 
 use crate::model::{
-    Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyOwner, PodRecord, PodSighting,
-    Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
+    Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyOwner, NodeRecord, NodeSpec,
+    PodRecord, PodSighting, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
 };
 use crate::note::Noted;
 use crate::state::State;
@@ -66,6 +68,16 @@ pub enum Mutation {
     /// The last owner cannot be deleted (nor lose the role).
     #[serde(rename = "admin.delete")]
     AdminDelete { id: AdminId },
+
+    /// A node is known, under this address; again: something of it has changed.
+    #[serde(rename = "node.put")]
+    NodePut { id: NodeId, spec: NodeSpec },
+    /// The leader hears these. Written once in some minutes.
+    #[serde(rename = "node.seen")]
+    NodeSeen { ids: Vec<NodeId> },
+    /// Leaves a mark, so that the node is not taken in again by itself.
+    #[serde(rename = "node.remove")]
+    NodeRemove { id: NodeId },
 
     /// Puts whole resources as they stand there, owners before what they own: an import, chunk by chunk. At most
     /// [`crate::limits::RESTORED_TOGETHER`]; the keys of one owner come together and are its whole set.
@@ -169,6 +181,9 @@ impl Mutation {
             Self::AdminCreate { .. } => "admin.create",
             Self::AdminUpdate { .. } => "admin.update",
             Self::AdminDelete { .. } => "admin.delete",
+            Self::NodePut { .. } => "node.put",
+            Self::NodeSeen { .. } => "node.seen",
+            Self::NodeRemove { .. } => "node.remove",
             Self::Restore { .. } => "restore",
             Self::AuditNote { .. } => "audit.note",
             Self::SettingsUpdate { .. } => "settings.update",
@@ -233,6 +248,8 @@ pub enum Change {
     SettingsPut(ClusterSettings),
     PodPut(PodRecord),
     PodDeleted { pod_id: PodId },
+    NodePut(NodeRecord),
+    NodeDeleted { id: NodeId },
 }
 
 /// The resource a request was about: what a replayed request is answered with.
@@ -257,6 +274,11 @@ pub enum ResourceRef {
     Admin {
         id: AdminId,
     },
+    Node {
+        id: NodeId,
+    },
+    /// Of all or several nodes.
+    Nodes,
     /// Of everything, or of many.
     Configuration,
     /// The audit itself.
@@ -278,6 +300,8 @@ impl fmt::Display for ResourceRef {
             Self::Audit => f.write_str("the audit"),
             Self::Settings => f.write_str("the cluster's settings"),
             Self::Fleet => f.write_str("the fleet"),
+            Self::Node { id } => write!(f, "node {id}"),
+            Self::Nodes => f.write_str("the table of nodes"),
         }
     }
 }

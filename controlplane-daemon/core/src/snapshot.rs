@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use vocab::RequestId;
 
 use crate::entry::Actor;
-use crate::model::{Admin, Client, ClusterSettings, PodRecord, Scope, SigningKey, Tenant};
+use crate::model::{Admin, Client, ClusterSettings, NodeRecord, PodRecord, Scope, SigningKey, Tenant};
 use crate::mutation::Change;
 use crate::state::{Counts, Remembered, Resource, State};
 
@@ -58,6 +58,7 @@ enum Record<'a> {
     Admin(&'a Arc<Admin>),
     Settings(&'a Arc<ClusterSettings>),
     Pod(&'a Arc<PodRecord>),
+    Node(&'a Arc<NodeRecord>),
     Request { actor: &'a Actor, request_id: &'a RequestId, answer: &'a Remembered },
 }
 
@@ -89,6 +90,7 @@ pub fn encode(state: &State, out: &mut impl Write) -> io::Result<()> {
             Resource::Admin(admin) => Record::Admin(admin),
             Resource::Settings(settings) => Record::Settings(settings),
             Resource::Pod(pod) => Record::Pod(pod),
+            Resource::Node(node) => Record::Node(node),
         };
         write_line(out, &record)?;
     }
@@ -146,6 +148,7 @@ fn read_record(state: &mut State, found: &mut Counts, line: usize, text: &str) -
         "admin" => (&mut found.admins, Change::AdminPut(serde_json::from_str(value).map_err(malformed)?)),
         "settings" => (&mut found.settings, Change::SettingsPut(serde_json::from_str(value).map_err(malformed)?)),
         "pod" => (&mut found.pods, Change::PodPut(serde_json::from_str(value).map_err(malformed)?)),
+        "node" => (&mut found.nodes, Change::NodePut(serde_json::from_str(value).map_err(malformed)?)),
         "request" => {
             let RequestLine { actor, request_id, answer } = serde_json::from_str(value).map_err(malformed)?;
             state.remember(actor, request_id, answer);

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use vocab::{
-    AdminId, ClientId, KeyId, PodId, RequestId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId, Timestamp,
+    AdminId, ClientId, KeyId, NodeId, PodId, RequestId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId,
+    Timestamp,
 };
 
 use crate::entry::Actor;
-use crate::model::{Admin, Client, ClusterSettings, KeyOwner, PodRecord, Scope, SigningKey, Tenant};
+use crate::model::{Admin, Client, ClusterSettings, KeyOwner, NodeRecord, PodRecord, Scope, SigningKey, Tenant};
 use crate::mutation::{Change, ResourceRef};
 
 pub use read::{Counts, Resource};
@@ -32,6 +33,8 @@ pub struct State {
     /// `None` until somebody writes them: then the defaults hold.
     settings: Option<Arc<ClusterSettings>>,
     pods: OrdMap<PodId, Arc<PodRecord>>,
+    /// The control plane's own.
+    nodes: OrdMap<NodeId, Arc<NodeRecord>>,
     /// Requests that carried an `Idempotency-Key`.
     requests: OrdMap<(Actor, RequestId), Remembered>,
     /// The same by the revision that answered them: the oldest first.

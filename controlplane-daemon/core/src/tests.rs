@@ -5,6 +5,7 @@ mod build;
 mod documents;
 mod every_mutation;
 mod formats;
+mod nodes;
 mod properties;
 mod refusals;
 mod restores;

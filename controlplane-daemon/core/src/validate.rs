@@ -6,6 +6,7 @@
 mod admin;
 mod client;
 mod manifest_set;
+mod node;
 mod policy;
 mod scope;
 mod tenant;
@@ -13,5 +14,6 @@ mod text;
 mod uri;
 
 pub use manifest_set::manifest_set_problems;
+pub use node::is_host_port;
 pub use scope::{STANDARD_SCOPES, scope_name_problems};
 pub use tenant::slug_problems;

@@ -1,4 +1,5 @@
-//! The model as the watch shows it. Administrators are the control plane's own business: of them nothing is shown.
+//! The model as the watch shows it. Administrators and nodes are the control plane's own business: of them nothing
+//! is shown.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use controlplane_core::model::{
@@ -54,7 +55,12 @@ fn change(change: &Change) -> Option<watch::Change> {
             deleted(Gone::SigningKey(watch::KeyRef { tenant_id: owner(*whose), kid: kid.to_string() }))
         }
         Change::SettingsPut(it) => put(Resource::ClusterSettings(settings(it))),
-        Change::AdminPut(_) | Change::AdminDeleted { .. } | Change::PodPut(_) | Change::PodDeleted { .. } => {
+        Change::AdminPut(_)
+        | Change::AdminDeleted { .. }
+        | Change::PodPut(_)
+        | Change::PodDeleted { .. }
+        | Change::NodePut(_)
+        | Change::NodeDeleted { .. } => {
             return None;
         }
     };
@@ -70,7 +76,7 @@ pub fn resource(resource: &Resource<'_>) -> Option<watch::Resource> {
         Resource::Scope(it) => Kind::Scope(scope(it)),
         Resource::Key(it) => Kind::SigningKey(key(it)),
         Resource::Settings(it) => Kind::ClusterSettings(settings(it)),
-        Resource::Admin(_) | Resource::Pod(_) => return None,
+        Resource::Admin(_) | Resource::Pod(_) | Resource::Node(_) => return None,
     };
     Some(watch::Resource { kind: Some(kind) })
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
-use vocab::{AdminId, ClientId, KeyId, PodId, RequestId, ScopeName, Slug, TenantId};
+use vocab::{AdminId, ClientId, KeyId, NodeId, PodId, RequestId, ScopeName, Slug, TenantId};
 
 use crate::entry::Actor;
 use crate::model::{
-    Admin, Client, ClusterSettings, KeyOwner, KeyRotation, KeyStatus, PodRecord, Scope, SigningKey, Staleness, Tenant,
+    Admin, Client, ClusterSettings, KeyOwner, KeyRotation, KeyStatus, NodeRecord, PodRecord, Scope, SigningKey,
+    Staleness, Tenant,
 };
 use crate::state::{Remembered, State};
 
@@ -28,6 +29,8 @@ pub struct Counts {
     pub settings: usize,
     #[serde(default)]
     pub pods: usize,
+    #[serde(default)]
+    pub nodes: usize,
 }
 
 /// Any of the resources.
@@ -40,6 +43,7 @@ pub enum Resource<'a> {
     Admin(&'a Arc<Admin>),
     Settings(&'a Arc<ClusterSettings>),
     Pod(&'a Arc<PodRecord>),
+    Node(&'a Arc<NodeRecord>),
 }
 
 impl State {
@@ -187,6 +191,19 @@ impl State {
         self.pods.values()
     }
 
+    pub fn node(&self, id: NodeId) -> Option<&Arc<NodeRecord>> {
+        self.nodes.get(&id)
+    }
+
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Every node, those that were removed too, in the order of their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeRecord>> {
+        self.nodes.iter().map(|(_, node)| node)
+    }
+
     /// The answer that an earlier request of `actor` with this id got, while it is remembered.
     pub fn remembered(&self, actor: &Actor, request_id: &RequestId) -> Option<&Remembered> {
         self.requests.get(&(actor.clone(), request_id.clone()))
@@ -204,6 +221,7 @@ impl State {
             keys: self.keys.iter().map(|(_, keys)| keys.len()).sum(),
             clients: self.clients.iter().map(|(_, clients)| clients.len()).sum(),
             admins: self.admins.len(),
+            nodes: self.nodes.len(),
             requests: self.requests.len(),
             settings: usize::from(self.settings.is_some()),
             pods: self.pods.len(),
@@ -211,7 +229,7 @@ impl State {
     }
 
     /// Everything there is, always in the same order, owners before what they own: tenants, scopes, keys, clients,
-    /// administrators, settings, pods.
+    /// administrators, settings, pods, nodes.
     pub fn resources(&self) -> impl Iterator<Item = Resource<'_>> {
         let tenants = self.tenants.iter().map(|(_, tenant)| Resource::Tenant(tenant));
         let scopes = self.scopes.iter().flat_map(|(_, of_one)| of_one.iter()).map(|(_, scope)| Resource::Scope(scope));
@@ -221,7 +239,8 @@ impl State {
         let admins = self.admins.iter().map(|(_, admin)| Resource::Admin(admin));
         let settings = self.settings.iter().map(Resource::Settings);
         let pods = self.pods.values().map(Resource::Pod);
-        tenants.chain(scopes).chain(keys).chain(clients).chain(admins).chain(settings).chain(pods)
+        let nodes = self.nodes.values().map(Resource::Node);
+        tenants.chain(scopes).chain(keys).chain(clients).chain(admins).chain(settings).chain(pods).chain(nodes)
     }
 }
 

@@ -37,6 +37,12 @@ impl State {
             Change::PodDeleted { pod_id } => {
                 self.pods.remove(&pod_id);
             }
+            Change::NodePut(node) => {
+                self.nodes.insert(node.id, Arc::new(node));
+            }
+            Change::NodeDeleted { id } => {
+                self.nodes.remove(&id);
+            }
         }
     }
 

@@ -7,8 +7,8 @@ use crate::apply;
 use crate::entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
 use crate::model::{
     Admin, AdminSpec, AuthMethod, Client, ClientSecret, ClientSpec, ClusterSettings, ClusterSettingsSpec, FailMode,
-    GrantType, KeyOwner, KeyRotation, KeyStatus, Longest, PodSighting, Presence, Role, Scope, ScopeSpec,
-    SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
+    GrantType, KeyOwner, KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion, Role,
+    Scope, ScopeSpec, SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
 };
 use crate::mutation::{Mutation, NewSecret, Restored, RotateStep};
 use crate::note::{Note, Noted};
@@ -264,6 +264,17 @@ pub(super) fn batch(items: Vec<Mutation>) -> Mutation {
     Mutation::Batch { items, planned_on: vec![], managed_by: None }
 }
 
+pub(super) fn node_spec(peer_addr: &str) -> NodeSpec {
+    NodeSpec {
+        peer_addr: peer_addr.to_owned(),
+        admin_url: Some("https://cp.internal:7200".to_owned()),
+        source: NodeSource::Gossip,
+        version: Some("0.2.0".to_owned()),
+        feature_level: 2,
+        promotion: Some(Promotion { replaces: Some(NodeId(2)) }),
+    }
+}
+
 /// One of each, all of which a furnished world accepts. In the order of the catalogue.
 pub(super) fn catalogue() -> Vec<Mutation> {
     let (acme, web) = (|| slug("acme"), || "web".parse().unwrap());
@@ -296,5 +307,8 @@ pub(super) fn catalogue() -> Vec<Mutation> {
             Mutation::TenantCreate { slug: slug("initech"), spec: tenant_spec(&[]) },
             Mutation::ScopeCreate { tenant: slug("globex"), name: orders(), spec: ScopeSpec::default() },
         ]),
+        Mutation::NodePut { id: NodeId(4), spec: node_spec("cp-4.internal:7000") },
+        Mutation::NodeSeen { ids: vec![NodeId(4), NodeId(9)] },
+        Mutation::NodeRemove { id: NodeId(4) },
     ]
 }

@@ -23,6 +23,8 @@ fn names(changes: &[Change]) -> Vec<&'static str> {
         Change::SettingsPut(_) => "settings",
         Change::PodPut(_) => "pod",
         Change::PodDeleted { .. } => "-pod",
+        Change::NodePut(_) => "node",
+        Change::NodeDeleted { .. } => "-node",
     };
     changes.iter().map(name).collect()
 }
@@ -52,6 +54,9 @@ fn each_changes_what_its_row_says() {
         ("settings.update", &["settings"]),
         ("fleet.update", &["-pod", "pod"]),
         ("batch", &["tenant", "key", "tenant", "key", "scope"]),
+        ("node.put", &["node"]),
+        ("node.seen", &["node"]),
+        ("node.remove", &["node"]),
     ];
     let mut world = World::furnished();
     assert_eq!(rows.len(), catalogue().len());

@@ -1,7 +1,7 @@
 //! What holds after any sequence of mutations.
 
 use proptest::prelude::*;
-use vocab::Revision;
+use vocab::{NodeId, Revision};
 
 use super::build::*;
 use crate::entry::{Command, Entry, Stamp};
@@ -48,6 +48,9 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
         1 => Just(Mutation::SettingsUpdate { spec: settings_spec() }),
         1 => name().prop_map(|n| Mutation::FleetUpdate { sightings: vec![sighting(n, Presence::Gone)], forget: vec![] }),
         1 => name().prop_map(|n| Mutation::FleetUpdate { sightings: vec![], forget: vec![pod(n)] }),
+        1 => small().prop_map(|n| Mutation::NodePut { id: NodeId(n), spec: node_spec("a:1") }),
+        1 => small().prop_map(|n| Mutation::NodeRemove { id: NodeId(n) }),
+        1 => small().prop_map(|n| Mutation::NodeSeen { ids: vec![NodeId(n)] }),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! What is refused, and how.
 
-use vocab::{ErrorCode, Revision, Timestamp};
+use vocab::{ErrorCode, NodeId, Revision, Timestamp};
 
 use super::build::*;
 use crate::entry::Command;
@@ -64,6 +64,8 @@ fn each_row_is_refused_with_its_code() {
             E::Conflict,
         ),
         (Mutation::FleetUpdate { sightings: vec![talkative], forget: vec![] }, E::Conflict),
+        (Mutation::NodePut { id: NodeId(4), spec: node_spec("nowhere") }, E::ValidationFailed),
+        (Mutation::NodeRemove { id: NodeId(4) }, E::NotFound),
     ];
     for (mutation, code) in rows {
         let shown = format!("{mutation:?}");
@@ -91,6 +93,9 @@ fn if_match_is_held_against_every_mutation() {
         // What a row of the catalogue needs from the rows before it.
         world.apply(secret_add("web", 8, None)).unwrap();
         world.apply(rotate(RotateStep::Now)).unwrap();
+        if mutation.name() == "node.remove" {
+            world.apply(Mutation::NodePut { id: NodeId(4), spec: node_spec("a:1") }).unwrap();
+        }
         if mutation.name() == "admin.update" || mutation.name() == "admin.delete" {
             world.apply(admin_create(3, Role::Auditor)).unwrap();
         }

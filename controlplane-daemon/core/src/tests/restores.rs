@@ -23,8 +23,8 @@ fn everything(state: &State) -> Vec<Restored> {
             Resource::Client(client) => Some(Restored::Client(client.as_ref().clone())),
             Resource::Admin(admin) => Some(Restored::Admin(admin.as_ref().clone())),
             Resource::Settings(settings) => Some(Restored::Settings(settings.as_ref().clone())),
-            // Which pods there are is no configuration.
-            Resource::Pod(_) => None,
+            // Which pods and nodes there are is no configuration.
+            Resource::Pod(_) | Resource::Node(_) => None,
         })
         .collect();
     resources.retain(|resource| !matches!(resource, Restored::Key(key) if key.owner == KeyOwner::Global));
