@@ -1,4 +1,5 @@
-//! Figures of the release build: `./hj bench [tokens] [writes] [propagation] [footprint]`, all of them without a name.
+//! Figures of the release build: `./hj bench [NAME…]`, all of them without a name; `tests/bench/options.rs` has what can
+//! be chosen besides.
 //!
 //! Every figure stands beside a yardstick measured in the same run on the same machine (raw signatures, a constant
 //! answer, a raw fdatasync, an etcd), because only the ratio says something: the machine differs from run to run.
@@ -10,6 +11,7 @@ mod disk;
 mod etcd;
 mod footprint;
 mod load;
+mod options;
 mod propagation;
 mod stream;
 mod table;
@@ -18,27 +20,26 @@ mod writes;
 
 use std::process::ExitCode;
 
+use crate::options::Options;
+
 const BENCHES: [&str; 4] = ["tokens", "writes", "propagation", "footprint"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let asked: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = asked.iter().find(|name| !BENCHES.contains(&name.as_str())) {
-        eprintln!("there is no bench {unknown:?}; there are {}", BENCHES.join(", "));
-        return ExitCode::from(2);
-    }
-    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|it| it == name);
-    if wanted("tokens") {
-        tokens::run().await;
-    }
-    if wanted("writes") {
-        writes::run().await;
-    }
-    if wanted("propagation") {
-        propagation::run().await;
-    }
-    if wanted("footprint") {
-        footprint::run().await;
+    let options = match Options::parse(std::env::args().skip(1), &BENCHES) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
+    for bench in &options.benches {
+        match bench.as_str() {
+            "tokens" => tokens::run().await,
+            "writes" => writes::run(&options).await,
+            "propagation" => propagation::run().await,
+            _ => footprint::run().await,
+        }
     }
     ExitCode::SUCCESS
 }
