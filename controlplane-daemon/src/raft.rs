@@ -9,6 +9,7 @@
 //!
 //! `types` names openraft's generics once; `record` is the format of a log entry on disk and on the wire.
 
+pub mod append_stream;
 pub mod cluster;
 pub mod log_storage;
 pub mod network;
@@ -20,5 +21,6 @@ pub mod replica;
 pub mod service;
 pub mod snapshot;
 pub mod state_machine;
+pub mod thread;
 pub mod types;
 pub mod wire;

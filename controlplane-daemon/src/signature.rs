@@ -10,11 +10,12 @@
 //! what its predecessor answered, it does not know. The nonce is a random session (one per caller and process) and a counter
 //! in it, so that the receiver needs a window per session and not a list of everything it saw ([`replay`]).
 //!
-//! [`layer`] puts both ends around tonic. For plain HTTP there are [`Signatures::sign`] and [`Signatures::verify`]. An
+//! [`layer`] puts both ends around tonic; [`stream`] is for many messages in one call. For plain HTTP there are [`Signatures::sign`] and [`Signatures::verify`]. An
 //! answer can be signed, too: `ANSWER` is its method, the signature of the request its target, the caller its receiver.
 
 pub mod layer;
 mod replay;
+pub mod stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -115,14 +116,16 @@ struct Shared {
 }
 
 /// A call whose head was verified; its body still has to match.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Admitted {
     pub sender: NodeId,
     body: [u8; 32],
+    /// The one of ours that the caller has signed with.
+    secret: hmac::Key,
 }
 
 impl Admitted {
-    pub fn check(self, body: &[u8]) -> Result<NodeId, Refusal> {
+    pub fn check(&self, body: &[u8]) -> Result<NodeId, Refusal> {
         if digest(&SHA256, body).as_ref() == self.body { Ok(self.sender) } else { Err(Refusal::OtherBody) }
     }
 }
@@ -195,7 +198,8 @@ impl Signatures {
         verified.inspect_err(|refusal| self.refused(*refusal, call.target))
     }
 
-    fn refused(&self, refusal: Refusal, target: &str) {
+    /// Counts and logs a refusal.
+    pub fn refused(&self, refusal: Refusal, target: &str) {
         metrics::counter!("hj_cp_peer_rpc_refused_total", "reason" => refusal.as_str()).increment(1);
         // Once a second: what anybody can cause must not fill the log.
         let now = self.shared.clock.now().millis();
@@ -213,9 +217,8 @@ impl Signatures {
         let tag = unhex(tag).ok_or(Refusal::Malformed)?;
         // The signature first: what is not signed is not looked at. aws-lc compares in constant time.
         let message = signed(claims, call);
-        if !self.shared.keys.iter().any(|key| hmac::verify(key, &message, &tag).is_ok()) {
-            return Err(Refusal::Mismatch);
-        }
+        let used = self.shared.keys.iter().find(|key| hmac::verify(key, &message, &tag).is_ok());
+        let secret = used.ok_or(Refusal::Mismatch)?.clone();
         let claims = Claims::parse(claims).ok_or(Refusal::Malformed)?;
         if claims.receiver != self.this_node() && (claims.receiver, taken) != (Receiver::AnyNode, Receiver::AnyNode) {
             return Err(Refusal::OtherReceiver);
@@ -232,7 +235,7 @@ impl Signatures {
             return Err(Refusal::Stale);
         }
         self.shared.seen.lock().first_time(claims.sender, claims.session, claims.counter, now)?;
-        Ok(Admitted { sender: claims.sender, body: claims.body })
+        Ok(Admitted { sender: claims.sender, body: claims.body, secret })
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures::Stream;
+use openraft::base::BoxFuture;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
-use openraft::network::{RPCOption, RPCTypes};
+use openraft::network::{RPCOption, RPCTypes, stream_append_sequential};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
@@ -12,13 +14,15 @@ use openraft::{BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use shared_proto::peer;
 use vocab::NodeId;
 
-use super::peers::{Client, Peers, Purpose};
+use super::append_stream;
+use super::peers::{Client, Peers, Purpose, StreamClient};
 use super::types::{Snapshot, Types, Vote};
 use super::wire::{self, Ballot};
+use crate::signature::Signatures;
 use crate::storage::snapshots::SnapshotFile;
 
 /// An append waits for the follower's disk; openraft's own limit is the heartbeat's, which a slow fsync exceeds.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// The last piece waits for the snapshot to be installed.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a receiver must hold in memory at a time.
@@ -38,7 +42,8 @@ impl Network {
     fn to(&self, target: u64, node: &BasicNode, purpose: Purpose) -> Connection {
         let target = NodeId(target);
         let client = self.peers.client(target, &node.addr, purpose).map_err(|why| why.to_string());
-        Connection { node_id: self.node_id, target, client }
+        let stream = self.peers.stream_client(target, &node.addr).map_err(|why| why.to_string());
+        Connection { node_id: self.node_id, target, client, stream }
     }
 }
 
@@ -61,6 +66,7 @@ pub struct Connection {
     target: NodeId,
     /// The reason when the peer's address is no address.
     client: Result<Client, String>,
+    stream: Result<(StreamClient, Signatures), String>,
 }
 
 impl Connection {
@@ -101,6 +107,25 @@ impl RaftNetworkV2<Types> for Connection {
             .call(RPCTypes::AppendEntries, timeout, |mut client| async move { client.append(message).await })
             .await?;
         wire::read_append_reply(reply).map_err(|why| garbled(&why))
+    }
+
+    fn stream_append<S>(
+        &mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'_, Result<append_stream::Replies<'_>, RPCError<Types>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    {
+        // A heartbeat is a stream of one.
+        if input.size_hint().1 == Some(1) {
+            return stream_append_sequential(self, input, option);
+        }
+        let ends = append_stream::Ends { from: self.node_id, to: self.target };
+        match self.stream.clone() {
+            Ok((client, signatures)) => Box::pin(append_stream::open(ends, client, signatures, input)),
+            Err(why) => Box::pin(std::future::ready(Err(RPCError::Unreachable(Unreachable::from_string(why))))),
+        }
     }
 
     async fn vote(

@@ -25,6 +25,7 @@ use super::proposals::Proposals;
 use super::record;
 use super::service::{Parts, Service};
 use super::state_machine::StateMachine;
+use super::thread::RaftThread;
 use super::types::Raft;
 use crate::audit::{self, Notes};
 use crate::feed;
@@ -86,10 +87,20 @@ pub struct Node {
     stopping: CancellationToken,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     store: parking_lot::Mutex<Option<LogStore>>,
+    thread: parking_lot::Mutex<Option<RaftThread>>,
 }
 
 impl Node {
     pub async fn start(settings: Settings, keyring: Keyring, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let thread = RaftThread::start().map_err(|why| NodeError::Raft(format!("the thread of Raft: {why}")))?;
+        let started = thread.run(Self::start_here(settings, keyring, clock)).await;
+        let node = started.ok_or_else(|| NodeError::Raft("starting it panicked".to_owned()))??;
+        *node.thread.lock() = Some(thread);
+        Ok(node)
+    }
+
+    /// On the thread of Raft.
+    async fn start_here(settings: Settings, keyring: Keyring, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
         let config = raft_config(&settings)?;
         // First of all: with a wrong key nothing is touched.
         identity::claim(&settings.data_dir, settings.node_id, &keyring)?;
@@ -120,7 +131,14 @@ impl Node {
 
         let stopping = CancellationToken::new();
         let admin_url = settings.admin_url.clone();
-        let service = Service::new(Parts { raft, machine, proposals, pods: pods.clone(), admin_url });
+        let service = Service::new(Parts {
+            raft,
+            machine,
+            proposals,
+            pods: pods.clone(),
+            admin_url,
+            signatures: signatures.clone(),
+        });
         let server = serve(&settings, service, signatures.clone(), stopping.clone())?;
         initialise(&cluster, &settings).await?;
         let (leads, leading) = watch::channel(false);
@@ -138,6 +156,7 @@ impl Node {
             stopping,
             tasks: parking_lot::Mutex::new(vec![server, minder, reporter]),
             store: parking_lot::Mutex::new(Some(store)),
+            thread: parking_lot::Mutex::default(),
         })
     }
 
@@ -160,6 +179,10 @@ impl Node {
             if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
                 tracing::warn!("the log is still held by somebody; it is durable nevertheless");
             }
+        }
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            thread.stop().await;
         }
     }
 }

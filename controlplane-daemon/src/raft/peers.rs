@@ -14,6 +14,8 @@ use crate::signature::Signatures;
 use crate::signature::layer::{MAX_BODY_BYTES, Signing};
 
 pub type Client = PeerClient<Signing<Channel>>;
+/// Its messages are signed one by one, by who sends them.
+pub type StreamClient = PeerClient<Channel>;
 
 /// A peer that has not accepted the connection by then is taken for dead.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -50,18 +52,33 @@ impl Peers {
 
     /// A client of `node`; `known_addr` is its address in the membership. Connects when first used, and again when lost.
     pub fn client(&self, node: NodeId, known_addr: &str, purpose: Purpose) -> Result<Client, tonic::transport::Error> {
+        let channel = self.channel(node, known_addr, purpose)?;
+        let client = PeerClient::new(Signing::new(channel, self.shared.signatures.clone(), node));
+        Ok(client.max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES))
+    }
+
+    /// A client for a stream of appends to `node`, and who signs its opening.
+    pub fn stream_client(
+        &self,
+        node: NodeId,
+        known_addr: &str,
+    ) -> Result<(StreamClient, Signatures), tonic::transport::Error> {
+        let client = PeerClient::new(self.channel(node, known_addr, Purpose::Raft)?);
+        let client = client.max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES);
+        Ok((client, self.shared.signatures.clone()))
+    }
+
+    fn channel(&self, node: NodeId, known_addr: &str, purpose: Purpose) -> Result<Channel, tonic::transport::Error> {
         let addr = self.shared.configured.get(&node).map_or(known_addr, String::as_str);
         let mut channels = self.shared.channels.lock();
-        let channel = match channels.get(&(node, purpose)) {
-            Some((at, channel)) if at == addr => channel.clone(),
+        match channels.get(&(node, purpose)) {
+            Some((at, channel)) if at == addr => Ok(channel.clone()),
             _ => {
                 let channel = endpoint(addr)?.connect_with_connector_lazy(self.shared.connector.clone());
                 channels.insert((node, purpose), (addr.to_owned(), channel.clone()));
-                channel
+                Ok(channel)
             }
-        };
-        let client = PeerClient::new(Signing::new(channel, self.shared.signatures.clone(), node));
-        Ok(client.max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES))
+        }
     }
 }
 

@@ -3,18 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use controlplane_core::Command;
+use openraft::base::BoxStream;
 use shared_proto::peer;
 use shared_proto::peer::peer_server::Peer;
 use shared_proto::status::to_status;
 use tokio::sync::Mutex;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use vocab::{ErrorCode, Revision};
 
+use super::append_stream;
 use super::proposals::{NotHere, Proposals};
-use super::state_machine::StateMachine;
+use super::state_machine::{LONG_BYTES, StateMachine};
 use super::types::Raft;
 use super::wire::{self, Ballot};
 use crate::fleet::Registry;
+use crate::signature::Signatures;
+use crate::signature::stream::Opened;
 use crate::storage::snapshots::Incoming;
 
 #[derive(Clone, Debug)]
@@ -29,6 +34,7 @@ struct Inner {
     proposals: Proposals,
     pods: Registry,
     admin_url: Option<String>,
+    signatures: Signatures,
     /// The snapshot on its way in, of one transfer at a time: a new transfer takes the place of the old one.
     incoming: Mutex<Option<(String, Incoming)>>,
 }
@@ -41,12 +47,13 @@ pub struct Parts {
     pub proposals: Proposals,
     pub pods: Registry,
     pub admin_url: Option<String>,
+    pub signatures: Signatures,
 }
 
 impl Service {
     pub fn new(parts: Parts) -> Self {
-        let Parts { raft, machine, proposals, pods, admin_url } = parts;
-        let inner = Inner { raft, machine, proposals, pods, admin_url, incoming: Mutex::default() };
+        let Parts { raft, machine, proposals, pods, admin_url, signatures } = parts;
+        let inner = Inner { raft, machine, proposals, pods, admin_url, signatures, incoming: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -65,6 +72,18 @@ impl Peer for Service {
         let request = wire::read_append(&request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.append_entries(request).await.map_err(stopped)?;
         Ok(Response::new(wire::append_reply(&reply)))
+    }
+
+    type AppendStreamStream = BoxStream<'static, Result<peer::AppendReply, Status>>;
+
+    async fn append_stream(
+        &self,
+        request: Request<Streaming<peer::SignedAppend>>,
+    ) -> Result<Response<Self::AppendStreamStream>, Status> {
+        let opened = request.extensions().get::<Opened>().cloned();
+        let opened = opened.ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the stream is not signed"))?;
+        let signatures = self.inner.signatures.clone();
+        Ok(Response::new(append_stream::answer(&self.inner.raft, signatures, &opened, request.into_inner())))
     }
 
     async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
@@ -118,7 +137,14 @@ impl Peer for Service {
     }
 
     async fn forward(&self, request: Request<peer::ForwardRequest>) -> Result<Response<peer::ForwardReply>, Status> {
-        let command = serde_json::from_slice(&request.into_inner().command)
+        let command = request.into_inner().command;
+        let command = if command.len() > LONG_BYTES {
+            let read = tokio::task::spawn_blocking(move || serde_json::from_slice::<Command>(&command));
+            read.await.map_err(stopped)?
+        } else {
+            serde_json::from_slice(&command)
+        };
+        let command = command
             .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the command cannot be read: {why}")))?;
         match self.inner.proposals.propose(command).await {
             Ok(done) => {

@@ -18,6 +18,9 @@ use crate::feed;
 use crate::storage::snapshots::{Incoming, SnapshotFile, Snapshots};
 use crate::storage::{StorageError, stop_process};
 
+/// An entry of this many bytes takes about a millisecond to read and apply.
+pub(super) const LONG_BYTES: usize = 64 << 10;
+
 #[derive(Clone, Debug)]
 pub struct StateMachine {
     replica: Arc<Replica>,
@@ -80,6 +83,14 @@ impl StateMachine {
         }
     }
 
+    fn apply_whole(&self, entry: &Entry) -> Answer {
+        let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply_one(entry)));
+        // What is half applied can be neither finished nor undone.
+        applied.unwrap_or_else(|_| {
+            stop_process(&format_args!("log position {}: applying it panicked", entry.log_id.index))
+        })
+    }
+
     fn apply_one(&self, entry: &Entry) -> Answer {
         let log_id = entry.log_id;
         match &entry.payload {
@@ -98,6 +109,11 @@ impl StateMachine {
         }
         Answer::Nothing
     }
+}
+
+/// Not on Raft's own thread, where a heartbeat would wait for it.
+fn is_long(entry: &Entry) -> bool {
+    matches!(&entry.payload, EntryPayload::Normal(payload) if payload.0.len() > LONG_BYTES)
 }
 
 fn restore(snapshots: &Snapshots, log_starts_after: Option<u64>) -> Result<Contents, StorageError> {
@@ -147,11 +163,12 @@ impl RaftStateMachine<Types> for StateMachine {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             let begun = Instant::now();
-            let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply_one(&entry)));
-            // What is half applied can be neither finished nor undone.
-            let answer = applied.unwrap_or_else(|_| {
-                stop_process(&format_args!("log position {}: applying it panicked", entry.log_id.index))
-            });
+            let answer = if is_long(&entry) {
+                let machine = self.clone();
+                tokio::task::spawn_blocking(move || machine.apply_whole(&entry)).await.map_err(io::Error::other)?
+            } else {
+                self.apply_whole(&entry)
+            };
             latency.record(begun.elapsed());
             if let Some(responder) = responder {
                 responder.send(answer);

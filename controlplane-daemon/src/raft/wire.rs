@@ -1,7 +1,8 @@
 //! Raft's messages ↔ protobuf.
 
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use shared_proto::peer;
 
@@ -64,6 +65,18 @@ pub fn append_reply(reply: &AppendEntriesResponse<Types>) -> peer::AppendReply {
         AppendEntriesResponse::PartialSuccess(None) => Outcome::Nothing(true),
         AppendEntriesResponse::Conflict => Outcome::Conflict(true),
         AppendEntriesResponse::HigherVote(higher) => Outcome::HigherVote(vote(*higher)),
+    };
+    peer::AppendReply { outcome: Some(outcome) }
+}
+
+/// The answer to one message of a stream.
+pub fn stream_reply(result: &StreamAppendResult<Types>) -> peer::AppendReply {
+    use peer::append_reply::Outcome;
+    let outcome = match result {
+        Ok(Some(upto)) => Outcome::Partial(log_id(*upto)),
+        Ok(None) => Outcome::Nothing(true),
+        Err(StreamAppendError::Conflict(_)) => Outcome::Conflict(true),
+        Err(StreamAppendError::HigherVote(higher)) => Outcome::HigherVote(vote(*higher)),
     };
     peer::AppendReply { outcome: Some(outcome) }
 }

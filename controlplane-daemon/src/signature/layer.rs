@@ -12,10 +12,14 @@ use tonic::body::Body;
 use tower::Service;
 use vocab::{ErrorCode, NodeId};
 
+use super::stream::Opened;
 use super::{Call, HEADER, Receiver, Refusal, Signatures};
 
 /// What a call's body may have: a message of entries, of which one alone may be large.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// Calls whose body is a stream: the handler checks each message with the [`super::stream::Opened`] of the request's extensions.
+const STREAMS: [&str; 1] = ["/hellojohn.peer.v1.Peer/AppendStream"];
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -102,6 +106,19 @@ where
         let signatures = self.signatures.clone();
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
+            if STREAMS.contains(&head.uri.path()) {
+                return match open(&signatures, &head) {
+                    Ok(opened) => {
+                        head.extensions.insert(Sender(opened.sender));
+                        head.extensions.insert(opened);
+                        inner.call(Request::from_parts(head, body)).await
+                    }
+                    Err(refusal) => {
+                        signatures.refused(refusal, call(&head).target);
+                        Ok(refuse(refusal))
+                    }
+                };
+            }
             match verify(&signatures, &head, body).await {
                 Ok((sender, body)) => {
                     head.extensions.insert(Sender(sender));
@@ -122,10 +139,17 @@ fn call(head: &http::request::Parts) -> Call<'_> {
 }
 
 async fn verify(signatures: &Signatures, head: &http::request::Parts, body: Body) -> Result<(NodeId, Bytes), Refusal> {
-    let header = head.headers.get(HEADER).map(|value| value.to_str().map_err(|_| Refusal::Malformed)).transpose()?;
-    let admitted = signatures.admit(header, call(head), signatures.this_node())?;
+    let admitted = signatures.admit(header(head)?, call(head), signatures.this_node())?;
     let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
     admitted.check(&body).map(|sender| (sender, body))
+}
+
+fn open(signatures: &Signatures, head: &http::request::Parts) -> Result<Opened, Refusal> {
+    signatures.admit_stream(header(head)?, call(head))
+}
+
+fn header(head: &http::request::Parts) -> Result<Option<&str>, Refusal> {
+    head.headers.get(HEADER).map(|value| value.to_str().map_err(|_| Refusal::Malformed)).transpose()
 }
 
 fn refuse(refusal: Refusal) -> Response<Body> {

@@ -29,6 +29,15 @@ pub struct AppendRequest {
     #[prost(message, optional, tag = "4")]
     pub leader_commit: ::core::option::Option<LogId>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignedAppend {
+    /// An encoded AppendRequest.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub append: ::prost::bytes::Bytes,
+    /// HMAC-SHA256 over the place of this message in its stream (from 0, eight bytes, big endian) and `append`.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: ::prost::bytes::Bytes,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendReply {
     #[prost(oneof = "append_reply::Outcome", tags = "1, 2, 3, 4, 5")]
@@ -296,6 +305,31 @@ pub mod peer_client {
                 .insert(GrpcMethod::new("hellojohn.peer.v1.Peer", "Append"));
             self.inner.unary(req, path, codec).await
         }
+        /// Raft: many appends in order, the next one sent before the last one is answered. Answers come in the same order.
+        pub async fn append_stream(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::SignedAppend>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::AppendReply>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/hellojohn.peer.v1.Peer/AppendStream",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("hellojohn.peer.v1.Peer", "AppendStream"));
+            self.inner.streaming(req, path, codec).await
+        }
         /// Raft: a candidate asks for this node's vote, or whether it would get it.
         pub async fn request_vote(
             &mut self,
@@ -473,6 +507,20 @@ pub mod peer_server {
             &self,
             request: tonic::Request<super::AppendRequest>,
         ) -> std::result::Result<tonic::Response<super::AppendReply>, tonic::Status>;
+        /// Server streaming response type for the AppendStream method.
+        type AppendStreamStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::AppendReply, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Raft: many appends in order, the next one sent before the last one is answered. Answers come in the same order.
+        async fn append_stream(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::SignedAppend>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::AppendStreamStream>,
+            tonic::Status,
+        >;
         /// Raft: a candidate asks for this node's vote, or whether it would get it.
         async fn request_vote(
             &self,
@@ -627,6 +675,52 @@ pub mod peer_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hellojohn.peer.v1.Peer/AppendStream" => {
+                    #[allow(non_camel_case_types)]
+                    struct AppendStreamSvc<T: Peer>(pub Arc<T>);
+                    impl<T: Peer> tonic::server::StreamingService<super::SignedAppend>
+                    for AppendStreamSvc<T> {
+                        type Response = super::AppendReply;
+                        type ResponseStream = T::AppendStreamStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::SignedAppend>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::append_stream(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AppendStreamSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -17,6 +17,7 @@ use vocab::{Clock, ClusterId, ManualClock, NodeId, Secret, SystemClock};
 use super::tenant;
 
 const APPEND: &str = "/hellojohn.peer.v1.Peer/Append";
+const APPEND_STREAM: &str = "/hellojohn.peer.v1.Peer/AppendStream";
 const VOTE: &str = "/hellojohn.peer.v1.Peer/RequestVote";
 const SNAPSHOT: &str = "/hellojohn.peer.v1.Peer/InstallSnapshot";
 const TRANSFER: &str = "/hellojohn.peer.v1.Peer/TransferLeader";
@@ -77,6 +78,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
     let last_log = Some(peer::LogId { term: 1 << 62, node_id: 3, index: 1 << 62 });
     vec![
         (APPEND, framed(&peer::AppendRequest { vote, previous: None, entries: Vec::new(), leader_commit: last_log })),
+        (APPEND_STREAM, framed(&peer::SignedAppend::default())),
         (
             VOTE,
             framed(&peer::VoteRequest {

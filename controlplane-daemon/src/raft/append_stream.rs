@@ -1,0 +1,224 @@
+//! Appends to a follower as one stream: the next goes out before the last one is answered.
+//!
+//! ```text
+//!   leader    openraft's requests ─▶ at most IN_FLIGHT unanswered ─▶ sign ─▶ ┐ one HTTP/2 stream, in order
+//!   follower  answers, in order   ◀─ raft.stream_append ◀─ check ◀───────────┘
+//! ```
+//!
+//! While a message travels and is written, the log goes on; how many messages may be under way is what makes entries
+//! gather into batches under load. A message that does not fit its place ends the stream, and openraft opens another one
+//! from what the follower has acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use openraft::base::BoxStream;
+use openraft::errors::{NetworkError, RPCError, Timeout, Unreachable};
+use openraft::network::RPCTypes;
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use parking_lot::Mutex;
+use prost::Message as _;
+use shared_proto::peer;
+use shared_proto::status::to_status;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tonic::{Request, Status, Streaming};
+use vocab::{ErrorCode, NodeId};
+
+use super::network::APPEND_TIMEOUT;
+use super::peers::StreamClient;
+use super::types::{LogId, Raft, Types};
+use super::wire;
+use crate::signature::stream::{Opened, Tags};
+use crate::signature::{Call, HEADER, Signatures};
+
+/// Messages that may be unanswered: while one is on the follower's disk, the next one travels and a third gathers.
+const IN_FLIGHT: usize = 3;
+const PATH: &str = "/hellojohn.peer.v1.Peer/AppendStream";
+
+pub type Replies<'a> = BoxStream<'a, Result<StreamAppendResult<Types>, RPCError<Types>>>;
+
+/// Between whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub from: NodeId,
+    pub to: NodeId,
+}
+
+/// What was asked and is not answered yet, in order.
+#[derive(Debug, Default)]
+struct Unanswered {
+    asked: Mutex<VecDeque<Asked>>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    previous: Option<LogId>,
+    last: Option<LogId>,
+    at: Instant,
+}
+
+/// The leader's end. Ends when `requests` do, or with the first error.
+pub async fn open<'a, S>(
+    ends: Ends,
+    mut client: StreamClient,
+    signatures: Signatures,
+    requests: S,
+) -> Result<Replies<'a>, RPCError<Types>>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+{
+    let opening = signatures.open_stream(ends.to, Call { method: "POST", target: PATH });
+    let (header, tags) = opening.ok_or_else(|| unreachable("there is no secret to sign with"))?;
+    let header = header.parse().map_err(|_| unreachable("the signature is no header"))?;
+    let unanswered = Arc::new(Unanswered::default());
+    let room = Arc::new(Semaphore::new(IN_FLIGHT));
+    let messages = outgoing(requests, tags, Arc::clone(&unanswered), Arc::clone(&room));
+    let mut request = Request::new(messages);
+    request.metadata_mut().insert(HEADER, header);
+    let replies = match tokio::time::timeout(APPEND_TIMEOUT, client.append_stream(request)).await {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return Err(unreachable(status)),
+        Err(_) => return Err(timed_out(ends)),
+    };
+    let state = Some((replies, unanswered, room));
+    Ok(Box::pin(stream::unfold(state, move |state| async move {
+        let (mut replies, unanswered, room) = state?;
+        let reply = next_reply(ends, &mut replies, &unanswered).await?;
+        room.add_permits(1);
+        let goes_on = matches!(reply, Ok(Ok(_)));
+        Some((reply, goes_on.then_some((replies, unanswered, room))))
+    })))
+}
+
+fn outgoing<S>(
+    requests: S,
+    tags: Tags,
+    unanswered: Arc<Unanswered>,
+    room: Arc<Semaphore>,
+) -> impl Stream<Item = peer::SignedAppend> + Send + 'static
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+{
+    stream::unfold((requests, tags, unanswered, room), |(mut requests, mut tags, unanswered, room)| async move {
+        // Before the request is made: the longer it waits, the more it carries. Given back with the answer.
+        room.acquire().await.ok()?.forget();
+        let request = requests.next().await?;
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let asked = Asked { previous: request.prev_log_id, last, at: Instant::now() };
+        unanswered.asked.lock().push_back(asked);
+        let append = Bytes::from(wire::append(&request).encode_to_vec());
+        let signature = Bytes::copy_from_slice(tags.sign(&append).as_ref());
+        Some((peer::SignedAppend { append, signature }, (requests, tags, unanswered, room)))
+    })
+}
+
+/// `None` when the follower has answered everything and ended the stream.
+async fn next_reply(
+    ends: Ends,
+    replies: &mut Streaming<peer::AppendReply>,
+    unanswered: &Unanswered,
+) -> Option<Result<StreamAppendResult<Types>, RPCError<Types>>> {
+    let reply = loop {
+        match tokio::time::timeout(APPEND_TIMEOUT / 2, replies.message()).await {
+            Ok(reply) => break reply,
+            // Nothing to answer, or not asked for long.
+            Err(_) if unanswered.wait() < APPEND_TIMEOUT => {}
+            Err(_) => return Some(Err(timed_out(ends))),
+        }
+    };
+    match reply {
+        Ok(Some(reply)) => {
+            let Some(asked) = unanswered.asked.lock().pop_front() else {
+                return Some(Err(RPCError::Network(NetworkError::from_string("an answer to nothing"))));
+            };
+            let reply = wire::read_append_reply(reply).map_err(|why| RPCError::Network(NetworkError::new(&why)));
+            // Only an append after something can conflict: whoever says otherwise is not believed.
+            let believable = reply.and_then(|reply| {
+                if reply.is_conflict() && asked.previous.is_none() {
+                    return Err(RPCError::Network(NetworkError::from_string("a conflict with nothing")));
+                }
+                Ok(reply.into_stream_result(asked.previous, asked.last))
+            });
+            Some(believable)
+        }
+        Ok(None) if unanswered.asked.lock().is_empty() => None,
+        Ok(None) => Some(Err(unreachable("the stream has ended before the last answer"))),
+        Err(status) => Some(Err(unreachable(status))),
+    }
+}
+
+impl Unanswered {
+    /// How long the oldest has been waiting.
+    fn wait(&self) -> Duration {
+        self.asked.lock().front().map_or(Duration::ZERO, |asked| asked.at.elapsed())
+    }
+}
+
+/// The follower's end: checks each message and answers in order. A message that is not the next one ends it.
+pub fn answer(
+    raft: &Raft,
+    signatures: Signatures,
+    opened: &Opened,
+    messages: Streaming<peer::SignedAppend>,
+) -> BoxStream<'static, Result<peer::AppendReply, Status>> {
+    let end = Arc::new(Mutex::new(None));
+    let requests = checked(messages, opened.tags(), signatures, Arc::clone(&end));
+    let answers = raft.stream_append(requests).map(|answer| match answer {
+        Ok(result) => Ok(wire::stream_reply(&result)),
+        Err(stopped) => Err(to_status(ErrorCode::Unavailable, stopped.to_string())),
+    });
+    let why = stream::once(async move { end.lock().take() }).filter_map(async |why: Option<Status>| why.map(Err));
+    Box::pin(answers.chain(why))
+}
+
+fn checked(
+    messages: Streaming<peer::SignedAppend>,
+    tags: Tags,
+    signatures: Signatures,
+    end: Arc<Mutex<Option<Status>>>,
+) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
+    stream::unfold((messages, tags), move |(mut messages, mut tags)| {
+        let (signatures, end) = (signatures.clone(), Arc::clone(&end));
+        async move {
+            let read = match messages.message().await {
+                Ok(Some(message)) => read(&message, &mut tags, &signatures),
+                Ok(None) => return None,
+                Err(status) => Err(status),
+            };
+            match read {
+                Ok(request) => Some((request, (messages, tags))),
+                Err(status) => {
+                    *end.lock() = Some(status);
+                    None
+                }
+            }
+        }
+    })
+}
+
+fn read(
+    message: &peer::SignedAppend,
+    tags: &mut Tags,
+    signatures: &Signatures,
+) -> Result<AppendEntriesRequest<Types>, Status> {
+    tags.check(&message.append, &message.signature).map_err(|refusal| {
+        signatures.refused(refusal, PATH);
+        to_status(ErrorCode::Unauthenticated, "the message was refused")
+    })?;
+    let garbled = |why: &dyn std::fmt::Display| to_status(ErrorCode::InvalidRequest, why.to_string());
+    let append = peer::AppendRequest::decode(message.append.clone()).map_err(|why| garbled(&why))?;
+    wire::read_append(&append).map_err(|why| garbled(&why))
+}
+
+fn unreachable(why: impl std::fmt::Display) -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::from_string(why))
+}
+
+fn timed_out(ends: Ends) -> RPCError<Types> {
+    let (id, target) = (ends.from.0, ends.to.0);
+    RPCError::Timeout(Timeout { action: RPCTypes::AppendEntries, id, target, timeout: APPEND_TIMEOUT })
+}
