@@ -23,6 +23,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use vocab::{Revision, Slug, Timestamp, Violations};
 
+use crate::audit::{Circumstances, Recorder};
 use crate::entry::{Command, Entry, FreshKey};
 use crate::limits;
 use crate::model::Tenant;
@@ -32,8 +33,8 @@ use crate::state::{Applied, Remembered, State};
 
 /// Applies the entry committed at `revision`.
 pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Applied, Rejection> {
-    let Entry { command, stamp, .. } = entry;
-    let Command { actor, request_id, expected_revision, mutation, receipt, origin: _ } = command;
+    let Entry { command, stamp, format } = entry;
+    let Command { actor, request_id, expected_revision, mutation, receipt, origin } = command;
     let request = request_id.map(|id| (id, replay::fingerprint(&mutation, expected_revision)));
 
     if let Some((id, fingerprint)) = &request
@@ -45,6 +46,8 @@ pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Appl
         return Err(conflict("the receipt is too long"));
     }
 
+    let circumstances = Circumstances { revision, at: stamp.at, actor: actor.clone(), origin, action: mutation.name() };
+    let bookkeeping = audit::Bookkeeping::of(&mutation);
     let Decision { resource, changes } = match mutation {
         Mutation::Batch { items, planned_on, managed_by } => {
             let batch = batch::Batch { items, planned_on, managed_by, expected: expected_revision };
@@ -57,15 +60,18 @@ pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Appl
         }
     };
 
+    let mut recorder = Recorder::default();
     for change in &changes {
+        recorder.observe(state, change);
         state.absorb(change.clone());
     }
+    let records = bookkeeping.keep(&mut state.audit, &circumstances, recorder, &resource, format);
     if let Some((id, fingerprint)) = request {
         let answer = Remembered { fingerprint, revision, resource: resource.clone(), receipt, at: stamp.at };
         state.remember(actor, id, answer);
     }
     state.forget_requests(stamp.at);
-    Ok(Applied { revision, resource, changes, replayed: false, receipt: None })
+    Ok(Applied { revision, resource, changes, replayed: false, receipt: None, records })
 }
 
 /// What an entry will do, decided but not done.
@@ -123,6 +129,8 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::SettingsUpdate { spec } => settings::update(cx, spec),
         M::FleetUpdate { sightings, forget } => fleet::update(cx, sightings, forget),
         M::Batch { .. } => Err(conflict("a batch within a batch")),
+        M::AuditTruncate { truncation, removed_bytes } => audit::truncate(cx, &truncation, removed_bytes),
+        M::AuditCursor { sink, seq } => audit::cursor(cx, &sink, seq),
     }
 }
 

@@ -27,6 +27,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod apply;
+pub mod audit;
 pub mod entry;
 pub mod limits;
 pub mod model;

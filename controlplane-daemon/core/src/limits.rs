@@ -55,5 +55,10 @@ pub const MANIFEST_SET_CHARS: usize = 63;
 pub const REQUESTS: usize = 10_000;
 /// Notes that one entry carries.
 pub const NOTES: usize = 1_000;
+/// Places that the audit is delivered to.
+pub const SINKS: usize = 16;
+pub const SINK_NAME_BYTES: usize = 64;
+/// Bytes of the signature of a truncation.
+pub const SIGNATURE_BYTES: usize = 4_096;
 /// How long a request is kept.
 pub const REQUEST_MEMORY: Duration = Duration::from_hours(24);

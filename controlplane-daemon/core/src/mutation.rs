@@ -8,7 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use vocab::{
-    AdminId, ClientId, KeyId, NodeId, PodId, Revision, ScopeName, SecretDigest, SecretId, Slug, TenantId, Timestamp,
+    AdminId, ChainHash, ClientId, KeyId, NodeId, PodId, Revision, ScopeName, SecretDigest, SecretId, Slug, TenantId,
+    Timestamp,
 };
 
 use crate::model::{
@@ -106,6 +107,12 @@ pub enum Mutation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         managed_by: Option<String>,
     },
+    /// Takes the oldest records away. Whoever checks what remains learns from `truncation` with which hash it begins.
+    #[serde(rename = "audit.truncate")]
+    AuditTruncate { truncation: Truncation, removed_bytes: u64 },
+    /// Everything up to `seq` was delivered to the sink. Leaves no record, or each delivery would need another.
+    #[serde(rename = "audit.cursor")]
+    AuditCursor { sink: String, seq: u64 },
 }
 
 /// A resource as an export holds it. Its revision is that of the entry which puts it.
@@ -189,6 +196,8 @@ impl Mutation {
             Self::SettingsUpdate { .. } => "settings.update",
             Self::FleetUpdate { .. } => "fleet.update",
             Self::Batch { .. } => "batch",
+            Self::AuditTruncate { .. } => "audit.truncate",
+            Self::AuditCursor { .. } => "audit.cursor",
         }
     }
 }
@@ -199,6 +208,20 @@ impl Mutation {
 pub struct Precondition {
     pub resource: ResourceRef,
     pub revision: Revision,
+}
+
+/// What the remaining chain must begin with, signed for by the leader that removed the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Truncation {
+    /// The last record that is gone.
+    pub through_seq: u64,
+    /// Its hash, which the first remaining record names.
+    pub last_hash: ChainHash,
+    /// How many are gone with it. Earlier truncations have records of their own.
+    pub removed: u64,
+    /// A JWS (RFC 7515) by the global key over the three above.
+    pub signature: String,
 }
 
 /// A secret that was made and shown elsewhere; only its digest comes here.

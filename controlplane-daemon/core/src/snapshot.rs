@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vocab::RequestId;
 
+use crate::audit::Chain;
 use crate::entry::Actor;
 use crate::model::{Admin, Client, ClusterSettings, NodeRecord, PodRecord, Scope, SigningKey, Tenant};
 use crate::mutation::Change;
@@ -46,6 +47,9 @@ struct Header {
     version: u32,
     /// Raw, so that a header of another version is named as such whatever it counts.
     counts: Box<RawValue>,
+    /// Where the audit stands. Version 1 had none.
+    #[serde(default)]
+    audit: Chain,
 }
 
 #[derive(Serialize)]
@@ -80,7 +84,7 @@ struct RequestLine {
 
 pub fn encode(state: &State, out: &mut impl Write) -> io::Result<()> {
     let counts = serde_json::value::to_raw_value(&state.counts())?;
-    write_line(out, &Header { snapshot: MAGIC.to_owned(), version: VERSION, counts })?;
+    write_line(out, &Header { snapshot: MAGIC.to_owned(), version: VERSION, counts, audit: state.audit().clone() })?;
     for resource in state.resources() {
         let record = match resource {
             Resource::Tenant(tenant) => Record::Tenant(tenant),
@@ -108,8 +112,9 @@ fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
 pub fn decode(input: impl BufRead) -> Result<State, SnapshotError> {
     let mut lines = input.lines();
     let first = lines.next().transpose()?.unwrap_or_default();
-    let expected = read_header(&first)?;
+    let (expected, audit) = read_header(&first)?;
     let mut state = State::default();
+    state.audit = audit;
     let mut found = Counts::default();
     for (index, text) in lines.enumerate() {
         // The header is line 1.
@@ -124,7 +129,7 @@ pub fn decode(input: impl BufRead) -> Result<State, SnapshotError> {
     Ok(state)
 }
 
-fn read_header(text: &str) -> Result<Counts, SnapshotError> {
+fn read_header(text: &str) -> Result<(Counts, Chain), SnapshotError> {
     let not_ours = |problem: String| SnapshotError::NotASnapshot { problem };
     let header: Header = serde_json::from_str(text).map_err(|error| not_ours(error.to_string()))?;
     if header.snapshot != MAGIC {
@@ -133,7 +138,8 @@ fn read_header(text: &str) -> Result<Counts, SnapshotError> {
     if !(1..=VERSION).contains(&header.version) {
         return Err(SnapshotError::UnknownVersion { found: header.version, known: VERSION });
     }
-    serde_json::from_str(header.counts.get()).map_err(|error| not_ours(error.to_string()))
+    let counts = serde_json::from_str(header.counts.get()).map_err(|error| not_ours(error.to_string()))?;
+    Ok((counts, header.audit))
 }
 
 fn read_record(state: &mut State, found: &mut Counts, line: usize, text: &str) -> Result<(), SnapshotError> {

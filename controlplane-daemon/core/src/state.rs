@@ -13,6 +13,7 @@ use vocab::{
     Timestamp,
 };
 
+use crate::audit::{Chain, Record};
 use crate::entry::Actor;
 use crate::model::{Admin, Client, ClusterSettings, KeyOwner, NodeRecord, PodRecord, Scope, SigningKey, Tenant};
 use crate::mutation::{Change, ResourceRef};
@@ -42,6 +43,8 @@ pub struct State {
     // What follows from the tenants, kept beside them so that no ordinary mutation scans them.
     slugs: OrdMap<Slug, TenantId>,
     hosts: OrdMap<String, TenantId>,
+    /// Where the audit stands.
+    pub(crate) audit: Chain,
 }
 
 /// What became of an accepted entry.
@@ -56,6 +59,9 @@ pub struct Applied {
     pub replayed: bool,
     /// The receipt of the first time, when this is a replay.
     pub receipt: Option<Sealed>,
+    /// What goes on record. Each node makes them for itself: they are not sent along.
+    #[serde(skip)]
+    pub records: Vec<Record>,
 }
 
 /// An answered request, kept for a while so that a retry is answered alike.

@@ -1,5 +1,6 @@
 //! The core as a whole: every mutation, every refusal, properties of any sequence, and the formats.
 
+mod audit;
 mod batches;
 mod build;
 mod documents;

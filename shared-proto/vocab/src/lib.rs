@@ -9,6 +9,7 @@
 //! A word belongs here when the control plane and the data plane must mean the same by it: identifiers, the
 //! [`Revision`] that orders everything, [`Timestamp`]s, [`Secret`]s and the [`seal`] envelope that carries them
 //! through the log, the [`ErrorCode`]s that outsiders see, and the [`Violation`]s that tell them which field was wrong.
+//! The [`chain`] is here because the control plane writes it and the command line checks it.
 //!
 //! Law: no clock, no randomness, no I/O. Time and random bytes are arguments. (The one exception is
 //! [`time::SystemClock`], which the shells construct and hand on.)
@@ -21,6 +22,7 @@
 //! 2. Its gRPC status in `shared-proto`'s `status.rs`; the compiler asks for it.
 //! 3. Its row in `docs/admin-api.md`; a test asks for it.
 
+pub mod chain;
 pub mod error_code;
 pub mod id;
 pub mod revision;
@@ -29,6 +31,7 @@ pub mod secret;
 pub mod time;
 pub mod violation;
 
+pub use chain::{ChainError, ChainHash, ChainWalk, Link};
 pub use error_code::ErrorCode;
 pub use id::{
     AdminId, ClientId, ClusterId, InvalidId, KeyId, NodeId, PodId, RequestId, ScopeName, SecretId, Slug, TenantId,

@@ -63,5 +63,6 @@ pub(super) fn answer(earlier: &Remembered, fingerprint: &SecretDigest) -> Result
         changes: Vec::new(),
         replayed: true,
         receipt: earlier.receipt.clone(),
+        records: Vec::new(),
     })
 }

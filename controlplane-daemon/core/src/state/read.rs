@@ -7,6 +7,7 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use vocab::{AdminId, ClientId, KeyId, NodeId, PodId, RequestId, ScopeName, Slug, TenantId};
 
+use crate::audit::Chain;
 use crate::entry::Actor;
 use crate::model::{
     Admin, Client, ClusterSettings, KeyOwner, KeyRotation, KeyStatus, NodeRecord, PodRecord, Scope, SigningKey,
@@ -212,6 +213,11 @@ impl State {
     /// All that is remembered of requests, the oldest first.
     pub fn remembered_requests(&self) -> impl Iterator<Item = (&Actor, &RequestId, &Remembered)> {
         self.request_order.iter().filter_map(|(_, key)| self.requests.get(key).map(|r| (&key.0, &key.1, r)))
+    }
+
+    /// Where the audit stands.
+    pub const fn audit(&self) -> &Chain {
+        &self.audit
     }
 
     pub fn counts(&self) -> Counts {

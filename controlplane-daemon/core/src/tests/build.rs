@@ -1,7 +1,9 @@
 //! Short ways to make what the tests apply.
 
 use uuid::Uuid;
-use vocab::{AdminId, KeyId, NodeId, PodId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+use vocab::{
+    AdminId, ChainHash, KeyId, NodeId, PodId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp,
+};
 
 use crate::apply;
 use crate::entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
@@ -10,7 +12,7 @@ use crate::model::{
     GrantType, KeyOwner, KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion, Role,
     Scope, ScopeSpec, SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
 };
-use crate::mutation::{Mutation, NewSecret, Restored, RotateStep};
+use crate::mutation::{Mutation, NewSecret, Restored, RotateStep, Truncation};
 use crate::note::{Note, Noted};
 use crate::rejection::Rejection;
 use crate::state::{Applied, State};
@@ -205,6 +207,10 @@ pub(super) fn restored_key(owner: KeyOwner, n: u64, status: KeyStatus) -> Signin
     SigningKey { owner, kid, algorithm, status, public_jwk, private_key, created_at: at, status_since: at, revision }
 }
 
+pub(super) fn truncation() -> Truncation {
+    Truncation { through_seq: 1, last_hash: ChainHash::ORIGIN, removed: 1, signature: "a.b.c".to_owned() }
+}
+
 /// One of each kind.
 pub(super) fn notes() -> Vec<Noted> {
     let node = NodeId(2);
@@ -310,5 +316,7 @@ pub(super) fn catalogue() -> Vec<Mutation> {
         Mutation::NodePut { id: NodeId(4), spec: node_spec("cp-4.internal:7000") },
         Mutation::NodeSeen { ids: vec![NodeId(4), NodeId(9)] },
         Mutation::NodeRemove { id: NodeId(4) },
+        Mutation::AuditTruncate { truncation: truncation(), removed_bytes: 10 },
+        Mutation::AuditCursor { sink: "http".to_owned(), seq: 2 },
     ]
 }

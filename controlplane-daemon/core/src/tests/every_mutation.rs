@@ -57,6 +57,8 @@ fn each_changes_what_its_row_says() {
         ("node.put", &["node"]),
         ("node.seen", &["node"]),
         ("node.remove", &["node"]),
+        ("audit.truncate", &[]),
+        ("audit.cursor", &[]),
     ];
     let mut world = World::furnished();
     assert_eq!(rows.len(), catalogue().len());
