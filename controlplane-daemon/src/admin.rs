@@ -10,9 +10,11 @@
 
 mod admins;
 mod answer;
+mod apply;
 mod auth;
 mod clients;
 mod cluster;
+pub mod declarative;
 mod fields;
 mod json;
 mod keys;
@@ -112,6 +114,11 @@ impl Api {
                 Err(error.into())
             }
         }
+    }
+
+    fn applier(&self) -> declarative::Applier {
+        let (control, keyring, clock) = (self.control.clone(), self.keyring.clone(), Arc::clone(&self.clock));
+        declarative::Applier { control, keyring, clock }
     }
 
     /// Seals what is shown once, so that a replay can show it again.

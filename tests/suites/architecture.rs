@@ -8,13 +8,14 @@ use cargo_metadata::{Metadata, MetadataCommand};
 use tests::programs::repository;
 
 /// Package → the packages of ours that it may depend on. `tests` may import everything.
-const IMPORTS: [(&str, &[&str]); 8] = [
+const IMPORTS: [(&str, &[&str]); 9] = [
     ("vocab", &[]),
     ("shared-proto", &["vocab"]),
     ("transport", &["vocab"]),
+    ("manifest", &[]),
     ("controlplane-core", &["vocab"]),
-    ("controlplane-daemon", &["controlplane-core", "shared-proto", "transport", "vocab"]),
-    ("hellojohn", &["vocab"]),
+    ("controlplane-daemon", &["controlplane-core", "manifest", "shared-proto", "transport", "vocab"]),
+    ("hellojohn", &["manifest", "vocab"]),
     ("oauth-core", &["vocab"]),
     ("dataplane-service", &["oauth-core", "shared-proto", "transport", "vocab"]),
 ];

@@ -124,10 +124,27 @@ impl Api {
 
     /// [`Self::change`] under a request id that the caller keeps, to ask again after a crash.
     pub(crate) async fn change_as(&self, request_id: &str, change: Change<'_>) -> Result<Answer, Failure> {
-        match self.attempt(request_id, &change).await {
+        self.twice(request_id, &[], &change).await
+    }
+
+    /// [`Self::change`] with more in its query.
+    pub(crate) async fn change_with(&self, query: &[(String, String)], change: Change<'_>) -> Result<Answer, Failure> {
+        self.twice(&random::token(), query, &change).await
+    }
+
+    /// Once more under the same request id, where that can help.
+    async fn twice(
+        &self,
+        request_id: &str,
+        query: &[(String, String)],
+        change: &Change<'_>,
+    ) -> Result<Answer, Failure> {
+        let query: Vec<_> = self.wait.iter().chain(query).cloned().collect();
+        let url = self.url(change.path, &query);
+        match self.attempt(request_id, url.clone(), change).await {
             Err((_, Some(pause))) => {
                 tokio::time::sleep(pause).await;
-                self.attempt(request_id, &change).await.map_err(|(failure, _)| failure)
+                self.attempt(request_id, url, change).await.map_err(|(failure, _)| failure)
             }
             Err((failure, None)) => Err(failure),
             Ok(answer) => Ok(answer),
@@ -135,9 +152,13 @@ impl Api {
     }
 
     /// A failure comes with the pause after which a retry makes sense, if it does.
-    async fn attempt(&self, request_id: &str, change: &Change<'_>) -> Result<Answer, (Failure, Option<Duration>)> {
+    async fn attempt(
+        &self,
+        request_id: &str,
+        mut url: Url,
+        change: &Change<'_>,
+    ) -> Result<Answer, (Failure, Option<Duration>)> {
         let short = Some(Duration::from_millis(500));
-        let mut url = self.url(change.path, &self.wait);
         let mut hops = 0;
         let response = loop {
             match self.send(url.clone(), request_id, change).await {

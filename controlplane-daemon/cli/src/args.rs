@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output::Format;
 use crate::resource::{admin, client, key, scope, settings, tenant};
-use crate::{cluster, dev, login, private_file, token};
+use crate::{apply, cluster, dev, login, private_file, token};
 
 /// Operate HelloJohn: tenants, clients, scopes, keys and administrators, through the admin API.
 #[derive(Debug, Parser)]
@@ -87,6 +87,10 @@ enum Command {
     /// What is set for the whole installation: key rotation, staleness, the fleet
     #[command(subcommand)]
     Settings(settings::Command),
+    /// Make tenants, clients and scopes what files say
+    Apply(Box<apply::ApplyArgs>),
+    /// Show how files differ from what there is
+    Diff(Box<apply::Documents>),
     /// The control plane itself
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -110,6 +114,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Key(command) => key::run(&api().await?, *command).await,
         Command::Admin(command) => admin::run(&api().await?, *command).await,
         Command::Settings(command) => settings::run(&api().await?, command).await,
+        Command::Apply(args) => apply::apply(&api().await?, *args).await,
+        Command::Diff(documents) => apply::diff(&api().await?, *documents).await,
         Command::Cluster(command) => cluster::run(&api().await?, command).await,
         Command::Fleet => cluster::fleet(&api().await?).await,
         Command::Token(token) => token::run(&connection, *token).await,

@@ -10,7 +10,7 @@ use crate::problem::Problem;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed
+  1  failed; of `diff`: something differs
   2  the command line or a document given is wrong
   3  not found
   4  conflict, or a precondition failed
@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     /// The change is made; these pods had not acknowledged it in time.
     Laggards(String),
     Other(anyhow::Error),
+    /// `diff` found something; it is shown already.
+    Different,
     /// Said already; only the exit code is left to give.
     Reported(Box<Failure>),
 }
@@ -45,7 +47,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Says what went wrong on stderr and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        if !matches!(self, Self::Reported(_)) {
+        if !matches!(self, Self::Reported(_) | Self::Different) {
             eprintln!("hellojohn: {self}");
         }
         ExitCode::from(self.exit_code())
@@ -58,7 +60,7 @@ impl Failure {
             Self::Unreachable { .. } => 6,
             Self::OutcomeUnknown { .. } => 7,
             Self::Laggards(_) => 8,
-            Self::Other(_) => 1,
+            Self::Other(_) | Self::Different => 1,
             Self::Reported(failure) => failure.exit_code(),
         }
     }
@@ -99,6 +101,7 @@ impl std::fmt::Display for Failure {
                 write!(f, "the change is made, but these pods had not seen it in time: {pods}")
             }
             Self::Other(error) => write!(f, "{error:#}"),
+            Self::Different => f.write_str("there are differences"),
             Self::Reported(failure) => failure.fmt(f),
         }
     }

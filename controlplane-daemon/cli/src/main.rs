@@ -15,6 +15,7 @@
 //! Start at [`args`] for what can be typed, at [`api`] for what goes over the wire, at [`dev`] for the local set-up.
 
 mod api;
+mod apply;
 mod args;
 mod cluster;
 mod dev;

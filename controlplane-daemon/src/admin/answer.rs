@@ -10,6 +10,7 @@ use serde::Serialize;
 use vocab::Revision;
 
 use super::{Api, Done};
+use crate::fleet::FleetWait;
 
 pub(super) const X_REVISION: HeaderName = HeaderName::from_static("x-revision");
 const X_FLEET: HeaderName = HeaderName::from_static("x-fleet");
@@ -46,6 +47,14 @@ pub(super) fn created(done: &Done, location: &str, etag: Revision, document: &im
     response.json(document)
 }
 
+/// What came of documents.
+pub(super) fn applied(revision: Revision, fleet: Option<&FleetWait>, document: &impl Serialize) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((X_REVISION, revision.to_string()));
+    tell_fleet(&mut response, fleet);
+    response.json(document)
+}
+
 pub(super) fn deleted(done: &Done) -> HttpResponse {
     build(StatusCode::NO_CONTENT, done).finish()
 }
@@ -56,10 +65,8 @@ fn tag(response: &mut HttpResponseBuilder, etag: Option<Revision>) {
     }
 }
 
-fn build(status: StatusCode, done: &Done) -> HttpResponseBuilder {
-    let mut response = HttpResponse::build(status);
-    response.insert_header((X_REVISION, done.applied.revision.to_string()));
-    if let Some(fleet) = &done.fleet {
+fn tell_fleet(response: &mut HttpResponseBuilder, fleet: Option<&FleetWait>) {
+    if let Some(fleet) = fleet {
         if fleet.is_complete() {
             response.insert_header((X_FLEET, "complete"));
         } else {
@@ -71,6 +78,12 @@ fn build(status: StatusCode, done: &Done) -> HttpResponseBuilder {
             response.insert_header((X_FLEET_LAGGARDS, laggards.join(",")));
         }
     }
+}
+
+fn build(status: StatusCode, done: &Done) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header((X_REVISION, done.applied.revision.to_string()));
+    tell_fleet(&mut response, done.fleet.as_ref());
     response
 }
 

@@ -10,11 +10,13 @@ use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use vocab::ErrorCode;
+use vocab::{ErrorCode, Violations};
 
 use super::problem::Problem;
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Of documents to apply: many resources at once, and still one entry of the log.
+const MAX_MANIFEST_BYTES: usize = 8 * 1024 * 1024;
 /// From the end of the head to the end of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(25);
 
@@ -27,6 +29,51 @@ pub(super) struct OptionalDocument(pub(super) Value);
 /// A merge patch (RFC 7396).
 pub(super) struct Patch(pub(super) Value);
 
+/// Documents to apply: YAML, or a JSON object with the list `documents`.
+pub(super) struct Manifests(pub(super) Vec<manifest::Document>);
+
+impl FromRequest for Manifests {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            expect_json(&request, &["application/json", "application/yaml"])?;
+            let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let is_json = given.trim_start().to_ascii_lowercase().starts_with("application/json");
+            let body = read(&request, payload, MAX_MANIFEST_BYTES).await?;
+            let documents = if is_json { manifest::of_values(listed(parse(&body)?)?) } else { read_yaml(&body)? };
+            documents.map(Self).map_err(|faults| {
+                let mut violations = Violations::new();
+                for (index, fault) in faults.into_iter().enumerate() {
+                    let line = fault.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+                    let pointer = if is_json { format!("/documents/{index}{}", fault.pointer) } else { fault.pointer };
+                    violations.add(pointer, format!("{line}{}", fault.detail));
+                }
+                Problem::invalid(violations)
+            })
+        })
+    }
+}
+
+fn listed(body: Value) -> Result<Vec<Value>, Problem> {
+    let wanted =
+        || Problem::invalid(Violations::one("/documents", "must be the list of documents, and the only member"));
+    let Value::Object(mut members) = body else { return Err(wanted()) };
+    match members.remove("documents") {
+        Some(Value::Array(documents)) if members.is_empty() => Ok(documents),
+        _ => Err(wanted()),
+    }
+}
+
+type Documents = Result<Vec<manifest::Document>, Vec<manifest::Fault>>;
+
+fn read_yaml(body: &[u8]) -> Result<Documents, Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| Problem::bad_request("the body is not UTF-8"))?;
+    Ok(manifest::read("", text, manifest::Format::Yaml))
+}
+
 impl FromRequest for Document {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
@@ -35,7 +82,7 @@ impl FromRequest for Document {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             expect_json(&request, &["application/json"])?;
-            parse(&read(&request, payload).await?).map(Self)
+            parse(&read(&request, payload, MAX_BODY_BYTES).await?).map(Self)
         })
     }
 }
@@ -47,7 +94,7 @@ impl FromRequest for OptionalDocument {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let body = read(&request, payload).await?;
+            let body = read(&request, payload, MAX_BODY_BYTES).await?;
             if body.is_empty() {
                 return Ok(Self(Value::Object(Map::new())));
             }
@@ -65,7 +112,7 @@ impl FromRequest for Patch {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             expect_json(&request, &["application/merge-patch+json", "application/json"])?;
-            parse(&read(&request, payload).await?).map(Self)
+            parse(&read(&request, payload, MAX_BODY_BYTES).await?).map(Self)
         })
     }
 }
@@ -81,18 +128,17 @@ fn expect_json(request: &HttpRequest, types: &[&str]) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn read(request: &HttpRequest, mut payload: Payload) -> Result<web::BytesMut, Problem> {
-    let too_large =
-        || Problem::new(ErrorCode::PayloadTooLarge, format!("the body may have at most {MAX_BODY_BYTES} bytes"));
+async fn read(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<web::BytesMut, Problem> {
+    let too_large = || Problem::new(ErrorCode::PayloadTooLarge, format!("the body may have at most {limit} bytes"));
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+    if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
     let all = async {
         let mut body = web::BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| Problem::bad_request(format!("the body broke off: {error}")))?;
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
+            if body.len() + chunk.len() > limit {
                 return Err(too_large());
             }
             body.extend_from_slice(&chunk);

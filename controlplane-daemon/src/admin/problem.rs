@@ -43,6 +43,11 @@ impl Problem {
         Self { errors, ..Self::new(ErrorCode::ValidationFailed, "the document breaks rules; see errors") }
     }
 
+    /// Several, of which the first has this code.
+    pub(super) fn many(code: ErrorCode, errors: Violations) -> Self {
+        Self { errors, ..Self::new(code, "the documents cannot be applied; see errors") }
+    }
+
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(ErrorCode::Forbidden, detail)
     }
@@ -73,6 +78,11 @@ impl Problem {
     pub(super) fn internal(cause: impl fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
         Self::new(ErrorCode::Internal, "the cause is in this node's log")
+    }
+
+    /// Every problem with its pointer; of an error that is about the whole, that one.
+    pub(super) fn into_violations(self) -> Violations {
+        if self.errors.is_empty() { Violations::one("", self.detail) } else { self.errors }
     }
 
     pub(super) const fn code(&self) -> ErrorCode {

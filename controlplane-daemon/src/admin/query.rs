@@ -9,8 +9,10 @@ use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, IF_MATCH};
 use actix_web::{FromRequest, HttpRequest, web};
+use manifest::Plain;
 use vocab::{ErrorCode, RequestId, Revision};
 
+use super::declarative::{Ownership, Prune};
 use super::problem::Problem;
 use crate::control_plane::Consistency;
 
@@ -163,6 +165,14 @@ impl Query {
         self.0.contains_key(name)
     }
 
+    fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.take(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::bad_request(format!("{name} must be true or false"))),
+        }
+    }
+
     fn timeout(&mut self) -> Result<Duration, Problem> {
         let Some(text) = self.take("timeout") else { return Ok(DEFAULT_TIMEOUT) };
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -253,6 +263,43 @@ impl FromRequest for Create {
                 return Err(Problem::bad_request("If-Match has no meaning where something is made"));
             }
             Ok(Self(Write::take(request, query)?))
+        })
+    }
+}
+
+/// Documents to apply.
+#[derive(Clone, Debug)]
+pub(super) struct Apply {
+    pub(super) write: Write,
+    pub(super) dry_run: bool,
+    pub(super) set: String,
+    pub(super) prune: Prune,
+    pub(super) ownership: Ownership,
+    pub(super) plain: Plain,
+}
+
+/// Of whoever names none.
+const DEFAULT_SET: &str = "default";
+
+impl FromRequest for Apply {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        extract(request, |query| {
+            if request.headers().contains_key(IF_MATCH) {
+                return Err(Problem::bad_request(
+                    "If-Match has no meaning here: a plan is tied to what it was made of",
+                ));
+            }
+            Ok(Self {
+                dry_run: query.flag("dry_run")?,
+                set: query.take("set").unwrap_or_else(|| DEFAULT_SET.to_owned()),
+                prune: if query.flag("prune")? { Prune::Delete } else { Prune::Keep },
+                ownership: if query.flag("take_over")? { Ownership::TakeOver } else { Ownership::Respect },
+                plain: if query.flag("plain_secrets")? { Plain::Allow } else { Plain::Refuse },
+                write: Write::take(request, query)?,
+            })
         })
     }
 }

@@ -15,7 +15,7 @@ use super::answer::X_REVISION;
 use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
-use super::{Api, admins, clients, cluster, keys, scopes, settings, tenants, token};
+use super::{Api, admins, apply, clients, cluster, keys, scopes, settings, tenants, token};
 
 pub const PREFIX: &str = "/api/v1";
 
@@ -36,6 +36,8 @@ pub enum Access {
     Tenant,
     /// The same; auditors look.
     TenantAndAuditors,
+    /// Owners and operators; a tenant's administrators for what is their tenant's.
+    StaffAndTenants,
     /// Every role; a tenant's administrator is shown its tenant only.
     Everyone,
 }
@@ -55,7 +57,7 @@ impl Access {
                     | Self::Everyone
             ),
             Role::TenantAdmin(own) => match self {
-                Self::Anyone | Self::Everyone => true,
+                Self::Anyone | Self::Everyone | Self::StaffAndTenants => true,
                 Self::Tenant | Self::TenantAndAuditors => tenant == Some(own.as_str()),
                 _ => false,
             },
@@ -77,7 +79,9 @@ const fn row(method: Method, path: &'static str, access: Access, handler: fn() -
     Row { method, path, access, handler }
 }
 
-use Access::{Anyone, Everyone, Owners, OwnersAndAuditors, Staff, StaffAndAuditors, Tenant, TenantAndAuditors};
+use Access::{
+    Anyone, Everyone, Owners, OwnersAndAuditors, Staff, StaffAndAuditors, StaffAndTenants, Tenant, TenantAndAuditors,
+};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
@@ -138,6 +142,8 @@ pub static ROUTES: &[Row] = &[
     row(GET,    "/settings",                          StaffAndAuditors,  || to(settings::get)),
     row(PUT,    "/settings",                          Staff,             || to(settings::put)),
     row(PATCH,  "/settings",                          Staff,             || to(settings::patch)),
+
+    row(POST,   "/apply",                             StaffAndTenants,   || to(apply::apply)),
 
     row(GET,    "/cluster/status",                    StaffAndAuditors,  || to(cluster::status)),
     row(GET,    "/fleet",                             StaffAndAuditors,  || to(cluster::fleet)),
@@ -222,9 +228,10 @@ mod tests {
             assert_eq!(access.allows(&Role::Auditor, None), row.method == GET, "{} {path}", row.method);
             let below_tenant = path.starts_with(TENANT);
             let makes_or_ends_it = path == TENANT && row.method == DELETE;
-            let expected = (below_tenant && !makes_or_ends_it) || (path == "/tenants" && row.method == GET);
+            let expected =
+                (below_tenant && !makes_or_ends_it) || (path == "/tenants" && row.method == GET) || path == "/apply";
             assert_eq!(access.allows(&own, Some("acme")), expected, "{} {path}", row.method);
-            let elsewhere = path == "/tenants" && row.method == GET;
+            let elsewhere = (path == "/tenants" && row.method == GET) || path == "/apply";
             assert_eq!(access.allows(&own, Some("other")), elsewhere, "{} {path}", row.method);
         }
     }

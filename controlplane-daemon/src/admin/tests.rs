@@ -2,6 +2,7 @@
 
 mod abuse;
 mod access;
+mod apply;
 mod resources;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,485 @@
+//! From what is wanted and what there is: what to do. Changes nothing, and fails with everything that is wrong.
+
+use std::collections::BTreeSet;
+
+use controlplane_core::model::{AuthMethod, TenantSpec};
+use controlplane_core::mutation::Precondition;
+use controlplane_core::validate::STANDARD_SCOPES;
+use controlplane_core::{Client, Mutation, ResourceRef, Scope, State, Tenant};
+use manifest::Document;
+use serde_json::{Value, json};
+use vocab::{ClientId, Clock, ErrorCode, Keyring, Revision, ScopeName, SecretId, Slug};
+
+use super::diff::{self, Difference, MASKED, MASKED_NEW, difference};
+use super::prune::{self, Pruned, Stated};
+use super::secret;
+use super::wanted::{self, Wanted};
+use crate::admin::problem::Problem;
+use crate::admin::view::{
+    ClientView, ScopeView, SettingsView, TenantView, read_client, read_scope, read_settings, read_tenant,
+    replace_tenant,
+};
+use crate::id;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub documents: &'a [Document],
+    /// The manifest set that the documents are.
+    pub set: &'a str,
+    pub prune: Prune,
+    pub ownership: Ownership,
+    pub bounds: Bounds,
+}
+
+/// Whether what the set made and no longer states is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prune {
+    Keep,
+    Delete,
+}
+
+/// Whether a resource that another set manages may become this one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    Respect,
+    TakeOver,
+}
+
+/// What the asker may touch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bounds {
+    Everything,
+    /// Of this tenant all but what concerns others: a tenant's own administrator.
+    Tenant(Slug),
+}
+
+/// Where something is stated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub document: usize,
+    pub pointer: String,
+}
+
+impl Source {
+    /// Of what no document states.
+    pub(super) const fn nowhere() -> Self {
+        Self { document: usize::MAX, pointer: String::new() }
+    }
+
+    pub(super) fn below(&self, pointer: &str) -> Self {
+        Self { document: self.document, pointer: format!("{}{pointer}", self.pointer) }
+    }
+}
+
+/// Why there is no plan; one of the reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub code: ErrorCode,
+    pub source: Source,
+    pub detail: String,
+}
+
+impl Fault {
+    pub(super) fn invalid(source: Source, detail: impl Into<String>) -> Self {
+        Self { code: ErrorCode::ValidationFailed, source, detail: detail.into() }
+    }
+
+    pub(super) fn all_of(problem: Problem, source: &Source, faults: &mut Vec<Self>) {
+        let code = problem.code();
+        faults.extend(problem.into_violations().iter().map(|violation| Self {
+            code,
+            source: source.below(&violation.pointer),
+            detail: violation.detail.clone(),
+        }));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Create,
+    Update,
+    Delete,
+    Unchanged,
+}
+
+impl Action {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// What becomes of one resource.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub action: Action,
+    pub resource: ResourceRef,
+    /// `None`: pruned.
+    pub source: Option<Source>,
+    pub differences: Vec<Difference>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub(super) items: Vec<(Mutation, Source)>,
+    pub(super) planned_on: Vec<Precondition>,
+}
+
+impl Plan {
+    pub const fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.steps.append(&mut other.steps);
+        self.items.append(&mut other.items);
+        self.planned_on.append(&mut other.planned_on);
+    }
+
+    fn add(&mut self, source: &Source, resource: ResourceRef, revision: Revision, change: Change) {
+        let action = match (change.mutations.is_empty(), revision) {
+            (true, _) => Action::Unchanged,
+            (false, Revision::ZERO) => Action::Create,
+            (false, _) => Action::Update,
+        };
+        if action != Action::Unchanged {
+            self.planned_on.push(Precondition { resource: resource.clone(), revision });
+        }
+        self.items.extend(change.mutations.into_iter().map(|mutation| (mutation, source.clone())));
+        self.steps.push(Step { action, resource, source: Some(source.clone()), differences: change.differences });
+    }
+}
+
+/// What makes one resource what it should be; no mutation if it is.
+#[derive(Default)]
+struct Change {
+    mutations: Vec<Mutation>,
+    differences: Vec<Difference>,
+}
+
+/// What planning looks at.
+pub(super) struct Planner<'a> {
+    pub(super) state: &'a State,
+    pub(super) keyring: &'a Keyring,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) request: &'a Request<'a>,
+}
+
+impl Planner<'_> {
+    pub(super) fn plan(&self) -> Result<Plan, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let all = wanted::all(self.request.documents, &mut faults);
+        let mut stated = Stated::default();
+        let (mut tenants, mut scopes, mut clients) = (Plan::default(), Plan::default(), Plan::default());
+        for wanted in &all.tenants {
+            self.tenant(wanted, &mut tenants, &mut stated, &mut faults);
+        }
+        for wanted in &all.scopes {
+            self.scope(wanted, &mut scopes, &mut stated, &mut faults);
+        }
+        for wanted in &all.clients {
+            self.client(wanted, &mut clients, &mut stated, &mut faults);
+        }
+        for wanted in &all.settings {
+            self.settings(wanted, &mut tenants, &mut faults);
+        }
+        let pruned = match self.request.prune {
+            Prune::Delete => prune::plan(self.state, self.request, &stated, &mut faults),
+            Prune::Keep => Pruned::default(),
+        };
+        refuse_pruned_scopes(&all.clients, &pruned, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        // What goes makes room; a host name is let go before another tenant takes it; owners come before what they own.
+        let mut plan = pruned.tenants;
+        plan.items.extend(self.host_releases(&tenants));
+        plan.append(tenants);
+        plan.append(scopes);
+        plan.append(pruned.clients);
+        plan.append(clients);
+        plan.append(pruned.scopes);
+        Ok(plan)
+    }
+
+    fn tenant(&self, wanted: &Wanted, plan: &mut Plan, stated: &mut Stated, faults: &mut Vec<Fault>) {
+        let source = &wanted.source;
+        let slug: Option<Slug> = wanted.value.get("slug").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        let current = slug.as_ref().and_then(|slug| self.state.tenant(slug));
+        let read = match current {
+            Some(current) => {
+                replace_tenant(&wanted.value, current, self.keyring).map(|spec| (current.slug.clone(), spec))
+            }
+            None => read_tenant(&wanted.value, self.keyring),
+        };
+        let (slug, spec) = match read {
+            Ok(read) => read,
+            Err(problem) => return Fault::all_of(problem, source, faults),
+        };
+        let taken = match self.may_take(source, current.and_then(|it| it.managed_by.as_ref())) {
+            Ok(taken) => taken,
+            Err(fault) => return faults.push(fault),
+        };
+        if !self.within(source, &slug, current.map(|it| &it.spec), &spec, faults) {
+            return;
+        }
+        stated.tenants.insert(slug.clone());
+        let mut change = Change::default();
+        let revision = current.map_or(Revision::ZERO, |it| it.revision);
+        match current {
+            None => {
+                change.differences = diff::between(None::<&TenantView>, Some(&preview(&slug, &spec)));
+                if spec.settings.database.is_some() {
+                    change.differences.push(difference("settings/database/dsn", None, Some(json!(MASKED))));
+                }
+                change.mutations.push(Mutation::TenantCreate { slug: slug.clone(), spec });
+            }
+            Some(current) if current.spec != spec || taken.is_some() => {
+                let after = Tenant { spec: spec.clone(), ..Tenant::clone(current) };
+                change.differences = diff::between(Some(&TenantView::of(current)), Some(&TenantView::of(&after)));
+                let dsn = |spec: &TenantSpec| spec.settings.database.as_ref().map(|database| database.dsn.to_string());
+                if dsn(&current.spec) != dsn(&spec) {
+                    let shown = (dsn(&current.spec).map(|_| json!(MASKED)), dsn(&spec).map(|_| json!(MASKED_NEW)));
+                    change.differences.push(difference("settings/database/dsn", shown.0, shown.1));
+                }
+                change.mutations.push(Mutation::TenantUpdate { slug: slug.clone(), spec });
+                change.differences.extend(taken);
+            }
+            Some(_) => {}
+        }
+        plan.add(source, ResourceRef::Tenant { slug }, revision, change);
+    }
+
+    fn scope(&self, wanted: &Wanted, plan: &mut Plan, stated: &mut Stated, faults: &mut Vec<Fault>) {
+        let source = &wanted.source;
+        let Some(tenant) = self.owner(wanted, faults) else { return };
+        let name: Option<ScopeName> = wanted.value.get("name").and_then(Value::as_str).and_then(|n| n.parse().ok());
+        let owner = self.state.tenant(&tenant);
+        let current = owner.zip(name.as_ref()).and_then(|(owner, name)| self.state.scope(owner.id, name));
+        let (name, spec) = match read_scope(&wanted.value, current.map(AsRef::as_ref)) {
+            Ok(read) => read,
+            Err(problem) => return Fault::all_of(problem, source, faults),
+        };
+        let taken = match self.may_take(source, current.and_then(|it| it.managed_by.as_ref())) {
+            Ok(taken) => taken,
+            Err(fault) => return faults.push(fault),
+        };
+        stated.scopes.insert((tenant.clone(), name.clone()));
+        let resource = ResourceRef::Scope { tenant: tenant.clone(), name: name.clone() };
+        let revision = current.map_or(Revision::ZERO, |it| it.revision);
+        let mut change = Change::default();
+        if current.is_none_or(|current| current.spec != spec || taken.is_some()) {
+            let tenant_id = owner.map_or(vocab::TenantId::from_uuid(uuid::Uuid::nil()), |owner| owner.id);
+            let after = Scope { tenant_id, name: name.clone(), spec: spec.clone(), revision, managed_by: None };
+            let before = current.map(|current| ScopeView::of(current));
+            change.differences = diff::between(before.as_ref(), Some(&ScopeView::of(&after)));
+            change.differences.extend(taken);
+            change.mutations.push(match current {
+                Some(_) => Mutation::ScopeUpdate { tenant, name, spec },
+                None => Mutation::ScopeCreate { tenant, name, spec },
+            });
+        }
+        plan.add(source, resource, revision, change);
+    }
+
+    fn client(&self, wanted: &Wanted, plan: &mut Plan, stated: &mut Stated, faults: &mut Vec<Fault>) {
+        let source = &wanted.source;
+        let Some(tenant) = self.owner(wanted, faults) else { return };
+        let mut value = wanted.value.clone();
+        let given = value.as_object_mut().and_then(|members| members.remove("secret"));
+        let digest = match given.as_ref().map(secret::digest).transpose() {
+            Ok(digest) => digest,
+            Err(why) => return faults.push(Fault::invalid(source.below("/secret"), why)),
+        };
+        let id: Option<ClientId> = value.get("client_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let current = self
+            .state
+            .tenant(&tenant)
+            .zip(id.as_ref())
+            .and_then(|(owner, id)| self.state.client(owner.id, id))
+            .map(AsRef::as_ref);
+        let (client_id, spec) = match read_client(&value, current) {
+            Ok((Some(client_id), spec)) => (client_id, spec),
+            Ok((None, _)) => return faults.push(Fault::invalid(source.below("/client_id"), "is needed")),
+            Err(problem) => return Fault::all_of(problem, source, faults),
+        };
+        let public = spec.token_endpoint_auth_method == AuthMethod::None;
+        if public && digest.is_some() {
+            return faults.push(Fault::invalid(source.below("/secret"), "a public client has no secret"));
+        }
+        if !public && digest.is_none() && current.is_none() {
+            return faults.push(Fault::invalid(source.below("/secret"), "is needed to make a confidential client"));
+        }
+        let taken = match self.may_take(source, current.and_then(|it| it.managed_by.as_ref())) {
+            Ok(taken) => taken,
+            Err(fault) => return faults.push(fault),
+        };
+        stated.clients.insert((tenant.clone(), client_id.clone()));
+        let resource = ResourceRef::Client { tenant: tenant.clone(), client_id: client_id.clone() };
+        let secret_id = SecretId::from_uuid(id::fresh(self.clock));
+        let mut change = Change::default();
+        let revision = current.map_or(Revision::ZERO, |it| it.revision);
+        if let Some(current) = current {
+            if current.spec != spec || taken.is_some() {
+                let after = Client { spec: spec.clone(), ..current.clone() };
+                change.differences = diff::between(Some(&ClientView::of(current)), Some(&ClientView::of(&after)));
+                change.differences.extend(taken);
+                change.mutations.push(Mutation::ClientUpdate { tenant: tenant.clone(), client_id, spec });
+            }
+            if let Some(digest) = digest {
+                let now = self.clock.now();
+                let secrets = secret::changes(&tenant, current, digest, secret_id, now);
+                if !secrets.is_empty() {
+                    change.differences.push(difference("secret", Some(json!(MASKED)), Some(json!(MASKED_NEW))));
+                }
+                change.mutations.extend(secrets);
+            }
+        } else {
+            let shown = serde_json::to_value(&spec).ok();
+            change.differences = diff::between(None::<&Value>, shown.as_ref());
+            if digest.is_some() {
+                change.differences.push(difference("secret", None, Some(json!(MASKED))));
+            }
+            let secret = digest.map(|digest| secret::fresh(secret_id, digest));
+            change.mutations.push(Mutation::ClientCreate { tenant, client_id: Some(client_id), spec, secret });
+        }
+        plan.add(source, resource, revision, change);
+    }
+
+    fn settings(&self, wanted: &Wanted, plan: &mut Plan, faults: &mut Vec<Fault>) {
+        let source = &wanted.source;
+        if self.request.bounds != Bounds::Everything {
+            return faults.push(forbidden(source.clone(), "the settings are owners' and operators'"));
+        }
+        let current = self.state.settings();
+        let spec = match read_settings(&wanted.value, &current) {
+            Ok(spec) => spec,
+            Err(problem) => return Fault::all_of(problem, source, faults),
+        };
+        let mut change = Change::default();
+        if spec != current.spec {
+            let mut after = controlplane_core::ClusterSettings::clone(&current);
+            after.spec = spec.clone();
+            change.differences = diff::between(Some(&SettingsView::of(&current)), Some(&SettingsView::of(&after)));
+            change.mutations.push(Mutation::SettingsUpdate { spec });
+        }
+        plan.add(source, ResourceRef::Settings, current.revision, change);
+    }
+
+    /// The tenant of a client or scope. Whether it exists is found out by the rehearsal.
+    fn owner(&self, wanted: &Wanted, faults: &mut Vec<Fault>) -> Option<Slug> {
+        let tenant = wanted.tenant.clone()?;
+        match &self.request.bounds {
+            Bounds::Tenant(own) if *own != tenant => {
+                faults.push(forbidden(wanted.source.clone(), "your role covers your own tenant only"));
+                None
+            }
+            _ => Some(tenant),
+        }
+    }
+
+    /// `Some`: it becomes this set's, which is a change by itself.
+    fn may_take(&self, source: &Source, manager: Option<&String>) -> Result<Option<Difference>, Fault> {
+        match manager {
+            Some(name) if name == self.request.set => Ok(None),
+            Some(other) if self.request.ownership == Ownership::Respect => {
+                let detail = format!("is managed by the set {other:?}: apply it there, or take it over");
+                Err(Fault { code: ErrorCode::Conflict, ..Fault::invalid(source.clone(), detail) })
+            }
+            manager => {
+                let before = manager.map(|name| json!(name));
+                Ok(Some(difference("managed_by", before, Some(json!(self.request.set)))))
+            }
+        }
+    }
+
+    /// What a tenant's own administrator may not: see `tenants::may_replace`.
+    fn within(
+        &self,
+        source: &Source,
+        slug: &Slug,
+        old: Option<&TenantSpec>,
+        new: &TenantSpec,
+        faults: &mut Vec<Fault>,
+    ) -> bool {
+        let Bounds::Tenant(own) = &self.request.bounds else { return true };
+        let problem = match old {
+            _ if own != slug => Some("your role covers your own tenant only"),
+            None => Some("tenants are made by owners and operators only"),
+            Some(old) if old.status != new.status || old.settings.hosts != new.settings.hosts => {
+                Some("status and hosts are changed by owners and operators only")
+            }
+            Some(_) => None,
+        };
+        faults.extend(problem.map(|detail| forbidden(source.clone(), detail)));
+        problem.is_none()
+    }
+
+    /// Two tenants may swap host names, which no order of two updates allows: those that lose one to another document's
+    /// tenant let go of it first.
+    fn host_releases(&self, tenants: &Plan) -> Vec<(Mutation, Source)> {
+        let claimed: BTreeSet<&String> = tenants.items.iter().flat_map(|(item, _)| hosts_of(item)).collect();
+        let mut releases = Vec::new();
+        for (item, source) in &tenants.items {
+            let Mutation::TenantUpdate { slug, spec } = item else { continue };
+            let Some(current) = self.state.tenant(slug) else { continue };
+            let lost = |host: &String| !spec.settings.hosts.contains(host) && claimed.contains(host);
+            if current.spec.settings.hosts.iter().any(lost) {
+                let mut without = spec.clone();
+                without.settings.hosts.retain(|host| current.spec.settings.hosts.contains(host));
+                if without.settings.hosts.is_empty() {
+                    without.settings.issuer_mode = controlplane_core::model::IssuerMode::Path;
+                }
+                releases.push((Mutation::TenantUpdate { slug: slug.clone(), spec: without }, source.clone()));
+            }
+        }
+        releases
+    }
+}
+
+fn hosts_of(item: &Mutation) -> &[String] {
+    match item {
+        Mutation::TenantCreate { spec, .. } | Mutation::TenantUpdate { spec, .. } => &spec.settings.hosts,
+        _ => &[],
+    }
+}
+
+fn forbidden(source: Source, detail: &str) -> Fault {
+    Fault { code: ErrorCode::Forbidden, ..Fault::invalid(source, detail) }
+}
+
+/// Deleting a scope takes it out of every client: what a document states would not be so.
+fn refuse_pruned_scopes(clients: &[Wanted], pruned: &Pruned, faults: &mut Vec<Fault>) {
+    for wanted in clients {
+        let (Some(tenant), Some(Value::Array(scopes))) = (&wanted.tenant, wanted.value.get("scopes")) else { continue };
+        for (index, name) in scopes.iter().enumerate() {
+            let Some(name) = name.as_str().filter(|name| !STANDARD_SCOPES.contains(name)) else { continue };
+            let Ok(name) = name.parse::<ScopeName>() else { continue };
+            if pruned.scope_names.contains(&(tenant.clone(), name)) {
+                let source = wanted.source.below(&format!("/scopes/{index}"));
+                faults.push(Fault::invalid(source, "names a scope that no document states and that would be pruned"));
+            }
+        }
+    }
+}
+
+/// A tenant that does not exist yet, as it will be shown.
+fn preview(slug: &Slug, spec: &TenantSpec) -> TenantView {
+    let at = vocab::Timestamp::from_millis(0);
+    TenantView::of(&Tenant {
+        id: vocab::TenantId::from_uuid(uuid::Uuid::nil()),
+        slug: slug.clone(),
+        spec: spec.clone(),
+        created_at: at,
+        updated_at: at,
+        revision: Revision::ZERO,
+        longest: controlplane_core::model::Longest::default(),
+        managed_by: None,
+    })
+}

@@ -1,0 +1,147 @@
+//! Carries a plan out: rehearsed on a copy of the state first, so that what would be refused never enters the log; then
+//! proposed as one batch. A change of a touched resource in between makes it plan again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use controlplane_core::model::SigningAlgorithm;
+use controlplane_core::{Actor, Command, Entry, FreshKey, Mutation, Origin, Rejection, Stamp, State};
+use vocab::{Clock, ErrorCode, Keyring, RequestId, Revision};
+
+use super::plan::{Fault, Plan, Planner, Request, Source};
+use crate::admin::problem::Problem;
+use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError};
+use crate::id;
+
+/// How often it is planned again when something was changed meanwhile.
+const TRIES: usize = 8;
+const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    pub actor: Actor,
+    pub origin: Origin,
+    pub request_id: Option<RequestId>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub plan: Plan,
+    /// Of the batch; without one, what the plan was made against.
+    pub revision: Revision,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("the documents cannot be applied: {} problems", .0.len())]
+    Faults(Vec<Fault>),
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    #[error(transparent)]
+    Stale(#[from] BarrierError),
+    #[error("what the documents state keeps changing; try again")]
+    KeepsChanging,
+}
+
+/// Applies documents to the configuration.
+#[derive(Clone, Debug)]
+pub struct Applier {
+    pub control: ControlPlane,
+    pub keyring: Keyring,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Applier {
+    /// What would be done, rehearsed.
+    pub async fn plan(&self, request: &Request<'_>) -> Result<Outcome, ApplyError> {
+        let revision = self.control.barrier(Consistency::Linearizable, FRESHNESS_TIMEOUT).await?;
+        let plan = self.rehearsed(request)?;
+        Ok(Outcome { plan, revision })
+    }
+
+    /// Nothing is proposed when nothing differs.
+    pub async fn apply(&self, request: &Request<'_>, asker: &Asker) -> Result<Outcome, ApplyError> {
+        let fresh = self.control.barrier(Consistency::Linearizable, FRESHNESS_TIMEOUT).await?;
+        for _ in 0..TRIES {
+            let plan = self.rehearsed(request)?;
+            if plan.is_empty() {
+                return Ok(Outcome { plan, revision: fresh });
+            }
+            let own_id = || id::fresh(&*self.clock).to_string().parse().ok();
+            let command = Command {
+                // With one, a leader that dies in the middle does not leave the outcome open.
+                request_id: asker.request_id.clone().or_else(own_id),
+                origin: asker.origin.clone(),
+                ..Command::new(asker.actor.clone(), batch(&plan, request.set))
+            };
+            match self.control.propose(command).await {
+                Ok(applied) => return Ok(Outcome { plan, revision: applied.revision }),
+                Err(ProposeError::Rejected(Rejection::Overtaken { .. })) => {}
+                Err(ProposeError::Rejected(rejection @ Rejection::Items { .. })) => {
+                    return Err(ApplyError::Faults(faults_of(rejection, &plan)));
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(ApplyError::KeepsChanging)
+    }
+
+    fn rehearsed(&self, request: &Request<'_>) -> Result<Plan, ApplyError> {
+        // Cheap: what the copy does not change it shares.
+        let mut state = self.control.read(State::clone);
+        let planner = Planner { state: &state, keyring: &self.keyring, clock: &*self.clock, request };
+        let plan = planner.plan().map_err(ApplyError::Faults)?;
+        if plan.is_empty() {
+            return Ok(plan);
+        }
+        let mutation = batch(&plan, request.set);
+        let stand_in = |(number, algorithm): (usize, SigningAlgorithm)| FreshKey {
+            kid: format!("rehearsal-{number}").parse().expect("is a key id by its grammar"),
+            algorithm,
+            public_jwk: "{}".to_owned(),
+            private_key: self.keyring.seal(b"", [0; 24]),
+        };
+        let keys = mutation.fresh_key_algorithms(&state).into_iter().enumerate().map(stand_in).collect();
+        let stamp = Stamp::new(self.clock.now(), id::fresh(&*self.clock), keys);
+        let revision = Revision(self.control.applied_revision().0 + 1);
+        let entry = Entry::new(Command::new(Actor::System, mutation), stamp);
+        match controlplane_core::apply(&mut state, revision, entry) {
+            Ok(_) => Ok(plan),
+            Err(rejection) => Err(ApplyError::Faults(faults_of(rejection, &plan))),
+        }
+    }
+}
+
+fn batch(plan: &Plan, set: &str) -> Mutation {
+    Mutation::Batch {
+        items: plan.items.iter().map(|(mutation, _)| mutation.clone()).collect(),
+        planned_on: plan.planned_on.clone(),
+        managed_by: Some(set.to_owned()),
+    }
+}
+
+fn faults_of(rejection: Rejection, plan: &Plan) -> Vec<Fault> {
+    let Rejection::Items { items } = rejection else {
+        let code = rejection.code();
+        return vec![Fault { code, ..Fault::invalid(Source::nowhere(), rejection.to_string()) }];
+    };
+    let mut faults = Vec::new();
+    for item in items {
+        let source = plan.items.get(item.index).map_or_else(Source::nowhere, |(_, source)| source.clone());
+        Fault::all_of(Problem::from(item.rejection), &source, &mut faults);
+    }
+    faults
+}
+
+impl ApplyError {
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Faults(faults) => faults.first().map_or(ErrorCode::ValidationFailed, |fault| fault.code),
+            Self::Propose(error) => error.code(),
+            Self::Stale(error) => error.code(),
+            Self::KeepsChanging => ErrorCode::Conflict,
+        }
+    }
+}
