@@ -25,9 +25,10 @@ use std::time::{Duration, Instant};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, web};
+use transport::forwarded::Scheme;
 use vocab::ErrorCode;
 
 use crate::app::App;
@@ -184,12 +185,18 @@ pub async fn pin_directory(
     let directory = request.app_data::<web::Data<App>>().map(|app| app.directory.load()).unwrap_or_default();
     let revision = HeaderValue::from(directory.revision.get());
     request.extensions_mut().insert(directory);
+    let secure = request.app_config().secure()
+        || origin::of(request.request()).is_some_and(|origin| origin.scheme == Some(Scheme::Https));
     // Handlers and extractors answer their errors themselves. The request must not be cloned to do it here: the router
     // needs it unshared.
     let mut response = tokio::time::timeout(REQUEST_TIMEOUT, next.call(request))
         .await
         .map_err(|_| Problem::new(ErrorCode::Unavailable, "the request took too long"))??;
     response.headers_mut().insert(X_CONFIG_REVISION.clone(), revision);
+    if secure {
+        // RFC 6797 §7.2: over plain HTTP it must not be said.
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
     durations::record(route, response.status(), began.elapsed());
     Ok(response)

@@ -67,3 +67,4 @@ pub mod sync;
 pub mod telemetry;
 pub mod tenant;
 pub mod throttle;
+pub mod tls;

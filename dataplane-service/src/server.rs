@@ -1,7 +1,7 @@
 //! Constructs the pod, runs it, and takes it down in order. Decides nothing.
 //!
 //! ```text
-//!   settings → state file → listeners → sync + sweeper → servers → addresses file → … signal …
+//!   settings → certificates → state file → listeners → sync + sweeper → servers → addresses file → … signal …
 //!   → not ready → public server (finishes requests) → sync (writes its state) → pools → ops server
 //! ```
 
@@ -19,6 +19,10 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use transport::credentials::Credentials;
+use transport::material::{Files, Unusable};
+use transport::server::server_only;
+use transport::watcher;
 use url::Url;
 use vocab::{Clock, Slug, SystemClock};
 
@@ -26,7 +30,7 @@ use crate::app::App;
 use crate::directory::LiveDirectory;
 use crate::http;
 use crate::ops::{self, Ops};
-use crate::settings::{EX_CONFIG, Invocation, Refusal, Settings};
+use crate::settings::{self, EX_CONFIG, Invocation, Refusal, Settings};
 use crate::store::pool::PodPools;
 use crate::sync::Sync;
 use crate::sync::mirror::Surroundings;
@@ -34,9 +38,14 @@ use crate::sync::state_file::{LoadError, Loaded, StateFile};
 use crate::sync::status::Status;
 use crate::sync::subscription::PodIdentity;
 use crate::telemetry;
+use crate::tls;
 
 /// A client that has not sent its headers by then is cut off.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes under way at once, per worker. At the bound nobody is accepted, so that whoever only opens connections must
+/// not get there before they time out.
+const MAX_HANDSHAKES: usize = 65_536;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long requests may take to finish when the pod is told to stop.
 const DRAIN_SECS: u64 = 10;
@@ -62,6 +71,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) if error.downcast_ref::<LoadError>().is_some() => fail(EX_CONFIG, &format!("{error:#}")),
+        Err(error) if error.downcast_ref::<Unusable>().is_some() => fail(EX_CONFIG, &format!("{error:#}")),
         Err(error) => fail(1, &format!("{error:#}")),
     }
 }
@@ -103,6 +113,7 @@ impl Pod {
     fn start(settings: &mut Settings, public_url: Url, address: String) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let pools = PodPools::new(settings.pools, settings.keyring.clone(), settings.migrate);
+        let watch = settings.watch_tls.take().map(|files| tls::load(files, Arc::clone(&clock))).transpose()?;
         let (state_file, loaded) = load_state(settings)?;
         let pod = Self {
             directory: Arc::default(),
@@ -118,7 +129,7 @@ impl Pod {
                 pod_id: settings.pod_name.clone(),
                 address,
                 token: settings.watch_token.take(),
-                tls: std::mem::take(&mut settings.watch_tls),
+                tls: watch.clone().map(|credentials| Arc::new(tls::to_control_plane(credentials))),
             },
             directory: Arc::clone(&pod.directory),
             status: Arc::clone(&pod.status),
@@ -129,6 +140,7 @@ impl Pod {
         };
         pod.tasks.spawn(sync.run(pod.stop.clone()));
         pod.tasks.spawn(pod.stop.clone().run_until_cancelled_owned(pools.sweep()));
+        pod.tasks.spawn(watcher::run(watch.into_iter().collect(), pod.stop.clone()));
         Ok(pod)
     }
 
@@ -166,7 +178,9 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let public_url = public_url(&settings, http_addr.port())?;
     let pod = Pod::start(&mut settings, public_url, reachable(http_addr).to_string())?;
     let app = web::Data::new(App::new(&settings, Arc::clone(&pod.directory), Arc::clone(&pod.clock))?);
-    let public = public_server(public, app)?;
+    let public_tls = settings.public_tls.take().map(|tls| PublicTls::bind(tls, &pod)).transpose()?;
+    let tls_addr = public_tls.as_ref().map(|tls| tls.listener.local_addr()).transpose()?;
+    let public = public_server(public, public_tls, app)?;
     let ops = ops_server(
         ops,
         web::Data::new(Ops {
@@ -179,10 +193,10 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let (public_handle, ops_handle) = (public.handle(), ops.handle());
     let (public, ops) = (tokio::spawn(public), tokio::spawn(ops));
     if let Some(path) = &settings.addresses_file {
-        write_addresses(path, reachable(http_addr), reachable(ops_addr))
+        write_addresses(path, reachable(http_addr), tls_addr.map(reachable), reachable(ops_addr))
             .with_context(|| format!("addresses-file {}", path.display()))?;
     }
-    tracing::info!(http = %http_addr, ops = %ops_addr, pod = %settings.pod_name, "listening");
+    tracing::info!(http = %http_addr, tls = ?tls_addr, ops = %ops_addr, pod = %settings.pod_name, "listening");
 
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -199,17 +213,38 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn public_server(listener: TcpListener, app: web::Data<App>) -> io::Result<Server> {
+/// The public listener over TLS.
+struct PublicTls {
+    listener: TcpListener,
+    credentials: Credentials,
+}
+
+impl PublicTls {
+    fn bind(settings: settings::PublicTls, pod: &Pod) -> anyhow::Result<Self> {
+        let files = Files { identity: Some(settings.identity), authorities: None };
+        let credentials = tls::load(files, Arc::clone(&pod.clock))?;
+        pod.tasks.spawn(watcher::run(vec![credentials.clone()], pod.stop.clone()));
+        Ok(Self { listener: bind("tls-addr", settings.addr)?, credentials })
+    }
+}
+
+fn public_server(listener: TcpListener, tls: Option<PublicTls>, app: web::Data<App>) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         actix_web::App::new().app_data(app.clone()).wrap(from_fn(http::pin_directory)).configure(http::configure)
     });
-    Ok(server
+    let server = server
         .client_request_timeout(HEADER_TIMEOUT)
+        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        .max_connection_rate(MAX_HANDSHAKES)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(DRAIN_SECS)
         .disable_signals()
-        .listen(listener)?
-        .run())
+        .listen(listener)?;
+    let server = match tls {
+        Some(PublicTls { listener, credentials }) => server.listen_rustls_0_23(listener, server_only(credentials))?,
+        None => server,
+    };
+    Ok(server.run())
 }
 
 fn ops_server(listener: TcpListener, ops: web::Data<Ops>) -> io::Result<Server> {
@@ -254,9 +289,12 @@ fn public_url(settings: &Settings, port: u16) -> anyhow::Result<Url> {
     }
 }
 
-fn write_addresses(path: &Path, http: SocketAddr, ops: SocketAddr) -> io::Result<()> {
+fn write_addresses(path: &Path, http: SocketAddr, tls: Option<SocketAddr>, ops: SocketAddr) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
-    let document = serde_json::json!({ "http": http.to_string(), "ops": ops.to_string() });
+    let mut document = serde_json::json!({ "http": http.to_string(), "ops": ops.to_string() });
+    if let Some(tls) = tls {
+        document["tls"] = tls.to_string().into();
+    }
     std::fs::write(&temporary, document.to_string())?;
     std::fs::rename(&temporary, path)
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tonic::transport::Uri;
 use transport::forwarded::TrustedProxies;
+use transport::material::{Files, IdentityFiles};
 use url::Url;
 use vocab::{Keyring, PodId, Secret, Slug};
 
@@ -27,11 +28,14 @@ pub const EX_CONFIG: u8 = 78;
 #[derive(Debug)]
 pub struct Settings {
     pub http_addr: SocketAddr,
+    /// The public listener over TLS, beside the plain one.
+    pub public_tls: Option<PublicTls>,
     pub ops_addr: SocketAddr,
     /// Where the watch is served; at least one.
     pub control_plane: Vec<Uri>,
     pub watch_token: Option<Secret<String>>,
-    pub watch_tls: WatchTls,
+    /// For an https watch.
+    pub watch_tls: Option<Files>,
     pub keyring: Keyring,
     pub state_dir: Option<PathBuf>,
     pub default_tenant: Option<Slug>,
@@ -46,12 +50,10 @@ pub struct Settings {
     pub addresses_file: Option<PathBuf>,
 }
 
-/// PEM texts for an https watch.
-#[derive(Debug, Default)]
-pub struct WatchTls {
-    pub ca: Option<String>,
-    /// The pod's own certificate and key.
-    pub identity: Option<(String, Secret<String>)>,
+#[derive(Clone, Debug)]
+pub struct PublicTls {
+    pub addr: SocketAddr,
+    pub identity: IdentityFiles,
 }
 
 #[derive(Clone, Debug)]
@@ -128,15 +130,14 @@ impl Settings {
     /// `None` when something required is missing or wrong; `values.problems` says what.
     fn read(values: &mut Values) -> Option<Self> {
         let http_addr = values.required("http-addr", parse::<SocketAddr>);
+        let public_tls = public_tls(values);
         let ops_addr = values.required("ops-addr", parse::<SocketAddr>);
         let control_plane = values.required("control-plane", control_plane);
         let watch_token = values.optional("watch-token", |text| Ok(Secret::new(text.to_owned())));
         let ca = values.optional("tls-ca-file", pem_file);
         let cert = values.optional("tls-cert-file", pem_file);
         let key = values.optional("tls-key-file", pem_file);
-        if cert.is_some() != key.is_some() {
-            values.problems.push("tls-cert-file and tls-key-file: one is of no use without the other".to_owned());
-        }
+        let identity = both(values, ["tls-cert-file", "tls-key-file"], cert, key);
         let https = control_plane.iter().flatten().any(|uri| uri.scheme_str() == Some("https"));
         if https && ca.is_none() && !values.problems.iter().any(|problem| problem.starts_with("tls-ca-file")) {
             values.problems.push("tls-ca-file: needed when a control-plane address is https".to_owned());
@@ -166,10 +167,11 @@ impl Settings {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Some(Self {
             http_addr: http_addr?,
+            public_tls,
             ops_addr: ops_addr?,
             control_plane: control_plane?,
             watch_token,
-            watch_tls: WatchTls { ca, identity: cert.zip(key.map(Secret::new)) },
+            watch_tls: ca.map(|ca| Files { identity, authorities: Some(ca) }),
             keyring: keyring?,
             state_dir,
             default_tenant,
@@ -211,9 +213,34 @@ fn control_plane(text: &str) -> Result<Vec<Uri>, String> {
     if uris.is_empty() { Err("names no address".to_owned()) } else { Ok(uris) }
 }
 
-fn pem_file(path: &str) -> Result<String, String> {
+/// What is in it is checked when it is loaded.
+fn pem_file(path: &str) -> Result<PathBuf, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-    if text.contains("-----BEGIN ") { Ok(text) } else { Err(format!("{path} is not PEM")) }
+    if text.contains("-----BEGIN ") { Ok(PathBuf::from(path)) } else { Err(format!("{path} is not PEM")) }
+}
+
+fn both(
+    values: &mut Values,
+    [cert_flag, key_flag]: [&str; 2],
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Option<IdentityFiles> {
+    if cert.is_some() != key.is_some() {
+        values.problems.push(format!("{cert_flag} and {key_flag}: one is of no use without the other"));
+    }
+    Some(IdentityFiles { cert: cert?, key: key? })
+}
+
+fn public_tls(values: &mut Values) -> Option<PublicTls> {
+    let flags = ["public-tls-cert-file", "public-tls-key-file"];
+    let addr = values.optional("tls-addr", parse::<SocketAddr>);
+    let [cert, key] = flags.map(|flag| values.optional(flag, pem_file));
+    let identity = both(values, flags, cert, key);
+    if addr.is_some() != identity.is_some() {
+        let needed = "tls-addr, public-tls-cert-file and public-tls-key-file: all three are needed for TLS, or none";
+        values.problems.push(needed.to_owned());
+    }
+    Some(PublicTls { addr: addr?, identity: identity? })
 }
 
 fn public_url(text: &str) -> Result<Url, String> {

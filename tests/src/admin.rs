@@ -24,7 +24,11 @@ pub struct NewClient {
 impl Admin {
     /// `node` is the base URL of its admin listener.
     pub async fn sign_in(node: &str, credential: &str) -> Result<Self, String> {
-        let http = web::client();
+        Self::sign_in_with(web::client(), node, credential).await
+    }
+
+    /// By a client that trusts the node's certificate.
+    pub async fn sign_in_with(http: reqwest::Client, node: &str, credential: &str) -> Result<Self, String> {
         let request = http.post(format!("{node}/api/v1/auth/token")).json(&json!({ "credential": credential }));
         let answer = web::try_send(request).await.map_err(|error| error.to_string())?;
         match (answer.status, answer.json["access_token"].as_str()) {

@@ -69,6 +69,13 @@ impl Browser {
         Self::with(web::builder().local_address(address))
     }
 
+    /// One that claims to be somebody else, or whose proxy says so.
+    pub fn claiming(address: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", address.parse().expect("an address is a header's value"));
+        Self::with(web::builder().default_headers(headers))
+    }
+
     fn with(builder: reqwest::ClientBuilder) -> Self {
         let jar = Arc::new(Jar::default());
         let http = builder.cookie_provider(Arc::clone(&jar)).build().expect("an HTTP client can be made");

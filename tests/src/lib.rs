@@ -25,6 +25,7 @@
 pub mod admin;
 pub mod browser;
 pub mod cluster;
+pub mod counters;
 pub mod pki;
 pub mod pod;
 pub mod postgres;
@@ -35,6 +36,7 @@ pub mod scratch;
 pub mod stores;
 pub mod table;
 pub mod tenant;
+pub mod tls;
 pub mod tokens;
 pub mod wait;
 pub mod web;

@@ -26,6 +26,8 @@ pub struct Pod {
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Addresses {
     http: String,
+    #[serde(default)]
+    tls: String,
     ops: String,
 }
 
@@ -155,6 +157,11 @@ impl Pod {
     /// `host:port` of the public listener.
     pub fn address(&self) -> &str {
         &self.addresses.http
+    }
+
+    /// `host:port` of the public listener over TLS; empty when there is none.
+    pub fn tls_address(&self) -> &str {
+        &self.addresses.tls
     }
 
     pub fn url(&self) -> String {

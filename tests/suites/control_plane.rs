@@ -7,6 +7,8 @@ mod bootstrap;
 mod leadership;
 #[path = "control_plane/peers.rs"]
 mod peers;
+#[path = "control_plane/secret.rs"]
+mod secret;
 #[path = "control_plane/storage.rs"]
 mod storage;
 #[path = "control_plane/stream.rs"]

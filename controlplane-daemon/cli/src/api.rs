@@ -3,8 +3,10 @@
 //! A change carries a random `Idempotency-Key`. When no answer comes, or the answer is *no leader* or *outcome unknown*,
 //! it is sent once more with the same key: the server applies it once, however often it arrives.
 
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use reqwest::header::{AUTHORIZATION, IF_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::{Value, json};
@@ -68,7 +70,7 @@ impl Api {
     pub(crate) async fn login(target: &Target) -> Result<Self, Failure> {
         let base = parse_server(&target.server)?;
         let mut api = Self {
-            http: http_client()?,
+            http: http_client(target.ca_file.as_deref())?,
             base,
             token: Secret::new(String::new()),
             wait: Vec::new(),
@@ -237,12 +239,20 @@ impl Api {
 }
 
 /// Redirects are followed by hand: reqwest would drop the token on the way to another port.
-pub(crate) fn http_client() -> anyhow::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder()
+/// With `ca_file`, its authorities and no others are trusted.
+pub(crate) fn http_client(ca_file: Option<&Path>) -> anyhow::Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
         .user_agent(concat!("hellojohn/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT);
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let authorities = reqwest::Certificate::from_pem_bundle(&pem);
+        let authorities = authorities.ok().filter(|found| !found.is_empty());
+        builder =
+            builder.tls_certs_only(authorities.with_context(|| format!("{} holds no certificates", path.display()))?);
+    }
     Ok(builder.build()?)
 }
 

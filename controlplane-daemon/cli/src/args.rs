@@ -37,6 +37,9 @@ pub(crate) struct Connection {
     /// A file that holds the credential
     #[arg(long, global = true, env = "HJ_CREDENTIAL_FILE", value_name = "FILE", conflicts_with = "credential")]
     pub(crate) credential_file: Option<PathBuf>,
+    /// PEM file of the authorities that the server's certificate is signed by, instead of the system's
+    #[arg(long, global = true, env = "HJ_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// How to print answers
     #[arg(short, long, global = true, env = "HJ_OUTPUT", value_enum, default_value_t)]
     pub(crate) output: Format,

@@ -19,7 +19,7 @@ pub(crate) async fn run(connection: &Connection) -> Result<(), Failure> {
         Some(credential) => credential,
         None => ask(&server)?,
     };
-    let target = Target { server, credential };
+    let target = Target { server, credential, ca_file: profiles.ca_file(connection) };
     Api::login(&target).await?;
     let name = profiles.store(&path, connection.profile.as_deref(), &target)?;
     println!("Logged in to {}. Profile '{name}' is in {}.", target.server, path.display());

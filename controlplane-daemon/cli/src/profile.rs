@@ -29,6 +29,8 @@ pub(crate) struct Profiles {
 struct Profile {
     server: String,
     credential: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
 }
 
 /// What a command needs to talk to a server.
@@ -36,6 +38,8 @@ struct Profile {
 pub(crate) struct Target {
     pub(crate) server: String,
     pub(crate) credential: Secret<String>,
+    /// Whom to trust instead of the system's authorities.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Profiles {
@@ -58,7 +62,10 @@ impl Profiles {
     /// Keeps `target` under `name` and makes it the current profile.
     pub(crate) fn store(&mut self, path: &Path, name: Option<&str>, target: &Target) -> anyhow::Result<String> {
         let name = name.unwrap_or(DEFAULT_PROFILE).to_owned();
-        let profile = Profile { server: target.server.clone(), credential: target.credential.expose().clone() };
+        // Where it is, whichever folder the next command is given in.
+        let ca_file = target.ca_file.as_deref().map(std::path::absolute).transpose()?;
+        let profile =
+            Profile { server: target.server.clone(), credential: target.credential.expose().clone(), ca_file };
         self.profiles.insert(name.clone(), profile);
         self.current = Some(name.clone());
         if let Some(directory) = path.parent() {
@@ -92,6 +99,13 @@ impl Profiles {
         profile.map_or_else(|| DEFAULT_SERVER.to_owned(), |profile| profile.server.clone())
     }
 
+    /// The authorities of a command: `--ca-file`, else those that the profile names for the same server.
+    pub(crate) fn ca_file(&self, connection: &Connection) -> Option<PathBuf> {
+        let profile = self.find(connection.profile.as_deref()).ok().flatten();
+        let own = profile.filter(|profile| profile.server == self.server(connection));
+        connection.ca_file.clone().or_else(|| own?.ca_file.clone())
+    }
+
     pub(crate) fn target(&self, connection: &Connection) -> Result<Target, Failure> {
         let given = connection.credential()?;
         let profile = match self.find(connection.profile.as_deref()) {
@@ -110,7 +124,8 @@ impl Profiles {
                 )));
             }
         };
-        Ok(Target { server, credential })
+        let ca_file = self.ca_file(connection);
+        Ok(Target { server, credential, ca_file })
     }
 }
 
@@ -131,13 +146,20 @@ mod tests {
     fn a_profile_is_kept_and_found_again_and_its_credential_goes_to_its_own_server_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new").join("profiles.toml");
-        let target = Target { server: "https://a".to_owned(), credential: Secret::new("hja_1".to_owned()) };
+        let target = Target {
+            server: "https://a".to_owned(),
+            credential: Secret::new("hja_1".to_owned()),
+            ca_file: Some("/ca.pem".into()),
+        };
         Profiles::default().store(&path, Some("prod"), &target).unwrap();
         let profiles = Profiles::load(&path).unwrap();
         let found = profiles.target(&connection(None, None, None)).unwrap();
         assert_eq!((found.server.as_str(), found.credential.expose().as_str()), ("https://a", "hja_1"));
+        assert_eq!(found.ca_file.as_deref(), Some(Path::new("/ca.pem")));
         assert!(profiles.target(&connection(Some("https://b"), None, None)).is_err());
         assert!(profiles.target(&connection(None, None, Some("other"))).is_err());
-        assert!(profiles.target(&connection(Some("https://b"), Some("hja_2"), Some("other"))).is_ok());
+        assert!(
+            profiles.target(&connection(Some("https://b"), Some("hja_2"), Some("other"))).unwrap().ca_file.is_none()
+        );
     }
 }

@@ -70,7 +70,7 @@ struct Discovery {
 }
 
 pub(crate) async fn run(connection: &Connection, args: TokenArgs) -> Result<(), Failure> {
-    let http = api::http_client()?;
+    let http = api::http_client(connection.ca_file.as_deref())?;
     let discovery = discover(&http, &args.issuer).await?;
     let mut form = vec![];
     if let Some(resource) = args.resource.clone() {

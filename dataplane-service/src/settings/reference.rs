@@ -8,6 +8,8 @@ use super::sources::{TABLE, key, variable};
 fn allowed(flag: &str) -> &'static str {
     match flag {
         "http-addr" | "ops-addr" => "IP:port; port 0 takes any free one",
+        "tls-addr" => "IP:port; port 0 takes any free one; needs certificate and key",
+        "public-tls-cert-file" | "public-tls-key-file" => "a readable PEM file; with `--tls-addr`",
         "control-plane" => "required; `http://host:port` or `https://host:port`, one or more",
         "watch-token" => "the control plane's `--watch-token`; absent: the pod's certificate is its proof",
         "secretbox-master-key" => "required; each key base64 of 32 bytes: the control plane's",

@@ -26,8 +26,11 @@ const fn secret(flag: &'static str, file_flag: &'static str, name: &'static str,
     Definition { flag, help, default: None, bare: Some(name), file_flag: Some(file_flag) }
 }
 
-pub(super) const TABLE: [Definition; 23] = [
+pub(super) const TABLE: [Definition; 26] = [
     plain("http-addr", Some("0.0.0.0:8080"), "Listener for OAuth, OpenID Connect and pages"),
+    plain("tls-addr", None, "The same listener over TLS, beside the plain one"),
+    plain("public-tls-cert-file", None, "PEM file of the certificate of --tls-addr"),
+    plain("public-tls-key-file", None, "PEM file of that certificate's key"),
     plain("ops-addr", Some("0.0.0.0:8090"), "Listener for /livez, /readyz, /metrics and /debug/config"),
     plain("control-plane", None, "Watch addresses, comma-separated: http(s)://host:7100"),
     secret("watch-token", "watch-token-file", "WATCH_TOKEN", "Bearer token for the watch"),

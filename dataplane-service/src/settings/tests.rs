@@ -97,6 +97,7 @@ fn every_problem_is_said_at_once() {
 
 #[rstest]
 #[case(&["--control-plane", "https://a:1", "--secretbox-master-key", KEY], "tls-ca-file: needed")]
+#[case(&["--control-plane", "http://a:1", "--secretbox-master-key", KEY, "--tls-addr", "127.0.0.1:1"], "public-tls-cert-file")]
 #[case(&["--control-plane", "a:1", "--secretbox-master-key", KEY], "control-plane:")]
 #[case(&["--control-plane", ",", "--secretbox-master-key", KEY], "control-plane: names no address")]
 #[case(&["--control-plane", "http://a:1", "--secretbox-master-key", KEY, "--tls-key-file", "/nowhere"], "tls-key-file:")]

@@ -1,5 +1,6 @@
 //! One stream of the watch: hello, then a snapshot or the changes since, then changes as they come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -7,11 +8,10 @@ use shared_proto::watch::watch_client::WatchClient;
 use shared_proto::watch::{self, event, pod_message};
 use tokio_stream::wrappers::WatchStream;
 use tonic::metadata::MetadataValue;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri};
+use tonic::transport::{Endpoint, Uri};
 use tonic::{Request, Streaming};
+use transport::client::{ClientTls, Connector};
 use vocab::{ClusterId, PodId, Revision, Secret};
-
-use crate::settings::WatchTls;
 
 /// Heartbeats come about every second: a stream that is silent for this long is dead.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -26,7 +26,8 @@ pub struct PodIdentity {
     /// Where the public listener can be reached, for people to read.
     pub address: String,
     pub token: Option<Secret<String>>,
-    pub tls: WatchTls,
+    /// For https.
+    pub tls: Option<Arc<ClientTls>>,
 }
 
 /// Why a stream ended. All of them lead to another attempt; the text is for the log.
@@ -34,6 +35,8 @@ pub struct PodIdentity {
 pub enum Ended {
     #[error("cannot connect: {0}")]
     Connect(#[from] tonic::transport::Error),
+    #[error("without --tls-ca-file no https address can be trusted")]
+    NoAuthority,
     #[error("the watch token cannot be sent in a header")]
     Token,
     #[error("the stream failed: {}: {}", .0.code(), .0.message())]
@@ -76,20 +79,17 @@ struct Assembly {
 
 impl Subscription {
     pub async fn open(uri: &Uri, pod: &PodIdentity, resume: Option<(ClusterId, Revision)>) -> Result<Self, Ended> {
-        let mut endpoint = Endpoint::from(uri.clone())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
+        let tls = match uri.scheme_str() {
+            Some("https") => Some(pod.tls.clone().ok_or(Ended::NoAuthority)?),
+            _ => None,
+        };
+        // TLS is the connector's, which takes the address as it is.
+        let address = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+            .origin(uri.clone())
             .http2_keep_alive_interval(SILENCE)
             .keep_alive_timeout(SILENCE);
-        if uri.scheme_str() == Some("https") {
-            let ca = pod.tls.ca.iter().map(Certificate::from_pem);
-            let mut tls = ClientTlsConfig::new().ca_certificates(ca);
-            if let Some((cert, key)) = &pod.tls.identity {
-                tls = tls.identity(Identity::from_pem(cert, key.expose()));
-            }
-            endpoint = endpoint.tls_config(tls)?;
-        }
-        let channel = endpoint.connect().await?;
+        let channel = endpoint.connect_with_connector(Connector::new(tls, CONNECT_TIMEOUT)).await?;
         let hello = watch::Hello {
             pod_id: pod.pod_id.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

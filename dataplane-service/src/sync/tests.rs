@@ -14,7 +14,6 @@ use uuid::Uuid;
 use vocab::{MasterKey, Secret, SystemClock};
 
 use super::*;
-use crate::settings::WatchTls;
 use crate::store::migrate::Mode;
 use crate::store::pool::{Limits, PodPools};
 
@@ -133,7 +132,7 @@ impl Pod {
                 pod_id: "pod-1".parse().unwrap(),
                 address: "127.0.0.1:1".into(),
                 token: Some(Secret::new("t0k3n".into())),
-                tls: WatchTls::default(),
+                tls: None,
             },
             directory: Arc::clone(&directory),
             status: Arc::clone(&status),

@@ -48,7 +48,9 @@ impl Credentials {
                     return;
                 }
                 tell_ends(&material, &**observer);
-                tracing::info!(not_after = ?material.not_after, "certificates were replaced: new connections use them");
+                let files: Vec<String> =
+                    material.not_after.iter().map(|(file, _)| file.display().to_string()).collect();
+                tracing::info!(?files, "certificates were replaced: new connections use them");
                 current.store(Arc::new(material));
                 observer.reloaded(Reload::Replaced);
             }

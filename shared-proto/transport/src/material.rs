@@ -40,9 +40,9 @@ pub enum Unusable {
     NoCertificate { path: PathBuf },
     #[error("{}: certificate {place} in it cannot be read: {why}", path.display())]
     BadCertificate { path: PathBuf, place: usize, why: String },
-    #[error("{}: the certificate is valid from {from} on", path.display())]
+    #[error("{}: the certificate is valid from {} on", path.display(), date(*from))]
     NotYetValid { path: PathBuf, from: Timestamp },
-    #[error("{}: the certificate expired at {at}", path.display())]
+    #[error("{}: the certificate expired at {}", path.display(), date(*at))]
     Expired { path: PathBuf, at: Timestamp },
     #[error("{}: there is no private key in it: {why}", path.display())]
     NoKey { path: PathBuf, why: String },
@@ -101,6 +101,11 @@ impl Material {
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self.digest == other.digest
     }
+}
+
+/// As people read it (RFC 3339).
+fn date(time: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(time.millis()).map_or_else(|_| time.to_string(), |time| time.to_string())
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -179,7 +184,7 @@ fn authorities(
     for (place, (der, certificate)) in (1..).zip(bundle) {
         let (_, to) = validity(certificate);
         if now > to {
-            tracing::warn!(file = %path.display(), place, expired_at = %to, "an authority has expired and is left out");
+            tracing::warn!(file = %path.display(), place, expired_at = date(to), "an authority has expired and is left out");
             expired = Some(to);
             continue;
         }

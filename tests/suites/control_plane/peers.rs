@@ -8,6 +8,7 @@ use prost::Message;
 use shared_proto::peer;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::counters::count;
 use tests::wait::{PATIENCE, until};
 use tests::web;
 use tonic::Code;
@@ -24,10 +25,10 @@ const TRANSFER: &str = "/hellojohn.peer.v1.Peer/TransferLeader";
 const FORWARD: &str = "/hellojohn.peer.v1.Peer/Forward";
 const READ_INDEX: &str = "/hellojohn.peer.v1.Peer/ReadIndex";
 const LIST_PODS: &str = "/hellojohn.peer.v1.Peer/ListPods";
-const DESCRIBE: &str = "/hellojohn.peer.v1.Peer/Describe";
+pub(super) const DESCRIBE: &str = "/hellojohn.peer.v1.Peer/Describe";
 
 /// A message with gRPC's five bytes before it.
-fn framed(message: &impl Message) -> Vec<u8> {
+pub(super) fn framed(message: &impl Message) -> Vec<u8> {
     let mut bytes = BytesMut::new();
     bytes.put_u8(0);
     bytes.put_u32(u32::try_from(message.encoded_len()).expect("messages are small"));
@@ -36,7 +37,7 @@ fn framed(message: &impl Message) -> Vec<u8> {
 }
 
 /// Sends bytes as they are; the gRPC status.
-async fn call(address: &str, path: &str, signature: Option<&str>, body: &[u8]) -> Code {
+pub(super) async fn call(address: &str, path: &str, signature: Option<&str>, body: &[u8]) -> Code {
     let channel = Channel::from_shared(format!("http://{address}")).expect("an address is a URI's authority");
     let mut channel = channel.connect().await.expect("the node listens");
     let mut request = http::Request::post(format!("http://{address}{path}")).header("content-type", "application/grpc");
@@ -54,16 +55,16 @@ async fn call(address: &str, path: &str, signature: Option<&str>, body: &[u8]) -
     }
 }
 
-fn signer(id: u64, secret: &str, cluster: Option<ClusterId>, clock: Arc<dyn Clock>) -> Signatures {
+pub(super) fn signer(id: u64, secret: &str, cluster: Option<ClusterId>, clock: Arc<dyn Clock>) -> Signatures {
     let cluster = tokio::sync::watch::Sender::new(cluster).subscribe();
     Signatures::new(NodeId(id), &[Secret::new(secret.to_owned())], cluster, clock)
 }
 
-fn post(target: &str) -> Call<'_> {
+pub(super) fn post(target: &str) -> Call<'_> {
     Call { method: "POST", target }
 }
 
-fn clock() -> Arc<dyn Clock> {
+pub(super) fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
@@ -152,6 +153,11 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
     }
     assert_eq!(status(&admin).await, before);
     assert_eq!(status(&at_leader).await, before);
+    let ops = cluster.nodes[victim].ops_url();
+    for reason in ["unsigned", "malformed", "mismatch", "other_body", "other_receiver", "other_cluster", "stale"] {
+        let refused = count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", reason)]).await;
+        assert!(refused >= messages().len() as u64, "{reason}: {refused}");
+    }
     let _ = admin.post("/tenants", &tenant("after")).await.expect(201);
 }
 
@@ -167,6 +173,8 @@ async fn a_replayed_call_is_refused_also_after_a_restart() {
     let captured = signer.sign(Receiver::Node(NodeId(1)), post(path), &body).expect("there is a secret");
     assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Ok);
     assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);
+    let ops = cluster.nodes[0].ops_url();
+    assert_eq!(count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", "replayed")]).await, 1);
     cluster.nodes[0].kill();
     cluster.nodes[0].start().await;
     cluster.ready().await;

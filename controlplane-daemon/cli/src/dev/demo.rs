@@ -37,7 +37,8 @@ pub(crate) async fn configure(
     postgres: &Postgres,
     supervisor: &mut Supervisor,
 ) -> Result<Demo, Failure> {
-    let target = Target { server: layout.admin_url(), credential: Secret::new(folder.secret("owner-credential")?) };
+    let credential = Secret::new(folder.secret("owner-credential")?);
+    let target = Target { server: layout.admin_url(), credential, ca_file: None };
     // A new cluster is ready a moment before its leader has stored the first owner.
     let api = supervisor
         .wait_until("node-1", async || Api::login(&target).await.map_err(|failure| failure.to_string()))
@@ -109,7 +110,7 @@ async fn client(api: &Api, folder: &Folder, id: &str, body: Value) -> Result<(),
 
 /// The user, by the data plane's own user API.
 pub(crate) async fn create_user(layout: &Layout, folder: &Folder, demo: &Demo) -> Result<(), Failure> {
-    let http = api::http_client()?;
+    let http = api::http_client(None)?;
     let issuer = layout.issuer();
     let url = format!("{issuer}/oauth2/token");
     let request = http.post(&url).basic_auth(PROVISIONER, Some(demo.provisioner_secret.expose()));

@@ -34,7 +34,7 @@ impl Supervisor {
 
     /// Until `/readyz` on `ops_port` answers 200; a child that dies ends the wait.
     pub(crate) async fn wait_ready(&mut self, name: &str, ops_port: u16) -> Result<(), Failure> {
-        let http = api::http_client()?;
+        let http = api::http_client(None)?;
         let url = format!("http://127.0.0.1:{ops_port}/readyz");
         self.wait_until(name, async || match http.get(&url).timeout(Duration::from_secs(2)).send().await {
             Ok(response) if response.status().is_success() => Ok(()),

@@ -1,0 +1,13 @@
+//! Connections: who is let in and who is not, certificates that are replaced while everything runs, people behind proxies,
+//! and callers who say nothing; one module per promise.
+
+#[path = "transport/half_open.rs"]
+mod half_open;
+#[path = "transport/origin.rs"]
+mod origin;
+#[path = "transport/refused.rs"]
+mod refused;
+#[path = "transport/replaced.rs"]
+mod replaced;
+#[path = "control_plane/watcher.rs"]
+mod watcher;

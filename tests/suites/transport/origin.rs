@@ -1,0 +1,77 @@
+//! Behind a proxy each client is itself; without one nobody is who he says he is.
+
+use serde_json::json;
+use tests::browser::Browser;
+use tests::cluster::Cluster;
+use tests::pod::{Plan, Pod};
+use tests::web;
+use tests::world;
+
+const MANY: usize = 60;
+
+/// Wrong passwords from that address until one has to wait, or `MANY` were tried.
+async fn guess(browser: &Browser, login: &str, email: &str) -> Option<usize> {
+    let login = login.parse().expect("a URL");
+    let form = browser.open_page(&login).await.expect_form();
+    for guesses in 1..=MANY {
+        let page = browser.sign_in(&form, email, "wrong").await;
+        match page.status {
+            429 => return Some(guesses),
+            403 => {}
+            other => panic!("{other}: {}", page.body),
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn the_sign_in_throttle_counts_clients_behind_a_trusted_proxy_apart() {
+    let world = world::shared().await;
+    let tenant = world.tenant("proxied").await;
+    let alice = tenant.user("alice").await;
+    let control_plane = world.cluster.watch_urls();
+    let start = async |name, flags| {
+        let plan = Plan { name, control_plane: &control_plane, flags, ..Plan::default() };
+        Pod::start(&plan, &world.cluster.secrets).await
+    };
+    let behind = start("behind", &["--trusted-proxies", "127.0.0.0/8,::1"]).await;
+    let login = format!("{}/t/{}/login", behind.url(), tenant.slug);
+    let guesser = guess(&Browser::claiming("203.0.113.1"), &login, &alice.email).await;
+    assert!(guesser.is_some(), "guessing is slowed down");
+    // What the client itself wrote stands to the left of what the proxy added.
+    let twisted = guess(&Browser::claiming("198.51.100.9, 203.0.113.1"), &login, &alice.email).await;
+    assert_eq!(twisted, Some(1), "the same client by another claim");
+    let neighbour = Browser::claiming("203.0.113.2");
+    let form = neighbour.open_page(&login.parse().expect("a URL")).await.expect_form();
+    let page = neighbour.sign_in(&form, &alice.email, &alice.password).await;
+    assert!([200, 302, 303].contains(&page.status), "the owner is not held up: {page:#?}");
+
+    // Nobody is trusted: the claim changes nothing.
+    let open = start("open", &[]).await;
+    let login = format!("{}/t/{}/login", open.url(), tenant.slug);
+    assert!(guess(&Browser::claiming("203.0.113.1"), &login, &alice.email).await.is_some());
+    assert_eq!(guess(&Browser::claiming("203.0.113.2"), &login, &alice.email).await, Some(1));
+}
+
+#[tokio::test]
+async fn the_admin_api_counts_clients_behind_a_trusted_proxy_apart() {
+    for (trusted, expected) in [("127.0.0.1", 401), ("10.0.0.0/8", 429)] {
+        let cluster = Cluster::start_with(1, &["--trusted-proxies", trusted]).await;
+        let url = format!("{}/api/v1/auth/token", cluster.nodes[0].admin_url());
+        let wrong = format!("hja_{}_{}", "0".repeat(32), "x".repeat(43));
+        let http = web::client();
+        let attempt = async |client: &str| {
+            let request = http.post(&url).header("x-forwarded-for", client).json(&json!({ "credential": wrong }));
+            web::send(request).await.status
+        };
+        let mut refused = attempt("203.0.113.1").await;
+        for _ in 0..200 {
+            if refused != 401 {
+                break;
+            }
+            refused = attempt("203.0.113.1").await;
+        }
+        assert_eq!(refused, 429, "{trusted}");
+        assert_eq!(attempt("203.0.113.2").await, expected, "{trusted}");
+    }
+}
