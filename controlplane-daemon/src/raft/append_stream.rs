@@ -62,15 +62,20 @@ struct Asked {
 }
 
 /// The leader's end. Ends when `requests` do, or with the first error.
+///
+/// The first request is taken before anything is opened: openraft's pause after a failure lies in it, and without the
+/// pause a follower that is down would be called again at once, and again.
 pub async fn open<'a, S>(
     ends: Ends,
     mut client: StreamClient,
     signatures: Signatures,
-    requests: S,
+    mut requests: S,
 ) -> Result<Replies<'a>, RPCError<Types>>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
+    let Some(first) = requests.next().await else { return Ok(Box::pin(stream::empty())) };
+    let requests = stream::iter([first]).chain(requests);
     let opening = signatures.open_stream(ends.to, Call { method: "POST", target: PATH });
     let (header, tags) = opening.ok_or_else(|| unreachable("there is no secret to sign with"))?;
     let header = header.parse().map_err(|_| unreachable("the signature is no header"))?;
