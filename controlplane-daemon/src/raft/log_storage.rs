@@ -127,7 +127,7 @@ impl RaftLogStorage<Types> for LogStorage {
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         // Only tells how far to apply before the first leader is heard: it may lag behind.
         if let Some(committed) = committed {
-            self.store.save_lazily(Fact::Committed, json(&StoredLogId::from(committed))).await;
+            self.store.save_lazily(Fact::Committed, json(&StoredLogId::from(committed)));
         }
         Ok(())
     }

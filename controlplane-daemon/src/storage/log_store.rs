@@ -55,6 +55,8 @@ struct Shared {
     path: PathBuf,
     database: Database,
     tail: Mutex<Tail>,
+    /// The newest of each fact that goes with the next transaction.
+    later: Mutex<Vec<(Fact, Vec<u8>)>>,
     /// Bytes of the records in the log.
     size: AtomicU64,
     ended: tokio::sync::watch::Sender<bool>,
@@ -82,6 +84,7 @@ impl LogStore {
             path: path.to_owned(),
             database,
             tail: Mutex::new(Tail::after(last)),
+            later: Mutex::default(),
             size: AtomicU64::new(size),
             ended: tokio::sync::watch::Sender::new(false),
         });
@@ -103,13 +106,15 @@ impl LogStore {
     /// Returns once `value` is durable.
     pub async fn save(&self, fact: Fact, value: Vec<u8>) {
         let (done, wait) = completion();
-        self.send(Job::Save { fact, value, done: Some(done) }).await;
+        self.send(Job::Save { fact, value, done }).await;
         let _ = wait.await;
     }
 
-    /// Remembers `value` with the next transaction: for facts the log can do without.
-    pub async fn save_lazily(&self, fact: Fact, value: Vec<u8>) {
-        self.send(Job::Save { fact, value, done: None }).await;
+    /// Remembers `value` with the next transaction: for facts the log can do without. The writer is not even woken.
+    pub fn save_lazily(&self, fact: Fact, value: Vec<u8>) {
+        let mut later = self.shared.later.lock();
+        later.retain(|(other, _)| *other != fact);
+        later.push((fact, value));
     }
 
     /// Removes the records at `from` and after it.

@@ -13,16 +13,9 @@ use crate::storage::stop_process;
 
 pub(super) enum Job {
     Append { records: Vec<(u64, Bytes)>, done: Done },
-    Save { fact: Fact, value: Vec<u8>, done: Option<Done> },
+    Save { fact: Fact, value: Vec<u8>, done: Done },
     Truncate { from: u64, done: Done },
     Purge { upto: u64, purged: Vec<u8>, done: Done },
-}
-
-impl Job {
-    /// Whether somebody waits for it to be durable.
-    fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Save { done: None, .. })
-    }
 }
 
 /// A writer that panicked must take the process with it: whoever waits for it would take its silence for durability.
@@ -41,11 +34,12 @@ pub(super) struct Writer {
     queue: mpsc::Receiver<Job>,
     /// What one commit carries.
     batch: Vec<Job>,
+    size_shown: metrics::Gauge,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Job>) -> Self {
-        Self { shared, queue, batch: Vec::new() }
+        Self { shared, queue, batch: Vec::new(), size_shown: metrics::gauge!("raft_log_size_bytes") }
     }
 
     pub(super) fn run(mut self) {
@@ -55,12 +49,9 @@ impl Writer {
             while let Ok(job) = self.queue.try_recv() {
                 self.batch.push(job);
             }
-            // Facts nobody waits for ride with the next append instead of costing an fsync of their own.
-            if self.batch.iter().any(Job::is_awaited) {
-                self.commit();
-            }
+            self.commit();
         }
-        if !self.batch.is_empty() {
+        if !self.shared.later.lock().is_empty() {
             self.commit();
         }
         let ended = self.shared.ended.clone();
@@ -75,7 +66,7 @@ impl Writer {
             Ok((size, durable)) => {
                 self.shared.size.store(size, Ordering::Relaxed);
                 #[expect(clippy::cast_precision_loss, reason = "a log of 2^52 bytes does not exist")]
-                metrics::gauge!("raft_log_size_bytes").set(size as f64);
+                self.size_shown.set(size as f64);
                 let mut tail = self.shared.tail.lock();
                 if let Some(durable) = durable {
                     tail.trim(durable);
@@ -89,10 +80,11 @@ impl Writer {
             Err(error) => stop_process(&format_args!("{} cannot be written: {error}", self.shared.path.display())),
         }
         for job in self.batch.drain(..) {
-            match job {
-                Job::Append { done, .. } | Job::Truncate { done, .. } | Job::Purge { done, .. } => done(),
-                Job::Save { done, .. } => done.into_iter().for_each(|done| done()),
-            }
+            let (Job::Append { done, .. }
+            | Job::Save { done, .. }
+            | Job::Truncate { done, .. }
+            | Job::Purge { done, .. }) = job;
+            done();
         }
     }
 
@@ -104,6 +96,9 @@ impl Writer {
         {
             let mut log = transaction.open_table(LOG)?;
             let mut facts = transaction.open_table(FACTS)?;
+            for (fact, value) in std::mem::take(&mut *self.shared.later.lock()) {
+                facts.insert(fact.key(), fact::seal(&value).as_slice())?;
+            }
             for job in &self.batch {
                 match job {
                     Job::Append { records, .. } => {
