@@ -32,6 +32,8 @@ use subscription::{Ended, PodIdentity, Step, Subscription};
 const GRACE: Duration = Duration::from_millis(250);
 /// Changes come in bursts; the file is written once per burst.
 const DEBOUNCE: Duration = Duration::from_millis(500);
+/// The file is the whole state: under a stream of changes, writing it takes no more than one part in so many of the time.
+const PAUSES_PER_SAVE: u32 = 20;
 /// When nothing changes, the control plane is told this often how the pod is.
 const HEARTBEATS_PER_REPORT: u64 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -287,14 +289,18 @@ async fn keep(
     clock: Arc<dyn Clock>,
     mut pending: tokio::sync::watch::Receiver<Option<Saved>>,
 ) {
+    let mut pause = DEBOUNCE;
     loop {
         let open = pending.changed().await.is_ok();
-        let more_to_come = open && tokio::time::timeout(DEBOUNCE, closed(&mut pending)).await.is_err();
+        let more_to_come = open && tokio::time::timeout(pause, closed(&mut pending)).await.is_err();
         let newest = pending.borrow_and_update().clone();
         if let Some(saved) = newest.filter(|_| open) {
             let (file, keyring, now) = (file.clone(), keyring.clone(), clock.now());
+            let begun = Instant::now();
             let write = tokio::task::spawn_blocking(move || file.save(&saved, now, &keyring));
-            match write.await {
+            let written = write.await;
+            pause = DEBOUNCE.max(begun.elapsed() * PAUSES_PER_SAVE);
+            match written {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, "the configuration could not be kept on disk"),
                 Err(error) => tracing::error!(%error, "the write to disk failed"),
