@@ -12,6 +12,7 @@ mod admins;
 mod answer;
 mod apply;
 mod auth;
+mod backup;
 mod clients;
 mod cluster;
 pub mod declarative;

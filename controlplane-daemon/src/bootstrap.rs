@@ -18,6 +18,7 @@ use vocab::RequestId;
 use self::unprinted::Unprinted;
 use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError};
 use crate::credential::Credential;
+use crate::raft::offline::Unannounced;
 use crate::storage::StorageError;
 
 const RETRY: Duration = Duration::from_millis(500);
@@ -82,6 +83,28 @@ pub async fn run(control: ControlPlane, owner: FirstOwner, out: &mut (dyn Write 
     tokio::select! {
         () = work => {}
         () = stop.cancelled() => {}
+    }
+}
+
+/// Tells the audit what was done to this node's data while it did not run, until it is told.
+pub async fn tell(control: &ControlPlane, owed: Unannounced, stop: &CancellationToken) {
+    let mut command = Command::new(Actor::System, Mutation::AuditNote { notes: vec![owed.noted.clone()] });
+    // Told once, though the node may die before it has noted that.
+    command.request_id = format!("announcement-{}", owed.noted.at.millis()).parse().ok();
+    while !stop.is_cancelled() {
+        match control.propose(command.clone()).await {
+            Ok(_) => {
+                if let Err(error) = owed.done() {
+                    tracing::warn!(%error, "what was announced is still on file");
+                }
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the announcement has to wait"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = stop.cancelled() => {}
+        }
     }
 }
 

@@ -23,8 +23,10 @@ pub use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::fleet::{Fleet, FleetWait, Pod};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::node::{self, Node, NodeError};
+use crate::settings::EXIT_CONFIG;
 use crate::signature::Signatures;
 use crate::storage::StorageError;
+pub use crate::storage::snapshots::SnapshotFile;
 use crate::tls::Tls;
 
 /// What handing over leadership may take before a node stops regardless.
@@ -131,16 +133,21 @@ pub enum StartError {
     #[error("{0}")]
     Config(String),
     /// Data on disk cannot be read or belongs to another cluster or version.
+    #[error(transparent)]
+    Storage(StorageError),
     #[error("{0}")]
-    Storage(String),
+    Raft(String),
     #[error("{0}")]
     Listener(String),
 }
 
 impl StartError {
-    /// Whether the operator's settings are at fault (exit 78, EX_CONFIG), not the machine.
-    pub const fn is_config(&self) -> bool {
-        matches!(self, Self::WrongMasterKey { .. } | Self::Config(_))
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::WrongMasterKey { .. } | Self::Config(_) => EXIT_CONFIG,
+            Self::Storage(why) => why.exit_code(),
+            Self::Raft(_) | Self::Listener(_) => 1,
+        }
     }
 }
 
@@ -263,6 +270,24 @@ impl ControlPlane {
         &self.inner.node.notes
     }
 
+    /// Writes a snapshot of this moment to a file of its own: everything that [`Self::applied_revision`] includes. The file
+    /// is gone with its last handle.
+    pub async fn take_snapshot(&self) -> Result<(Revision, SnapshotFile), StorageError> {
+        let machine = self.inner.node.machine.clone();
+        let taken = tokio::task::spawn_blocking(move || machine.take_away()).await;
+        let (revision, file) = taken.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        Ok((revision.unwrap_or_default(), file))
+    }
+
+    /// Has this node keep a snapshot of its own now, so that its log can be cut; the revision it is at.
+    pub async fn compact(&self, timeout: Duration) -> Result<Revision, BarrierError> {
+        let wanted = self.applied_revision();
+        match self.cluster().snapshot_now(wanted, timeout).await {
+            Some(revision) => Ok(revision),
+            None => Err(BarrierError::NotReached { wanted, reached: self.status().snapshot }),
+        }
+    }
+
     /// Hands leadership over, if this node has it: the others need not find out by themselves that it is gone.
     pub async fn hand_over(&self) {
         self.cluster().hand_over(HAND_OVER_TIMEOUT).await;
@@ -325,10 +350,10 @@ fn start_error(error: NodeError, data_dir: PathBuf) -> StartError {
     match error {
         NodeError::Storage(StorageError::WrongMasterKey { why, .. }) => StartError::WrongMasterKey { data_dir, why },
         NodeError::Storage(other @ StorageError::OtherNode { .. }) => StartError::Config(other.to_string()),
-        NodeError::Storage(other) => StartError::Storage(other.to_string()),
+        NodeError::Storage(other) => StartError::Storage(other),
         NodeError::Config(why) => StartError::Config(why),
         NodeError::Listener(why) => StartError::Listener(why),
-        NodeError::Raft(why) => StartError::Storage(why),
+        NodeError::Raft(why) => StartError::Raft(why),
     }
 }
 

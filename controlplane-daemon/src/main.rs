@@ -2,29 +2,31 @@
 
 use std::process::ExitCode;
 
-use controlplane_daemon::server;
 use controlplane_daemon::settings::{self, EXIT_CONFIG, Invocation};
+use controlplane_daemon::{offline, server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let settings = match settings::from_process() {
-        Ok(Invocation::Serve(settings)) => *settings,
+    let done = match settings::from_process() {
+        Ok(Invocation::Serve(settings)) => {
+            server::run(*settings).map_err(|error| (error.to_string(), error.exit_code()))
+        }
+        Ok(Invocation::Offline(task, settings)) => {
+            offline::run(&task, &settings).map_err(|error| (error.to_string(), error.exit_code()))
+        }
         Ok(Invocation::Print(text)) => {
             print!("{text}");
-            return ExitCode::SUCCESS;
+            Ok(())
         }
-        Err(error) => {
-            eprintln!("controlplane-daemon: {error}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
+        Err(error) => Err((error.to_string(), EXIT_CONFIG)),
     };
-    match server::run(settings) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err((error, code)) => {
             eprintln!("controlplane-daemon: {error}");
-            ExitCode::from(error.exit_code())
+            ExitCode::from(code)
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod log_storage;
 pub mod network;
 pub mod node;
+pub mod offline;
 pub mod peers;
 pub mod proposals;
 pub mod record;

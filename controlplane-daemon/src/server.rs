@@ -26,6 +26,7 @@ use crate::bootstrap::unprinted::Unprinted;
 use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig, StartError};
 use crate::ops::{self, Ops};
+use crate::raft::offline::Unannounced;
 use crate::settings::{EXIT_CONFIG, Settings};
 use crate::storage::StorageError;
 use crate::telemetry;
@@ -62,7 +63,8 @@ pub enum ServerError {
 impl ServerError {
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Start(error) if error.is_config() => EXIT_CONFIG,
+            Self::Start(error) => error.exit_code(),
+            Self::Storage(error) => error.exit_code(),
             Self::AddressesFile { .. } | Self::Certificate(_) => EXIT_CONFIG,
             _ => 1,
         }
@@ -134,9 +136,15 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         Some(credential) => FirstOwner::Given(credential),
         None => FirstOwner::Generated(Unprinted::open(&settings.data_dir, settings.keyring.clone(), &*clock)?),
     };
+    let owed = Unannounced::find(&settings.data_dir)?;
     let bootstrap_task = tokio::spawn({
         let (control, stop) = (control.clone(), stop.clone());
-        async move { bootstrap::run(control, owner, &mut io::stdout(), stop).await }
+        async move {
+            if let Some(owed) = owed {
+                bootstrap::tell(&control, owed, &stop).await;
+            }
+            bootstrap::run(control, owner, &mut io::stdout(), stop).await;
+        }
     });
 
     if let Some(path) = &settings.addresses_file

@@ -21,6 +21,7 @@ use transport::material::IdentityFiles;
 use vocab::{Keyring, NodeId, Secret};
 
 use crate::credential::Credential;
+use crate::offline::{Consent, Task};
 use crate::tls::TlsSettings;
 pub use reference::reference;
 use sources::{Environment, Gathered};
@@ -32,6 +33,8 @@ pub const EXIT_CONFIG: u8 = 78;
 #[derive(Debug)]
 pub enum Invocation {
     Serve(Box<Settings>),
+    /// To the data of a node that does not run.
+    Offline(Task, Box<Settings>),
     /// Text for stdout and nothing else: `config --print`, `--help`, `--version`.
     Print(String),
 }
@@ -104,6 +107,15 @@ pub fn read(args: impl IntoIterator<Item = OsString>, env: Environment<'_>) -> R
     let settings = judge::judge(values, problems).map_err(|problems| SettingsError { problems })?;
     Ok(match matches.subcommand_name() {
         Some("config") => Invocation::Print(printed),
+        Some("recover") => {
+            let yes = matches.subcommand_matches("recover").is_some_and(|given| given.get_flag("yes"));
+            Invocation::Offline(Task::Recover(if yes { Consent::Given } else { Consent::Asked }), Box::new(settings))
+        }
+        Some("restore") => {
+            let given = matches.subcommand_matches("restore").and_then(|given| given.get_one::<PathBuf>("from"));
+            let from = given.expect("clap demands --from").clone();
+            Invocation::Offline(Task::Restore { from }, Box::new(settings))
+        }
         _ => Invocation::Serve(Box::new(settings)),
     })
 }
@@ -120,6 +132,21 @@ fn command_line() -> clap::Command {
             clap::Command::new("config")
                 .about("Shows the effective settings, secrets hidden")
                 .arg(clap::Arg::new("print").long("print").action(clap::ArgAction::SetTrue).required(true)),
+        )
+        .subcommand(
+            clap::Command::new("recover")
+                .about("Goes on with this node alone when the majority is lost for good; the node must not run")
+                .arg(clap::Arg::new("yes").long("yes").help("Without asking").action(clap::ArgAction::SetTrue)),
+        )
+        .subcommand(
+            clap::Command::new("restore").about("Makes a new cluster of a snapshot, in an empty --data-dir").arg(
+                clap::Arg::new("from")
+                    .long("from")
+                    .help("The snapshot file")
+                    .value_name("FILE")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .required(true),
+            ),
         );
     for setting in catalogue::ALL {
         let variables = setting.variables().join(", ");

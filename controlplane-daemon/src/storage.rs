@@ -39,6 +39,16 @@ impl StorageError {
         move |source| Self::Io { doing, path: path.to_owned(), source }
     }
 
+    /// What a process ends with that met this before it served anything (sysexits.h).
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } => EX_IOERR,
+            Self::Corrupt { .. } | Self::NewerFormat { .. } => EX_DATAERR,
+            Self::InUse { .. } => EX_TEMPFAIL,
+            Self::WrongMasterKey { .. } | Self::OtherNode { .. } => crate::settings::EXIT_CONFIG,
+        }
+    }
+
     /// A file that is not there (any more).
     pub(crate) fn is_missing_file(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
@@ -54,11 +64,13 @@ impl StorageError {
 pub fn stop_process(reason: &dyn std::fmt::Display) -> ! {
     tracing::error!(%reason, "this node cannot go on");
     let _ = writeln!(io::stderr(), "controlplane-daemon stops: {reason}");
-    std::process::exit(EX_IOERR)
+    std::process::exit(EX_IOERR.into())
 }
 
-/// sysexits.h
-const EX_IOERR: i32 = 74;
+/// sysexits.h: data that cannot be used, a disk that fails, something that may be over in a moment.
+const EX_DATAERR: u8 = 65;
+const EX_IOERR: u8 = 74;
+const EX_TEMPFAIL: u8 = 75;
 
 /// Puts `bytes` at `path` so that after a crash there is the old file or the new one, whole.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {

@@ -214,6 +214,27 @@ impl Node {
         self.bound().await;
     }
 
+    /// Starts it; how it ended, when it did so before it listened.
+    pub async fn try_start(&mut self) -> Result<(), Finished> {
+        self.spawn();
+        let file = self.folder.join("addresses.json");
+        let process = self.process_mut();
+        let ended = until("the node listens or ends", PATIENCE, async || match process.is_running() {
+            false => Ok(true),
+            true if file.exists() => Ok(false),
+            true => Err("neither".to_owned()),
+        })
+        .await;
+        if !ended {
+            self.bound().await;
+            return Ok(());
+        }
+        let code = self.process_mut().ended(PATIENCE).await.code();
+        let output = self.process_mut().log();
+        self.process = None;
+        Err(Finished { code, output })
+    }
+
     fn spawn(&mut self) {
         assert!(self.process.is_none(), "node {} runs already", self.id);
         let _ = std::fs::remove_file(self.folder.join("addresses.json"));
@@ -260,6 +281,15 @@ impl Node {
         let mut launch = self.launch.clone();
         launch.log = self.folder.join("log-refused");
         launch.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        launch.run(PATIENCE).await
+    }
+
+    /// What its program answers to a subcommand, with the node's own settings.
+    pub async fn run_subcommand(&self, args: &[&str]) -> Finished {
+        let mut launch = self.launch.clone();
+        launch.log = self.folder.join(format!("log-{}", args.first().unwrap_or(&"")));
+        let _ = std::fs::remove_file(&launch.log);
+        launch.args.splice(0..0, args.iter().map(ToString::to_string));
         launch.run(PATIENCE).await
     }
 

@@ -4,7 +4,7 @@
 //! what was presented (a credential, a token, a body), only who and what it was about.
 
 use serde::{Deserialize, Serialize};
-use vocab::{NodeId, Timestamp};
+use vocab::{ClusterId, NodeId, Timestamp};
 
 use crate::entry::{Actor, Origin};
 
@@ -55,6 +55,16 @@ pub enum Note {
         #[serde(default = "once")]
         count: u64,
     },
+    /// A cluster that had lost its majority goes on with one node, as a cluster of its own.
+    Recovered {
+        from_cluster_id: Option<ClusterId>,
+        cluster_id: ClusterId,
+        /// The last position of the log of that node, and the term it is of.
+        last_log: u64,
+        term: u64,
+    },
+    /// The cluster was made of a snapshot of another.
+    Restored { from_cluster_id: Option<ClusterId>, cluster_id: ClusterId, revision: u64 },
     /// Notes that the node could not keep, because there were too many at once.
     Dropped { count: u64 },
 }
@@ -73,6 +83,8 @@ impl Note {
             Self::LockedOut { .. } => "sign_in.locked_out",
             Self::JoinRefused { .. } => "join.refused",
             Self::PeerRefused { .. } => "peer.refused",
+            Self::Recovered { .. } => "cluster.recovered",
+            Self::Restored { .. } => "cluster.restored",
             Self::Dropped { .. } => "audit.dropped",
         }
     }

@@ -15,7 +15,7 @@ use super::answer::X_REVISION;
 use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
-use super::{Api, admins, apply, clients, cluster, keys, scopes, settings, tenants, token};
+use super::{Api, admins, apply, backup, clients, cluster, keys, scopes, settings, tenants, token};
 
 pub const PREFIX: &str = "/api/v1";
 
@@ -146,6 +146,8 @@ pub static ROUTES: &[Row] = &[
     row(POST,   "/apply",                             StaffAndTenants,   || to(apply::apply)),
 
     row(GET,    "/cluster/status",                    StaffAndAuditors,  || to(cluster::status)),
+    row(POST,   "/cluster/snapshot",                  Owners,            || to(backup::compact)),
+    row(GET,    "/cluster/snapshot",                  Owners,            || to(backup::snapshot)),
     row(GET,    "/fleet",                             StaffAndAuditors,  || to(cluster::fleet)),
 ];
 
@@ -223,9 +225,16 @@ mod tests {
                 continue;
             }
             let about_admins = path.starts_with("/admins");
+            // Whoever holds a backup holds everything: only owners take one or put one back.
+            let about_backups = ["/cluster/snapshot", "/export", "/import"].contains(&path);
             assert!(access.allows(&Role::Owner, None), "{path}");
-            assert_eq!(access.allows(&Role::Operator, None), !about_admins, "{path}");
-            assert_eq!(access.allows(&Role::Auditor, None), row.method == GET, "{} {path}", row.method);
+            assert_eq!(access.allows(&Role::Operator, None), !about_admins && !about_backups, "{path}");
+            assert_eq!(
+                access.allows(&Role::Auditor, None),
+                row.method == GET && !about_backups,
+                "{} {path}",
+                row.method
+            );
             let below_tenant = path.starts_with(TENANT);
             let makes_or_ends_it = path == TENANT && row.method == DELETE;
             let expected =

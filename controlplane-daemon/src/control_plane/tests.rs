@@ -139,7 +139,7 @@ async fn a_wrong_master_key_is_refused() {
     nodes.start(1).await.shutdown().await;
     let refused = start(nodes.config(1), keyring(2), Arc::new(SystemClock)).await.unwrap_err();
     assert!(matches!(&refused, StartError::WrongMasterKey { .. }), "{refused}");
-    assert!(refused.is_config());
+    assert_eq!(refused.exit_code(), 78);
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn peers_without_a_secret_are_refused() {
     let mut nodes = Nodes::new(3);
     let config = NodeConfig { hmac_secrets: Vec::new(), ..nodes.config(1) };
     let refused = start(config, keyring(1), Arc::new(SystemClock)).await.unwrap_err();
-    assert!(refused.is_config() && refused.to_string().contains("CLUSTER_HMAC_SECRET"), "{refused}");
+    assert!(refused.exit_code() == 78 && refused.to_string().contains("CLUSTER_HMAC_SECRET"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use vocab::{ErrorCode, NodeId, Revision};
 use super::peers::{Client, Peers, Purpose, never_arrived, refused_connection};
 use super::proposals::{Done, NotHere, Proposals};
 use super::replica::Replica;
-use super::types::Raft;
+use super::types::{Raft, Types};
 use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::fleet::Pod;
 
@@ -233,6 +233,23 @@ impl Cluster {
         let mut client = self.client(node)?;
         let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest {})).await;
         asked.ok()?.ok()?.into_inner().admin_url
+    }
+
+    /// Asks Raft for a snapshot that includes `wanted`, and for cutting the log behind it; the position it is at. `None`
+    /// when time runs out.
+    pub async fn snapshot_now(&self, wanted: Revision, within: Duration) -> Option<Revision> {
+        let mut metrics = self.raft.metrics();
+        let is_done = |now: &openraft::RaftMetrics<Types>| now.snapshot.is_some_and(|at| at.index >= wanted.0);
+        if !is_done(&metrics.borrow_watched()) {
+            self.raft.trigger().snapshot().await.ok()?;
+        }
+        let done = async {
+            while !is_done(&metrics.borrow_watched()) {
+                metrics.changed().await.ok()?;
+            }
+            metrics.borrow_watched().snapshot.map(|at| Revision(at.index))
+        };
+        tokio::time::timeout(within, done).await.ok().flatten()
     }
 
     /// Every member but this node.

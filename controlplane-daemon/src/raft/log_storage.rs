@@ -57,15 +57,15 @@ impl From<StoredLogId> for LogId {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredVote {
-    term: u64,
-    node_id: u64,
-    committed: bool,
+pub(super) struct StoredVote {
+    pub(super) term: u64,
+    pub(super) node_id: u64,
+    pub(super) committed: bool,
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("numbers and booleans serialize")
 }
 

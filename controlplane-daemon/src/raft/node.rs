@@ -84,6 +84,7 @@ pub struct Node {
     /// What this node has to report.
     pub notes: Notes,
     pub signatures: Signatures,
+    pub machine: StateMachine,
     stopping: CancellationToken,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     store: parking_lot::Mutex<Option<LogStore>>,
@@ -133,7 +134,7 @@ impl Node {
         let admin_url = settings.admin_url.clone();
         let service = Service::new(Parts {
             raft,
-            machine,
+            machine: machine.clone(),
             proposals,
             pods: pods.clone(),
             admin_url,
@@ -153,6 +154,7 @@ impl Node {
             leading,
             notes,
             signatures,
+            machine,
             stopping,
             tasks: parking_lot::Mutex::new(vec![server, minder, reporter]),
             store: parking_lot::Mutex::new(Some(store)),
@@ -227,7 +229,7 @@ fn refuse_lost_log(path: &Path, store: &LogStore, snapshots: &Snapshots) -> Resu
     Ok(())
 }
 
-fn purged(store: &LogStore) -> Result<Option<u64>, StorageError> {
+pub(super) fn purged(store: &LogStore) -> Result<Option<u64>, StorageError> {
     let Some(bytes) = store.fact(Fact::Purged)? else { return Ok(None) };
     let purged: StoredLogId =
         serde_json::from_slice(&bytes).map_err(|why| StorageError::corrupt(std::path::Path::new("log.redb"), why))?;

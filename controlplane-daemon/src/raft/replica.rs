@@ -32,7 +32,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    fn revision(&self) -> Option<Revision> {
+    pub fn revision(&self) -> Option<Revision> {
         self.last_applied.map(|last| Revision(last.index))
     }
 }

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
+use vocab::Revision;
 
 use super::replica::{Contents, Replica};
 use super::snapshot;
@@ -60,10 +61,10 @@ impl StateMachine {
     }
 
     /// A snapshot of this moment that is not kept: for whoever takes it away.
-    pub fn take_away(&self) -> Result<(Contents, SnapshotFile), StorageError> {
+    pub fn take_away(&self) -> Result<(Option<Revision>, SnapshotFile), StorageError> {
         let copy = self.replica.copy();
         let file = snapshot::save_temporary(&self.snapshots, &copy)?;
-        Ok((copy, file))
+        Ok((copy.revision(), file))
     }
 
     /// The newest snapshot for a peer that is far behind. A damaged one is set aside and made anew: the state in memory
@@ -91,7 +92,7 @@ impl StateMachine {
         })
     }
 
-    fn apply_one(&self, entry: &Entry) -> Answer {
+    pub(super) fn apply_one(&self, entry: &Entry) -> Answer {
         let log_id = entry.log_id;
         match &entry.payload {
             EntryPayload::Blank => self.replica.pass_blank(log_id),

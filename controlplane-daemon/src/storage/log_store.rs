@@ -94,7 +94,11 @@ impl LogStore {
             .name("log-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(StorageError::io("start the writer of", path))?;
-        Ok(Self { shared, jobs })
+        let opened = Self { shared, jobs };
+        for fact in [Fact::Vote, Fact::Committed, Fact::Purged] {
+            opened.fact(fact)?;
+        }
+        Ok(opened)
     }
 
     /// Adds records at consecutive positions. They can be read when this returns; `done` is told when they are durable.

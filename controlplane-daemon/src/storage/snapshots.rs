@@ -110,6 +110,14 @@ impl Snapshots {
         opened.filter(|file| !matches!(file, Err(why) if why.is_missing_file())).collect()
     }
 
+    /// Removes all but this one: what they say must never be fallen back to.
+    pub fn keep_only(&self, kept: &SnapshotFile) -> Result<(), StorageError> {
+        for other in self.list()?.into_iter().filter(|file| file.path() != kept.path()) {
+            std::fs::remove_file(other.path()).map_err(StorageError::io("remove", other.path()))?;
+        }
+        super::sync_folder_of(kept.path())
+    }
+
     /// Takes a damaged one out of the way, but keeps it for people to look at.
     pub fn set_aside(&self, damaged: &SnapshotFile) -> Result<(), StorageError> {
         rename_durably(damaged.path(), &damaged.path().with_extension("damaged"))

@@ -86,7 +86,7 @@ async fn a_damaged_snapshot_is_survived_and_two_are_not_hidden() {
     // Again and again the same: it does not start with less after the first refusal.
     for _ in 0..2 {
         let refused = cluster.nodes[0].run_with_env(&[]).await;
-        assert_eq!(refused.code, Some(1), "{}", refused.output);
+        assert_eq!(refused.code, Some(65), "{}", refused.output);
         let told = refused.output.lines().last().unwrap_or_default();
         assert!(told.starts_with("controlplane-daemon: ") && told.contains("snapshots"), "{}", refused.output);
     }
@@ -106,7 +106,7 @@ async fn a_damaged_log_is_refused_with_its_name() {
     for (what, bytes) in cuts {
         fs::write(&log, bytes).expect("the log is writable");
         let refused = cluster.nodes[0].run_with_env(&[]).await;
-        assert_eq!(refused.code, Some(1), "{what}: {}", refused.output);
+        assert_eq!(refused.code, Some(65), "{what}: {}", refused.output);
         assert!(refused.output.contains("log.redb"), "{what}: {}", refused.output);
     }
 }
@@ -118,7 +118,7 @@ async fn a_log_that_vanished_is_missed() {
     fs::remove_file(&log).expect("the log can be removed");
     for _ in 0..2 {
         let refused = cluster.nodes[0].run_with_env(&[]).await;
-        assert_eq!(refused.code, Some(1), "{}", refused.output);
+        assert_eq!(refused.code, Some(65), "{}", refused.output);
         assert!(refused.output.contains("log.redb"), "{}", refused.output);
     }
 }

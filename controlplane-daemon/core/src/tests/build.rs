@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 use vocab::{
-    AdminId, ChainHash, KeyId, NodeId, PodId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp,
+    AdminId, ChainHash, ClusterId, KeyId, NodeId, PodId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId,
+    Timestamp,
 };
 
 use crate::apply;
@@ -89,6 +90,10 @@ pub(super) fn kid(n: u64) -> KeyId {
 
 pub(super) fn sealed() -> Sealed {
     format!("hjs1.0a1b2c3d.{}", "A".repeat(64)).parse().unwrap()
+}
+
+pub(super) fn cluster_id(n: u64) -> ClusterId {
+    ClusterId::from_uuid(uuid(n))
 }
 
 pub(super) fn slug(text: &str) -> Slug {
@@ -236,6 +241,8 @@ pub(super) fn notes() -> Vec<Noted> {
         Note::JoinRefused { node_id: Some(NodeId(9)), address: "node-9:7000".to_owned(), why: "unsigned".to_owned() },
         Note::PeerRefused { address: None, why: "replayed".to_owned(), count: 1 },
         Note::Dropped { count: 4 },
+        Note::Recovered { from_cluster_id: None, cluster_id: cluster_id(5), last_log: 40, term: 3 },
+        Note::Restored { from_cluster_id: Some(cluster_id(5)), cluster_id: cluster_id(6), revision: 40 },
     ];
     notes.into_iter().map(|note| Noted { at: Timestamp::from_secs(9), node, note }).collect()
 }
