@@ -22,6 +22,10 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(30);
 
 /// Reloads what has changed until it is told to stop.
 pub async fn run(all: Vec<Credentials>, stop: CancellationToken) {
+    run_looking(all, LOOK_ANYWAY, stop).await;
+}
+
+async fn run_looking(all: Vec<Credentials>, look_anyway: Duration, stop: CancellationToken) {
     let changed = Arc::new(Notify::new());
     let mut watcher = start(&changed);
     loop {
@@ -31,7 +35,7 @@ pub async fn run(all: Vec<Credentials>, stop: CancellationToken) {
         }
         tokio::select! {
             () = changed.notified() => tokio::time::sleep(SETTLE).await,
-            () = tokio::time::sleep(LOOK_ANYWAY) => {}
+            () = tokio::time::sleep(look_anyway) => {}
             () = stop.cancelled() => return,
         }
         let all = all.clone();
@@ -72,3 +76,6 @@ fn folder(path: &Path) -> PathBuf {
         _ => PathBuf::from("."),
     }
 }
+
+#[cfg(test)]
+mod tests;
