@@ -3,6 +3,7 @@
 //! Requests are bytes made beforehand and answers are read only as far as their length, so that this end costs little.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -57,6 +58,40 @@ pub(crate) async fn run(
     }
     outcome.took = begin.elapsed();
     outcome
+}
+
+/// Sends `many` requests, each once, over `connections`; how many had another answer than `status`.
+pub(crate) async fn all(
+    address: &str,
+    connections: usize,
+    status: u16,
+    many: u64,
+    make: Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>,
+) -> u64 {
+    let next = Arc::new(AtomicU64::new(0));
+    let workers: Vec<_> = (0..connections)
+        .map(|_| {
+            let (address, next, make) = (address.to_owned(), Arc::clone(&next), Arc::clone(&make));
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(address).await.expect("the server listens");
+                let _ = stream.set_nodelay(true);
+                let (mut buffer, mut failures) = (Vec::with_capacity(8192), 0);
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= many {
+                        return failures;
+                    }
+                    let answer = exchange(&mut stream, &make(number), &mut buffer).await.expect("the server answers");
+                    failures += u64::from(answer != status);
+                }
+            })
+        })
+        .collect();
+    let mut failures = 0;
+    for worker in workers {
+        failures += worker.await.expect("a worker does not panic");
+    }
+    failures
 }
 
 async fn one(address: &str, connection: usize, status: u16, end: Instant, requests: Requests) -> Outcome {

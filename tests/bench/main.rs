@@ -9,24 +9,32 @@
 mod cpu;
 mod disk;
 mod etcd;
+mod failover;
 mod footprint;
 mod load;
 mod options;
 mod propagation;
+mod scale;
 mod stream;
 mod table;
 mod tokens;
+mod watch;
 mod writes;
 
 use std::process::ExitCode;
 
 use crate::options::Options;
 
-const BENCHES: [&str; 4] = ["tokens", "writes", "propagation", "footprint"];
+const BENCHES: [&str; 7] = ["tokens", "writes", "propagation", "footprint", "scale", "watch", "failover"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1), &BENCHES) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("subscribe", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        watch::subscribe(rest).await;
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::parse(arguments.into_iter(), &BENCHES) {
         Ok(options) => options,
         Err(why) => {
             eprintln!("{why}");
@@ -38,6 +46,9 @@ async fn main() -> ExitCode {
             "tokens" => tokens::run().await,
             "writes" => writes::run(&options).await,
             "propagation" => propagation::run().await,
+            "scale" => scale::run(&options).await,
+            "watch" => watch::run(&options).await,
+            "failover" => failover::run(&options).await,
             _ => footprint::run().await,
         }
     }

@@ -12,6 +12,8 @@ pub(crate) struct Options {
     pub writers: Vec<usize>,
     /// How long one system is measured at a time.
     pub measured: Duration,
+    /// How often the leader is killed.
+    pub kills: usize,
     /// Whether etcd stands beside.
     pub etcd: bool,
 }
@@ -23,6 +25,7 @@ impl Options {
             rounds: 3,
             writers: vec![1, 16, 64, 256],
             measured: Duration::from_secs(5),
+            kills: 30,
             etcd: true,
         };
         for argument in arguments {
@@ -31,6 +34,7 @@ impl Options {
                 Some(("rounds", text)) => options.rounds = number(text)?,
                 Some(("writers", text)) => options.writers = text.split(',').map(number).collect::<Result<_, _>>()?,
                 Some(("secs", text)) => options.measured = Duration::from_secs(number(text)? as u64),
+                Some(("kills", text)) => options.kills = number(text)?,
                 Some(("etcd", "no")) => options.etcd = false,
                 None if benches.contains(&argument.as_str()) => options.benches.push(argument),
                 _ => return Err(format!("there is no bench or option {argument:?}; benches: {}", benches.join(", "))),

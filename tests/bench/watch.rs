@@ -1,0 +1,255 @@
+//! Many subscribers over TLS: how soon each has a change, what one costs, and what a stopped one changes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde_json::json;
+use tests::admin::Admin;
+use tests::cluster::Cluster;
+use tests::pki::{Authority, Certified};
+use tests::process::Launch;
+use tests::scratch;
+use tests::wait::{PATIENCE, until};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use crate::cpu;
+use crate::load::{self, float, histogram};
+use crate::options::Options;
+use crate::stream::{self, Arrivals};
+use crate::table::{self, row};
+
+/// One change at a time, so many of them, this far apart.
+const CHANGES: u64 = 200;
+const PAUSE: Duration = Duration::from_millis(50);
+/// Streams that share a connection when there are more than [`CONNECTIONS`].
+const CONNECTIONS: usize = 1_000;
+const OTHERS: usize = 100;
+const STOPPED: usize = 20;
+const WRITERS: usize = 16;
+
+pub(crate) async fn run(options: &Options) {
+    let mut rows =
+        vec![row(["streams", "connections", "p50 ms", "p99 ms", "max ms", "aim p99", "CPU µs/delivery", "KiB each"])];
+    for (streams, aim) in [(1_000, "20"), (5_000, "45")] {
+        rows.push(fan_out(streams, aim).await);
+    }
+    table::print(
+        "Fan-out",
+        &format!(
+            "Subscribers of one node over TLS; {CHANGES} changes of 1 KiB, {} a second. From the acknowledgement of the write \
+             to the arrival at each subscriber; the subscribers are one process on the same cores. CPU and memory are the \
+             node's; memory is what it grew by since before they came.",
+            1000 / PAUSE.as_millis()
+        ),
+        &rows,
+    );
+    stopped(options).await;
+}
+
+struct Server {
+    cluster: Cluster,
+    admin: Admin,
+    certified: Certified,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let certified = Authority::new("authority").certify("node");
+        let cluster = Cluster::start_with(1, &certified.flags()).await;
+        let admin = cluster.admin(0).await;
+        let _ = admin.create_tenant("bench", json!({})).await;
+        for writer in 0..WRITERS {
+            let scope = json!({ "name": format!("scope-{writer}"), "description": "" });
+            let _ = admin.post("/tenants/bench/scopes", &scope).await.expect(201);
+        }
+        Self { cluster, admin, certified }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        endpoint(&self.cluster.nodes[0].addresses().watch, &self.certified.ca)
+    }
+
+    fn process(&self) -> u32 {
+        self.cluster.nodes[0].process_id()
+    }
+
+    async fn change(&self, number: u64) -> (Instant, u64) {
+        let description = format!("{number:ä>512}");
+        let answer = self.admin.put("/tenants/bench/scopes/scope-0", &json!({ "description": description })).await;
+        let acknowledged = Instant::now();
+        (acknowledged, answer.expect(200).json["revision"].as_u64().expect("a scope has a revision"))
+    }
+}
+
+fn endpoint(address: &str, ca: &str) -> Endpoint {
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).expect("a valid address");
+    endpoint.tls_config(tls).expect("the authority is readable")
+}
+
+async fn fan_out(streams: usize, aim: &str) -> Vec<String> {
+    let server = Server::start().await;
+    let _ = server.change(0).await;
+    let before = cpu::resident_mib(server.process());
+    let arrivals = Arrivals::default();
+    let connections = streams.min(CONNECTIONS);
+    let mut channels: Vec<Channel> = Vec::new();
+    for _ in 0..connections {
+        channels.push(server.endpoint().connect().await.expect("the node is there"));
+    }
+    let token = &server.cluster.secrets.watch_token;
+    let mut subscribers = Vec::new();
+    for number in 0..streams {
+        let channel = channels[number % connections].clone();
+        subscribers.push(stream::subscribe(channel, token, &format!("bench-{number}"), Arc::clone(&arrivals)).await);
+    }
+    let (mut times, mut number) = (histogram(), 0);
+    let cpu_before = cpu::time(server.process());
+    while number < CHANGES {
+        number += 1;
+        let next = Instant::now() + PAUSE;
+        let (acknowledged, revision) = server.change(number).await;
+        let all = until("every subscriber has the change", PATIENCE, async || {
+            let mut arrivals = arrivals.lock().expect("no holder panics");
+            let there = arrivals.get(&revision).map_or(0, Vec::len);
+            if there == streams { Ok(arrivals.remove(&revision).unwrap_or_default()) } else { Err(there.to_string()) }
+        })
+        .await;
+        for arrival in all {
+            record(&mut times, arrival.saturating_duration_since(acknowledged));
+        }
+        tokio::time::sleep_until(next.into()).await;
+    }
+    let used = cpu::time(server.process()).saturating_sub(cpu_before);
+    let grown = (cpu::resident_mib(server.process()) - before) * 1024.0;
+    for subscriber in subscribers {
+        subscriber.abort();
+    }
+    let deliveries = float(CHANGES) * float(streams as u64);
+    vec![
+        streams.to_string(),
+        connections.to_string(),
+        millis(&times, 0.5),
+        millis(&times, 0.99),
+        millis(&times, 1.0),
+        aim.to_owned(),
+        format!("{:.1}", used.as_secs_f64() * 1e6 / deliveries),
+        format!("{:.1}", grown / float(streams as u64)),
+    ]
+}
+
+/// Writers go on while some of the subscribers, a process of their own, are stopped (SIGSTOP) or not, in turns.
+async fn stopped(options: &Options) {
+    let server = Server::start().await;
+    let arrivals = Arrivals::default();
+    let token = &server.cluster.secrets.watch_token;
+    for number in 0..OTHERS {
+        let channel = server.endpoint().connect().await.expect("the node is there");
+        drop(stream::subscribe(channel, token, &format!("other-{number}"), Arc::clone(&arrivals)).await);
+    }
+    let folder = scratch::folder("subscribers");
+    let launch = Launch {
+        name: "subscribers".to_owned(),
+        program: std::env::current_exe().expect("a process has a program"),
+        args: ["subscribe", &server.cluster.nodes[0].addresses().watch, token, &server.certified.files[2]]
+            .map(ToOwned::to_owned)
+            .to_vec(),
+        env: Vec::new(),
+        user: None,
+        log: folder.join("log"),
+    };
+    let process = launch.start();
+    until("the other process has subscribed", PATIENCE, async || {
+        if process.log().contains("subscribed") { Ok(()) } else { Err(process.log()) }
+    })
+    .await;
+    let (mut running, mut paused) = (Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        running.push(burst(&server, &arrivals, options.measured).await);
+        process.pause();
+        paused.push(burst(&server, &arrivals, options.measured).await);
+        process.resume();
+    }
+    let line = |what: &str, bursts: &mut Vec<Burst>| {
+        bursts.sort_by(|one, other| one.writes_per_second.total_cmp(&other.writes_per_second));
+        let middle = bursts.swap_remove(bursts.len() / 2);
+        vec![
+            what.to_owned(),
+            table::count(middle.writes_per_second),
+            millis(&middle.writes, 0.5),
+            millis(&middle.writes, 0.99),
+            millis(&middle.gaps, 0.5),
+            millis(&middle.gaps, 0.99),
+        ]
+    };
+    let rows = [
+        row(["those", "writes/s", "write p50 ms", "write p99 ms", "delivery p50 ms", "delivery p99 ms"]),
+        line("read", &mut running),
+        line("are stopped", &mut paused),
+    ];
+    table::print(
+        "A stopped subscriber",
+        &format!(
+            "{WRITERS} writers, one node, {OTHERS} subscribers that read and {STOPPED} of another process that read or are \
+             stopped (SIGSTOP), in turns of {} s, middle of {} each. Delivery: from the first of the {OTHERS} to each other.",
+            options.measured.as_secs(),
+            options.rounds
+        ),
+        &rows,
+    );
+}
+
+struct Burst {
+    writes_per_second: f64,
+    writes: Histogram<u64>,
+    /// How much later than the first subscriber each has a change.
+    gaps: Histogram<u64>,
+}
+
+async fn burst(server: &Server, arrivals: &Arrivals, measured: Duration) -> Burst {
+    arrivals.lock().expect("no holder panics").clear();
+    let authorization = format!("Bearer {}", server.admin.token());
+    let requests: load::Requests = Arc::new(move |writer, number| {
+        let body = json!({ "description": format!("{number:ä>512}"), "claims": [] }).to_string();
+        let path = format!("/api/v1/tenants/bench/scopes/scope-{writer}");
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        load::request("PUT", &path, &headers, &body)
+    });
+    let address = &server.cluster.nodes[0].addresses().admin;
+    let outcome = load::run(address, WRITERS, 200, measured, requests).await;
+    let newest = server.change(0).await.1;
+    until("the others have it all", PATIENCE, async || {
+        let there = arrivals.lock().expect("no holder panics").get(&newest).map_or(0, Vec::len);
+        if there == OTHERS { Ok(()) } else { Err(there.to_string()) }
+    })
+    .await;
+    let mut gaps = histogram();
+    for arrived in std::mem::take(&mut *arrivals.lock().expect("no holder panics")).into_values() {
+        let first = arrived.iter().min().copied().expect("nobody makes an empty list");
+        for arrival in &arrived {
+            record(&mut gaps, arrival.saturating_duration_since(first));
+        }
+    }
+    Burst { writes_per_second: outcome.per_second(), writes: outcome.latency, gaps }
+}
+
+/// The other process: `hj-bench subscribe ADDRESS TOKEN CA-FILE`.
+pub(crate) async fn subscribe(arguments: &[String]) {
+    let [address, token, ca] = arguments else { panic!("subscribe ADDRESS TOKEN CA-FILE") };
+    let ca = std::fs::read_to_string(ca).expect("the authority's file is readable");
+    for number in 0..STOPPED {
+        let channel = endpoint(address, &ca).connect().await.expect("the node is there");
+        drop(stream::subscribe(channel, token, &format!("stopped-{number}"), Arrivals::default()).await);
+    }
+    println!("subscribed");
+    std::future::pending::<()>().await;
+}
+
+fn record(times: &mut Histogram<u64>, time: Duration) {
+    times.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+}
+
+fn millis(times: &Histogram<u64>, quantile: f64) -> String {
+    format!("{:.2}", float(times.value_at_quantile(quantile)) / 1000.0)
+}
