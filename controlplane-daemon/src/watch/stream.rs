@@ -12,7 +12,7 @@ use shared_proto::status::to_status;
 use shared_proto::watch::{self, Ack, Hello, PodMessage, event::Kind, pod_message};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::body::Body;
-use tonic::codec::Codec as _;
+use tonic::codec::BufferSettings;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 use vocab::{ClusterId, ErrorCode, PodId, Revision};
@@ -29,10 +29,12 @@ const LEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// A pod says little: its name, or what it could not use.
 const MAX_POD_MESSAGE: usize = 256 << 10;
 const MAX_REJECTED: usize = 1000;
+/// An acknowledgement has a dozen bytes. tonic's own buffer, 8 KiB for each stream, would be a fifth of what a pod costs.
+const POD_BUFFER: usize = 512;
 
 /// The answer to a subscription: frames, then the gRPC status as trailers.
 pub(super) fn body(shared: Arc<Shared>, request: Body) -> Body {
-    let decoder = ProstCodec::<PodMessage, PodMessage>::default().decoder();
+    let decoder = ProstCodec::<PodMessage, PodMessage>::raw_decoder(BufferSettings::new(POD_BUFFER, POD_BUFFER));
     let inbound = Streaming::new_request(decoder, request, None, Some(MAX_POD_MESSAGE));
     let frames = stream::unfold(Some(Subscription::new(shared, inbound)), |subscription| async {
         let mut subscription = subscription?;
