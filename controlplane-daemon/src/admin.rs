@@ -94,6 +94,7 @@ impl Api {
             actor: Actor::Admin { id: who.id },
             request_id: write.request_id.clone(),
             expected_revision: write.expected_revision,
+            based_on: write.based_on,
             mutation,
             receipt,
             origin: who.origin.clone(),

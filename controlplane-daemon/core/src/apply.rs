@@ -15,6 +15,7 @@ mod node;
 mod replay;
 mod restore;
 mod scope;
+mod seal;
 mod settings;
 mod tenant;
 
@@ -34,7 +35,7 @@ use crate::state::{Applied, Remembered, State};
 /// Applies the entry committed at `revision`.
 pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Applied, Rejection> {
     let Entry { command, stamp, format } = entry;
-    let Command { actor, request_id, expected_revision, mutation, receipt, origin } = command;
+    let Command { actor, request_id, expected_revision, based_on, mutation, receipt, origin } = command;
     let request = request_id.map(|id| (id, replay::fingerprint(&mutation, expected_revision)));
 
     if let Some((id, fingerprint)) = &request
@@ -48,14 +49,21 @@ pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Appl
 
     let circumstances = Circumstances { revision, at: stamp.at, actor: actor.clone(), origin, action: mutation.name() };
     let bookkeeping = audit::Bookkeeping::of(&mutation);
+    let expected = match (expected_revision, based_on) {
+        // Whatever the resource is at, one of the two does not hold.
+        (Some(expected), Some(actual)) if expected != actual => {
+            return Err(Rejection::PreconditionFailed { expected, actual });
+        }
+        (expected, based_on) => expected.or(based_on),
+    };
     let Decision { resource, changes } = match mutation {
         Mutation::Batch { items, planned_on, managed_by } => {
-            let batch = batch::Batch { items, planned_on, managed_by, expected: expected_revision };
+            let batch = batch::Batch { items, planned_on, managed_by, expected };
             batch::decide(state, revision, &stamp, batch)?
         }
         single => {
             let stamped = Stamped { at: stamp.at, id: stamp.id, key: stamp.key.as_ref() };
-            let context = Context { state, revision, stamp: stamped, expected: expected_revision, managed_by: None };
+            let context = Context { state, revision, stamp: stamped, expected, managed_by: None };
             decide(&context, single)?
         }
     };
@@ -124,6 +132,8 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::NodePut { id, spec } => node::put(cx, id, spec),
         M::NodeSeen { ids } => node::seen(cx, &ids),
         M::NodeRemove { id } => node::remove(cx, id),
+        M::AdminUsed { uses } => admin::used(cx, &uses),
+        M::KeyReseal { moves } => seal::reseal(cx, moves),
         M::Restore { resources } => restore::restore(cx, resources),
         M::AuditNote { notes } => audit::note(cx, &notes),
         M::SettingsUpdate { spec } => settings::update(cx, spec),

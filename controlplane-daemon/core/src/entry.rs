@@ -1,5 +1,7 @@
 //! What stands in the log.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vocab::{AdminId, KeyId, RequestId, Revision, Sealed, Timestamp};
@@ -24,6 +26,10 @@ pub struct Command {
     /// `If-Match`: the revision the addressed resource must have.
     #[serde(default)]
     pub expected_revision: Option<Revision>,
+    /// The revision by which the asking node judged the request, when nobody named one: it must still hold when the
+    /// command is applied. No part of the request, so a retry that is judged by a later one is still the same request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub based_on: Option<Revision>,
     pub mutation: Mutation,
     /// What is shown once (a client secret, an admin credential), sealed, so that a replay of the same request can be
     /// answered with it. Forgotten together with the request.
@@ -37,7 +43,15 @@ pub struct Command {
 impl Command {
     /// Without conditions, of unknown origin.
     pub fn new(actor: Actor, mutation: Mutation) -> Self {
-        Self { actor, request_id: None, expected_revision: None, mutation, receipt: None, origin: Origin::default() }
+        Self {
+            actor,
+            request_id: None,
+            expected_revision: None,
+            based_on: None,
+            mutation,
+            receipt: None,
+            origin: Origin::default(),
+        }
     }
 }
 
@@ -74,6 +88,22 @@ pub enum Actor {
     },
     /// The leader itself, for the files of its `--gitops-dir`.
     Gitops,
+    /// Somebody whom the administrators' OpenID Connect issuer vouches for.
+    Subject {
+        issuer: String,
+        subject: String,
+    },
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::Admin { id } => id.fmt(f),
+            Self::Gitops => f.write_str("gitops"),
+            Self::Subject { issuer, subject } => write!(f, "{subject} of {issuer}"),
+        }
+    }
 }
 
 /// Everything that is not deterministic, added once, by the leader.

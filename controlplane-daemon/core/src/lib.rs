@@ -34,6 +34,7 @@ pub mod model;
 pub mod mutation;
 pub mod note;
 pub mod rejection;
+pub mod seals;
 pub mod snapshot;
 pub mod state;
 pub mod validate;
@@ -44,6 +45,7 @@ pub use model::{Admin, Client, ClusterSettings, NodeRecord, Role, Scope, Signing
 pub use mutation::{Change, Mutation, ResourceRef};
 pub use note::{Note, Noted};
 pub use rejection::Rejection;
+pub use seals::SealedPlace;
 pub use state::{Applied, Resource, State};
 
 #[cfg(test)]

@@ -51,6 +51,9 @@ pub const RESTORED_TOGETHER: usize = 2_000;
 pub const BATCH_ITEMS: usize = 10_000;
 pub const MANIFEST_SET_CHARS: usize = 63;
 
+/// Envelopes that one `key.reseal` moves; more are moved batch by batch.
+pub const RESEALED_TOGETHER: usize = 1_000;
+
 /// Answered requests kept for replays.
 pub const REQUESTS: usize = 10_000;
 /// Notes that one entry carries.

@@ -336,6 +336,9 @@ pub struct Admin {
     /// Of the secret part of the credential `hja_<id>_<secret>`.
     pub digest: SecretDigest,
     pub created_at: Timestamp,
+    /// To about a minute. It has no part in the revision: using a credential does not change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
     pub revision: Revision,
 }
 

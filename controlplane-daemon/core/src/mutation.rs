@@ -8,15 +8,17 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use vocab::{
-    AdminId, ChainHash, ClientId, KeyId, NodeId, PodId, Revision, ScopeName, SecretDigest, SecretId, Slug, TenantId,
-    Timestamp,
+    AdminId, ChainHash, ClientId, KeyId, NodeId, PodId, RequestId, Revision, ScopeName, Sealed, SecretDigest, SecretId,
+    Slug, TenantId, Timestamp,
 };
 
+use crate::entry::Actor;
 use crate::model::{
     Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyOwner, NodeRecord, NodeSpec,
     PodRecord, PodSighting, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
 };
 use crate::note::Noted;
+use crate::seals::SealedPlace;
 use crate::state::State;
 
 /// What an administrator asked for. Resources are addressed as in URLs: tenants by slug.
@@ -80,6 +82,14 @@ pub enum Mutation {
     #[serde(rename = "node.remove")]
     NodeRemove { id: NodeId },
 
+    /// When credentials were last used, as far as a node noticed. Later times only, of credentials that there are.
+    #[serde(rename = "admin.used")]
+    AdminUsed { uses: Vec<AdminUse> },
+
+    /// Exchanges envelopes for ones of another master key. A place that holds another envelope by now is left alone.
+    #[serde(rename = "key.reseal")]
+    KeyReseal { moves: Vec<Reseal> },
+
     /// Puts whole resources as they stand there, owners before what they own: an import, chunk by chunk. At most
     /// [`crate::limits::RESTORED_TOGETHER`]; the keys of one owner come together and are its whole set.
     #[serde(rename = "restore")]
@@ -113,6 +123,22 @@ pub enum Mutation {
     /// Everything up to `seq` was delivered to the sink. Leaves no record, or each delivery would need another.
     #[serde(rename = "audit.cursor")]
     AuditCursor { sink: String, seq: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminUse {
+    pub id: AdminId,
+    pub at: Timestamp,
+}
+
+/// One envelope for another: compared with `from`, and set to `to`, which holds the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reseal {
+    pub place: SealedPlace,
+    pub from: Sealed,
+    pub to: Sealed,
 }
 
 /// A resource as an export holds it. Its revision is that of the entry which puts it.
@@ -191,6 +217,8 @@ impl Mutation {
             Self::NodePut { .. } => "node.put",
             Self::NodeSeen { .. } => "node.seen",
             Self::NodeRemove { .. } => "node.remove",
+            Self::AdminUsed { .. } => "admin.used",
+            Self::KeyReseal { .. } => "key.reseal",
             Self::Restore { .. } => "restore",
             Self::AuditNote { .. } => "audit.note",
             Self::SettingsUpdate { .. } => "settings.update",
@@ -259,20 +287,44 @@ impl RotateStep {
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]
 pub enum Change {
     TenantPut(Tenant),
-    TenantDeleted { id: TenantId, slug: Slug },
+    TenantDeleted {
+        id: TenantId,
+        slug: Slug,
+    },
     ClientPut(Client),
-    ClientDeleted { tenant_id: TenantId, client_id: ClientId },
+    ClientDeleted {
+        tenant_id: TenantId,
+        client_id: ClientId,
+    },
     ScopePut(Scope),
-    ScopeDeleted { tenant_id: TenantId, name: ScopeName },
+    ScopeDeleted {
+        tenant_id: TenantId,
+        name: ScopeName,
+    },
     KeyPut(SigningKey),
-    KeyDeleted { owner: KeyOwner, kid: KeyId },
+    KeyDeleted {
+        owner: KeyOwner,
+        kid: KeyId,
+    },
     AdminPut(Admin),
-    AdminDeleted { id: AdminId },
+    AdminDeleted {
+        id: AdminId,
+    },
     SettingsPut(ClusterSettings),
     PodPut(PodRecord),
-    PodDeleted { pod_id: PodId },
+    PodDeleted {
+        pod_id: PodId,
+    },
     NodePut(NodeRecord),
-    NodeDeleted { id: NodeId },
+    NodeDeleted {
+        id: NodeId,
+    },
+    /// What a remembered request showed once is sealed anew.
+    ReceiptPut {
+        actor: Actor,
+        request_id: RequestId,
+        receipt: Sealed,
+    },
 }
 
 /// The resource a request was about: what a replayed request is answered with.

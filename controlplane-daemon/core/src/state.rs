@@ -40,11 +40,13 @@ pub struct State {
     requests: OrdMap<(Actor, RequestId), Remembered>,
     /// The same by the revision that answered them: the oldest first.
     request_order: OrdMap<Revision, (Actor, RequestId)>,
-    // What follows from the tenants, kept beside them so that no ordinary mutation scans them.
+    // What follows from the rest, kept beside it so that no ordinary mutation scans anything.
     slugs: OrdMap<Slug, TenantId>,
     hosts: OrdMap<String, TenantId>,
     /// Where the audit stands.
     pub(crate) audit: Chain,
+    /// How many envelopes there are of each master key, by its id.
+    sealed_with: OrdMap<String, usize>,
 }
 
 /// What became of an accepted entry.

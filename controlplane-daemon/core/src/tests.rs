@@ -10,3 +10,4 @@ mod nodes;
 mod properties;
 mod refusals;
 mod restores;
+mod seals;

@@ -117,7 +117,7 @@ pub(super) async fn patch(
         let current = find(state, id)?;
         let spec = read_admin(&patched(&AdminView::of(current), &body.0)?, Some(current))?;
         let in_force = spec == current.spec;
-        Ok(Plan { mutation: Mutation::AdminUpdate { id, spec }, based_on: current.revision, in_force })
+        Ok(Plan { mutation: Mutation::AdminUpdate { id, spec }, based_on: Some(current.revision), in_force })
     })
     .await?;
     let view = view(&api, id)?;

@@ -156,7 +156,7 @@ pub(super) async fn patch(
         let (_, spec) = read_client(&patched(&ClientView::of(current), &body.0)?, Some(current))?;
         let in_force = spec == current.spec;
         let mutation = Mutation::ClientUpdate { tenant: tenant.clone(), client_id: client_id.clone(), spec };
-        Ok(Plan { mutation, based_on: current.revision, in_force })
+        Ok(Plan { mutation, based_on: Some(current.revision), in_force })
     })
     .await?;
     let view = view(&api, &path)?;

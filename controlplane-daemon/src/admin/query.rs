@@ -49,6 +49,8 @@ pub(super) struct Search {
 pub(super) struct Write {
     pub(super) request_id: Option<RequestId>,
     pub(super) expected_revision: Option<Revision>,
+    /// The revision that a handler judged the request by, when the requester names none.
+    pub(super) based_on: Option<Revision>,
     /// How long to wait for every pod.
     pub(super) wait_for_fleet: Option<Duration>,
 }
@@ -109,7 +111,7 @@ impl Write {
                 Some(text.parse().map_err(|error| Problem::bad_request(format!("Idempotency-Key: {error}")))?)
             }
         };
-        Ok(Self { request_id, expected_revision: if_match(request)?, wait_for_fleet })
+        Ok(Self { request_id, expected_revision: if_match(request)?, based_on: None, wait_for_fleet })
     }
 }
 

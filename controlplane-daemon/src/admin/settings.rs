@@ -43,7 +43,7 @@ pub(super) async fn patch(
         let settings = state.settings();
         let spec = read_settings(&patched(&SettingsView::of(&settings), &body.0)?, &settings)?;
         let in_force = spec == settings.spec;
-        Ok(Plan { mutation: Mutation::SettingsUpdate { spec }, based_on: settings.revision, in_force })
+        Ok(Plan { mutation: Mutation::SettingsUpdate { spec }, based_on: Some(settings.revision), in_force })
     })
     .await?;
     let view = view(&api);

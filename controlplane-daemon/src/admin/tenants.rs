@@ -70,20 +70,21 @@ pub(super) async fn put(
     api: web::Data<Api>,
     who: Principal,
     path: Path,
-    mut write: Write,
+    write: Write,
     body: Document,
 ) -> Result<HttpResponse, Problem> {
-    let tenant = api.control.read(|state| find(state, &path).cloned())?;
-    let spec = replace_tenant(&body.0, &tenant, &api.keyring)?;
-    may_replace(&who, &tenant.spec, &spec)?;
-    if matches!(who.role, Role::TenantAdmin(_)) {
-        // What it may change was judged by this revision.
-        write.expected_revision.get_or_insert(tenant.revision);
-    }
-    let mutation = Mutation::TenantUpdate { slug: tenant.slug.clone(), spec };
-    let done = api.change(&who, &write, mutation, None).await?;
+    let judged = matches!(who.role, Role::TenantAdmin(_));
+    let done = patch::apply(&api, &who, &write, |state| {
+        let tenant = find(state, &path)?;
+        let spec = replace_tenant(&body.0, tenant, &api.keyring)?;
+        may_replace(&who, &tenant.spec, &spec)?;
+        let mutation = Mutation::TenantUpdate { slug: tenant.slug.clone(), spec };
+        // What a tenant's own administrator may change was judged by this revision; others may change anything.
+        Ok(Plan { mutation, based_on: judged.then_some(tenant.revision), in_force: false })
+    })
+    .await?;
     let view = view(&api, &path)?;
-    Ok(answer::changed(&done, view.revision, &view))
+    Ok(answer::patched(&api, done.as_ref(), view.revision, &view))
 }
 
 pub(super) async fn patch(
@@ -99,7 +100,7 @@ pub(super) async fn patch(
         may_replace(&who, &tenant.spec, &spec)?;
         let in_force = spec == tenant.spec;
         let mutation = Mutation::TenantUpdate { slug: tenant.slug.clone(), spec };
-        Ok(Plan { mutation, based_on: tenant.revision, in_force })
+        Ok(Plan { mutation, based_on: Some(tenant.revision), in_force })
     })
     .await?;
     let view = view(&api, &path)?;

@@ -60,9 +60,8 @@ fn change(change: &Change) -> Option<watch::Change> {
         | Change::PodPut(_)
         | Change::PodDeleted { .. }
         | Change::NodePut(_)
-        | Change::NodeDeleted { .. } => {
-            return None;
-        }
+        | Change::NodeDeleted { .. }
+        | Change::ReceiptPut { .. } => return None,
     };
     Some(watch::Change { kind: Some(kind) })
 }

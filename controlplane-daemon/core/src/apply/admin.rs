@@ -7,7 +7,7 @@ use vocab::{AdminId, Revision, SecretDigest, Violations};
 use super::{Context, Decision, check, check_room, conflict, not_found};
 use crate::limits;
 use crate::model::{Admin, AdminSpec, Role};
-use crate::mutation::{Change, ResourceRef};
+use crate::mutation::{AdminUse, Change, ResourceRef};
 use crate::rejection::Rejection;
 
 pub(super) fn create(
@@ -22,7 +22,7 @@ pub(super) fn create(
     cx.check_precondition(Revision::ZERO)?;
     check(problems(cx, &spec))?;
     check_room("administrators", cx.state.admin_count(), limits::ADMINS)?;
-    let admin = Admin { id, spec, digest, created_at: cx.stamp.at, revision: cx.revision };
+    let admin = Admin { id, spec, digest, created_at: cx.stamp.at, last_used_at: None, revision: cx.revision };
     check_owner_remains(cx, id, Some(&admin))?;
     Ok(put(admin))
 }
@@ -39,6 +39,17 @@ pub(super) fn delete(cx: &Context<'_>, id: AdminId) -> Result<Decision, Rejectio
     find(cx, id)?;
     check_owner_remains(cx, id, None)?;
     Ok(Decision { resource: ResourceRef::Admin { id }, changes: vec![Change::AdminDeleted { id }] })
+}
+
+/// Several nodes report, in any order: the latest counts. Who is gone by now is passed over.
+pub(super) fn used(cx: &Context<'_>, uses: &[AdminUse]) -> Result<Decision, Rejection> {
+    cx.check_precondition(Revision::ZERO)?;
+    check_room("credentials of one report", uses.len(), limits::ADMINS + 1)?;
+    let later = uses.iter().filter_map(|used| {
+        let admin = cx.state.admin(used.id).filter(|admin| admin.last_used_at < Some(used.at))?;
+        Some(Change::AdminPut(Admin { last_used_at: Some(used.at), ..Admin::clone(admin) }))
+    });
+    Ok(Decision { resource: ResourceRef::Configuration, changes: later.collect() })
 }
 
 /// Finds the credential and checks the precondition on it.

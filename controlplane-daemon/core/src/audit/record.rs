@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use vocab::{Link, NodeId, Revision, Slug, Timestamp};
+use vocab::{Link, NodeId, Revision, Sealed, Slug, Timestamp};
 
 use super::difference::{self, Leaf};
 use super::{Chain, Record};
@@ -273,6 +273,12 @@ impl Subject {
                 return Self::owned(None, "fleet", pod_id.as_str()).with(document(state.pod(pod_id)), None);
             }
             Change::AdminDeleted { id } => (ResourceRef::Admin { id: *id }, document(state.admin(*id)), None),
+            Change::ReceiptPut { actor, request_id, receipt } => {
+                let before = state.remembered(actor, request_id).and_then(|answer| answer.receipt.as_ref());
+                let document = |receipt: &Sealed| serde_json::json!({ "receipt": receipt });
+                return Self::owned(None, "requests", request_id.as_str())
+                    .with(before.map(document), Some(document(receipt)));
+            }
         };
         Self { tenant: resource.tenant().cloned(), resource: resource.path(), before, after }
     }

@@ -3,6 +3,7 @@
 //! Rules of single documents are not checked here: they may become stricter, and a snapshot made before must stay
 //! readable. Here stands only what the rest of the code relies on.
 
+use imbl::OrdMap;
 use vocab::TenantId;
 
 use crate::model::{Admin, KeyOwner, KeyStatus, Role};
@@ -16,7 +17,16 @@ impl State {
         self.check_children()?;
         self.check_keys()?;
         self.check_admins()?;
-        self.check_requests()
+        self.check_requests()?;
+        self.check_seals()
+    }
+
+    fn check_seals(&self) -> Result<(), String> {
+        let mut counted: OrdMap<String, usize> = OrdMap::new();
+        for (_, sealed) in self.seals() {
+            *counted.entry(sealed.key_id().to_owned()).or_default() += 1;
+        }
+        ensure(counted == self.sealed_with, || "the count of envelopes is wrong".to_owned())
     }
 
     fn check_tenants(&self) -> Result<(), String> {

@@ -210,6 +210,21 @@ impl State {
         self.requests.get(&(actor.clone(), request_id.clone()))
     }
 
+    /// How many secrets are sealed with each master key, by the key's id.
+    pub fn sealed_with(&self) -> &OrdMap<String, usize> {
+        &self.sealed_with
+    }
+
+    /// In the order of their ids.
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.iter().map(|(_, tenant)| tenant)
+    }
+
+    /// Everybody's.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.keys.iter().flat_map(|(_, of_one)| of_one.iter()).map(|(_, key)| key)
+    }
+
     /// All that is remembered of requests, the oldest first.
     pub fn remembered_requests(&self) -> impl Iterator<Item = (&Actor, &RequestId, &Remembered)> {
         self.request_order.iter().filter_map(|(_, key)| self.requests.get(key).map(|r| (&key.0, &key.1, r)))

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use vocab::{RequestId, TenantId, Timestamp};
+use vocab::{KeyId, RequestId, Sealed, TenantId, Timestamp};
 
 use crate::entry::Actor;
 use crate::limits;
@@ -25,7 +25,7 @@ impl State {
             Change::ScopePut(scope) => self.put_scope(scope),
             Change::ScopeDeleted { tenant_id, name } => remove_below(&mut self.scopes, &tenant_id, &name),
             Change::KeyPut(key) => self.put_key(key),
-            Change::KeyDeleted { owner, kid } => remove_below(&mut self.keys, &owner, &kid),
+            Change::KeyDeleted { owner, kid } => self.remove_key(owner, &kid),
             Change::AdminPut(admin) => self.put_admin(admin),
             Change::AdminDeleted { id } => {
                 self.admins.remove(&id);
@@ -43,12 +43,15 @@ impl State {
             Change::NodeDeleted { id } => {
                 self.nodes.remove(&id);
             }
+            Change::ReceiptPut { actor, request_id, receipt } => self.put_receipt(actor, request_id, receipt),
         }
     }
 
     fn put_tenant(&mut self, tenant: Tenant) {
         let id = tenant.id;
         self.forget_hosts(id);
+        let (old, new) = (self.tenants.get(&id).and_then(|tenant| dsn_key(tenant)), dsn_key(&tenant));
+        self.recount(old, new);
         for host in &tenant.spec.settings.hosts {
             self.hosts.insert(host.clone(), id);
         }
@@ -59,6 +62,7 @@ impl State {
     fn remove_tenant(&mut self, id: TenantId) {
         self.forget_hosts(id);
         if let Some(tenant) = self.tenants.remove(&id) {
+            self.recount(dsn_key(&tenant), None);
             self.slugs.remove(&tenant.slug);
         }
     }
@@ -80,7 +84,15 @@ impl State {
     }
 
     fn put_key(&mut self, key: SigningKey) {
+        let old = self.key(key.owner, &key.kid).map(|old| old.private_key.key_id().to_owned());
+        self.recount(old, Some(key.private_key.key_id().to_owned()));
         self.keys.entry(key.owner).or_default().insert(key.kid.clone(), Arc::new(key));
+    }
+
+    fn remove_key(&mut self, owner: KeyOwner, kid: &KeyId) {
+        let old = self.key(owner, kid).map(|old| old.private_key.key_id().to_owned());
+        self.recount(old, None);
+        remove_below(&mut self.keys, &owner, kid);
     }
 
     fn put_admin(&mut self, admin: Admin) {
@@ -89,7 +101,38 @@ impl State {
 
     pub(crate) fn remember(&mut self, actor: Actor, request_id: RequestId, answer: Remembered) {
         self.request_order.insert(answer.revision, (actor.clone(), request_id.clone()));
-        self.requests.insert((actor, request_id), answer);
+        self.recount(None, receipt_key(&answer));
+        if let Some(old) = self.requests.insert((actor, request_id), answer) {
+            self.recount(receipt_key(&old), None);
+        }
+    }
+
+    fn put_receipt(&mut self, actor: Actor, request_id: RequestId, receipt: Sealed) {
+        let key = (actor, request_id);
+        if let Some(answer) = self.requests.get(&key) {
+            let (old, new) = (receipt_key(answer), receipt.key_id().to_owned());
+            let answer = Remembered { receipt: Some(receipt), ..answer.clone() };
+            self.recount(old, Some(new));
+            self.requests.insert(key, answer);
+        }
+    }
+
+    /// An envelope of `old` went, one of `new` came.
+    fn recount(&mut self, old: Option<String>, new: Option<String>) {
+        if old == new {
+            return;
+        }
+        if let Some(old) = old
+            && let Some(count) = self.sealed_with.get_mut(&old)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.sealed_with.remove(&old);
+            }
+        }
+        if let Some(new) = new {
+            *self.sealed_with.entry(new).or_default() += 1;
+        }
     }
 
     /// Forgets requests that are too many or too old. `now` is a stamp: clocks step back, so age is only ever looked
@@ -101,13 +144,24 @@ impl State {
                 break;
             }
             self.request_order.remove(&revision);
-            self.requests.remove(&key);
+            if let Some(forgotten) = self.requests.remove(&key) {
+                self.recount(receipt_key(&forgotten), None);
+            }
         }
     }
 
     pub(crate) fn has_keys(&self, owner: KeyOwner) -> bool {
         self.keys.contains_key(&owner)
     }
+}
+
+/// The master key of a tenant's DSN.
+fn dsn_key(tenant: &Tenant) -> Option<String> {
+    tenant.spec.settings.database.as_ref().map(|database| database.dsn.key_id().to_owned())
+}
+
+fn receipt_key(answer: &Remembered) -> Option<String> {
+    answer.receipt.as_ref().map(|receipt| receipt.key_id().to_owned())
 }
 
 /// Leaves no empty inner map behind, so that equal contents are equal states.

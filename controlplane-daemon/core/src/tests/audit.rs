@@ -44,7 +44,10 @@ fn every_mutation_but_the_cursor_is_on_record_and_the_chain_holds() {
     for mutation in catalogue() {
         let expected = !matches!(
             mutation,
-            Mutation::AuditCursor { .. } | Mutation::AuditNote { .. } | Mutation::FleetUpdate { .. }
+            Mutation::AuditCursor { .. }
+                | Mutation::AuditNote { .. }
+                | Mutation::FleetUpdate { .. }
+                | Mutation::AdminUsed { .. }
         );
         assert_eq!(actions.iter().any(|action| action == mutation.name()), expected, "{}", mutation.name());
     }

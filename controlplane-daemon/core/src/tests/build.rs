@@ -13,9 +13,10 @@ use crate::model::{
     GrantType, KeyOwner, KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion, Role,
     Scope, ScopeSpec, SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
 };
-use crate::mutation::{Mutation, NewSecret, Restored, RotateStep, Truncation};
+use crate::mutation::{AdminUse, Mutation, NewSecret, Reseal, Restored, RotateStep, Truncation};
 use crate::note::{Note, Noted};
 use crate::rejection::Rejection;
+use crate::seals::SealedPlace;
 use crate::state::{Applied, State};
 
 /// A state and the next revision.
@@ -195,7 +196,14 @@ pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
     let scope =
         Scope { tenant_id, name: "orders".parse().unwrap(), spec: ScopeSpec::default(), revision, managed_by: None };
     let spec = admin_spec(Role::TenantAdmin(slug(name)));
-    let admin = Admin { id: admin_id(n), spec, digest: SecretDigest::of(b"secret"), created_at: at, revision };
+    let admin = Admin {
+        id: admin_id(n),
+        spec,
+        digest: SecretDigest::of(b"secret"),
+        created_at: at,
+        last_used_at: None,
+        revision,
+    };
     vec![
         Restored::Tenant(tenant),
         Restored::Key(restored_key(KeyOwner::Tenant(tenant_id), n, KeyStatus::Active)),
@@ -288,6 +296,17 @@ pub(super) fn node_spec(peer_addr: &str) -> NodeSpec {
     }
 }
 
+/// Of the key of the tenant that was made at `n`.
+pub(super) fn reseal(n: u64) -> Reseal {
+    let place = SealedPlace::SigningKey { owner: KeyOwner::Tenant(TenantId::from_uuid(uuid(n))), kid: kid(n) };
+    Reseal { place, from: sealed(), to: resealed() }
+}
+
+/// With another key.
+pub(super) fn resealed() -> Sealed {
+    format!("hjs1.99999999.{}", "B".repeat(64)).parse().unwrap()
+}
+
 /// One of each, all of which a furnished world accepts. In the order of the catalogue.
 pub(super) fn catalogue() -> Vec<Mutation> {
     let (acme, web) = (|| slug("acme"), || "web".parse().unwrap());
@@ -325,5 +344,7 @@ pub(super) fn catalogue() -> Vec<Mutation> {
         Mutation::NodeRemove { id: NodeId(4) },
         Mutation::AuditTruncate { truncation: truncation(), removed_bytes: 10 },
         Mutation::AuditCursor { sink: "http".to_owned(), seq: 2 },
+        Mutation::AdminUsed { uses: vec![AdminUse { id: admin_id(1), at: Timestamp::from_secs(17) }] },
+        Mutation::KeyReseal { moves: vec![reseal(7)] },
     ]
 }

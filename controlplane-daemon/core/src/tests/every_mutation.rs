@@ -25,6 +25,7 @@ fn names(changes: &[Change]) -> Vec<&'static str> {
         Change::PodDeleted { .. } => "-pod",
         Change::NodePut(_) => "node",
         Change::NodeDeleted { .. } => "-node",
+        Change::ReceiptPut { .. } => "receipt",
     };
     changes.iter().map(name).collect()
 }
@@ -59,6 +60,8 @@ fn each_changes_what_its_row_says() {
         ("node.remove", &["node"]),
         ("audit.truncate", &[]),
         ("audit.cursor", &[]),
+        ("admin.used", &["admin"]),
+        ("key.reseal", &["key"]),
     ];
     let mut world = World::furnished();
     assert_eq!(rows.len(), catalogue().len());

@@ -1,0 +1,40 @@
+//! Envelopes of one master key become envelopes of another, without anything else changing.
+
+use std::sync::Arc;
+
+use vocab::Revision;
+
+use super::{Context, Decision, check_room, conflict};
+use crate::limits;
+use crate::model::{SigningKey, Tenant};
+use crate::mutation::{Change, Reseal, ResourceRef};
+use crate::rejection::Rejection;
+use crate::seals::SealedPlace;
+
+/// Compare and swap, place by place: who wrote a new secret meanwhile has sealed it himself. The resources keep their
+/// revisions, since nobody who reads them sees a difference.
+pub(super) fn reseal(cx: &Context<'_>, moves: Vec<Reseal>) -> Result<Decision, Rejection> {
+    cx.check_precondition(Revision::ZERO)?;
+    check_room("envelopes of one reseal", moves.len(), limits::RESEALED_TOGETHER + 1)?;
+    if moves.iter().any(|one| one.to.to_string().len() > limits::SEALED_BYTES) {
+        return Err(conflict("an envelope is too long"));
+    }
+    let current = moves.into_iter().filter(|one| cx.state.sealed_at(&one.place) == Some(&one.from));
+    let changes = current.filter_map(|one| change(cx, one)).collect();
+    Ok(Decision { resource: ResourceRef::Configuration, changes })
+}
+
+fn change(cx: &Context<'_>, Reseal { place, to, .. }: Reseal) -> Option<Change> {
+    Some(match place {
+        SealedPlace::Database { tenant } => {
+            let mut tenant = Tenant::clone(cx.state.tenant_by_id(tenant)?);
+            tenant.spec.settings.database.as_mut()?.dsn = to;
+            Change::TenantPut(tenant)
+        }
+        SealedPlace::SigningKey { owner, kid } => {
+            let key = Arc::clone(cx.state.key(owner, &kid)?);
+            Change::KeyPut(SigningKey { private_key: to, ..SigningKey::clone(&key) })
+        }
+        SealedPlace::Receipt { actor, request_id } => Change::ReceiptPut { actor, request_id, receipt: to },
+    })
+}

@@ -1,0 +1,52 @@
+//! Every place of the configuration that holds a sealed secret, and under which master key.
+//!
+//! What is sealed is listed here and nowhere else: a new kind of secret is a new [`SealedPlace`], and a test holds the
+//! list against a snapshot's text.
+
+use serde::{Deserialize, Serialize};
+use vocab::{KeyId, RequestId, Sealed, TenantId};
+
+use crate::entry::Actor;
+use crate::model::KeyOwner;
+use crate::state::State;
+
+/// Where an envelope stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SealedPlace {
+    /// A tenant's DSN.
+    Database { tenant: TenantId },
+    /// A private key.
+    SigningKey { owner: KeyOwner, kid: KeyId },
+    /// What a remembered request showed once.
+    Receipt { actor: Actor, request_id: RequestId },
+}
+
+impl State {
+    /// All of them, in one order.
+    pub fn seals(&self) -> impl Iterator<Item = (SealedPlace, &Sealed)> {
+        let databases = self.tenants().filter_map(|tenant| {
+            let database = tenant.spec.settings.database.as_ref()?;
+            Some((SealedPlace::Database { tenant: tenant.id }, &database.dsn))
+        });
+        let keys = self
+            .keys()
+            .map(|key| (SealedPlace::SigningKey { owner: key.owner, kid: key.kid.clone() }, &key.private_key));
+        let receipts = self.remembered_requests().filter_map(|(actor, request_id, answer)| {
+            let place = SealedPlace::Receipt { actor: actor.clone(), request_id: request_id.clone() };
+            Some((place, answer.receipt.as_ref()?))
+        });
+        databases.chain(keys).chain(receipts)
+    }
+
+    /// What stands there now.
+    pub fn sealed_at(&self, place: &SealedPlace) -> Option<&Sealed> {
+        match place {
+            SealedPlace::Database { tenant } => {
+                self.tenant_by_id(*tenant)?.spec.settings.database.as_ref().map(|database| &database.dsn)
+            }
+            SealedPlace::SigningKey { owner, kid } => self.key(*owner, kid).map(|key| &key.private_key),
+            SealedPlace::Receipt { actor, request_id } => self.remembered(actor, request_id)?.receipt.as_ref(),
+        }
+    }
+}
