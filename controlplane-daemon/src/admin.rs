@@ -26,10 +26,13 @@ mod problem;
 mod query;
 pub mod routes;
 mod scopes;
+mod seals;
 mod settings;
+mod sign_in;
 mod tenants;
 mod throttle;
 mod token;
+mod uses;
 mod verified;
 mod view;
 
@@ -39,7 +42,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use controlplane_core::{Actor, Applied, Command, Mutation, State};
+use controlplane_core::{Applied, Command, Mutation, ResourceRef, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use transport::forwarded::TrustedProxies;
@@ -47,11 +50,13 @@ use vocab::{Clock, Keyring, Revision, Sealed};
 
 use crate::control_plane::{Consistency, ControlPlane};
 use crate::fleet::FleetWait;
+use crate::oidc::Oidc;
 use crate::settings::FollowerWrites;
 use auth::Principal;
 use problem::Problem;
 use query::{Read, Write};
 pub use throttle::Throttle;
+pub use uses::{Uses, report as report_uses};
 pub use verified::VerifiedTokens;
 
 /// What the handlers share.
@@ -61,6 +66,9 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     pub follower_writes: FollowerWrites,
     pub throttle: Throttle,
+    pub uses: Uses,
+    /// The issuer at which administrators may sign in, too.
+    pub oidc: Option<Oidc>,
     pub trusted_proxies: TrustedProxies,
     pub tokens: VerifiedTokens,
 }
@@ -69,6 +77,24 @@ pub struct Api {
 struct Done {
     applied: Applied,
     fleet: Option<FleetWait>,
+}
+
+impl Done {
+    /// Of several entries, or of none: what there is to tell is the revision.
+    fn at(revision: Revision, fleet: Option<FleetWait>) -> Self {
+        let resource = ResourceRef::Configuration;
+        Self {
+            applied: Applied {
+                revision,
+                resource,
+                changes: Vec::new(),
+                records: Vec::new(),
+                replayed: false,
+                receipt: None,
+            },
+            fleet,
+        }
+    }
 }
 
 impl Api {
@@ -91,7 +117,7 @@ impl Api {
     ) -> Result<Done, Problem> {
         let name = mutation.name();
         let command = Command {
-            actor: Actor::Admin { id: who.id },
+            actor: who.actor(),
             request_id: write.request_id.clone(),
             expected_revision: write.expected_revision,
             based_on: write.based_on,
@@ -104,7 +130,7 @@ impl Api {
         metrics::counter!("hj_cp_admin_changes_total", "mutation" => name, "result" => result).increment(1);
         match outcome {
             Ok(applied) => {
-                tracing::info!(actor = %who.id, action = name, revision = %applied.revision, replayed = applied.replayed, "changed");
+                tracing::info!(actor = who.name(), action = name, revision = %applied.revision, replayed = applied.replayed, "changed");
                 let fleet = match write.wait_for_fleet {
                     Some(timeout) => Some(self.control.wait_for_fleet(applied.revision, timeout).await),
                     None => None,
@@ -112,7 +138,7 @@ impl Api {
                 Ok(Done { applied, fleet })
             }
             Err(error) => {
-                tracing::info!(actor = %who.id, action = name, code = %error.code(), "change refused");
+                tracing::info!(actor = who.name(), action = name, code = %error.code(), "change refused");
                 Err(error.into())
             }
         }

@@ -129,6 +129,12 @@ pub enum StartError {
     /// The data was sealed with another master key. Nothing was touched.
     #[error("wrong SECRETBOX_MASTER_KEY for {}: {why}", data_dir.display())]
     WrongMasterKey { data_dir: PathBuf, why: String },
+    /// The node has caught up and cannot open what the others sealed.
+    #[error(
+        "SECRETBOX_MASTER_KEY lacks keys that secrets of the cluster are sealed with: {}; add them, or reseal first",
+        key_ids.join(", ")
+    )]
+    MissingMasterKeys { key_ids: Vec<String> },
     /// The settings contradict each other or the stored data.
     #[error("{0}")]
     Config(String),
@@ -144,7 +150,7 @@ pub enum StartError {
 impl StartError {
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::WrongMasterKey { .. } | Self::Config(_) => EXIT_CONFIG,
+            Self::WrongMasterKey { .. } | Self::MissingMasterKeys { .. } | Self::Config(_) => EXIT_CONFIG,
             Self::Storage(why) => why.exit_code(),
             Self::Raft(_) | Self::Listener(_) => 1,
         }
@@ -162,6 +168,8 @@ struct Inner {
     node: Node,
     watch: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     stopping: CancellationToken,
+    /// Of the keyring that this node opens secrets with; the first one seals.
+    master_key_ids: Vec<String>,
 }
 
 impl ControlPlane {
@@ -288,6 +296,21 @@ impl ControlPlane {
         }
     }
 
+    /// The master keys that something in the configuration is sealed with and that this node does not hold.
+    pub fn missing_master_keys(&self) -> Vec<String> {
+        let held = |id: &&String| self.inner.master_key_ids.contains(id);
+        self.read(|state| state.sealed_with().keys().filter(|id| !held(id)).cloned().collect())
+    }
+
+    /// Which master keys each member holds, the one it seals with first; `None` for those that do not answer.
+    pub async fn master_keys(&self) -> BTreeMap<NodeId, Option<Vec<String>>> {
+        let cluster = self.cluster();
+        let others = cluster.others().into_iter().map(async |node| (node, cluster.master_keys_of(node).await));
+        let mut held: BTreeMap<_, _> = futures::future::join_all(others).await.into_iter().collect();
+        held.insert(cluster.node_id(), Some(self.inner.master_key_ids.clone()));
+        held
+    }
+
     /// Hands leadership over, if this node has it: the others need not find out by themselves that it is gone.
     pub async fn hand_over(&self) {
         self.cluster().hand_over(HAND_OVER_TIMEOUT).await;
@@ -326,6 +349,7 @@ pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) 
         election_timeout_max: config.election_timeout_max,
         snapshot_every: config.snapshot_every,
     };
+    let master_key_ids = keyring.keys().map(|key| key.id().to_owned()).collect();
     let node =
         Node::start(settings, keyring, Arc::clone(&clock)).await.map_err(|why| start_error(why, config.data_dir))?;
     let stopping = CancellationToken::new();
@@ -343,7 +367,9 @@ pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) 
             return Err(StartError::Listener(format!("the watch listener: {why}")));
         }
     };
-    Ok(ControlPlane { inner: Arc::new(Inner { node, watch: tokio::sync::Mutex::new(Some(watch)), stopping }) })
+    Ok(ControlPlane {
+        inner: Arc::new(Inner { node, watch: tokio::sync::Mutex::new(Some(watch)), stopping, master_key_ids }),
+    })
 }
 
 fn start_error(error: NodeError, data_dir: PathBuf) -> StartError {

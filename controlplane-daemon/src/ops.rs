@@ -1,5 +1,6 @@
 //! `/livez`, `/readyz`, `/metrics`: what the machine that runs us asks. No secrets, no authentication.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,9 +38,9 @@ impl Ops {
 
     /// `Err` says why not. The leader's own word is needed once: whom this node followed before a restart proves nothing,
     /// and neither does what it had applied then.
-    async fn ready(&self) -> Result<Revision, &'static str> {
+    async fn ready(&self) -> Result<Revision, Cow<'static, str>> {
         if self.stopping.load(Ordering::Relaxed) {
-            return Err("stopping");
+            return Err("stopping".into());
         }
         if !self.caught_up.load(Ordering::Relaxed) {
             self.control.barrier(Consistency::Linearizable, CATCH_UP).await.map_err(|why| match why {
@@ -48,6 +49,14 @@ impl Ops {
                 BarrierError::Stopping => "stopping",
             })?;
             self.caught_up.store(true, Ordering::Relaxed);
+        }
+        let missing = self.control.missing_master_keys();
+        if !missing.is_empty() {
+            return Err(format!(
+                "SECRETBOX_MASTER_KEY lacks keys that secrets are sealed with: {}",
+                missing.join(", ")
+            )
+            .into());
         }
         Ok(self.control.applied_revision())
     }

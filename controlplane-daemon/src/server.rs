@@ -25,8 +25,10 @@ use crate::admin::{self, Api, VerifiedTokens};
 use crate::bootstrap::unprinted::Unprinted;
 use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig, StartError};
+use crate::oidc::Oidc;
 use crate::ops::{self, Ops};
 use crate::raft::offline::Unannounced;
+use crate::seals;
 use crate::settings::{EXIT_CONFIG, Settings};
 use crate::storage::StorageError;
 use crate::telemetry;
@@ -114,6 +116,9 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     let admin_tls = settings.admin_tls.clone().map(|files| tls::admin(files, Arc::clone(&clock))).transpose()?;
     let credentials = tls.iter().map(Tls::credentials).chain(&admin_tls).cloned().collect();
     let node = node_config(&settings, &listening, raft_listener, watch_listener, tls);
+    let oidc = settings.admin_oidc.clone().map(Oidc::new).transpose().map_err(|why| {
+        ServerError::Start(StartError::Config(format!("the administrators' issuer (--admin-oidc-…): {why}")))
+    })?;
     let control = control_plane::start(node, settings.keyring.clone(), Arc::clone(&clock)).await?;
     let api = web::Data::new(Api {
         control: control.clone(),
@@ -121,10 +126,13 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         clock: Arc::clone(&clock),
         follower_writes: settings.follower_writes,
         throttle: admin::Throttle::default(),
+        uses: admin::Uses::default(),
+        oidc,
         trusted_proxies: settings.trusted_proxies.clone(),
         tokens: VerifiedTokens::default(),
     });
     let ops = Ops::new(control.clone(), metrics);
+    let uses_of = api.clone();
     let admin_server = serve_admin(admin_listener, api, admin_tls).map_err(io("the admin API"))?;
     let ops_server = serve_ops(ops_listener, ops.clone()).map_err(io("the ops API"))?;
     let (admin_handle, ops_handle) = (admin_server.handle(), ops_server.handle());
@@ -132,6 +140,10 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     let ops_task = tokio::spawn(ops_server);
     let stop = CancellationToken::new();
     let certificates_task = tokio::spawn(transport::watcher::run(credentials, stop.clone()));
+    let uses_task = tokio::spawn({
+        let (control, api, stop) = (control.clone(), uses_of, stop.clone());
+        async move { admin::report_uses(control, &api.uses, stop).await }
+    });
     let owner = match settings.bootstrap_admin_credential.clone() {
         Some(credential) => FirstOwner::Given(credential),
         None => FirstOwner::Generated(Unprinted::open(&settings.data_dir, settings.keyring.clone(), &*clock)?),
@@ -147,6 +159,8 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         }
     });
 
+    let mut seals_task = tokio::spawn(seals::mind(control.clone(), stop.clone()));
+
     if let Some(path) = &settings.addresses_file
         && let Err(source) = write_addresses(path, &listening)
     {
@@ -155,10 +169,17 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     }
     tracing::info!(node = %settings.node_id, raft = %listening.raft, watch = %listening.watch, admin = %listening.admin, ops = %listening.ops, "serving");
 
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-    }
+    let unusable = tokio::select! {
+        unusable = &mut seals_task => unusable.ok().and_then(Result::err),
+        _ = terminate.recv() => {
+            tracing::info!("SIGTERM: stopping");
+            None
+        }
+        _ = interrupt.recv() => {
+            tracing::info!("SIGINT: stopping");
+            None
+        }
+    };
     ops.stopping();
     // First of all: requests that are under way can still be forwarded to the successor.
     control.hand_over().await;
@@ -170,9 +191,10 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         ended.map_err(io::Error::other).and_then(|served| served).map_err(io(what))?;
     }
     certificates_task.await.map_err(|error| io("certificates")(io::Error::other(error)))?;
+    uses_task.await.map_err(|error| io("the uses of credentials")(io::Error::other(error)))?;
     bootstrap_task.await.map_err(|error| io("bootstrap")(io::Error::other(error)))?;
     tracing::info!("stopped");
-    Ok(())
+    unusable.map_or(Ok(()), |why| Err(why.into()))
 }
 
 /// The addresses that were bound; with port 0 only the system knew them before.

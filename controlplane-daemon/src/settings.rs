@@ -22,6 +22,7 @@ use vocab::{Keyring, NodeId, Secret};
 
 use crate::credential::Credential;
 use crate::offline::{Consent, Task};
+use crate::oidc::OidcSettings;
 use crate::tls::TlsSettings;
 pub use reference::reference;
 use sources::{Environment, Gathered};
@@ -58,6 +59,7 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// `None`: the admin API speaks plain HTTP.
     pub admin_tls: Option<IdentityFiles>,
+    pub admin_oidc: Option<OidcSettings>,
     pub trusted_proxies: TrustedProxies,
     pub heartbeat: Duration,
     pub election_timeout_min: Duration,

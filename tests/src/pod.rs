@@ -82,6 +82,11 @@ impl Pod {
         Self { name: plan.name.to_owned(), launch, folder, process: None, addresses: Addresses::default() }
     }
 
+    /// To start it differently the next time.
+    pub fn launch_mut(&mut self) -> &mut Launch {
+        &mut self.launch
+    }
+
     /// Starts the process and waits for its listeners, not for its readiness.
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);

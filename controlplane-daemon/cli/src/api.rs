@@ -16,7 +16,7 @@ use crate::args::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::problem::Problem;
-use crate::profile::{Profiles, Target};
+use crate::profile::{Profiles, Proof, Target};
 use crate::random;
 
 /// Longer than every bounded wait of the server.
@@ -56,7 +56,16 @@ pub(crate) struct Answer {
 
 impl Api {
     pub(crate) async fn connect(connection: &Connection) -> Result<Self, Failure> {
-        let target = Profiles::load(&Profiles::path()?)?.target(connection)?;
+        let path = Profiles::path()?;
+        let mut profiles = Profiles::load(&path)?;
+        let mut target = profiles.target(connection)?;
+        if let Proof::Session(session) = &target.proof
+            && session.token().is_none()
+        {
+            target.proof = Proof::Session(Box::new(session.renew(&target.server, target.ca_file.as_deref()).await?));
+            let name = profiles.name(connection.profile.as_deref()).to_owned();
+            profiles.store(&path, Some(&name), &target)?;
+        }
         let mut api = Self::login(&target).await?;
         if connection.wait.is_some() {
             let timeout = format!("{}s", connection.wait_timeout);
@@ -76,8 +85,16 @@ impl Api {
             wait: Vec::new(),
             output: Output::default(),
         };
+        let credential = match &target.proof {
+            Proof::Credential(credential) => credential,
+            Proof::Session(session) => {
+                let token = session.token().context("the token ended a moment ago: try again")?;
+                api.token = Secret::new(token.to_owned());
+                return Ok(api);
+            }
+        };
         let url = api.url(&["auth", "token"], &[]);
-        let request = || api.http.post(url.clone()).json(&json!({ "credential": target.credential.expose() }));
+        let request = || api.http.post(url.clone()).json(&json!({ "credential": credential.expose() }));
         let response = match request().send().await {
             Err(error) if error.is_connect() => return Err(unreachable(&target.server, &error)),
             Err(_) => request().send().await.map_err(|error| unreachable(&target.server, &error))?,
@@ -224,13 +241,18 @@ impl Api {
 
     fn url(&self, path: &[&str], query: &[(String, String)]) -> Url {
         let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
-        }
+        Self::extend(&mut url, path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         url
+    }
+
+    /// The server's address becomes that of `path` in its API.
+    pub(crate) fn extend(url: &mut Url, path: &[&str]) {
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        }
     }
 
     fn bearer(&self) -> String {

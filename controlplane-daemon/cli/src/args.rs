@@ -70,8 +70,8 @@ impl Connection {
 enum Command {
     /// Run everything on this machine: control plane, data plane, a private PostgreSQL, a demo tenant
     Dev(Box<dev::DevArgs>),
-    /// Check an admin credential and keep it as a profile
-    Login,
+    /// Check an admin credential, or sign in at an OpenID Connect issuer, and keep it as a profile
+    Login(Box<login::LoginArgs>),
     /// Customers
     #[command(subcommand)]
     Tenant(Box<tenant::Command>),
@@ -110,7 +110,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let api = async || Api::connect(&connection).await;
     match args.command {
         Command::Dev(dev) => dev::run(*dev).await,
-        Command::Login => login::run(&connection).await,
+        Command::Login(args) => login::run(&connection, *args).await,
         Command::Tenant(command) => tenant::run(&api().await?, *command).await,
         Command::Client(command) => client::run(&api().await?, *command).await,
         Command::Scope(command) => scope::run(&api().await?, *command).await,

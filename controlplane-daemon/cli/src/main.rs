@@ -17,6 +17,7 @@
 mod api;
 mod apply;
 mod args;
+mod authorization_code;
 mod cluster;
 mod dev;
 mod document;
@@ -28,6 +29,7 @@ mod problem;
 mod profile;
 mod random;
 mod resource;
+mod session;
 mod token;
 
 use clap::Parser as _;

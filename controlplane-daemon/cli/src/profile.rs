@@ -11,6 +11,7 @@ use vocab::Secret;
 use crate::args::Connection;
 use crate::failure::Failure;
 use crate::private_file;
+use crate::session::Session;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7200";
 const DEFAULT_PROFILE: &str = "default";
@@ -28,7 +29,11 @@ pub(crate) struct Profiles {
 #[serde(deny_unknown_fields)]
 struct Profile {
     server: String,
-    credential: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credential: Option<String>,
+    /// Of `hellojohn login --oidc`, instead of a credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<Session>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ca_file: Option<PathBuf>,
 }
@@ -37,9 +42,16 @@ struct Profile {
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) server: String,
-    pub(crate) credential: Secret<String>,
+    pub(crate) proof: Proof,
     /// Whom to trust instead of the system's authorities.
     pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// How somebody proves who he is.
+#[derive(Debug)]
+pub(crate) enum Proof {
+    Credential(Secret<String>),
+    Session(Box<Session>),
 }
 
 impl Profiles {
@@ -64,8 +76,11 @@ impl Profiles {
         let name = name.unwrap_or(DEFAULT_PROFILE).to_owned();
         // Where it is, whichever folder the next command is given in.
         let ca_file = target.ca_file.as_deref().map(std::path::absolute).transpose()?;
-        let profile =
-            Profile { server: target.server.clone(), credential: target.credential.expose().clone(), ca_file };
+        let (credential, session) = match &target.proof {
+            Proof::Credential(credential) => (Some(credential.expose().clone()), None),
+            Proof::Session(session) => (None, Some(Session::clone(session))),
+        };
+        let profile = Profile { server: target.server.clone(), credential, session, ca_file };
         self.profiles.insert(name.clone(), profile);
         self.current = Some(name.clone());
         if let Some(directory) = path.parent() {
@@ -75,8 +90,13 @@ impl Profiles {
         Ok(name)
     }
 
+    /// The name of the profile that a command uses.
+    pub(crate) fn name<'a>(&'a self, given: Option<&'a str>) -> &'a str {
+        given.or(self.current.as_deref()).unwrap_or(DEFAULT_PROFILE)
+    }
+
     fn find(&self, name: Option<&str>) -> Result<Option<&Profile>, Failure> {
-        let wanted = name.or(self.current.as_deref()).unwrap_or(DEFAULT_PROFILE);
+        let wanted = self.name(name);
         match (self.profiles.get(wanted), name) {
             (None, Some(name)) => {
                 let known: Vec<&str> = self.profiles.keys().map(String::as_str).collect();
@@ -114,10 +134,15 @@ impl Profiles {
             Err(failure) => return Err(failure),
         };
         let server = self.server(connection);
-        let credential = match (given, profile) {
-            (Some(given), _) => given,
+        let proof = match (given, profile) {
+            (Some(given), _) => Proof::Credential(given),
             // The profile's credential is for the profile's server; another one is not to see it.
-            (None, Some(profile)) if profile.server == server => Secret::new(profile.credential.clone()),
+            (None, Some(Profile { server: its, credential: Some(credential), .. })) if *its == server => {
+                Proof::Credential(Secret::new(credential.clone()))
+            }
+            (None, Some(Profile { server: its, session: Some(session), .. })) if *its == server => {
+                Proof::Session(Box::new(session.clone()))
+            }
             _ => {
                 return Err(Failure::Usage(format!(
                     "no credential for {server}: run `hellojohn login --server {server}`, or give --credential or HJ_CREDENTIAL"
@@ -125,7 +150,7 @@ impl Profiles {
             }
         };
         let ca_file = self.ca_file(connection);
-        Ok(Target { server, credential, ca_file })
+        Ok(Target { server, proof, ca_file })
     }
 }
 
@@ -146,16 +171,14 @@ mod tests {
     fn a_profile_is_kept_and_found_again_and_its_credential_goes_to_its_own_server_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new").join("profiles.toml");
-        let target = Target {
-            server: "https://a".to_owned(),
-            credential: Secret::new("hja_1".to_owned()),
-            ca_file: Some("/ca.pem".into()),
-        };
+        let proof = Proof::Credential(Secret::new("hja_1".to_owned()));
+        let target = Target { server: "https://a".to_owned(), proof, ca_file: Some("/ca.pem".into()) };
         Profiles::default().store(&path, Some("prod"), &target).unwrap();
         let profiles = Profiles::load(&path).unwrap();
         let found = profiles.target(&connection(None, None, None)).unwrap();
-        assert_eq!((found.server.as_str(), found.credential.expose().as_str()), ("https://a", "hja_1"));
+        assert_eq!(found.server, "https://a");
         assert_eq!(found.ca_file.as_deref(), Some(Path::new("/ca.pem")));
+        assert!(matches!(found.proof, Proof::Credential(credential) if credential.expose() == "hja_1"));
         assert!(profiles.target(&connection(Some("https://b"), None, None)).is_err());
         assert!(profiles.target(&connection(None, None, Some("other"))).is_err());
         assert!(

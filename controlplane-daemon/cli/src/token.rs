@@ -1,28 +1,21 @@
 //! `hellojohn token`: gets a token as a client would, to try a set-up.
 //!
-//! The endpoints come from the issuer's discovery document. The authorization-code grant listens on the redirect URI,
-//! which must be a loopback address (RFC 8252 §7.3), prints the URL to open, and redeems the code that comes back.
+//! The endpoints come from the issuer's discovery document; the authorization-code grant is [`authorization_code`]'s.
+//!
+//! [`authorization_code`]: crate::authorization_code
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
-use reqwest::Url;
-use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use vocab::{Secret, SecretDigest};
+use vocab::Secret;
 
 use crate::api;
 use crate::args::Connection;
+use crate::authorization_code::{Discovery, Request, Shown, authorize, discover, listen, read};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::private_file;
-use crate::problem::Problem;
-use crate::random;
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
@@ -61,14 +54,6 @@ enum Grant {
     AuthorizationCode,
 }
 
-/// What is used of a discovery document (OpenID Connect Discovery §3).
-#[derive(Debug, Deserialize)]
-struct Discovery {
-    issuer: String,
-    authorization_endpoint: Option<Url>,
-    token_endpoint: Url,
-}
-
 pub(crate) async fn run(connection: &Connection, args: TokenArgs) -> Result<(), Failure> {
     let http = api::http_client(connection.ca_file.as_deref())?;
     let discovery = discover(&http, &args.issuer).await?;
@@ -82,11 +67,14 @@ pub(crate) async fn run(connection: &Connection, args: TokenArgs) -> Result<(), 
             form.extend(args.scope.clone().map(|scope| ("scope", scope)));
         }
         Grant::AuthorizationCode => {
-            let (code, verifier) = authorize(&discovery, &args).await?;
-            form.push(("grant_type", "authorization_code".to_owned()));
-            form.push(("code", code));
-            form.push(("code_verifier", verifier));
-            form.push(("redirect_uri", args.redirect_uri.clone()));
+            let request = Request {
+                client_id: &args.client_id,
+                scope: args.scope.as_deref().unwrap_or("openid"),
+                redirect_uri: &args.redirect_uri,
+                nonce: None,
+            };
+            let listener = listen(&args.redirect_uri).await?;
+            form.extend(authorize(&discovery, &request, &listener, Shown::Printed).await?.form(&request));
         }
     }
     let answer = redeem(&http, &discovery, &args, form).await?;
@@ -95,21 +83,6 @@ pub(crate) async fn run(connection: &Connection, args: TokenArgs) -> Result<(), 
         _ => Output::new(connection.output).document(&answer)?,
     }
     Ok(())
-}
-
-async fn discover(http: &reqwest::Client, issuer: &str) -> Result<Discovery, Failure> {
-    let issuer = issuer.trim_end_matches('/');
-    let url = api::parse_server(&format!("{issuer}/.well-known/openid-configuration"))?;
-    let body =
-        read(http.get(url.clone()).send().await.map_err(|error| api::unreachable(url.as_str(), &error))?).await?;
-    let discovery: Discovery =
-        serde_json::from_value(body).with_context(|| format!("{url} is not a discovery document"))?;
-    // OpenID Connect Discovery §4.3: else one issuer could pass for another.
-    if discovery.issuer == issuer {
-        Ok(discovery)
-    } else {
-        Err(anyhow::anyhow!("{url} is the document of another issuer, {}", discovery.issuer).into())
-    }
 }
 
 async fn redeem(
@@ -133,118 +106,4 @@ async fn redeem(
         request
     };
     read(request.form(&form).send().await.map_err(|error| api::unreachable(url.as_str(), &error))?).await
-}
-
-async fn read(response: reqwest::Response) -> Result<Value, Failure> {
-    let status = response.status();
-    let bytes = response.bytes().await.context("the answer broke off")?;
-    if !status.is_success() {
-        return Err(Failure::Problem(Box::new(Problem::read(status.as_u16(), &bytes))));
-    }
-    Ok(serde_json::from_slice(&bytes).context("the answer is not JSON")?)
-}
-
-/// Sends the user's browser to the authorization endpoint and waits for the code: (code, PKCE verifier).
-async fn authorize(discovery: &Discovery, args: &TokenArgs) -> Result<(String, String), Failure> {
-    let (listener, path) = listen(&args.redirect_uri).await?;
-    let (verifier, state) = (random::token(), random::token());
-    let mut url = discovery.authorization_endpoint.clone().context("the issuer has no authorization endpoint")?;
-    url.query_pairs_mut()
-        .append_pair("response_type", "code")
-        .append_pair("client_id", &args.client_id)
-        .append_pair("redirect_uri", &args.redirect_uri)
-        .append_pair("scope", args.scope.as_deref().unwrap_or("openid"))
-        .append_pair("state", &state)
-        .append_pair("code_challenge", &challenge(&verifier))
-        .append_pair("code_challenge_method", "S256");
-    eprintln!("Open this in a browser on this machine, log in, and come back:\n\n  {url}\n");
-    loop {
-        let (stream, _) = listener.accept().await.context("cannot accept a connection")?;
-        if let Some(query) = callback(stream, &path).await {
-            let code = code_of(&query, &state, &discovery.issuer)?;
-            return Ok((code, verifier));
-        }
-    }
-}
-
-/// RFC 7636 §4.2: the base64url form of the verifier's SHA-256.
-fn challenge(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(SecretDigest::of(verifier.as_bytes()).as_bytes())
-}
-
-async fn listen(redirect_uri: &str) -> Result<(TcpListener, String), Failure> {
-    let wrong = || Failure::Usage(format!("--redirect-uri {redirect_uri}: want http://127.0.0.1:PORT/PATH"));
-    let url = Url::parse(redirect_uri).map_err(|_| wrong())?;
-    let port = url.port().ok_or_else(wrong)?;
-    if url.scheme() != "http" || !matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
-        return Err(wrong());
-    }
-    let host = if url.host_str() == Some("[::1]") { "::1" } else { "127.0.0.1" };
-    let listener = TcpListener::bind((host, port))
-        .await
-        .with_context(|| format!("cannot listen on port {port}, where the code comes back"))?;
-    Ok((listener, url.path().to_owned()))
-}
-
-/// Answers one request of the browser; the query when it was the redirect and not, say, for a favicon.
-async fn callback(stream: TcpStream, path: &str) -> Option<Url> {
-    let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    stream.read_line(&mut line).await.ok()?;
-    let target = line.strip_prefix("GET ")?.split(' ').next()?;
-    let url = Url::parse("http://127.0.0.1/").and_then(|base| base.join(target)).ok()?;
-    let ours = url.path() == path;
-    // The headers are read to their end, else closing the socket could reset the answer on its way.
-    loop {
-        let mut header = String::new();
-        if stream.read_line(&mut header).await.ok()? <= 2 {
-            break;
-        }
-    }
-    let (status, text) = if ours { ("200 OK", "Done. Go back to the terminal.\n") } else { ("404 Not Found", "") };
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-        text.len()
-    );
-    stream.write_all(answer.as_bytes()).await.ok()?;
-    stream.flush().await.ok()?;
-    ours.then_some(url)
-}
-
-/// The code of an authorization response that is ours (`state`) and the issuer's (`iss`, RFC 9207 §2.4).
-fn code_of(response: &Url, state: &str, issuer: &str) -> Result<String, Failure> {
-    let parameter =
-        |name: &str| response.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-    if parameter("state").as_deref() != Some(state) {
-        return Err(anyhow::anyhow!("the answer is not to our request: its state is another").into());
-    }
-    if parameter("iss").is_some_and(|iss| iss != issuer) {
-        return Err(anyhow::anyhow!("the answer comes from another issuer").into());
-    }
-    if let Some(error) = parameter("error") {
-        let detail = parameter("error_description").unwrap_or_default();
-        return Err(Failure::Problem(Box::new(Problem { status: 403, title: error, detail, ..Problem::default() })));
-    }
-    Ok(parameter("code").context("the answer has no code")?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_challenge_is_that_of_rfc_7636_appendix_b() {
-        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        assert_eq!(challenge(verifier), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-    }
-
-    #[test]
-    fn a_response_is_taken_only_with_our_state_from_our_issuer() {
-        let of = |query: &str| code_of(&Url::parse(&format!("http://127.0.0.1/cb?{query}")).unwrap(), "s", "https://i");
-        assert_eq!(of("code=c&state=s&iss=https%3A%2F%2Fi").unwrap(), "c");
-        assert_eq!(of("code=c&state=s").unwrap(), "c");
-        assert!(of("code=c&state=x").is_err());
-        assert!(of("code=c&state=s&iss=https%3A%2F%2Fevil").is_err());
-        assert_eq!(of("error=access_denied&state=s").unwrap_err().exit_code(), 5);
-    }
 }

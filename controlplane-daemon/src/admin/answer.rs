@@ -31,6 +31,11 @@ pub(super) fn changed(done: &Done, etag: Revision, document: &impl Serialize) ->
     response.json(document)
 }
 
+/// A change that was about no single resource.
+pub(super) fn done(done: &Done, document: &impl Serialize) -> HttpResponse {
+    build(StatusCode::OK, done).json(document)
+}
+
 /// A patch; without `done` it was in force already.
 pub(super) fn patched(api: &Api, done: Option<&Done>, etag: Revision, document: &impl Serialize) -> HttpResponse {
     match done {

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use controlplane_core::validate::manifest_set_problems;
-use controlplane_core::{Actor, ResourceRef, Role};
+use controlplane_core::{ResourceRef, Role};
 use manifest::{Document, References};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -49,11 +49,8 @@ pub(super) async fn apply(
     let outcome = if query.dry_run {
         applier.plan(&request).await
     } else {
-        let asker = Asker {
-            actor: Actor::Admin { id: who.id },
-            origin: who.origin.clone(),
-            request_id: query.write.request_id.clone(),
-        };
+        let asker =
+            Asker { actor: who.actor(), origin: who.origin.clone(), request_id: query.write.request_id.clone() };
         let outcome = applier.apply(&request, &asker).await;
         let result = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "ok");
         metrics::counter!("hj_cp_admin_changes_total", "mutation" => "batch", "result" => result).increment(1);

@@ -9,25 +9,37 @@ use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, LOCATION};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
-use controlplane_core::{Origin, Role};
+use controlplane_core::{Actor, Origin, Role};
 use futures::FutureExt as _;
-use vocab::{AdminId, ErrorCode};
+use vocab::ErrorCode;
 
 use super::Api;
 use super::origin;
 use super::problem::{Presented, Problem};
 use super::routes::Access;
-use super::token;
+use super::sign_in;
+use super::token::{self, Holder};
 use crate::control_plane::NodeRole;
 use crate::settings::FollowerWrites;
 
 /// An administrator whose token was verified and whose role was looked up just now.
 #[derive(Clone, Debug)]
 pub(super) struct Principal {
-    pub(super) id: AdminId,
+    holder: Holder,
     pub(super) role: Role,
     /// Where the request came from, for the audit.
     pub(super) origin: Origin,
+}
+
+impl Principal {
+    pub(super) fn actor(&self) -> Actor {
+        self.holder.actor()
+    }
+
+    /// The credential's id, or the issuer's subject.
+    pub(super) fn name(&self) -> String {
+        self.holder.name()
+    }
 }
 
 impl FromRequest for Principal {
@@ -49,7 +61,7 @@ pub(super) async fn guard(
     let head = request.request().clone();
     let answer = async {
         match admit(access, request.request()).await {
-            Ok(None) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+            Ok(None) => next.call(request).await.map(|answer| recheck(access, answer.map_into_boxed_body())),
             Ok(Some(redirect)) => Ok(request.into_response(redirect)),
             Err(problem) => Ok(request.into_response(problem.error_response())),
         }
@@ -59,6 +71,29 @@ pub(super) async fn guard(
         let problem = Problem::internal(format_args!("{} {} panicked", head.method(), head.path()));
         Ok(ServiceResponse::new(head, problem.error_response()))
     })
+}
+
+/// A read that waited for a revision must not show it to whom that revision has shut out.
+fn recheck(access: Access, answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let request = answer.request();
+    let waited = ["min_revision", "consistency"].iter().any(|name| request.query_string().contains(name));
+    let Some(api) = request.app_data::<web::Data<Api>>().filter(|_| waited && access != Access::Anyone) else {
+        return answer;
+    };
+    let principal = request.extensions().get::<Principal>().cloned();
+    let still = principal.ok_or_else(no_longer_valid).and_then(|principal| {
+        let now = api.clock.now();
+        let role = api.control.read(|state| principal.holder.role(state, api.oidc.as_ref(), now));
+        authorize(access, &Principal { role: role.ok_or_else(no_longer_valid)?, ..principal }, request)
+    });
+    match still {
+        Ok(()) => answer,
+        Err(problem) => answer.into_response(problem.error_response()),
+    }
+}
+
+fn no_longer_valid() -> Problem {
+    Problem::unauthenticated(Presented::Token, "the token is not valid, or not any more")
 }
 
 /// `Some`: the answer is a redirect to the leader.
@@ -87,17 +122,31 @@ fn authenticate(api: &Api, request: &HttpRequest) -> Result<Principal, Problem> 
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(Problem::unauthenticated(Presented::Nothing, "send Authorization: Bearer TOKEN"));
     }
-    let refused = || Problem::unauthenticated(Presented::Token, "the token is not valid, or not any more");
-    let now = api.clock.now();
-    api.control.read(|state| {
-        let id = api.tokens.holder(presented.trim(), state, now).map_err(|why| {
+    let (token, now) = (presented.trim(), api.clock.now());
+    let verified = if let Some(verified) = api.tokens.known(token) {
+        verified
+    } else {
+        sign_in::wait_for_bearer(api, request)?;
+        let verified = api.control.read(|state| token::verify(token, state)).map_err(|why| {
             tracing::info!(%why, "admin token refused");
-            refused()
+            sign_in::bearer_failed(api, request);
+            no_longer_valid()
         })?;
-        let admin = token::usable(state, id, now).ok_or_else(refused)?;
-        let origin = Origin { credential: Some(id.to_string()), ..origin::of(request) };
-        Ok(Principal { id, role: admin.spec.role.clone(), origin })
-    })
+        api.tokens.remember(token, verified.clone(), now);
+        verified
+    };
+    let role = api.control.read(|state| {
+        verified.check(state, now).map_err(|why| {
+            tracing::info!(%why, "admin token refused");
+            no_longer_valid()
+        })?;
+        verified.holder.role(state, api.oidc.as_ref(), now).ok_or_else(no_longer_valid)
+    })?;
+    let origin = Origin { credential: Some(verified.holder.name()), ..origin::of(request) };
+    if let Holder::Credential { id, .. } = &verified.holder {
+        api.uses.saw(*id, now);
+    }
+    Ok(Principal { holder: verified.holder, role, origin })
 }
 
 fn authorize(access: Access, principal: &Principal, request: &HttpRequest) -> Result<(), Problem> {
@@ -105,7 +154,7 @@ fn authorize(access: Access, principal: &Principal, request: &HttpRequest) -> Re
     if access.allows(&principal.role, of_tenant) {
         return Ok(());
     }
-    tracing::info!(actor = %principal.id, method = %request.method(), path = request.path(), "forbidden");
+    tracing::info!(actor = principal.name(), method = %request.method(), path = request.path(), "forbidden");
     Err(Problem::forbidden("your role does not allow this"))
 }
 

@@ -70,6 +70,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A member that is shown and may come back with whatever was shown: it changes by itself.
+    pub(super) fn ignored(&self, name: &'static str) {
+        self.get(name);
+    }
+
     fn typed<T>(&self, name: &'static str, what: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Option<T> {
         let value = self.get(name)?;
         let read = read(value);

@@ -94,6 +94,8 @@ impl Node {
             clock: clock.clone(),
             follower_writes: FollowerWrites::Forward,
             throttle: Throttle::default(),
+            uses: super::Uses::default(),
+            oidc: None,
             trusted_proxies: TrustedProxies::parse("10.0.0.0/8", ForwardingHeader::Forwarded).unwrap(),
             tokens: VerifiedTokens::default(),
         };

@@ -1,29 +1,20 @@
 //! Administrators' tokens: short-lived JWTs that the global active key signs, so that any node verifies them. What the
 //! holder may do is looked up at each use and never stands in the token.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
-
-use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use controlplane_core::model::{KeyOwner, SigningAlgorithm};
-use controlplane_core::{Admin, SigningKey, State};
+use controlplane_core::{Actor, Admin, Role, SigningKey, State};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
-use vocab::{AdminId, ErrorCode, KeyId, Keyring, SecretDigest, Timestamp};
+use vocab::{AdminId, KeyId, Keyring, SecretDigest, Timestamp};
 
-use super::Api;
-use super::fields::{Fields, Problems};
-use super::json::Document;
-use super::origin;
-use super::problem::{Presented, Problem};
-use crate::credential::Credential;
+use super::problem::Problem;
+use crate::oidc::{Identity, Oidc};
 
-const LIFETIME_SECS: i64 = 600;
+pub(super) const LIFETIME_SECS: i64 = 600;
 const AUDIENCE: &str = "hellojohn-admin";
 const ISSUER: &str = "hellojohn-control-plane";
 /// Explicit typing (RFC 8725 §3.11): no other token of ours is mistaken for this one.
@@ -35,10 +26,71 @@ const LEEWAY_SECS: i64 = 30;
 struct Claims {
     iss: String,
     aud: String,
-    sub: AdminId,
+    sub: String,
     iat: i64,
     exp: i64,
     jti: Uuid,
+    #[serde(flatten)]
+    proof: Proof,
+}
+
+/// What the holder proved to get the token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Proof {
+    /// A credential: which one, so that the token ends with it even when another takes over its id.
+    Credential { cred: String },
+    /// What an issuer said of him, in the words that the mapping of roles knows.
+    Issuer { idp: String, idp_values: Vec<String> },
+}
+
+/// Whom a token is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Credential { id: AdminId, mark: String },
+    Subject { issuer: String, identity: Identity },
+}
+
+impl Holder {
+    pub(super) fn of(admin: &Admin) -> Self {
+        Self::Credential { id: admin.id, mark: mark(&admin.digest) }
+    }
+
+    pub(super) fn actor(&self) -> Actor {
+        match self {
+            Self::Credential { id, .. } => Actor::Admin { id: *id },
+            Self::Subject { issuer, identity } => {
+                Actor::Subject { issuer: issuer.clone(), subject: identity.subject.clone() }
+            }
+        }
+    }
+
+    /// As it stands in tokens, logs and the audit.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Credential { id, .. } => id.to_string(),
+            Self::Subject { identity, .. } => identity.subject.clone(),
+        }
+    }
+
+    /// What the holder may do by now. `None`: nothing any more.
+    pub(super) fn role(&self, state: &State, oidc: Option<&Oidc>, now: Timestamp) -> Option<Role> {
+        match self {
+            Self::Credential { id, mark } => {
+                let admin = usable(state, *id, now).filter(|admin| *mark == self::mark(&admin.digest))?;
+                Some(admin.spec.role.clone())
+            }
+            Self::Subject { issuer, identity } => {
+                oidc.filter(|oidc| oidc.issuer() == issuer)?.role(&identity.values).cloned()
+            }
+        }
+    }
+}
+
+/// Tells credentials apart without telling anything of them: it stands in tokens, which their holders can read.
+fn mark(digest: &SecretDigest) -> String {
+    let of_digest = SecretDigest::of(digest.as_bytes());
+    URL_SAFE_NO_PAD.encode(of_digest.as_bytes().get(..12).unwrap_or_default())
 }
 
 /// Why a token is not accepted. All the same to its bearer; the log tells them apart.
@@ -54,61 +106,26 @@ pub(super) enum TokenError {
     Expired,
 }
 
-/// `POST /auth/token`
-pub(super) async fn issue(api: web::Data<Api>, request: HttpRequest, body: Document) -> Result<HttpResponse, Problem> {
-    let address = origin::address(&request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    api.throttle.check(address, Instant::now()).map_err(|wait| {
-        Problem::too_many_requests(wait, "too many failed attempts from your address; wait before the next")
-    })?;
-    let issued = issue_for(&api, &body);
-    if issued.as_ref().is_err_and(|problem| problem.code() == ErrorCode::Unauthenticated) {
-        api.throttle.failed(address, Instant::now());
-    }
-    issued
-}
-
-fn issue_for(api: &Api, body: &Document) -> Result<HttpResponse, Problem> {
-    let problems = Problems::default();
-    let text = Fields::of(&body.0, "", &problems).and_then(|fields| {
-        fields.require("credential");
-        let text = fields.text("credential");
-        fields.finish();
-        text
-    });
-    let credential: Result<Credential, _> = problems.settle(text)?.parse();
-    let refused = || Problem::unauthenticated(Presented::Token, "this credential is not valid");
-    let credential = credential.map_err(|_| refused())?;
-    let now = api.clock.now();
-    let (admin, key) = api.control.read(|state| {
-        // A digest that nothing matches, so that an unknown id takes as long as a wrong secret.
-        let digest = state.admin(credential.id).map_or(SecretDigest::from_bytes([0; 32]), |admin| admin.digest);
-        let matches = credential.matches(&digest);
-        let admin = usable(state, credential.id, now).filter(|_| matches).map(|admin| admin.id);
-        (admin, state.active_key(KeyOwner::Global).cloned())
-    });
-    let admin = admin.ok_or_else(refused)?;
-    let key = key.ok_or_else(|| Problem::new(ErrorCode::Unavailable, "the cluster has no signing key yet"))?;
-    let token = sign(&key, &api.keyring, admin, now)?;
-    Ok(HttpResponse::Ok().json(json!({
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires_in": LIFETIME_SECS,
-    })))
-}
-
 /// The administrator, unless the credential has expired.
 pub(super) fn usable(state: &State, id: AdminId, now: Timestamp) -> Option<&Admin> {
     state.admin(id).map(AsRef::as_ref).filter(|admin| admin.spec.expires_at.is_none_or(|end| now < end))
 }
 
-fn sign(key: &SigningKey, keyring: &Keyring, admin: AdminId, now: Timestamp) -> Result<String, Problem> {
+pub(super) fn sign(key: &SigningKey, keyring: &Keyring, holder: &Holder, now: Timestamp) -> Result<String, Problem> {
+    let proof = match holder {
+        Holder::Credential { mark, .. } => Proof::Credential { cred: mark.clone() },
+        Holder::Subject { issuer, identity } => {
+            Proof::Issuer { idp: issuer.clone(), idp_values: identity.values.clone() }
+        }
+    };
     let claims = Claims {
         iss: ISSUER.to_owned(),
         aud: AUDIENCE.to_owned(),
-        sub: admin,
+        sub: holder.name(),
         iat: now.secs(),
         exp: now.secs().saturating_add(LIFETIME_SECS),
         jti: Uuid::from_u128(rand::random()),
+        proof,
     };
     let pkcs8 = keyring.open(&key.private_key).map_err(Problem::internal)?;
     let signing_key = match key.algorithm {
@@ -132,20 +149,20 @@ fn sign(key: &SigningKey, keyring: &Keyring, admin: AdminId, now: Timestamp) -> 
 /// A token whose signature is right. Whether it still counts is asked at each use.
 #[derive(Clone, Debug)]
 pub(super) struct Verified {
-    admin: AdminId,
+    pub(super) holder: Holder,
     kid: KeyId,
     issued_at_secs: i64,
     expires_at_secs: i64,
 }
 
 impl Verified {
-    /// Whose token this is, as long as its key is published and its time has come and not gone.
-    pub(super) fn holder(&self, state: &State, now: Timestamp) -> Result<AdminId, TokenError> {
+    /// Whether its key is published and its time has come and not gone.
+    pub(super) fn check(&self, state: &State, now: Timestamp) -> Result<(), TokenError> {
         if self.is_over(now) || self.issued_at_secs > now.secs().saturating_add(LEEWAY_SECS) {
             return Err(TokenError::Expired);
         }
         let published = state.published_keys(KeyOwner::Global).any(|key| key.kid == self.kid);
-        if published { Ok(self.admin) } else { Err(TokenError::UnknownKey) }
+        if published { Ok(()) } else { Err(TokenError::UnknownKey) }
     }
 
     pub(super) const fn is_over(&self, now: Timestamp) -> bool {
@@ -171,7 +188,15 @@ pub(super) fn verify(token: &str, state: &State) -> Result<Verified, TokenError>
     rules.validate_exp = false;
     let claims =
         jsonwebtoken::decode::<Claims>(token, &verifying_key, &rules).map_err(|_| TokenError::Signature)?.claims;
-    Ok(Verified { admin: claims.sub, kid, issued_at_secs: claims.iat, expires_at_secs: claims.exp })
+    let holder = match claims.proof {
+        Proof::Credential { cred } => {
+            Holder::Credential { id: claims.sub.parse().map_err(|_| TokenError::Malformed)?, mark: cred }
+        }
+        Proof::Issuer { idp, idp_values } => {
+            Holder::Subject { issuer: idp, identity: Identity { subject: claims.sub, values: idp_values } }
+        }
+    };
+    Ok(Verified { holder, kid, issued_at_secs: claims.iat, expires_at_secs: claims.exp })
 }
 
 const fn jws_algorithm(algorithm: SigningAlgorithm) -> Algorithm {

@@ -5,11 +5,10 @@
 
 use std::collections::HashMap;
 
-use controlplane_core::State;
 use parking_lot::Mutex;
-use vocab::{AdminId, SecretDigest, Timestamp};
+use vocab::{SecretDigest, Timestamp};
 
-use super::token::{self, TokenError, Verified};
+use super::token::Verified;
 
 /// Bounds the memory. At the bound, tokens that are over go first; then all are checked afresh once.
 const MAX_TOKENS: usize = 1_000;
@@ -21,20 +20,13 @@ pub struct VerifiedTokens {
 }
 
 impl VerifiedTokens {
-    /// Whose token this is, if it counts now.
-    pub(super) fn holder(&self, token: &str, state: &State, now: Timestamp) -> Result<AdminId, TokenError> {
-        let digest = SecretDigest::of(token.as_bytes());
-        let known = self.known.lock().get(&digest).cloned();
-        if let Some(verified) = known {
-            return verified.holder(state, now);
-        }
-        let verified = token::verify(token, state)?;
-        let holder = verified.holder(state, now)?;
-        self.remember(digest, verified, now);
-        Ok(holder)
+    /// A token that was found right before.
+    pub(super) fn known(&self, token: &str) -> Option<Verified> {
+        self.known.lock().get(&SecretDigest::of(token.as_bytes())).cloned()
     }
 
-    fn remember(&self, digest: SecretDigest, verified: Verified, now: Timestamp) {
+    pub(super) fn remember(&self, token: &str, verified: Verified, now: Timestamp) {
+        let digest = SecretDigest::of(token.as_bytes());
         let mut known = self.known.lock();
         if known.len() >= MAX_TOKENS {
             known.retain(|_, verified| !verified.is_over(now));

@@ -252,6 +252,13 @@ impl Cluster {
         tokio::time::timeout(within, done).await.ok().flatten()
     }
 
+    /// The ids of the master keys that a node holds, the one it seals with first; `None` when it does not answer.
+    pub async fn master_keys_of(&self, node: NodeId) -> Option<Vec<String>> {
+        let mut client = self.client(node)?;
+        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest {})).await;
+        Some(asked.ok()?.ok()?.into_inner().master_key_ids)
+    }
+
     /// Every member but this node.
     pub fn others(&self) -> Vec<NodeId> {
         let membership = self.raft.metrics().borrow_watched().membership_config.clone();

@@ -126,6 +126,7 @@ impl Node {
             machine.clone(),
         );
         let raft = raft.await.map_err(|why| NodeError::Raft(why.to_string()))?;
+        let master_key_ids = keyring.keys().map(|key| key.id().to_owned()).collect();
         let proposals = Proposals::new(raft.clone(), Arc::clone(&replica), keyring, Arc::clone(&clock));
         let pods = Registry::new(node_id, clock);
         let cluster = Cluster { raft: raft.clone(), replica, proposals: proposals.clone(), peers };
@@ -139,6 +140,7 @@ impl Node {
             pods: pods.clone(),
             admin_url,
             signatures: signatures.clone(),
+            master_key_ids,
         });
         let server = serve(&settings, service, signatures.clone(), stopping.clone())?;
         initialise(&cluster, &settings).await?;

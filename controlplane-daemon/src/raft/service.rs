@@ -35,6 +35,7 @@ struct Inner {
     pods: Registry,
     admin_url: Option<String>,
     signatures: Signatures,
+    master_key_ids: Vec<String>,
     /// The snapshot on its way in, of one transfer at a time: a new transfer takes the place of the old one.
     incoming: Mutex<Option<(String, Incoming)>>,
 }
@@ -48,12 +49,15 @@ pub struct Parts {
     pub pods: Registry,
     pub admin_url: Option<String>,
     pub signatures: Signatures,
+    /// The first one seals.
+    pub master_key_ids: Vec<String>,
 }
 
 impl Service {
     pub fn new(parts: Parts) -> Self {
-        let Parts { raft, machine, proposals, pods, admin_url, signatures } = parts;
-        let inner = Inner { raft, machine, proposals, pods, admin_url, signatures, incoming: Mutex::default() };
+        let Parts { raft, machine, proposals, pods, admin_url, signatures, master_key_ids } = parts;
+        let incoming = Mutex::default();
+        let inner = Inner { raft, machine, proposals, pods, admin_url, signatures, master_key_ids, incoming };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -179,6 +183,7 @@ impl Peer for Service {
 
     async fn describe(&self, _: Request<peer::DescribeRequest>) -> Result<Response<peer::DescribeReply>, Status> {
         let node_id = *self.inner.raft.node_id();
-        Ok(Response::new(peer::DescribeReply { node_id, admin_url: self.inner.admin_url.clone() }))
+        let (admin_url, master_key_ids) = (self.inner.admin_url.clone(), self.inner.master_key_ids.clone());
+        Ok(Response::new(peer::DescribeReply { node_id, admin_url, master_key_ids }))
     }
 }

@@ -14,6 +14,7 @@ use vocab::{Keyring, NodeId, Secret};
 use super::sources::Given;
 use super::{FollowerWrites, LogFormat, Settings, catalogue};
 use crate::credential::Credential;
+use crate::oidc::OidcSettings;
 use crate::tls::TlsSettings;
 
 /// Shorter HMAC keys than the hash's output weaken it (RFC 2104 §3).
@@ -55,6 +56,7 @@ impl Judge {
         let bootstrap_admin_credential = self.parse_secret::<Credential>("bootstrap-admin-credential");
         let tls = self.tls();
         let admin_tls = self.admin_tls();
+        let admin_oidc = self.admin_oidc();
         let trusted_proxies = self.trusted_proxies();
         let timings = self.timings();
         let snapshot_every = self.number("snapshot-every", 1, 1_000_000_000);
@@ -82,6 +84,7 @@ impl Judge {
             bootstrap_admin_credential,
             tls,
             admin_tls,
+            admin_oidc,
             trusted_proxies: trusted_proxies?,
             heartbeat,
             election_timeout_min,
@@ -322,6 +325,35 @@ impl Judge {
         let flag = "trusted-proxies";
         let text = self.text(flag).unwrap_or_default();
         TrustedProxies::parse(&text, header).map_err(|why| self.wrong(flag, why)).ok()
+    }
+
+    /// All of them, or none.
+    fn admin_oidc(&mut self) -> Option<OidcSettings> {
+        let issuer = self.text("admin-oidc-issuer");
+        let Some(issuer) = issuer else {
+            for flag in ["admin-oidc-audience", "admin-oidc-roles", "admin-oidc-ca-file"] {
+                if self.text(flag).is_some() {
+                    self.wrong(flag, "says nothing without --admin-oidc-issuer");
+                }
+            }
+            return None;
+        };
+        if let Err(why) = crate::oidc::check_url(&issuer) {
+            self.wrong("admin-oidc-issuer", why);
+        }
+        for flag in ["admin-oidc-audience", "admin-oidc-roles"] {
+            if self.text(flag).is_none() {
+                self.wrong(flag, "is needed with --admin-oidc-issuer");
+            }
+        }
+        let audience = self.text("admin-oidc-audience");
+        let claim = self.parse("admin-oidc-claim");
+        let roles = self.parse("admin-oidc-roles");
+        let ca_file = self.text("admin-oidc-ca-file").map(PathBuf::from);
+        if let Some(Err(why)) = ca_file.as_ref().map(std::fs::File::open) {
+            self.wrong("admin-oidc-ca-file", format!("cannot be read: {why}"));
+        }
+        Some(OidcSettings { issuer, audience: audience?, claim: claim?, roles: roles?, ca_file })
     }
 
     fn timings(&mut self) -> Option<(Duration, Duration, Duration)> {

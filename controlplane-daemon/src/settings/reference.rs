@@ -24,6 +24,15 @@ fn allowed(flag: &str) -> &'static str {
         "admin-tls-cert-file" | "admin-tls-key-file" => "a readable PEM file; both or none",
         "trusted-proxies" => "addresses and networks (`10.0.0.0/8,2001:db8::7`), separated by commas; absent: none",
         "trusted-proxy-header" => "`x-forwarded-for` (with `-proto` and `-host`) or `forwarded` (RFC 7239)",
+        "admin-oidc-issuer" => "an https URL (http on loopback only), byte by byte as in the tokens' `iss`",
+        "admin-oidc-audience" => "a client id; needed with `--admin-oidc-issuer`",
+        "admin-oidc-claim" => {
+            "a claim's name, or a JSON pointer such as `/realm_access/roles`; `email` counts only when it is verified"
+        }
+        "admin-oidc-roles" => {
+            "`VALUE=ROLE`, separated by commas, with the roles `owner`, `operator`, `auditor` and `tenant-admin:SLUG`; needed with `--admin-oidc-issuer`"
+        }
+        "admin-oidc-ca-file" => "a readable PEM file",
         "heartbeat-ms" => "10 to 60000",
         "election-timeout-min-ms" => "20 to 600000, at least twice `--heartbeat-ms`",
         "election-timeout-max-ms" => "20 to 600000, more than `--election-timeout-min-ms`",

@@ -157,9 +157,21 @@ impl fmt::Debug for TenantDb {
 }
 
 impl TenantDb {
-    /// Whether this is the pool of `wanted`, so that a change of something else keeps it.
+    /// Whether this is the pool of `wanted`, so that a change of something else keeps it: also when the same DSN is sealed
+    /// anew, as it is for every tenant at once when a master key is replaced.
     pub(crate) fn is_for(&self, wanted: &Database) -> bool {
-        self.0.database == *wanted
+        let held = &self.0.database;
+        let opened = |database: &Database| self.0.pod.keyring.open(&database.dsn).ok();
+        let same_dsn = || match (opened(held), opened(wanted)) {
+            (Some(held), Some(wanted)) => held.expose() == wanted.expose(),
+            _ => false,
+        };
+        held == wanted || (held.max_connections == wanted.max_connections && same_dsn())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_same_pool(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// A connection, bounded in time; the first call opens the pool and brings the schema up to date (or checks it).

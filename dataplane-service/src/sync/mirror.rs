@@ -12,7 +12,7 @@ use oauth_core::client::Client;
 use prost::Message as _;
 use shared_proto::watch;
 use url::Url;
-use vocab::{ClientId, ClusterId, KeyId, Keyring, Revision, ScopeName, TenantId};
+use vocab::{ClientId, ClusterId, KeyId, Keyring, Revision, ScopeName, SealError, TenantId};
 
 use super::decode::{self, IssuerMode, Malformed, ResourceKey, TenantRecord};
 use crate::directory::Directory;
@@ -62,6 +62,12 @@ struct Rejection {
 impl From<Malformed> for Rejection {
     fn from(malformed: Malformed) -> Self {
         Self { reason: malformed.0, unopened: false }
+    }
+}
+
+impl From<SealError> for Rejection {
+    fn from(error: SealError) -> Self {
+        Self { unopened: true, reason: error.to_string() }
     }
 }
 
@@ -119,7 +125,7 @@ impl Mirror {
         self.rejected.len()
     }
 
-    /// Why signing keys could not be opened, when this pod lacks the master key.
+    /// Why secrets could not be opened, when this pod lacks the master key.
     pub fn unopened(&self) -> Option<&str> {
         self.rejected.values().find(|rejection| rejection.unopened).map(|rejection| rejection.reason.as_str())
     }
@@ -278,7 +284,14 @@ impl Parts {
     fn take(&mut self, resource: watch::Resource, keyring: &Keyring) -> Result<(), Rejection> {
         use watch::resource::Kind;
         match resource.kind {
-            Some(Kind::Tenant(tenant)) => self.record = Some(decode::tenant(tenant)?),
+            Some(Kind::Tenant(tenant)) => {
+                let record = decode::tenant(tenant)?;
+                if let Some(database) = &record.database {
+                    // Told now, and to the control plane, not to the first user who signs in.
+                    keyring.open(&database.dsn)?;
+                }
+                self.record = Some(record);
+            }
             Some(Kind::Client(client)) => {
                 let client = decode::client(client)?;
                 self.clients.insert(client.client_id.clone(), Arc::new(client));

@@ -191,6 +191,9 @@ pub struct DescribeReply {
     pub node_id: u64,
     #[prost(string, optional, tag = "2")]
     pub admin_url: ::core::option::Option<::prost::alloc::string::String>,
+    /// The ids of the master keys that the node holds; with the first it seals. Empty: a build that does not tell.
+    #[prost(string, repeated, tag = "9")]
+    pub master_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Generated client implementations.
 pub mod peer_client {

@@ -13,7 +13,7 @@ use super::supervisor::Supervisor;
 use crate::api::{self, Api, Change};
 use crate::failure::Failure;
 use crate::problem::Problem;
-use crate::profile::Target;
+use crate::profile::{Proof, Target};
 
 pub(crate) const CONFIDENTIAL: &str = "demo-service";
 pub(crate) const PUBLIC: &str = "demo-app";
@@ -37,8 +37,8 @@ pub(crate) async fn configure(
     postgres: &Postgres,
     supervisor: &mut Supervisor,
 ) -> Result<Demo, Failure> {
-    let credential = Secret::new(folder.secret("owner-credential")?);
-    let target = Target { server: layout.admin_url(), credential, ca_file: None };
+    let proof = Proof::Credential(Secret::new(folder.secret("owner-credential")?));
+    let target = Target { server: layout.admin_url(), proof, ca_file: None };
     // A new cluster is ready a moment before its leader has stored the first owner.
     let api = supervisor
         .wait_until("node-1", async || Api::login(&target).await.map_err(|failure| failure.to_string()))

@@ -62,12 +62,50 @@ pub(crate) enum Command {
         #[arg(long, value_parser = ["now", "publish", "activate"])]
         step: Option<String>,
     },
+    /// Which master keys the stored secrets are sealed with, and which node holds which
+    Seals,
+    /// Seal every stored secret with the first master key of SECRETBOX_MASTER_KEY
+    Reseal {
+        /// Though a node does not answer: it must get the key before it starts again
+        #[arg(long)]
+        force: bool,
+    },
     /// A key is no longer published or accepted: what it signed is worthless at once
     Revoke {
         kid: String,
         #[command(flatten)]
         owner: Owner,
     },
+}
+
+/// Asks again as long as something moves: the server answers from time to time how far it came.
+async fn reseal(api: &Api, force: bool) -> Result<(), Failure> {
+    let mut moved = 0;
+    loop {
+        let body = Some(json!({ "force": force }));
+        let change = Change { method: Method::POST, path: &["keys", "reseal"], body, if_match: None };
+        let mut answer = api.change(change).await?;
+        let number = |name: &str| answer.body.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let now = number("moved");
+        moved += now;
+        let left: u64 = answer
+            .body
+            .get("left")
+            .and_then(Value::as_object)
+            .map_or(0, |left| left.values().filter_map(Value::as_u64).sum());
+        if left > 0 && now > 0 {
+            eprintln!("{moved} moved, {left} left");
+            continue;
+        }
+        if let Some(total) = answer.body.get_mut("moved") {
+            *total = json!(moved);
+        }
+        api.output.answer(&answer, "resealed")?;
+        return match left {
+            0 => Ok(()),
+            _ => Err(anyhow::anyhow!("{left} secrets cannot be opened: give this node their master keys").into()),
+        };
+    }
 }
 
 pub(crate) async fn run(api: &Api, command: Command) -> Result<(), Failure> {
@@ -87,6 +125,8 @@ pub(crate) async fn run(api: &Api, command: Command) -> Result<(), Failure> {
             let change = Change { method: Method::POST, path: &path, body: Some(body), if_match: None };
             api.output.answer(&api.change(change).await?, "rotated")
         }
+        Command::Seals => api.output.document(&api.get(&["keys", "seals"]).await?),
+        Command::Reseal { force } => reseal(api, force).await,
         Command::Revoke { kid, owner } => {
             let path = owner.path(&[&kid, "revoke"]);
             let change = Change { method: Method::POST, path: &path, body: None, if_match: None };

@@ -17,6 +17,7 @@ pub(in crate::admin) struct AdminView {
     role: Role,
     expires_at: Option<String>,
     created_at: String,
+    last_used_at: Option<String>,
     pub(in crate::admin) revision: Revision,
 }
 
@@ -28,6 +29,7 @@ impl AdminView {
             role: admin.spec.role.clone(),
             expires_at: admin.spec.expires_at.map(rfc3339),
             created_at: rfc3339(admin.created_at),
+            last_used_at: admin.last_used_at.map(rfc3339),
             revision: admin.revision,
         }
     }
@@ -39,6 +41,7 @@ pub(in crate::admin) fn read_admin(document: &Value, current: Option<&Admin>) ->
         let fields = Fields::of(document, "", &problems)?;
         if let Some(admin) = current {
             unchanged(&fields, &["id", "created_at", "revision"], &AdminView::of(admin));
+            fields.ignored("last_used_at");
         }
         fields.require("name");
         fields.require("role");

@@ -217,6 +217,26 @@ fn keys_of_an_unknown_master_key_are_named() {
 }
 
 #[test]
+fn a_dsn_of_an_unknown_master_key_is_named_and_the_last_good_one_kept() {
+    let mut mirror = two_tenants();
+    let sealed = |byte: u8| watch::Database {
+        sealed_dsn: ring(byte).seal(b"postgres://localhost/x", [9; 24]).to_string(),
+        ..tenant(1, "acme", 11).database.unwrap()
+    };
+    let before = mirror.directory().by_slug("acme").unwrap().clone();
+    let with = |byte: u8| watch::Tenant { database: Some(sealed(byte)), ..tenant(1, "acme", 11) };
+    mirror.apply(Revision(11), vec![put(Kind::Tenant(with(5)))]);
+    assert!(mirror.unopened().unwrap().contains(ring(5).first_id()));
+    assert_eq!(mirror.rejected()[0].resource, "tenants/acme");
+    // Sealed anew with a key that there is, it is the same database: its connections stay.
+    mirror.apply(Revision(12), vec![put(Kind::Tenant(with(1)))]);
+    assert!(mirror.rejected().is_empty());
+    let after = mirror.directory().by_slug("acme").unwrap();
+    let (before, after) = (before.database.as_ref().unwrap(), after.database.as_ref().unwrap());
+    assert!(before.is_same_pool(after));
+}
+
+#[test]
 fn a_tenant_without_a_database_says_so() {
     let mut mirror = mirror();
     let bare = watch::Tenant { database: None, ..tenant(1, "acme", 1) };

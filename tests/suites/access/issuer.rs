@@ -1,0 +1,155 @@
+//! A tenant of the installation as the administrators' sign-in: a person, a browser, the command line.
+
+use std::io::BufRead as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::admin::Admin;
+use tests::browser::Browser;
+use tests::programs;
+use tests::relying_party::RelyingParty;
+use tests::scratch;
+use tests::tenant::Tenant;
+use tests::web::{self, Answer};
+use tests::world::World;
+use url::Url;
+
+const STOP: Duration = Duration::from_secs(20);
+const CLIENT: &str = "hellojohn-cli";
+const REDIRECT: &str = "http://127.0.0.1/callback";
+
+async fn exchange(node: &str, body: &Value) -> Answer {
+    web::send(web::client().post(format!("{node}/api/v1/auth/token")).json(body)).await
+}
+
+/// The first node trusts the tenant's issuer from now on, with these roles.
+async fn trust(world: &mut World, tenant: &Tenant, roles: &str) {
+    let node = &mut world.cluster.nodes[0];
+    assert_eq!(node.stop(STOP).await, Some(0));
+    let flags = [
+        ("--admin-oidc-issuer", tenant.issuer.as_str()),
+        ("--admin-oidc-audience", CLIENT),
+        ("--admin-oidc-roles", roles),
+    ];
+    node.launch_mut().args.extend(flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]));
+    node.start().await;
+    node.ready().await;
+}
+
+fn cli(world: &World, home: &std::path::Path) -> Command {
+    let mut command = Command::new(programs::hellojohn());
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home).env("NO_COLOR", "1");
+    command.env("HJ_CONFIG_DIR", home.join("config")).env("HJ_SERVER", world.cluster.nodes[0].admin_url());
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_of_a_tenant_administer_the_installation() {
+    let mut world = World::start(1, 1).await;
+    let tenant = Tenant::create(&world, "staff").await;
+    let client = json!({
+        "client_id": CLIENT, "name": "hellojohn", "token_endpoint_auth_method": "none", "redirect_uris": [REDIRECT],
+        "grant_types": ["authorization_code", "refresh_token"], "scopes": ["openid", "profile", "email", "offline_access"],
+    });
+    let _ = tenant.admin.create_client(&tenant.slug, &client).await;
+    let (ada, bob, eve) = (tenant.user("ada").await, tenant.user("bob").await, tenant.user("eve").await);
+    let node = world.cluster.nodes[0].admin_url();
+    let none = web::send(web::client().get(format!("{node}/api/v1/auth/methods"))).await.expect(200);
+    assert_eq!(none.json["oidc"], Value::Null);
+    assert_eq!(exchange(&node, &json!({ "id_token": "x.y.z" })).await.expect(501).code(), "not_configured");
+    let roles = format!("{}=operator,{}=tenant-admin:{}", ada.id, bob.id, tenant.slug);
+    trust(&mut world, &tenant, &roles).await;
+    let node = world.cluster.nodes[0].admin_url();
+
+    // By the book: a code with PKCE, an ID token, and one of ours for it.
+    let party = RelyingParty::new(&tenant.issuer, CLIENT, None, REDIRECT);
+    let tokens = party.sign_in(&ada).await;
+    let signed_in = exchange(&node, &json!({ "id_token": tokens.id() })).await.expect(200);
+    let owner = world.cluster.admin(0).await;
+    let ours = owner.with_token(&signed_in.text_of("access_token"));
+    let made = ours.post("/tenants", &json!({ "slug": "by-ada", "display_name": "By Ada" })).await.expect(201);
+    let _ = ours.get("/admins").await.expect(403);
+    // The issuer's own token is good for that and nothing else.
+    let _ = owner.with_token(tokens.id()).get("/tenants").await.expect(401);
+    assert!(made.revision() > 0);
+    // Another person has another role; a third none.
+    let bobs = party.sign_in(&bob).await;
+    let bobs = exchange(&node, &json!({ "id_token": bobs.id() })).await.expect(200).text_of("access_token");
+    let bobs = owner.with_token(&bobs);
+    let _ = bobs.get(&format!("/tenants/{}", tenant.slug)).await.expect(200);
+    let _ = bobs.get("/tenants/by-ada").await.expect(403);
+    let eves = party.sign_in(&eve).await;
+    assert_eq!(exchange(&node, &json!({ "id_token": eves.id() })).await.expect(403).code(), "forbidden");
+
+    // Tokens that are not for us, not of that kind, or not whole.
+    let other = tenant.backend.sign_in(&ada).await;
+    let (head, tail) = tokens.id().split_at(tokens.id().len() - 10);
+    let broken = format!("{head}{}", tail.chars().rev().collect::<String>());
+    for body in [
+        json!({ "id_token": other.id() }),
+        json!({ "id_token": tokens.access }),
+        json!({ "access_token": tokens.access }),
+        json!({ "id_token": broken }),
+        json!({ "id_token": "e30.e30." }),
+        json!({ "id_token": ours.token() }),
+    ] {
+        assert_eq!(exchange(&node, &body).await.expect(401).code(), "unauthenticated", "{body}");
+    }
+    let both = json!({ "id_token": tokens.id(), "credential": world.cluster.secrets.owner });
+    let _ = exchange(&node, &both).await.expect(422);
+
+    by_the_command_line(&world, &tenant, &ada).await;
+
+    // Nobody is mapped any more once the node runs with another mapping: also tokens that are out end.
+    let roles = world.cluster.nodes[0].launch_mut();
+    roles.set("--admin-oidc-roles", &format!("{}=auditor", eve.id));
+    let running = &mut world.cluster.nodes[0];
+    assert_eq!(running.stop(STOP).await, Some(0));
+    running.start().await;
+    running.ready().await;
+    let owner = world.cluster.admin(0).await;
+    let _ = owner.with_token(ours.token()).get("/tenants").await.expect(401);
+}
+
+/// `hellojohn login --oidc --no-browser`, and a person who follows the address that it prints.
+async fn by_the_command_line(world: &World, tenant: &Tenant, user: &tests::tenant::User) {
+    let home = scratch::folder("oidc-home");
+    let mut login = cli(world, &home);
+    login.args(["login", "--oidc", "--no-browser", "--oidc-scope", "openid offline_access"]);
+    let mut child = login.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hellojohn runs");
+    let stderr = child.stderr.take().expect("it is piped");
+    let printed = tokio::task::spawn_blocking(move || {
+        let lines = std::io::BufReader::new(stderr).lines().map_while(Result::ok);
+        lines.map(|line| line.trim().to_owned()).find(|line| line.starts_with("http"))
+    });
+    let address = printed.await.expect("the reader ends").expect("an address is printed");
+    let address: Url = address.parse().expect("a URL");
+    let challenge = address.query_pairs().any(|(name, value)| name == "code_challenge_method" && value == "S256");
+    assert!(challenge && address.as_str().starts_with(&tenant.issuer), "{address}");
+    let callback = Browser::new().authorize(&address, user).await;
+    assert_eq!(callback.host_str(), Some("127.0.0.1"));
+    let _ = web::send(web::client().get(callback)).await.expect(200);
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("it ends").expect("it ends");
+    assert!(ended.status.success(), "{ended:?}");
+
+    // Later commands need nobody.
+    let list = async || {
+        let mut command = cli(world, &home);
+        command.args(["tenant", "list"]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it runs").expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("by-ada"), "{output:?}");
+    };
+    list().await;
+    // Also when the token has ended: the issuer gives another one for the refresh token.
+    let profiles = home.join("config/profiles.toml");
+    let text = std::fs::read_to_string(&profiles).expect("the profile is there");
+    assert!(text.contains("refresh_token") && !text.contains("hja_"), "{text}");
+    let line = text.lines().find(|line| line.starts_with("expires_at")).expect("when it ends").to_owned();
+    std::fs::write(&profiles, text.replace(&line, "expires_at = 1")).expect("it can be written");
+    list().await;
+    let _ = Admin::sign_in(&world.cluster.nodes[0].admin_url(), &world.cluster.secrets.owner)
+        .await
+        .expect("still an owner");
+}
