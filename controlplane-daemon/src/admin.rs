@@ -28,6 +28,7 @@ pub mod routes;
 mod scopes;
 mod seals;
 mod settings;
+pub mod shown;
 mod sign_in;
 mod tenants;
 mod throttle;
@@ -50,6 +51,7 @@ use vocab::{Clock, Keyring, Revision, Sealed};
 
 use crate::control_plane::{Consistency, ControlPlane};
 use crate::fleet::FleetWait;
+use crate::gitops;
 use crate::oidc::Oidc;
 use crate::settings::FollowerWrites;
 use auth::Principal;
@@ -71,6 +73,8 @@ pub struct Api {
     pub oidc: Option<Oidc>,
     pub trusted_proxies: TrustedProxies,
     pub tokens: VerifiedTokens,
+    /// What `--gitops-dir` is at; `None`: there is none.
+    pub gitops: Option<gitops::Shared>,
 }
 
 /// A change that was made, and how far it has spread if that was asked.
@@ -144,7 +148,8 @@ impl Api {
         }
     }
 
-    fn applier(&self) -> declarative::Applier {
+    /// Carries documents out.
+    pub fn applier(&self) -> declarative::Applier {
         let (control, keyring, clock) = (self.control.clone(), self.keyring.clone(), Arc::clone(&self.clock));
         declarative::Applier { control, keyring, clock }
     }

@@ -215,6 +215,17 @@ impl ControlPlane {
         }
     }
 
+    /// The same, with the revision that it is at.
+    pub fn read_with_revision<R>(&self, f: impl FnOnce(&State) -> R) -> (Revision, R) {
+        let (revision, state) = self.cluster().replica.state();
+        (revision, f(&state))
+    }
+
+    /// Follows the applied revision.
+    pub fn revisions(&self) -> watch::Receiver<Revision> {
+        self.cluster().replica.feed().newest()
+    }
+
     pub fn applied_revision(&self) -> Revision {
         self.cluster().replica.applied()
     }

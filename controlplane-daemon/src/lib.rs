@@ -17,6 +17,7 @@
 //! | [`audit`] | what is worth remembering although it is no change |
 //! | [`control_plane`] | the facade: propose, read, wait |
 //! | [`admin`], [`ops`] | HTTP for operators, HTTP for machines |
+//! | [`gitops`], [`projection`] | configuration from files, and as files |
 //! | [`tls`] | the certificates of the peer, watch and admin ports, and what is counted of them |
 //! | [`bootstrap`], [`keys`], [`credential`] | the first owner, signing keys, administrators' credentials |
 //!
@@ -54,11 +55,13 @@ pub mod control_plane;
 pub mod credential;
 pub mod feed;
 pub mod fleet;
+pub mod gitops;
 pub mod id;
 pub mod keys;
 pub mod offline;
 pub mod oidc;
 pub mod ops;
+pub mod projection;
 pub mod raft;
 pub mod sealed;
 pub mod seals;

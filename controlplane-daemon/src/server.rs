@@ -21,12 +21,15 @@ use transport::material::Unusable;
 use transport::server::server_only;
 use vocab::{Clock, SystemClock};
 
+use crate::admin::declarative::Applier;
 use crate::admin::{self, Api, VerifiedTokens};
 use crate::bootstrap::unprinted::Unprinted;
 use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig, StartError};
+use crate::gitops::Gitops;
 use crate::oidc::Oidc;
 use crate::ops::{self, Ops};
+use crate::projection;
 use crate::raft::offline::Unannounced;
 use crate::seals;
 use crate::settings::{EXIT_CONFIG, Settings};
@@ -120,6 +123,8 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         ServerError::Start(StartError::Config(format!("the administrators' issuer (--admin-oidc-…): {why}")))
     })?;
     let control = control_plane::start(node, settings.keyring.clone(), Arc::clone(&clock)).await?;
+    let applier = Applier { control: control.clone(), keyring: settings.keyring.clone(), clock: Arc::clone(&clock) };
+    let gitops = settings.gitops.clone().map(|settings| Gitops::new(settings, applier));
     let api = web::Data::new(Api {
         control: control.clone(),
         keyring: settings.keyring.clone(),
@@ -130,6 +135,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         oidc,
         trusted_proxies: settings.trusted_proxies.clone(),
         tokens: VerifiedTokens::default(),
+        gitops: gitops.as_ref().map(Gitops::status),
     });
     let ops = Ops::new(control.clone(), metrics);
     let uses_of = api.clone();
@@ -144,6 +150,9 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         let (control, api, stop) = (control.clone(), uses_of, stop.clone());
         async move { admin::report_uses(control, &api.uses, stop).await }
     });
+    let gitops_task = gitops.map(|gitops| tokio::spawn(gitops.run(stop.clone())));
+    let projection = settings.fs_projection.clone();
+    let projection_task = projection.map(|dir| tokio::spawn(projection::run(control.clone(), dir, stop.clone())));
     let owner = match settings.bootstrap_admin_credential.clone() {
         Some(credential) => FirstOwner::Given(credential),
         None => FirstOwner::Generated(Unprinted::open(&settings.data_dir, settings.keyring.clone(), &*clock)?),
@@ -192,6 +201,11 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     }
     certificates_task.await.map_err(|error| io("certificates")(io::Error::other(error)))?;
     uses_task.await.map_err(|error| io("the uses of credentials")(io::Error::other(error)))?;
+    for (what, task) in [("gitops", gitops_task), ("projection", projection_task)] {
+        if let Some(task) = task {
+            task.await.map_err(|error| io(what)(io::Error::other(error)))?;
+        }
+    }
     bootstrap_task.await.map_err(|error| io("bootstrap")(io::Error::other(error)))?;
     tracing::info!("stopped");
     unusable.map_or(Ok(()), |why| Err(why.into()))

@@ -21,6 +21,7 @@ use transport::material::IdentityFiles;
 use vocab::{Keyring, NodeId, Secret};
 
 use crate::credential::Credential;
+use crate::gitops;
 use crate::offline::{Consent, Task};
 use crate::oidc::OidcSettings;
 use crate::tls::TlsSettings;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     pub log_level: String,
     pub addresses_file: Option<PathBuf>,
+    pub gitops: Option<gitops::Settings>,
+    pub fs_projection: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

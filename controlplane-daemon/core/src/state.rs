@@ -1,5 +1,6 @@
 //! The whole configuration, in memory, in order.
 
+mod difference;
 mod invariants;
 mod read;
 mod write;
@@ -18,6 +19,7 @@ use crate::entry::Actor;
 use crate::model::{Admin, Client, ClusterSettings, KeyOwner, NodeRecord, PodRecord, Scope, SigningKey, Tenant};
 use crate::mutation::{Change, ResourceRef};
 
+pub use difference::Touched;
 pub use read::{Counts, Resource};
 
 /// Everything the log has said so far.

@@ -10,6 +10,7 @@ use super::view::rfc3339;
 use super::{Api, answer};
 use crate::control_plane::{ClusterStatus, Member};
 use crate::fleet::{Fleet, Pod, RejectedResource};
+use crate::gitops;
 
 #[derive(Serialize)]
 struct StatusView {
@@ -24,6 +25,8 @@ struct StatusView {
     last_log_revision: Revision,
     snapshot_revision: Revision,
     members: Vec<MemberView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gitops: Option<gitops::Status>,
 }
 
 #[derive(Serialize)]
@@ -34,7 +37,7 @@ struct MemberView {
 }
 
 impl StatusView {
-    fn of(status: ClusterStatus) -> Self {
+    fn of(status: ClusterStatus, gitops: Option<gitops::Status>) -> Self {
         let member =
             |Member { id, addr, voter }| MemberView { id, addr, role: if voter { "voter" } else { "learner" } };
         Self {
@@ -49,13 +52,15 @@ impl StatusView {
             last_log_revision: status.last_log,
             snapshot_revision: status.snapshot,
             members: status.members.into_iter().map(member).collect(),
+            gitops,
         }
     }
 }
 
 pub(super) async fn status(api: web::Data<Api>, read: Read) -> Result<HttpResponse, Problem> {
     let (revision, ()) = api.read(&read, |_| ()).await?;
-    Ok(answer::show(revision, None, &StatusView::of(api.control.status())))
+    let gitops = api.gitops.as_ref().map(|status| status.lock().clone());
+    Ok(answer::show(revision, None, &StatusView::of(api.control.status(), gitops)))
 }
 
 #[derive(Serialize)]

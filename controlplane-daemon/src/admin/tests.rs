@@ -98,6 +98,7 @@ impl Node {
             oidc: None,
             trusted_proxies: TrustedProxies::parse("10.0.0.0/8", ForwardingHeader::Forwarded).unwrap(),
             tokens: VerifiedTokens::default(),
+            gitops: None,
         };
         let mut node = Self { api: web::Data::new(api), clock, owner: String::new(), _dir: dir };
         node.owner = node.sign_in(owner.reveal().expose()).await;

@@ -13,7 +13,9 @@ use vocab::{Keyring, NodeId, Secret};
 
 use super::sources::Given;
 use super::{FollowerWrites, LogFormat, Settings, catalogue};
+use crate::admin::declarative::Prune;
 use crate::credential::Credential;
+use crate::gitops;
 use crate::oidc::OidcSettings;
 use crate::tls::TlsSettings;
 
@@ -65,6 +67,8 @@ impl Judge {
         let log_format = self.word("log-format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]);
         let log_level = self.log_level();
         let addresses_file = self.text("addresses-file").map(PathBuf::from);
+        let gitops = self.gitops();
+        let fs_projection = self.text("fs-projection").map(PathBuf::from);
 
         let [(_, raft), (_, watch), (_, admin), (_, ops)] = addresses;
         let (heartbeat, election_timeout_min, election_timeout_max) = timings?;
@@ -94,7 +98,19 @@ impl Judge {
             log_format: log_format?,
             log_level: log_level?,
             addresses_file,
+            gitops,
+            fs_projection,
         })
+    }
+
+    fn gitops(&mut self) -> Option<gitops::Settings> {
+        let set = self.text("gitops-set").unwrap_or_default();
+        for violation in &controlplane_core::validate::manifest_set_problems(&set) {
+            self.problems.push(format!("--gitops-set: {}", violation.detail));
+        }
+        let prune = self.word("gitops-prune", &[("true", Prune::Delete), ("false", Prune::Keep)]);
+        let resync = self.number("gitops-resync-secs", 1, 86_400).map(Duration::from_secs);
+        Some(gitops::Settings { dir: self.text("gitops-dir").map(PathBuf::from)?, set, prune: prune?, resync: resync? })
     }
 
     fn text(&self, flag: &str) -> Option<String> {

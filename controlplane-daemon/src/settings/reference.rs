@@ -33,6 +33,11 @@ fn allowed(flag: &str) -> &'static str {
             "`VALUE=ROLE`, separated by commas, with the roles `owner`, `operator`, `auditor` and `tenant-admin:SLUG`; needed with `--admin-oidc-issuer`"
         }
         "admin-oidc-ca-file" => "a readable PEM file",
+        "gitops-dir" => "a path; the folder may come and go",
+        "gitops-set" => "1 to 63 of `a-z 0-9 - _ .`, the first a letter or digit",
+        "gitops-prune" => "`true` or `false`",
+        "gitops-resync-secs" => "1 to 86400",
+        "fs-projection" => "a path; an empty folder, or one that was used for this before",
         "heartbeat-ms" => "10 to 60000",
         "election-timeout-min-ms" => "20 to 600000, at least twice `--heartbeat-ms`",
         "election-timeout-max-ms" => "20 to 600000, more than `--election-timeout-min-ms`",

@@ -14,7 +14,10 @@ use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError
 use crate::id;
 
 /// How often it is planned again when something was changed meanwhile.
-const TRIES: usize = 8;
+const TRIES: u32 = 12;
+/// Those who overtake one another wait for a random while, longer each time, up to `2^MAX_DOUBLINGS` of it.
+const PAUSE_MS: u64 = 5;
+const MAX_DOUBLINGS: u32 = 6;
 const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who asks.
@@ -64,7 +67,7 @@ impl Applier {
     /// Nothing is proposed when nothing differs.
     pub async fn apply(&self, request: &Request<'_>, asker: &Asker) -> Result<Outcome, ApplyError> {
         let fresh = self.control.barrier(Consistency::Linearizable, FRESHNESS_TIMEOUT).await?;
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let plan = self.rehearsed(request)?;
             if plan.is_empty() {
                 return Ok(Outcome { plan, revision: fresh });
@@ -78,7 +81,10 @@ impl Applier {
             };
             match self.control.propose(command).await {
                 Ok(applied) => return Ok(Outcome { plan, revision: applied.revision }),
-                Err(ProposeError::Rejected(Rejection::Overtaken { .. })) => {}
+                Err(ProposeError::Rejected(Rejection::Overtaken { .. })) => {
+                    let longest = PAUSE_MS << attempt.min(MAX_DOUBLINGS);
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=longest))).await;
+                }
                 Err(ProposeError::Rejected(rejection @ Rejection::Items { .. })) => {
                     return Err(ApplyError::Faults(faults_of(rejection, &plan)));
                 }

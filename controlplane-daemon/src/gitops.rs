@@ -1,0 +1,217 @@
+//! `--gitops-dir`: what the files of a folder say is made so, and kept so.
+//!
+//! ```text
+//!   files changed ─┐
+//!   state changed ─┼─▶ (leading?) ─▶ read every file ─▶ apply all that is right, one batch ─▶ status, metrics
+//!   time passed ───┘
+//! ```
+//!
+//! Only the leader works; the others wait until they lead. A file that is broken is left out and reported, the rest goes
+//! on; while one is broken, nothing is pruned. What somebody changed by hand is put back and reported as drift.
+
+mod files;
+mod status;
+mod watcher;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use controlplane_core::{Actor, Origin};
+use manifest::Document;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use vocab::Revision;
+
+use crate::admin::declarative::{Action, Applier, ApplyError, Asker, Bounds, Ownership, Prune, Request};
+use files::File;
+pub use status::{Drift, FileStatus, Status};
+
+/// Several files are written one after the other; a burst of changes is one.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// What it is set to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub dir: PathBuf,
+    /// The manifest set that the files are.
+    pub set: String,
+    pub prune: Prune,
+    /// How often it is looked without anybody saying that something changed.
+    pub resync: Duration,
+}
+
+/// What the status page shows.
+pub type Shared = Arc<Mutex<Status>>;
+
+pub struct Gitops {
+    settings: Settings,
+    applier: Applier,
+    status: Shared,
+    /// What was in force after the last run without any error: a difference from it that the files do not explain is
+    /// drift.
+    in_force: Option<Vec<Document>>,
+}
+
+impl std::fmt::Debug for Gitops {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gitops").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Gitops {
+    pub fn new(settings: Settings, applier: Applier) -> Self {
+        let status = Status { dir: settings.dir.clone(), set: settings.set.clone(), ..Status::default() };
+        Self { settings, applier, status: Arc::new(Mutex::new(status)), in_force: None }
+    }
+
+    pub fn status(&self) -> Shared {
+        Arc::clone(&self.status)
+    }
+
+    /// Until it is told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut leading = self.applier.control.leadership();
+        let mut revisions = self.applier.control.revisions();
+        let mut watcher = watcher::Watcher::start(&self.settings.dir);
+        loop {
+            let leads = *leading.borrow_and_update();
+            self.status.lock().active = leads;
+            if leads {
+                watcher.look_again();
+                revisions.mark_unchanged();
+                self.reconcile().await;
+            } else {
+                self.in_force = None;
+            }
+            let woken = async {
+                tokio::select! {
+                    () = watcher.changed() => {}
+                    _ = revisions.changed() => {}
+                    () = tokio::time::sleep(self.settings.resync) => {}
+                }
+                tokio::time::sleep(SETTLE).await;
+            };
+            tokio::select! {
+                () = woken, if leads => {}
+                changed = leading.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn reconcile(&mut self) {
+        let began = Instant::now();
+        let dir = self.settings.dir.clone();
+        let read = tokio::task::spawn_blocking(move || files::read(&dir)).await;
+        let files = match read.map_err(std::io::Error::other).and_then(|read| read) {
+            Ok(files) => files,
+            Err(error) => return self.failed(format!("{}: {error}", self.settings.dir.display())),
+        };
+        let run = self.apply(files).await;
+        self.report(run, began.elapsed());
+    }
+
+    /// Applies what can be applied: files that turn out to be wrong are left out, and the rest is tried again.
+    async fn apply(&mut self, mut files: Vec<File>) -> Run {
+        let asker = Asker { actor: Actor::Gitops, origin: Origin::default(), request_id: None };
+        let mut run = Run::default();
+        let mut prune = self.settings.prune;
+        loop {
+            let documents: Vec<Document> = files.iter().flat_map(|file| file.documents.clone()).collect();
+            if documents.is_empty() && run.error.is_none() {
+                // An empty volume must not empty the configuration.
+                run.error = Some("the folder holds no documents: nothing is done, nothing is pruned".to_owned());
+            }
+            if run.error.is_some() || files.iter().any(|file| !file.errors.is_empty()) {
+                prune = Prune::Keep;
+            }
+            let request = Request {
+                documents: &documents,
+                set: &self.settings.set,
+                prune,
+                ownership: Ownership::Respect,
+                bounds: Bounds::Everything,
+            };
+            match self.applier.apply(&request, &asker).await {
+                Ok(outcome) => {
+                    let changed = outcome.plan.steps.iter().filter(|step| step.action != Action::Unchanged);
+                    run.changed = changed.map(|step| format!("{} {}", step.action.as_str(), step.resource)).collect();
+                    run.revision = Some(outcome.revision);
+                    run.drifted = !run.changed.is_empty() && self.in_force.as_ref() == Some(&documents);
+                    let clean = run.error.is_none() && files.iter().all(|file| file.errors.is_empty());
+                    self.in_force = clean.then_some(documents);
+                    break;
+                }
+                Err(ApplyError::Faults(faults)) => {
+                    let mut placed = false;
+                    for fault in &faults {
+                        match documents.get(fault.source.document) {
+                            Some(document) => {
+                                placed |= files::blame(&mut files, document, &fault.source.pointer, &fault.detail);
+                            }
+                            None => run.error = Some(fault.detail.clone()),
+                        }
+                    }
+                    if !placed && prune == Prune::Keep {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    run.error = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        run.files = files.into_iter().map(File::status).collect();
+        run
+    }
+
+    fn failed(&mut self, error: String) {
+        self.report(Run { error: Some(error), ..Run::default() }, Duration::ZERO);
+    }
+
+    fn report(&self, run: Run, took: Duration) {
+        let broken = run.files.iter().filter(|file| !file.errors.is_empty()).count();
+        let result = match (&run.error, broken) {
+            (Some(_), _) => "failed",
+            (None, 0) => "ok",
+            (None, _) => "partial",
+        };
+        metrics::counter!("hj_cp_gitops_runs_total", "result" => result).increment(1);
+        metrics::histogram!("hj_cp_gitops_run_seconds").record(took.as_secs_f64());
+        for (state, count) in [("ok", run.files.len() - broken), ("broken", broken)] {
+            metrics::gauge!("hj_cp_gitops_files", "state" => state).set(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+        let now = crate::admin::shown::time(self.applier.clock.now());
+        let mut status = self.status.lock();
+        // Said once, not at every look.
+        if (&status.error, &status.files) != (&run.error, &run.files) {
+            let faults = run.files.iter().flat_map(|file| &file.errors).chain(&run.error);
+            faults.for_each(|error| tracing::warn!(%error, "gitops"));
+        }
+        if run.drifted {
+            metrics::counter!("hj_cp_gitops_drift_total").increment(1);
+            tracing::warn!(put_back = ?run.changed, "gitops: somebody changed what the files state");
+            status.drift = Some(Drift { at: now.clone(), put_back: run.changed.clone() });
+        } else if !run.changed.is_empty() {
+            tracing::info!(changed = ?run.changed, revision = ?run.revision, "gitops: applied");
+        }
+        status.last_run = Some(now);
+        status.result = Some(result);
+        status.revision = run.revision.or(status.revision);
+        status.error = run.error;
+        status.files = run.files;
+    }
+}
+
+/// What came of one look.
+#[derive(Default)]
+struct Run {
+    files: Vec<FileStatus>,
+    revision: Option<Revision>,
+    changed: Vec<String>,
+    drifted: bool,
+    /// What is wrong with no file in particular.
+    error: Option<String>,
+}

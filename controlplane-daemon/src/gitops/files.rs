@@ -1,0 +1,68 @@
+//! The files as they are now, each with its documents or with what is wrong with it.
+
+use std::io;
+use std::path::Path;
+
+use manifest::{Document, Fault, Format, Plain, References};
+
+use super::status::FileStatus;
+
+pub(super) struct File {
+    path: String,
+    /// None of them, once something is wrong with one.
+    pub(super) documents: Vec<Document>,
+    pub(super) errors: Vec<String>,
+}
+
+impl File {
+    pub(super) fn status(self) -> FileStatus {
+        FileStatus { path: self.path, documents: self.documents.len(), errors: self.errors }
+    }
+}
+
+/// Fails only when the folder itself cannot be read.
+pub(super) fn read(dir: &Path) -> io::Result<Vec<File>> {
+    // Through the link, so that a swap in the middle does not mix two versions.
+    let root = dir.canonicalize()?;
+    let read = |path: std::path::PathBuf| {
+        let shown = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+        match documents(&path) {
+            Ok(documents) => File { path: shown, documents, errors: Vec::new() },
+            Err(errors) => File { path: shown, documents: Vec::new(), errors },
+        }
+    };
+    Ok(manifest::files(&root)?.into_iter().map(read).collect())
+}
+
+fn documents(path: &Path) -> Result<Vec<Document>, Vec<String>> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{name}: {error}")])?;
+    let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>();
+    let mut documents = manifest::read(&name, &text, Format::of(&name)).map_err(said)?;
+    let references = References::Follow { forbidden: is_own };
+    let faults: Vec<Fault> =
+        documents.iter_mut().flat_map(|document| manifest::resolve(document, Plain::Refuse, references)).collect();
+    if faults.is_empty() { Ok(documents) } else { Err(said(faults)) }
+}
+
+/// The daemon's own settings: whoever writes manifests has no business with its keys.
+fn is_own(variable: &str) -> bool {
+    let bare = ["SECRETBOX_MASTER_KEY", "CLUSTER_HMAC_SECRET", "AUDIT_API_TOKEN"];
+    variable.starts_with("HJ_") || bare.iter().any(|name| variable.starts_with(name))
+}
+
+/// Notes what is wrong with the file of `document` and takes its documents out. False: it was out already.
+pub(super) fn blame(files: &mut [File], document: &Document, pointer: &str, detail: &str) -> bool {
+    let theirs = |file: &&mut File| file.documents.iter().any(|one| one.file == document.file) || file.is_of(document);
+    let Some(file) = files.iter_mut().find(theirs) else { return false };
+    file.errors.push(document.fault(pointer, detail).to_string());
+    let had = !file.documents.is_empty();
+    file.documents.clear();
+    had
+}
+
+impl File {
+    fn is_of(&self, document: &Document) -> bool {
+        Path::new(&*document.file).ends_with(&self.path)
+    }
+}
