@@ -17,6 +17,7 @@ mod clients;
 mod cluster;
 pub mod declarative;
 mod fields;
+mod fleet;
 mod json;
 mod keys;
 mod origin;

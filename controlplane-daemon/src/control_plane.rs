@@ -16,11 +16,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use vocab::{Clock, ErrorCode, Keyring, NodeId, PodId, Revision, Secret};
+use vocab::{Clock, ErrorCode, Keyring, NodeId, Revision, Secret};
 
 use crate::audit::Notes;
 pub use crate::cluster_status::{ClusterStatus, Member, NodeRole};
-use crate::fleet::{Fleet, FleetWait, Pod};
+use crate::feed::encode;
+use crate::fleet::{Census, Fleet, FleetWait, NodePods};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::node::{self, Node, NodeError};
 use crate::settings::EXIT_CONFIG;
@@ -166,6 +167,7 @@ pub struct ControlPlane {
 #[derive(Debug)]
 struct Inner {
     node: Node,
+    clock: Arc<dyn Clock>,
     watch: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     stopping: CancellationToken,
     /// Of the keyring that this node opens secrets with; the first one seals.
@@ -245,46 +247,46 @@ impl ControlPlane {
         self.cluster().admin_url_of(leader).await
     }
 
-    /// The pods of every node.
+    /// The pods of every node, and those that are gone.
     pub async fn fleet(&self) -> Fleet {
-        self.survey(Revision::ZERO, Duration::ZERO).await
+        let census = self.census(Revision::ZERO, Duration::ZERO).await;
+        let (revision, state) = self.cluster().replica.state();
+        let feed = self.cluster().replica.feed();
+        Fleet::of(&census, &state, revision, self.inner.clock.now(), |acknowledged| {
+            encode::stamp_of(&feed.after(acknowledged).ok()??)
+        })
     }
 
     /// Waits until every connected pod has acknowledged `revision`.
     pub async fn wait_for_fleet(&self, revision: Revision, timeout: Duration) -> FleetWait {
-        let fleet = self.survey(revision, timeout).await;
-        let behind = fleet.pods.into_iter().filter(|pod| pod.acknowledged_revision < revision);
-        FleetWait { laggards: behind.map(|pod| pod.pod_id).collect(), unreachable_nodes: fleet.unreachable_nodes }
+        let census = self.census(revision, timeout).await;
+        let behind = census.connected().into_values().filter(|pod| pod.acknowledged_revision < revision);
+        let laggards = behind.map(|pod| pod.pod_id.clone()).collect();
+        FleetWait { laggards, unreachable_nodes: census.unreachable_nodes }
     }
 
     /// Asks every node at once; each answers when its own pods have acknowledged `revision` or `wait` is over.
-    async fn survey(&self, revision: Revision, wait: Duration) -> Fleet {
+    pub async fn census(&self, revision: Revision, wait: Duration) -> Census {
         let cluster = self.cluster();
         let local = async {
-            self.inner.node.pods.wait_until_acknowledged(revision, wait).await;
-            self.inner.node.pods.list()
+            let pods = &self.inner.node.pods;
+            pods.wait_until_acknowledged(revision, wait).await;
+            NodePods { connected: pods.list(), departed: pods.departed(), applied: self.applied_revision() }
         };
         let others = cluster.others().into_iter().map(async |node| (node, cluster.pods_of(node, revision, wait).await));
         let (local, others) = tokio::join!(local, futures::future::join_all(others));
-        let mut unreachable_nodes = Vec::new();
-        let mut pods: BTreeMap<PodId, Pod> = BTreeMap::new();
-        let mut add = |pod: Pod| match pods.get(&pod.pod_id) {
-            // It moved from one node to another, which has not missed it yet.
-            Some(known) if known.connected_at > pod.connected_at => {}
-            _ => drop(pods.insert(pod.pod_id.clone(), pod)),
-        };
-        local.into_iter().for_each(&mut add);
+        let mut census = Census { nodes: vec![local], unreachable_nodes: Vec::new() };
         for (node, answer) in others {
             match answer {
-                PodsAnswer::Pods(theirs) => theirs.into_iter().for_each(&mut add),
+                PodsAnswer::Pods(theirs) => census.nodes.push(theirs),
                 PodsAnswer::Down => {}
-                PodsAnswer::Unreachable => unreachable_nodes.push(node),
+                PodsAnswer::Unreachable => census.unreachable_nodes.push(node),
             }
         }
-        Fleet { revision: self.applied_revision(), pods: pods.into_values().collect(), unreachable_nodes }
+        census
     }
 
-    /// Where whatever this node has to report goes; see [`crate::audit`].
+    /// Where to leave what belongs into the audit and is no change. Never waits.
     pub fn notes(&self) -> &Notes {
         &self.inner.node.notes
     }
@@ -367,7 +369,7 @@ pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) 
     let source = crate::watch::Source {
         cluster: node.cluster.clone(),
         pods: node.pods.clone(),
-        clock,
+        clock: Arc::clone(&clock),
         token: config.watch_token,
         stopping: stopping.clone(),
     };
@@ -379,7 +381,7 @@ pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) 
         }
     };
     Ok(ControlPlane {
-        inner: Arc::new(Inner { node, watch: tokio::sync::Mutex::new(Some(watch)), stopping, master_key_ids }),
+        inner: Arc::new(Inner { node, clock, watch: tokio::sync::Mutex::new(Some(watch)), stopping, master_key_ids }),
     })
 }
 

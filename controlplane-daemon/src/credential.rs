@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,6 +10,9 @@ use uuid::Uuid;
 use vocab::{AdminId, Secret, SecretDigest};
 
 const PREFIX: &str = "hja_";
+
+/// How long a token lives that a credential was exchanged for: who revokes the key that signed it waits for that.
+pub const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
 
 /// The shortest secret part taken from a setting: 22 characters of base64url are 128 bits, which need no slow hash.
 const MIN_SECRET_LEN: usize = 22;

@@ -1,9 +1,22 @@
-//! Who is listening: the pods connected to this node and to its peers, and what each has acknowledged.
+//! Who is listening: the pods of every node, what each has acknowledged, and which have gone.
+//!
+//! ```text
+//!   watch streams ──▶ registry (this node's connections) ──▶ census (every node's, asked at once)
+//!                                                              ├──▶ roster: what the log keeps of them; the leader writes it
+//!                                                              └──▶ view: /fleet
+//! ```
+//!
+//! What changes with every acknowledgement stays in the memory of the node that hears it. What must not be forgotten with
+//! a node (that there is such a pod, that it vanished) is in the replicated roster.
 
+mod census;
 mod registry;
+pub mod roster;
+mod view;
 
 use std::time::Duration;
 
+pub use census::{Census, NodePods};
 pub use registry::{Connection, Registry};
 use vocab::{NodeId, PodId, Revision, Timestamp};
 
@@ -12,12 +25,49 @@ use vocab::{NodeId, PodId, Revision, Timestamp};
 pub struct Fleet {
     /// The revision lags are counted from: what the answering node has applied.
     pub revision: Revision,
-    pub pods: Vec<Pod>,
-    /// Nodes that did not answer in time; their pods are missing from the list.
+    pub pods: Vec<FleetPod>,
+    /// Nodes that did not answer in time; what is said of their pods may be old.
     pub unreachable_nodes: Vec<NodeId>,
 }
 
-/// One connected pod.
+/// A pod as `/fleet` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetPod {
+    pub state: PodState,
+    /// Since when it is connected, gone, or stopped.
+    pub since: Timestamp,
+    pub pod: Pod,
+    /// How long ago the oldest change was made that it has not acknowledged; `None`: not known any more.
+    pub lag: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodState {
+    Connected,
+    /// Connected, finishing what it has begun.
+    Draining,
+    /// It vanished.
+    Gone,
+    /// It ended in good order.
+    Stopped,
+}
+
+impl PodState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Draining => "draining",
+            Self::Gone => "gone",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    pub const fn is_connected(self) -> bool {
+        matches!(self, Self::Connected | Self::Draining)
+    }
+}
+
+/// A pod as the node it is (or was last) connected to knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     pub pod_id: PodId,
@@ -27,7 +77,7 @@ pub struct Pod {
     pub address: String,
     pub acknowledged_revision: Revision,
     pub connected_at: Timestamp,
-    /// `None` until its first acknowledgement.
+    /// When it last acknowledged another revision than before; `None` until its first acknowledgement.
     pub acknowledged_at: Option<Timestamp>,
     pub rejected: Vec<RejectedResource>,
     /// How long ago the pod last knew that it had everything, by its own word.

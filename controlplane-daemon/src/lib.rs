@@ -16,6 +16,7 @@
 //! | [`feed`], [`watch`], [`fleet`] | changes encoded once, streams to pods, who has acknowledged what |
 //! | [`audit`] | what is worth remembering although it is no change |
 //! | [`control_plane`] | the facade: propose, read, wait |
+//! | [`steward`], [`rotation`] | what the leader does by itself: the roster of pods, key rotation |
 //! | [`admin`], [`ops`] | HTTP for operators, HTTP for machines |
 //! | [`gitops`], [`projection`] | configuration from files, and as files |
 //! | [`tls`] | the certificates of the peer, watch and admin ports, and what is counted of them |
@@ -63,11 +64,13 @@ pub mod oidc;
 pub mod ops;
 pub mod projection;
 pub mod raft;
+pub mod rotation;
 pub mod sealed;
 pub mod seals;
 pub mod server;
 pub mod settings;
 pub mod signature;
+pub mod steward;
 pub mod storage;
 pub mod telemetry;
 pub mod tls;

@@ -33,6 +33,7 @@ use crate::projection;
 use crate::raft::offline::Unannounced;
 use crate::seals;
 use crate::settings::{EXIT_CONFIG, Settings};
+use crate::steward;
 use crate::storage::StorageError;
 use crate::telemetry;
 use crate::tls::{self, Tls};
@@ -169,6 +170,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     });
 
     let mut seals_task = tokio::spawn(seals::mind(control.clone(), stop.clone()));
+    let steward_task = tokio::spawn(steward::run(control.clone(), Arc::clone(&clock), stop.clone()));
 
     if let Some(path) = &settings.addresses_file
         && let Err(source) = write_addresses(path, &listening)
@@ -207,6 +209,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         }
     }
     bootstrap_task.await.map_err(|error| io("bootstrap")(io::Error::other(error)))?;
+    steward_task.await.map_err(|error| io("the steward")(io::Error::other(error)))?;
     tracing::info!("stopped");
     unusable.map_or(Ok(()), |why| Err(why.into()))
 }

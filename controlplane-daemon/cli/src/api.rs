@@ -112,7 +112,7 @@ impl Api {
         self.get_with(path, &[]).await
     }
 
-    async fn get_with(&self, path: &[&str], query: &[(String, String)]) -> Result<Value, Failure> {
+    pub(crate) async fn get_with(&self, path: &[&str], query: &[(String, String)]) -> Result<Value, Failure> {
         let request = self.http.get(self.url(path, query)).header(AUTHORIZATION, self.bearer());
         let response = request.send().await.map_err(|error| unreachable(self.base.as_str(), &error))?;
         self.read_body(response).await

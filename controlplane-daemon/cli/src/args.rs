@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output::Format;
 use crate::resource::{admin, client, key, scope, settings, tenant};
-use crate::{apply, cluster, dev, login, private_file, token};
+use crate::{apply, cluster, dev, fleet, login, private_file, token};
 
 /// Operate HelloJohn: tenants, clients, scopes, keys and administrators, through the admin API.
 #[derive(Debug, Parser)]
@@ -98,7 +98,7 @@ enum Command {
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// The data plane's pods, and how far each has come
-    Fleet,
+    Fleet(fleet::FleetArgs),
     /// Get a token as a client would, to try a set-up
     Token(Box<token::TokenArgs>),
     /// Print a completion script for a shell
@@ -120,7 +120,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Apply(args) => apply::apply(&api().await?, *args).await,
         Command::Diff(documents) => apply::diff(&api().await?, *documents).await,
         Command::Cluster(command) => cluster::run(&api().await?, command).await,
-        Command::Fleet => cluster::fleet(&api().await?).await,
+        Command::Fleet(args) => fleet::run(&api().await?, args).await,
         Command::Token(token) => token::run(&connection, *token).await,
         Command::Completions { shell } => {
             let mut command = <Args as clap::CommandFactory>::command();

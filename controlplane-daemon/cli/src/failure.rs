@@ -17,7 +17,7 @@ Exit codes:
   5  refused: no valid credential, or not allowed
   6  unreachable, or the cluster has no leader: nothing was changed
   7  the outcome is unknown: the change may or may not have happened
-  8  done, but with `--wait fleet` not every pod had seen it in time";
+  8  done, but not every pod had seen it in time (`--wait fleet`, `fleet wait`)";
 
 /// Why a command did not end well.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl std::fmt::Display for Failure {
                 write!(f, "the outcome is unknown: {server} did not answer ({reason}); look before you try again")
             }
             Self::Laggards(pods) => {
-                write!(f, "the change is made, but these pods had not seen it in time: {pods}")
+                write!(f, "the change is made, but these had not seen it in time: {pods}")
             }
             Self::Other(error) => write!(f, "{error:#}"),
             Self::Different => f.write_str("there are differences"),

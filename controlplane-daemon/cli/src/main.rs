@@ -22,6 +22,7 @@ mod cluster;
 mod dev;
 mod document;
 mod failure;
+mod fleet;
 mod login;
 mod output;
 mod private_file;

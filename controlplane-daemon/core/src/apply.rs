@@ -125,6 +125,7 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::ScopeUpdate { tenant, name, spec } => scope::update(cx, tenant, name, spec),
         M::ScopeDelete { tenant, name } => scope::delete(cx, tenant, name),
         M::KeyRotate { tenant, step } => key::rotate(cx, tenant, step),
+        M::KeyActivate { tenant, kid } => key::activate(cx, tenant, &kid),
         M::KeyRevoke { tenant, kid } => key::revoke(cx, tenant, kid),
         M::AdminCreate { id, spec, digest } => admin::create(cx, id, spec, digest),
         M::AdminUpdate { id, spec } => admin::update(cx, id, spec),

@@ -60,6 +60,9 @@ pub enum Mutation {
     /// `tenant` absent: the global key set.
     #[serde(rename = "key.rotate")]
     KeyRotate { tenant: Option<Slug>, step: RotateStep },
+    /// The next key becomes active, if it is this one: whoever waited until verifiers knew it means no other.
+    #[serde(rename = "key.activate")]
+    KeyActivate { tenant: Option<Slug>, kid: KeyId },
     /// A next or retiring key becomes revoked. The active key cannot be: rotate first.
     #[serde(rename = "key.revoke")]
     KeyRevoke { tenant: Option<Slug>, kid: KeyId },
@@ -210,6 +213,7 @@ impl Mutation {
             Self::ScopeUpdate { .. } => "scope.update",
             Self::ScopeDelete { .. } => "scope.delete",
             Self::KeyRotate { .. } => "key.rotate",
+            Self::KeyActivate { .. } => "key.activate",
             Self::KeyRevoke { .. } => "key.revoke",
             Self::AdminCreate { .. } => "admin.create",
             Self::AdminUpdate { .. } => "admin.update",

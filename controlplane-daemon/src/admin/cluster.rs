@@ -1,15 +1,13 @@
-//! `/cluster/status` and `/fleet`: what the nodes and the pods are at.
+//! `/cluster/status`: what the nodes are at.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
-use vocab::{ClusterId, NodeId, PodId, Revision};
+use vocab::{ClusterId, NodeId, Revision};
 
 use super::problem::Problem;
 use super::query::Read;
-use super::view::rfc3339;
 use super::{Api, answer};
 use crate::control_plane::{ClusterStatus, Member};
-use crate::fleet::{Fleet, Pod, RejectedResource};
 use crate::gitops;
 
 #[derive(Serialize)]
@@ -61,57 +59,4 @@ pub(super) async fn status(api: web::Data<Api>, read: Read) -> Result<HttpRespon
     let (revision, ()) = api.read(&read, |_| ()).await?;
     let gitops = api.gitops.as_ref().map(|status| status.lock().clone());
     Ok(answer::show(revision, None, &StatusView::of(api.control.status(), gitops)))
-}
-
-#[derive(Serialize)]
-struct FleetView {
-    revision: Revision,
-    pods: Vec<PodView>,
-    unreachable_nodes: Vec<NodeId>,
-}
-
-#[derive(Serialize)]
-struct PodView {
-    pod_id: PodId,
-    node_id: NodeId,
-    version: String,
-    address: String,
-    acknowledged_revision: Revision,
-    lag: u64,
-    connected_at: String,
-    acknowledged_at: Option<String>,
-    rejected: Vec<RejectedView>,
-}
-
-#[derive(Serialize)]
-struct RejectedView {
-    resource: String,
-    reason: String,
-}
-
-impl FleetView {
-    fn of(fleet: Fleet) -> Self {
-        let revision = fleet.revision;
-        let pod = |pod: Pod| PodView {
-            pod_id: pod.pod_id,
-            node_id: pod.node_id,
-            version: pod.version,
-            address: pod.address,
-            acknowledged_revision: pod.acknowledged_revision,
-            lag: pod.acknowledged_revision.lag_behind(revision),
-            connected_at: rfc3339(pod.connected_at),
-            acknowledged_at: pod.acknowledged_at.map(rfc3339),
-            rejected: pod
-                .rejected
-                .into_iter()
-                .map(|RejectedResource { resource, reason }| RejectedView { resource, reason })
-                .collect(),
-        };
-        Self { revision, pods: fleet.pods.into_iter().map(pod).collect(), unreachable_nodes: fleet.unreachable_nodes }
-    }
-}
-
-pub(super) async fn fleet(api: web::Data<Api>, read: Read) -> Result<HttpResponse, Problem> {
-    let (revision, ()) = api.read(&read, |_| ()).await?;
-    Ok(answer::show(revision, None, &FleetView::of(api.control.fleet().await)))
 }

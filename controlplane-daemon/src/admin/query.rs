@@ -44,6 +44,13 @@ pub(super) struct Search {
     pub(super) q: Option<String>,
 }
 
+/// A wait for the fleet to have a revision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WaitFor {
+    pub(super) revision: Revision,
+    pub(super) timeout: Duration,
+}
+
 /// A change.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
@@ -238,6 +245,19 @@ impl FromRequest for Search {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         extract(request, |query| Ok(Self { q: query.take("q"), list: List::take(query)? }))
+    }
+}
+
+impl FromRequest for WaitFor {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        extract(request, |query| {
+            let revision = query.take("revision").and_then(|text| text.parse().ok()).map(Revision);
+            let revision = revision.ok_or_else(|| Problem::bad_request("give revision=NUMBER"))?;
+            Ok(Self { revision, timeout: query.timeout()? })
+        })
     }
 }
 

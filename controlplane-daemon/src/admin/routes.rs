@@ -15,7 +15,9 @@ use super::answer::X_REVISION;
 use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
-use super::{Api, admins, apply, backup, clients, cluster, keys, scopes, seals, settings, sign_in, tenants};
+use super::{
+    Api, admins, apply, backup, clients, cluster, fleet, keys, scopes, seals, settings, sign_in, tenants,
+};
 
 pub const PREFIX: &str = "/api/v1";
 
@@ -152,7 +154,9 @@ pub static ROUTES: &[Row] = &[
     row(GET,    "/cluster/status",                    StaffAndAuditors,  || to(cluster::status)),
     row(POST,   "/cluster/snapshot",                  Owners,            || to(backup::compact)),
     row(GET,    "/cluster/snapshot",                  Owners,            || to(backup::snapshot)),
-    row(GET,    "/fleet",                             StaffAndAuditors,  || to(cluster::fleet)),
+    row(GET,    "/fleet",                             StaffAndAuditors,  || to(fleet::list)),
+    row(GET,    "/fleet/wait",                        StaffAndAuditors,  || to(fleet::wait)),
+    row(DELETE, "/fleet/{pod_id}",                    Staff,             || to(fleet::forget)),
 ];
 
 /// Registers every row, each behind its guard.

@@ -12,9 +12,10 @@ use uuid::Uuid;
 use vocab::{AdminId, KeyId, Keyring, SecretDigest, Timestamp};
 
 use super::problem::Problem;
+use crate::credential::TOKEN_LIFETIME;
 use crate::oidc::{Identity, Oidc};
 
-pub(super) const LIFETIME_SECS: i64 = 600;
+pub(super) const LIFETIME_SECS: i64 = TOKEN_LIFETIME.as_secs().cast_signed();
 const AUDIENCE: &str = "hellojohn-admin";
 const ISSUER: &str = "hellojohn-control-plane";
 /// Explicit typing (RFC 8725 §3.11): no other token of ours is mistaken for this one.

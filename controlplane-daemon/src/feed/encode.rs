@@ -32,6 +32,15 @@ pub fn delta(revision: Revision, stamped_at: Timestamp, changes: &[Change]) -> B
     }))
 }
 
+/// When the change of a frame was made; `None` when the frame is of no change.
+pub fn stamp_of(frame: &Bytes) -> Option<Timestamp> {
+    let event = watch::Event::decode(frame.get(5..)?).ok()?;
+    match event.kind? {
+        watch::event::Kind::Delta(delta) => Some(Timestamp::from_millis(delta.stamped_at_ms)),
+        _ => None,
+    }
+}
+
 fn change(change: &Change) -> Option<watch::Change> {
     use watch::change::Kind::{Deleted, Put};
     use watch::deleted::Kind as Gone;

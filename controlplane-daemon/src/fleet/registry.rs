@@ -1,9 +1,10 @@
-//! The pods connected to this node. Each watch stream holds a [`Connection`]; dropping it takes the pod off the list.
+//! The pods connected to this node. Each watch stream holds a [`Connection`]; dropping it takes the pod off the list, and
+//! for a while puts it among the departed: until the leader has written down that it left, and how.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use shared_proto::peer;
@@ -31,7 +32,11 @@ struct Pods {
     next_connection: u64,
     /// A pod that connects anew takes the place of its old connection, which may not have been missed yet.
     by_id: BTreeMap<PodId, (u64, Pod)>,
+    departed: BTreeMap<PodId, (Instant, Pod)>,
 }
+
+/// The leader looks every second; another one may take a while to be elected.
+const REMEMBERED: Duration = Duration::from_mins(10);
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,6 +66,7 @@ impl Registry {
             staleness: None,
             draining: false,
         };
+        pods.departed.remove(&pod_id);
         pods.by_id.insert(pod_id.clone(), (number, pod));
         Connection { registry: self.clone(), pod_id, number }
     }
@@ -68,6 +74,13 @@ impl Registry {
     /// In the order of their ids.
     pub fn list(&self) -> Vec<Pod> {
         self.inner.pods.lock().by_id.values().map(|(_, pod)| pod.clone()).collect()
+    }
+
+    /// Pods that were connected here and are no longer, as they were last.
+    pub fn departed(&self) -> Vec<Pod> {
+        let mut pods = self.inner.pods.lock();
+        pods.departed.retain(|_, (left_at, _)| left_at.elapsed() < REMEMBERED);
+        pods.departed.values().map(|(_, pod)| pod.clone()).collect()
     }
 
     /// Returns once every pod that is connected here has acknowledged `revision`, or time has run out.
@@ -110,8 +123,10 @@ impl Drop for Connection {
     fn drop(&mut self) {
         {
             let mut pods = self.registry.inner.pods.lock();
-            if pods.by_id.get(&self.pod_id).is_some_and(|(number, _)| *number == self.number) {
-                pods.by_id.remove(&self.pod_id);
+            if pods.by_id.get(&self.pod_id).is_some_and(|(number, _)| *number == self.number)
+                && let Some((_, pod)) = pods.by_id.remove(&self.pod_id)
+            {
+                pods.departed.insert(self.pod_id.clone(), (Instant::now(), pod));
             }
         }
         self.registry.inner.changed.send_replace(());
@@ -191,8 +206,12 @@ mod tests {
         assert_eq!(pods.len(), 1);
         assert_eq!(pods[0].acknowledged_revision, Revision(7));
         assert_eq!(Pod::from_wire(NodeId(1), peer::Pod::from(&pods[0])).unwrap(), pods[0]);
+        assert!(registry.departed().is_empty());
         drop(new);
         assert!(registry.list().is_empty());
+        assert_eq!(registry.departed(), pods);
+        let _again = connect(&registry, "pod");
+        assert!(registry.departed().is_empty());
     }
 
     #[tokio::test]

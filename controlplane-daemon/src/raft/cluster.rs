@@ -18,7 +18,7 @@ use super::proposals::{Done, NotHere, Proposals};
 use super::replica::Replica;
 use super::types::{Raft, Types};
 use crate::cluster_status::{ClusterStatus, Member, NodeRole};
-use crate::fleet::Pod;
+use crate::fleet::{NodePods, Pod};
 
 /// How long a proposal waits for somebody to lead. A failover takes about one second.
 const LEADER_WAIT: Duration = Duration::from_secs(3);
@@ -54,7 +54,7 @@ pub struct Cluster {
 /// What a node says of its pods.
 #[derive(Debug)]
 pub enum PodsAnswer {
-    Pods(Vec<Pod>),
+    Pods(NodePods),
     /// Nobody listens there: a node that is down has no pods.
     Down,
     Unreachable,
@@ -300,8 +300,11 @@ impl Cluster {
         let request = peer::ListPodsRequest { acknowledged_revision: revision.0, wait_ms };
         match tokio::time::timeout(wait + QUESTION_TIMEOUT, client.list_pods(request)).await {
             Ok(Ok(reply)) => {
-                let pods = reply.into_inner().pods.into_iter();
-                PodsAnswer::Pods(pods.filter_map(|pod| Pod::from_wire(node, pod)).collect())
+                let peer::ListPodsReply { pods, departed, applied_revision } = reply.into_inner();
+                let read =
+                    |pods: Vec<peer::Pod>| pods.into_iter().filter_map(|pod| Pod::from_wire(node, pod)).collect();
+                let (connected, departed) = (read(pods), read(departed));
+                PodsAnswer::Pods(NodePods { connected, departed, applied: Revision(applied_revision) })
             }
             Ok(Err(status)) if refused_connection(&status) => PodsAnswer::Down,
             Ok(Err(_)) | Err(_) => PodsAnswer::Unreachable,

@@ -178,7 +178,10 @@ impl Peer for Service {
             let wait = Duration::from_millis(request.wait_ms.into());
             self.inner.pods.wait_until_acknowledged(Revision(request.acknowledged_revision), wait).await;
         }
-        Ok(Response::new(peer::ListPodsReply { pods: self.inner.pods.list().iter().map(Into::into).collect() }))
+        let pods = self.inner.pods.list().iter().map(Into::into).collect();
+        let departed = self.inner.pods.departed().iter().map(Into::into).collect();
+        let applied_revision = self.inner.machine.replica().applied().get();
+        Ok(Response::new(peer::ListPodsReply { pods, departed, applied_revision }))
     }
 
     async fn describe(&self, _: Request<peer::DescribeRequest>) -> Result<Response<peer::DescribeReply>, Status> {

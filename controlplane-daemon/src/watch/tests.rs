@@ -127,7 +127,7 @@ async fn a_pod_gets_a_snapshot_then_deltas_and_can_resume() {
     pod.acknowledge(applied.revision).await;
     assert!(wait.await.unwrap().is_complete());
     let fleet = node.fleet().await;
-    assert_eq!(fleet.pods[0].acknowledged_revision, applied.revision);
+    assert_eq!(fleet.pods[0].pod.acknowledged_revision, applied.revision);
 
     // It comes back with what it has and gets exactly the rest.
     drop(pod);

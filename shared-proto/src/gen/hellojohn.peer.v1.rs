@@ -153,6 +153,12 @@ pub struct ListPodsRequest {
 pub struct ListPodsReply {
     #[prost(message, repeated, tag = "1")]
     pub pods: ::prost::alloc::vec::Vec<Pod>,
+    /// Pods that were connected here not long ago, as they were last.
+    #[prost(message, repeated, tag = "2")]
+    pub departed: ::prost::alloc::vec::Vec<Pod>,
+    /// What the answering node has applied.
+    #[prost(uint64, tag = "3")]
+    pub applied_revision: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Pod {

@@ -36,6 +36,18 @@ pub(super) fn rotate(cx: &Context<'_>, tenant: Option<Slug>, step: RotateStep) -
     Ok(Decision { resource, changes })
 }
 
+/// `If-Match` is compared with the next key.
+pub(super) fn activate(cx: &Context<'_>, tenant: Option<Slug>, kid: &KeyId) -> Result<Decision, Rejection> {
+    let owner = owner_of(cx, tenant.as_ref())?;
+    let next = cx.state.next_key(owner);
+    cx.check_precondition(next.map_or(Revision::ZERO, |key| key.revision))?;
+    if next.is_none_or(|key| key.kid != *kid) {
+        return Err(conflict(format!("key {kid} is not the next one")));
+    }
+    let unconditional = Context { expected: None, ..*cx };
+    rotate(&unconditional, tenant, RotateStep::Activate)
+}
+
 pub(super) fn revoke(cx: &Context<'_>, tenant: Option<Slug>, kid: KeyId) -> Result<Decision, Rejection> {
     let owner = owner_of(cx, tenant.as_ref())?;
     let key = cx.state.key(owner, &kid).ok_or_else(|| not_found(format!("key {kid}")))?;

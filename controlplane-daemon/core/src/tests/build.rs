@@ -325,6 +325,8 @@ pub(super) fn catalogue() -> Vec<Mutation> {
         Mutation::ScopeDelete { tenant: acme(), name: orders() },
         rotate(RotateStep::Now),
         revoke(2),
+        rotate(RotateStep::Publish),
+        Mutation::KeyActivate { tenant: Some(acme()), kid: kid(18) },
         admin_create(3, Role::Auditor),
         Mutation::AdminUpdate { id: admin_id(3), spec: admin_spec(Role::Operator) },
         Mutation::AdminDelete { id: admin_id(3) },

@@ -51,6 +51,7 @@ fn each_row_is_refused_with_its_code() {
         (Mutation::KeyRotate { tenant: None, step: RotateStep::Publish }, E::Conflict),
         (revoke(2), E::Conflict),
         (revoke(77), E::NotFound),
+        (Mutation::KeyActivate { tenant: Some(acme()), kid: kid(2) }, E::Conflict),
         (admin_create(1, Role::Owner), E::AlreadyExists),
         (admin_create(3, Role::TenantAdmin(nobody())), E::ValidationFailed),
         (Mutation::AdminUpdate { id: admin_id(1), spec: admin_spec(Role::Operator) }, E::Conflict),

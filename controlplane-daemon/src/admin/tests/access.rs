@@ -25,6 +25,7 @@ async fn every_route_asks_for_a_token_and_the_right_role() {
             .replace("{client_id}", "c")
             .replace("{secret_id}", &Uuid::nil().to_string())
             .replace("{name}", "n")
+            .replace("{pod_id}", "p")
             .replace("{kid}", "k")
             .replace("{id}", &Uuid::nil().to_string());
         let bare = TestRequest::with_uri(&format!("/api/v1{path}")).method(row.method.clone());
@@ -164,3 +165,26 @@ async fn tokens_survive_a_rotation_of_the_global_key_but_not_its_revocation() {
     node.call(Method::POST, &format!("/keys/{old}/revoke"), json!({})).await.expect(200);
     node.get("/keys").await.expect(401);
 }
+
+/// Whatever changes something can wait for the fleet: a route that did not read `wait` would not refuse a wrong one.
+#[actix_web::test]
+async fn every_write_takes_a_wait_for_the_fleet() {
+    let node = Node::start().await;
+    let mut writes = 0;
+    for row in ROUTES.iter().filter(|row| row.method != Method::GET && row.access != Access::Anyone) {
+        let path = ["{slug}", "{client_id}", "{secret_id}", "{name}", "{kid}", "{id}", "{pod_id}"]
+            .iter()
+            .fold(row.path.to_owned(), |path, name| path.replace(name, "x"));
+        if NOT_A_CHANGE.contains(&row.path) {
+            continue;
+        }
+        let answer = node.call(row.method.clone(), &format!("{path}?wait=everything"), json!({})).await;
+        assert_eq!(answer.status, 400, "{} {}: {}", row.method, row.path, answer.body);
+        assert_eq!(answer.body["detail"], "wait must be fleet", "{} {}", row.method, row.path);
+        writes += 1;
+    }
+    assert!(writes > 20);
+}
+
+/// Routes that are no GET and change no configuration.
+const NOT_A_CHANGE: &[&str] = &[];

@@ -1,0 +1,126 @@
+//! `hellojohn fleet`: the data plane's pods, waiting for them, and forgetting one.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::api::{Api, Change};
+use crate::failure::Failure;
+use crate::output::Column;
+
+const COLUMNS: &[Column] = &[
+    ("POD", "/pod_id"),
+    ("STATE", "/state"),
+    ("SINCE", "/since"),
+    ("NODE", "/node_id"),
+    ("VERSION", "/version"),
+    ("ADDRESS", "/address"),
+    ("ACKNOWLEDGED", "/acknowledged_revision"),
+    ("LAG", "/lag"),
+    ("LAG MS", "/lag_ms"),
+    ("STALE MS", "/staleness_ms"),
+    ("REJECTED", "/rejected"),
+];
+
+const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct FleetArgs {
+    /// Look again and again; ends with Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// With --watch: seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Wait until every connected pod has a revision; exit code 8 when some have not in time
+    Wait {
+        revision: u64,
+        /// How long to wait
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
+        timeout: u32,
+    },
+    /// Strike off a pod that is gone for good, so that no rotation of keys waits for it
+    Forget { pod: String },
+}
+
+pub(crate) async fn run(api: &Api, args: FleetArgs) -> Result<(), Failure> {
+    match args.command {
+        Some(Command::Wait { revision, timeout }) => wait(api, revision, timeout).await,
+        Some(Command::Forget { pod }) => {
+            let path = ["fleet", &pod];
+            let change = Change { method: Method::DELETE, path: &path, body: None, if_match: None };
+            api.output.answer(&api.change(change).await?, "forgotten")
+        }
+        None if args.watch => watch(api, Duration::from_secs(args.interval)).await,
+        None => show(api, &api.get(&["fleet"]).await?),
+    }
+}
+
+fn show(api: &Api, fleet: &Value) -> Result<(), Failure> {
+    if !api.output.is_table() {
+        return api.output.document(fleet);
+    }
+    api.output.list(&items(fleet, "/pods"), COLUMNS)?;
+    for pod in items(fleet, "/pods") {
+        for rejected in items(&pod, "/rejected") {
+            let text = |pointer| rejected.pointer(pointer).and_then(Value::as_str).unwrap_or_default().escape_debug();
+            let pod = pod.pointer("/pod_id").and_then(Value::as_str).unwrap_or_default();
+            eprintln!("{pod} cannot use {}: {}", text("/resource"), text("/reason"));
+        }
+    }
+    let nodes = items(fleet, "/unreachable_nodes");
+    if !nodes.is_empty() {
+        eprintln!("Nodes that did not answer, so their pods are not listed: {}", Value::Array(nodes));
+    }
+    Ok(())
+}
+
+fn items(value: &Value, pointer: &str) -> Vec<Value> {
+    value.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// A terminal shows the newest picture; anything else gets one after the other, each that differs from the one before.
+async fn watch(api: &Api, interval: Duration) -> Result<(), Failure> {
+    let mut last = None;
+    loop {
+        let fleet = api.get(&["fleet"]).await?;
+        if std::io::stdout().is_terminal() {
+            print!("{CLEAR_SCREEN}");
+            show(api, &fleet)?;
+        } else if last.as_ref() != Some(&fleet) {
+            show(api, &fleet)?;
+            std::io::stdout().flush().map_err(anyhow::Error::from)?;
+            last = Some(fleet);
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+async fn wait(api: &Api, revision: u64, timeout: u32) -> Result<(), Failure> {
+    let query = [("revision".to_owned(), revision.to_string()), ("timeout".to_owned(), format!("{timeout}s"))];
+    let outcome = api.get_with(&["fleet", "wait"], &query).await?;
+    if !api.output.is_table() {
+        api.output.document(&outcome)?;
+    }
+    if outcome.pointer("/complete") == Some(&Value::Bool(true)) {
+        if api.output.is_table() {
+            println!("every pod has revision {revision}");
+        }
+        return Ok(());
+    }
+    let name = |pod: &Value| pod.pointer("/pod_id").and_then(Value::as_str).map(str::to_owned);
+    let pods = items(&outcome, "/laggards");
+    let nodes = items(&outcome, "/unreachable_nodes");
+    let named = pods.iter().filter_map(name).chain(nodes.iter().map(|node| format!("node:{node}")));
+    Err(Failure::Laggards(named.collect::<Vec<_>>().join(",")))
+}

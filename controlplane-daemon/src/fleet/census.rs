@@ -1,0 +1,61 @@
+//! What every node says of its pods, asked at once.
+
+use std::collections::BTreeMap;
+
+use vocab::{NodeId, PodId, Revision};
+
+use super::Pod;
+
+/// One node's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodePods {
+    pub connected: Vec<Pod>,
+    /// Those that were connected not long ago, as they were last.
+    pub departed: Vec<Pod>,
+    /// What the node has applied.
+    pub applied: Revision,
+}
+
+/// All answers.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    pub nodes: Vec<NodePods>,
+    /// Nodes that did not answer in time. One that is known to be down has no pods and is not among them.
+    pub unreachable_nodes: Vec<NodeId>,
+}
+
+impl Census {
+    /// Every connection; a pod that moved may be listed by the node that has not missed it yet, too.
+    pub fn connections(&self) -> impl Iterator<Item = &Pod> {
+        self.nodes.iter().flat_map(|node| &node.connected)
+    }
+
+    /// Each connected pod once, by its newest connection.
+    pub fn connected(&self) -> BTreeMap<&PodId, &Pod> {
+        newest(self.connections())
+    }
+
+    /// Each pod that left and is connected nowhere, as it was last.
+    pub fn departed(&self) -> BTreeMap<&PodId, &Pod> {
+        let connected = self.connected();
+        let mut departed = newest(self.nodes.iter().flat_map(|node| &node.departed));
+        departed.retain(|pod_id, _| !connected.contains_key(pod_id));
+        departed
+    }
+
+    /// What every node that answered has applied.
+    pub fn applied_everywhere(&self) -> Revision {
+        self.nodes.iter().map(|node| node.applied).min().unwrap_or_default()
+    }
+}
+
+fn newest<'a>(pods: impl Iterator<Item = &'a Pod>) -> BTreeMap<&'a PodId, &'a Pod> {
+    let mut by_id: BTreeMap<&PodId, &Pod> = BTreeMap::new();
+    for pod in pods {
+        let known = by_id.entry(&pod.pod_id).or_insert(pod);
+        if known.connected_at < pod.connected_at {
+            *known = pod;
+        }
+    }
+    by_id
+}

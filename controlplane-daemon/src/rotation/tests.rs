@@ -1,0 +1,274 @@
+use std::sync::Arc;
+
+use controlplane_core::model::{
+    KeyRotation, Lifetimes, PodSighting, Presence, SigningAlgorithm, Staleness, TenantSettings, TenantSpec,
+    TenantStatus,
+};
+use controlplane_core::{Actor, Command, Entry, FreshKey, Stamp, Tenant};
+use uuid::Uuid;
+use vocab::NodeId;
+
+use super::*;
+use crate::fleet::{Census, NodePods, Pod, RejectedResource};
+
+const MAX_AGE: u64 = 100;
+const CACHE: u64 = 10;
+const TOKENS: u64 = 20;
+const STALE: u64 = 50;
+
+/// A configuration with one tenant, a look at one pod, and a clock that this test moves.
+struct World {
+    state: State,
+    rotation: Rotation,
+    pods: Vec<Pod>,
+    unreachable: Vec<NodeId>,
+    revision: u64,
+    begin: Instant,
+    secs: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            state: State::default(),
+            rotation: Rotation::default(),
+            pods: vec![pod("one")],
+            unreachable: vec![],
+            revision: 0,
+            begin: Instant::now(),
+            secs: 0,
+        };
+        let (cache, tokens) = (u32::try_from(CACHE).unwrap(), u32::try_from(TOKENS).unwrap());
+        let lifetimes = Lifetimes {
+            jwks_cache_secs: cache,
+            access_token_secs: tokens,
+            id_token_secs: tokens,
+            ..Lifetimes::default()
+        };
+        let staleness = Staleness { refuse_after_secs: 50, warn_after_secs: 50, ..Staleness::default() };
+        let policy = KeyRotation { max_age_secs: Some(100), clock_skew_secs: 0 };
+        let settings = TenantSettings {
+            lifetimes,
+            staleness: Some(staleness),
+            key_rotation: Some(policy),
+            ..TenantSettings::default()
+        };
+        let spec = TenantSpec { display_name: "Acme".to_owned(), status: TenantStatus::Active, settings };
+        world.apply(Mutation::TenantCreate { slug: slug(), spec });
+        world.acknowledge();
+        world
+    }
+
+    fn apply(&mut self, mutation: Mutation) {
+        self.revision += 1;
+        let n = self.revision;
+        let key = FreshKey {
+            kid: format!("key-{n}").parse().unwrap(),
+            algorithm: SigningAlgorithm::Es256,
+            public_jwk: "{}".to_owned(),
+            private_key: format!("hjs1.0a1b2c3d.{}", "A".repeat(64)).parse().unwrap(),
+        };
+        let at = Timestamp::from_secs(self.secs.cast_signed());
+        let stamp = Stamp { at, id: Uuid::from_u128(n.into()), key: Some(key), more_keys: vec![] };
+        let entry = Entry::new(Command::new(Actor::System, mutation), stamp);
+        controlplane_core::apply(&mut self.state, Revision(n), entry).unwrap();
+    }
+
+    /// The pods have everything.
+    fn acknowledge(&mut self) {
+        for pod in &mut self.pods {
+            pod.acknowledged_revision = Revision(self.revision);
+        }
+    }
+
+    /// What is due now, carried out.
+    fn look(&mut self) -> Vec<&'static str> {
+        let node = NodePods { connected: self.pods.clone(), departed: vec![], applied: Revision(self.revision) };
+        let census = Census { nodes: vec![node], unreachable_nodes: self.unreachable.clone() };
+        let evidence = Evidence::of(&census, &self.state);
+        let (now, wall) = (self.begin + Duration::from_secs(self.secs), Timestamp::from_secs(self.secs.cast_signed()));
+        let steps = self.rotation.due(&self.state, &evidence, now, wall);
+        let names = steps.iter().map(|step| step.name).collect();
+        for step in steps {
+            self.apply(step.mutation);
+        }
+        names
+    }
+
+    /// Looks every second until something is due, and says what and after how long.
+    fn until_due(&mut self, most: u64) -> Option<(Vec<&'static str>, u64)> {
+        for waited in 0..=most {
+            let due = self.look();
+            if !due.is_empty() {
+                return Some((due, waited));
+            }
+            self.secs += 1;
+        }
+        None
+    }
+
+    fn published(mut self) -> Self {
+        self.secs = MAX_AGE;
+        assert_eq!(self.look(), ["publish"]);
+        self
+    }
+
+    fn tenant(&self) -> Arc<Tenant> {
+        Arc::clone(self.state.tenant(&slug()).unwrap())
+    }
+}
+
+fn slug() -> Slug {
+    "acme".parse().unwrap()
+}
+
+fn pod(name: &str) -> Pod {
+    Pod {
+        pod_id: name.parse().unwrap(),
+        node_id: NodeId(1),
+        version: String::new(),
+        address: String::new(),
+        acknowledged_revision: Revision::ZERO,
+        connected_at: Timestamp::from_secs(1),
+        acknowledged_at: None,
+        rejected: vec![],
+        staleness: None,
+        draining: false,
+    }
+}
+
+fn on_roster(name: &str, presence: Presence, acknowledged: u64) -> Mutation {
+    let sighting = PodSighting {
+        pod_id: name.parse().unwrap(),
+        node_id: NodeId(1),
+        version: String::new(),
+        address: String::new(),
+        presence,
+        acknowledged_revision: Revision(acknowledged),
+    };
+    Mutation::FleetUpdate { sightings: vec![sighting], forget: vec![] }
+}
+
+#[test]
+fn a_whole_rotation_takes_what_its_phases_take() {
+    let mut world = World::new();
+    assert_eq!(world.until_due(200), Some((vec!["publish"], MAX_AGE)));
+    world.acknowledge();
+    assert_eq!(world.until_due(200), Some((vec!["activate"], CACHE + 1)));
+    world.acknowledge();
+    assert_eq!(world.until_due(200), Some((vec!["revoke"], TOKENS + 1)));
+    let owner = KeyOwner::Tenant(world.tenant().id);
+    let states: Vec<_> = world.state.keys_of(owner).map(|key| key.status).collect();
+    assert_eq!(states, [KeyStatus::Revoked, KeyStatus::Active]);
+    // And again, counted from the activation.
+    assert!(world.until_due(MAX_AGE - TOKENS - 3).is_none());
+    assert_eq!(world.until_due(10).unwrap().0, ["publish"]);
+}
+
+#[test]
+fn a_connected_pod_without_the_key_holds_it_up_for_as_long_as_it_takes() {
+    let mut world = World::new().published();
+    assert_eq!(world.until_due(10 * STALE), None);
+    world.acknowledge();
+    assert_eq!(world.until_due(200), Some((vec!["activate"], CACHE + 1)));
+    // It had all but this one.
+    assert_eq!(world.until_due(10 * STALE), None);
+}
+
+#[test]
+fn a_pod_that_rejects_the_key_holds_it_up_by_either_name() {
+    for tenant in [None, Some("acme")] {
+        let mut world = World::new().published();
+        world.acknowledge();
+        let owner = KeyOwner::Tenant(world.tenant().id);
+        let kid = world.state.next_key(owner).unwrap().kid.clone();
+        let tenant = tenant.map_or_else(|| world.tenant().id.to_string(), ToOwned::to_owned);
+        let resource = format!("tenants/{tenant}/keys/{kid}");
+        world.pods[0].rejected = vec![RejectedResource { resource, reason: "sealed".to_owned() }];
+        assert_eq!(world.until_due(10 * STALE), None);
+        world.pods[0].rejected.clear();
+        assert_eq!(world.until_due(200), Some((vec!["activate"], CACHE + 1)));
+    }
+}
+
+#[test]
+fn a_pod_that_is_cut_off_holds_it_up_until_its_service_has_ended() {
+    // (what it is on the roster, whether it has the key) → how long it takes
+    let cut_off = STALE + CUT_OFF_MARGIN.as_secs() + CACHE + 1;
+    for (presence, has_it, expected) in [
+        (Presence::Gone, false, cut_off),
+        (Presence::Connected, false, cut_off),
+        (Presence::Gone, true, CACHE + 1),
+        (Presence::Stopped, false, CACHE + 1),
+    ] {
+        let mut world = World::new().published();
+        let had = if has_it { world.revision } else { 1 };
+        world.apply(on_roster("two", presence, had));
+        world.acknowledge();
+        assert_eq!(world.until_due(200), Some((vec!["activate"], expected)), "{presence:?} {has_it}");
+    }
+}
+
+#[test]
+fn a_node_that_does_not_answer_may_have_pods_of_which_nobody_knows() {
+    let mut world = World::new().published();
+    world.acknowledge();
+    world.unreachable = vec![NodeId(2)];
+    assert_eq!(world.until_due(200), Some((vec!["activate"], STALE + CUT_OFF_MARGIN.as_secs() + CACHE + 1)));
+}
+
+#[test]
+fn a_new_leader_waits_anew_and_a_clock_that_jumps_hastens_nothing() {
+    let mut world = World::new().published();
+    world.acknowledge();
+    assert_eq!(world.until_due(CACHE), None);
+    world.rotation = Rotation::default();
+    assert_eq!(world.until_due(200), Some((vec!["activate"], CACHE + 1)));
+    world.acknowledge();
+    // The wall clock jumps by a year; by the monotonic one nothing has happened.
+    let node = NodePods { connected: world.pods.clone(), departed: vec![], applied: Revision(world.revision) };
+    let census = Census { nodes: vec![node], unreachable_nodes: vec![] };
+    let evidence = Evidence::of(&census, &world.state);
+    let now = world.begin + Duration::from_secs(world.secs);
+    for wall in [Timestamp::from_secs(0), Timestamp::from_secs(40_000_000)] {
+        assert_eq!(world.rotation.due(&world.state, &evidence, now, wall), []);
+    }
+}
+
+#[test]
+fn what_was_allowed_once_is_waited_for() {
+    let mut world = World::new();
+    let mut spec = world.tenant().spec.clone();
+    spec.settings.lifetimes.jwks_cache_secs = 2;
+    spec.settings.lifetimes.access_token_secs = 1;
+    spec.settings.lifetimes.id_token_secs = 1;
+    world.apply(Mutation::TenantUpdate { slug: slug(), spec });
+    let mut world = world.published();
+    world.acknowledge();
+    assert_eq!(world.until_due(200), Some((vec!["activate"], CACHE + 1)));
+    world.acknowledge();
+    assert_eq!(world.until_due(200), Some((vec!["revoke"], TOKENS + 1)));
+}
+
+#[test]
+fn clocks_that_were_set_back_do_not_keep_a_key_for_ever() {
+    let mut world = World::new();
+    world.secs = 10_000;
+    world.apply(Mutation::KeyRotate { tenant: Some(slug()), step: RotateStep::Now });
+    world.acknowledge();
+    world.secs = 0;
+    assert_eq!(world.until_due(200).unwrap().0, ["revoke"]);
+    let (due, _) = world.until_due(200).unwrap();
+    assert_eq!((due, world.secs), (vec!["publish"], MAX_AGE));
+}
+
+#[test]
+fn without_a_policy_nothing_moves() {
+    let mut world = World::new();
+    let mut spec = world.tenant().spec.clone();
+    spec.settings.key_rotation = Some(KeyRotation::default());
+    world.apply(Mutation::TenantUpdate { slug: slug(), spec });
+    world.apply(Mutation::KeyRotate { tenant: Some(slug()), step: RotateStep::Publish });
+    world.acknowledge();
+    assert_eq!(world.until_due(300), None);
+}

@@ -1,0 +1,108 @@
+//! The leader's chores: the roster of pods, the rotation of signing keys. Whoever leads looks around every second, decides
+//! by what it finds ([`crate::fleet::roster`], [`crate::rotation`]) and proposes; whoever does not lead forgets what it saw.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use controlplane_core::{Actor, Command, Origin, State};
+use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use vocab::{Clock, Revision};
+
+use crate::control_plane::{Consistency, ControlPlane, ProposeError};
+use crate::fleet::Census;
+use crate::fleet::roster::{Keep, Roster};
+use crate::rotation::{self, Evidence, Rotation, Step};
+
+const PAUSE: Duration = Duration::from_secs(1);
+const BARRIER: Duration = Duration::from_secs(5);
+/// Keys that are made at the same time: each costs the leader some work.
+const STEPS_AT_ONCE: usize = 16;
+
+/// Runs until `stop`.
+pub async fn run(control: ControlPlane, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let mut leading = control.leadership();
+    let work = async {
+        loop {
+            if leading.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            let mut office = Office::default();
+            // What was seen in an earlier term of office counts for nothing: others may have led in between.
+            while *leading.borrow_and_update() {
+                office.look_around(&control, &*clock).await;
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    _ = leading.changed() => {}
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// What a leader has seen since it leads.
+#[derive(Default)]
+struct Office {
+    roster: Roster,
+    rotation: Rotation,
+}
+
+impl Office {
+    async fn look_around(&mut self, control: &ControlPlane, clock: &dyn Clock) {
+        // Whoever was deposed without knowing learns it here, and decides nothing by what is old.
+        if control.barrier(Consistency::Linearizable, BARRIER).await.is_err() {
+            return;
+        }
+        let census = control.census(Revision::ZERO, Duration::ZERO).await;
+        // After the census: a pod on the roster that is missing there was connected before, not after.
+        let state = control.read(State::clone);
+        self.mind_roster(control, &state, &census).await;
+        self.rotate(control, &state, &census, clock).await;
+    }
+
+    async fn mind_roster(&mut self, control: &ControlPlane, state: &State, census: &Census) {
+        let stopped = Duration::from_secs(state.settings().spec.gone_pods_kept_secs.into());
+        let keep = Keep { stopped, gone: stopped.max(rotation::longest_cut_off(state)) };
+        if let Some(mutation) = self.roster.due(state, census, keep, Instant::now()) {
+            let command = Command { origin: origin("fleet-roster"), ..Command::new(Actor::System, mutation) };
+            if let Err(error) = control.propose(command).await {
+                tracing::warn!(%error, "the roster of pods could not be written");
+            }
+        }
+    }
+
+    async fn rotate(&mut self, control: &ControlPlane, state: &State, census: &Census, clock: &dyn Clock) {
+        let evidence = Evidence::of(census, state);
+        let steps = self.rotation.due(state, &evidence, Instant::now(), clock.now());
+        self.rotation.record_metrics();
+        futures::stream::iter(steps).for_each_concurrent(STEPS_AT_ONCE, |step| take(control, step)).await;
+    }
+}
+
+async fn take(control: &ControlPlane, step: Step) {
+    let Step { name, tenant, mutation, expected } = step;
+    let owner = tenant.map_or_else(|| "global".to_owned(), |slug| slug.to_string());
+    let command = Command {
+        expected_revision: Some(expected),
+        origin: origin("key-rotation"),
+        ..Command::new(Actor::System, mutation)
+    };
+    let outcome = control.propose(command).await;
+    let result = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "ok");
+    metrics::counter!("hj_cp_key_rotation_steps_total", "step" => name, "result" => result).increment(1);
+    match outcome {
+        Ok(applied) => tracing::info!(owner, step = name, revision = %applied.revision, "key rotation"),
+        // Somebody rotated by hand meanwhile: the next look sees it.
+        Err(ProposeError::Rejected(why)) => tracing::info!(owner, step = name, %why, "key rotation: not now"),
+        Err(error) => tracing::warn!(owner, step = name, %error, "key rotation has to wait"),
+    }
+}
+
+/// Which of the chores it was, for the audit.
+fn origin(chore: &str) -> Origin {
+    Origin { credential: Some(chore.to_owned()), ..Origin::default() }
+}
