@@ -9,10 +9,13 @@ use vocab::{Clock, Slug};
 use crate::directory::LiveDirectory;
 use crate::password::Hasher;
 use crate::settings::Settings;
+use crate::sync::status::Status;
 use crate::throttle::Throttle;
 
 pub struct App {
     pub directory: Arc<LiveDirectory>,
+    /// How old the configuration is.
+    pub status: Arc<Status>,
     pub clock: Arc<dyn Clock>,
     /// The tenant of requests that name none; `None` in production.
     pub default_tenant: Option<Slug>,
@@ -22,9 +25,15 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(settings: &Settings, directory: Arc<LiveDirectory>, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+    pub fn new(
+        settings: &Settings,
+        directory: Arc<LiveDirectory>,
+        status: Arc<Status>,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
         Ok(Self {
             directory,
+            status,
             clock,
             default_tenant: settings.default_tenant.clone(),
             hasher: Hasher::start(settings.password_hash_concurrency)?,

@@ -1,13 +1,15 @@
 //! All tenants of one revision, and the one pointer through which a newer set replaces them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use imbl::HashMap;
 use vocab::{ClusterId, Revision, Slug};
 
-use crate::staleness;
+use crate::staleness::{self, Verdict};
 use crate::tenant::TenantContext;
 
 /// An immutable picture of the configuration. Persistent maps: the next picture shares all that did not change.
@@ -44,6 +46,20 @@ impl Directory {
 
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantContext>> {
         self.by_slug.values()
+    }
+
+    /// The policy that holds for a tenant.
+    pub fn staleness_of(&self, tenant: &TenantContext) -> staleness::Policy {
+        tenant.staleness.unwrap_or(self.staleness)
+    }
+
+    /// What an age comes to for each tenant: how many there are of each verdict.
+    pub fn judge(&self, age: Duration) -> BTreeMap<Verdict, usize> {
+        let mut verdicts = BTreeMap::new();
+        for tenant in self.tenants() {
+            *verdicts.entry(self.staleness_of(tenant).judge(age)).or_default() += 1;
+        }
+        verdicts
     }
 
     pub fn tenant_count(&self) -> usize {

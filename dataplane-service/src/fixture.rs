@@ -29,6 +29,7 @@ pub(crate) fn app() -> App {
     directory.put(None, &Arc::new(tenant()));
     App {
         directory: Arc::new(LiveDirectory::new(directory)),
+        status: Arc::default(),
         clock: Arc::new(ManualClock::at(NOW)),
         default_tenant: None,
         hasher: Hasher::start(1).expect("a thread"),

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::directory::LiveDirectory;
 use crate::http::endpoint;
+use crate::staleness::Verdict;
 use crate::store::pool::PodPools;
 use crate::sync::status::Status;
 
@@ -37,16 +38,48 @@ async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
-    match ops.status.why_not_ready() {
+/// `?tenant=SLUG` asks about one tenant.
+#[derive(serde::Deserialize)]
+struct About {
+    tenant: Option<String>,
+}
+
+async fn readyz(ops: web::Data<Ops>, about: web::Query<About>) -> HttpResponse {
+    match ops.why_not_ready(about.tenant.as_deref()) {
         None => HttpResponse::Ok().json(json!({ "status": "ready" })),
         Some(reason) => HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready", "reason": reason })),
+    }
+}
+
+impl Ops {
+    /// A pod is of use as long as it may serve any tenant: the strict policy of one takes nothing from the others.
+    fn why_not_ready(&self, about: Option<&str>) -> Option<String> {
+        if let Some(reason) = self.status.why_not_ready() {
+            return Some(reason);
+        }
+        let (directory, age) = (self.directory.load(), self.status.staleness());
+        let verdict = match about {
+            Some(slug) => match directory.by_slug(slug) {
+                Some(tenant) => directory.staleness_of(tenant).judge(age),
+                None => return Some(format!("there is no tenant {slug}")),
+            },
+            None => match directory.judge(age).into_keys().next() {
+                Some(mildest) => mildest,
+                None => directory.staleness.judge(age),
+            },
+        };
+        (verdict >= Verdict::NotReady).then(|| format!("the configuration is {} s old", age.as_secs()))
     }
 }
 
 async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
     // Gauges that move by themselves are set when somebody looks.
     metrics::gauge!("hj_dp_config_staleness_seconds").set(ops.status.staleness().as_secs_f64());
+    let judged = ops.directory.load().judge(ops.status.staleness());
+    for verdict in [Verdict::Fresh, Verdict::Warn, Verdict::NotReady, Verdict::Refuse] {
+        let tenants = u32::try_from(judged.get(&verdict).copied().unwrap_or_default()).unwrap_or(u32::MAX);
+        metrics::gauge!("hj_dp_config_tenants", "staleness" => verdict.as_str()).set(f64::from(tenants));
+    }
     ops.pools.record_metrics();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(ops.metrics.render())
 }
@@ -54,14 +87,17 @@ async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
 async fn debug_config(ops: web::Data<Ops>) -> HttpResponse {
     let directory = ops.directory.load();
     let view = ops.status.view();
+    let age = ops.status.staleness();
     HttpResponse::Ok().json(json!({
         "revision": directory.revision,
         "cluster_id": directory.cluster_id,
-        "staleness_ms": u64::try_from(ops.status.staleness().as_millis()).unwrap_or(u64::MAX),
+        "staleness_ms": u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
         "synced": view.synced,
         "connected_to": view.connected_to,
         "tenants": directory.tenant_count(),
         "source": view.source,
         "rejected": view.rejected,
+        "draining": *ops.status.stopping().borrow(),
+        "tenants_by_staleness": directory.judge(age),
     }))
 }

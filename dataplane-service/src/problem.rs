@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use vocab::{ErrorCode, Violations};
 
+use crate::http::respond::unavailable;
 use crate::store::DbError;
 
 /// What the caller is told. The log keeps more; this never names a secret, an address or a statement.
@@ -18,6 +19,16 @@ pub struct Problem {
     errors: Violations,
     allow: Vec<Method>,
     retry_after_secs: Option<u32>,
+    shape: Shape,
+}
+
+/// How the caller reads errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// RFC 9457.
+    Problem,
+    /// RFC 6749 §5.2.
+    OAuth,
 }
 
 #[derive(Serialize)]
@@ -34,12 +45,25 @@ struct Document<'a> {
 impl Problem {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let retry_after_secs = (code.http_status() == 503).then_some(1);
-        Self { code, detail: detail.into(), errors: Violations::new(), allow: Vec::new(), retry_after_secs }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Violations::new(),
+            allow: Vec::new(),
+            retry_after_secs,
+            shape: Shape::Problem,
+        }
     }
 
     /// A document that breaks rules, with every problem that was found.
     pub fn invalid(errors: Violations) -> Self {
         Self { errors, ..Self::new(ErrorCode::ValidationFailed, "see errors") }
+    }
+
+    /// For an endpoint of OAuth, whose callers know its errors only: `temporarily_unavailable`.
+    #[must_use]
+    pub fn as_oauth(self) -> Self {
+        Self { shape: Shape::OAuth, ..self }
     }
 
     /// RFC 9110 §15.5.6: the answer names the methods that are allowed.
@@ -66,6 +90,9 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
+        if self.shape == Shape::OAuth {
+            return unavailable(self.code);
+        }
         let document = Document {
             r#type: "about:blank",
             title: self.code.title(),

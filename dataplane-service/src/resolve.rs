@@ -6,6 +6,7 @@
 use std::future::{Ready, ready};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -17,6 +18,7 @@ use crate::app::App;
 use crate::directory::Directory;
 use crate::http::{directory_of, origin};
 use crate::problem::Problem;
+use crate::staleness::Verdict;
 use crate::tenant::{TenantContext, TenantStatus};
 
 /// The tenant of this request: known, active, and unchanging until the answer.
@@ -56,7 +58,19 @@ fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
             .map_err(|()| bad("the header X-Tenant-Slug is not a slug"))?,
         query: single("the parameter tenant", &mut query_tenants)?,
     };
-    resolve(&directory, default.as_ref(), &hints).map(Tenant)
+    let tenant = resolve(&directory, default.as_ref(), &hints)?;
+    let age = request.app_data::<web::Data<App>>().map_or(Duration::MAX, |app| app.status.staleness());
+    if directory.staleness_of(&tenant).judge(age) == Verdict::Refuse {
+        metrics::counter!("hj_dp_stale_refusals_total", "tenant" => tenant.slug.to_string()).increment(1);
+        let problem = Problem::new(ErrorCode::Unavailable, "the configuration of this pod is too old; try again");
+        return Err(if is_oauth(request) { problem.as_oauth() } else { problem });
+    }
+    Ok(Tenant(tenant))
+}
+
+/// Whose callers read the errors of RFC 6749.
+fn is_oauth(request: &HttpRequest) -> bool {
+    request.match_pattern().is_some_and(|pattern| pattern.contains("/oauth2/"))
 }
 
 /// The authority the request was sent to (RFC 9112 §3.2.2 and §3.3). What a forwarding header claims is [`origin`]'s to

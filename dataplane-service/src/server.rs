@@ -33,6 +33,7 @@ use crate::ops::{self, Ops};
 use crate::settings::{self, EX_CONFIG, Invocation, Refusal, Settings};
 use crate::store::pool::PodPools;
 use crate::sync::Sync;
+use crate::sync::confirmed::ConfirmedFile;
 use crate::sync::mirror::Surroundings;
 use crate::sync::state_file::{LoadError, Loaded, StateFile};
 use crate::sync::status::Status;
@@ -136,6 +137,7 @@ impl Pod {
             clock,
             surroundings: Surroundings { keyring: settings.keyring.clone(), public_url, pools: Arc::clone(&pools) },
             state_file,
+            confirmed_file: settings.state_dir.as_deref().map(ConfirmedFile::in_dir),
             loaded,
         };
         pod.tasks.spawn(sync.run(pod.stop.clone()));
@@ -177,7 +179,12 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
 
     let public_url = public_url(&settings, http_addr.port())?;
     let pod = Pod::start(&mut settings, public_url, reachable(http_addr).to_string())?;
-    let app = web::Data::new(App::new(&settings, Arc::clone(&pod.directory), Arc::clone(&pod.clock))?);
+    let app = web::Data::new(App::new(
+        &settings,
+        Arc::clone(&pod.directory),
+        Arc::clone(&pod.status),
+        Arc::clone(&pod.clock),
+    )?);
     let public_tls = settings.public_tls.take().map(|tls| PublicTls::bind(tls, &pod)).transpose()?;
     let tls_addr = public_tls.as_ref().map(|tls| tls.listener.local_addr()).transpose()?;
     let public = public_server(public, public_tls, app)?;

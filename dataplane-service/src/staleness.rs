@@ -42,6 +42,17 @@ pub enum Verdict {
     Refuse,
 }
 
+impl Verdict {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Warn => "warn",
+            Self::NotReady => "not_ready",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
 impl Policy {
     pub fn judge(&self, age: Duration) -> Verdict {
         if age < self.warn_after {

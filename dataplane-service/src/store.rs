@@ -3,7 +3,7 @@
 pub mod codes;
 mod connection;
 pub mod consents;
-mod dsn;
+pub mod dsn;
 pub mod grants;
 pub mod interactions;
 pub mod migrate;

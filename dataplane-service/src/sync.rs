@@ -7,6 +7,7 @@
 //!                            └──▶ state file, off this task
 //! ```
 
+pub mod confirmed;
 pub mod decode;
 pub mod mirror;
 pub mod state_file;
@@ -23,10 +24,11 @@ use tonic::transport::Uri;
 use vocab::{Clock, Keyring, Revision, Timestamp};
 
 use crate::directory::LiveDirectory;
+use confirmed::{BootTime, ConfirmedFile};
 use mirror::{Mirror, Saved, Surroundings};
 use state_file::{Loaded, StateFile};
 use status::{Source, Status};
-use subscription::{Ended, PodIdentity, Step, Subscription};
+use subscription::{Ended, FAREWELL, PodIdentity, Step, Subscription};
 
 /// How long a control plane may take before the sealed state is served.
 const GRACE: Duration = Duration::from_millis(250);
@@ -36,6 +38,8 @@ const DEBOUNCE: Duration = Duration::from_millis(500);
 const PAUSES_PER_SAVE: u32 = 20;
 /// When nothing changes, the control plane is told this often how the pod is.
 const HEARTBEATS_PER_REPORT: u64 = 5;
+/// How often it is noted on disk that the configuration is complete: what may be missing of its youth after a crash.
+const CONFIRM: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -49,6 +53,7 @@ pub struct Sync {
     pub clock: Arc<dyn Clock>,
     pub surroundings: Surroundings,
     pub state_file: Option<StateFile>,
+    pub confirmed_file: Option<ConfirmedFile>,
     /// What the state file held at the start.
     pub loaded: Option<Loaded>,
 }
@@ -61,13 +66,23 @@ impl Sync {
             let keyring = self.surroundings.keyring.clone();
             tokio::spawn(keep(file, keyring, Arc::clone(&self.clock), pending))
         });
+        let keyring = self.surroundings.keyring.clone();
         let mut mirror = Mirror::new(self.surroundings);
-        let saved_at = self.loaded.map(|loaded| {
-            mirror.replace(loaded.cluster_id, loaded.revision, loaded.resources);
-            loaded.saved_at
-        });
         let serving = Serving { directory: self.directory, status: self.status };
-        let sealed = saved_at.map(|saved_at| serve_sealed(&serving, &mirror, saved_at, self.clock.now()));
+        let sealed = self.loaded.map(|loaded| {
+            let now = self.clock.now();
+            let confirmed = self.confirmed_file.as_ref();
+            let age = confirmed.and_then(|file| file.age(loaded.cluster_id, now, BootTime::now().as_ref(), &keyring));
+            let age = age.unwrap_or_else(|| confirmed::by_wall_clock(loaded.saved_at, now));
+            mirror.replace(loaded.cluster_id, loaded.revision, loaded.resources);
+            // Also before it is served: what a control plane says may be no newer.
+            serving.status.aged(age);
+            serve_sealed(&serving, &mirror, age)
+        });
+        let confirming = self.confirmed_file.map(|file| {
+            let (serving, clock, stop) = (serving.clone(), Arc::clone(&self.clock), stop.clone());
+            tokio::spawn(confirm(file, keyring, clock, serving, stop))
+        });
         let mut endpoints = self.endpoints;
         // Many pods that start together spread over the nodes.
         endpoints.shuffle(&mut rand::rng());
@@ -82,9 +97,15 @@ impl Sync {
             heartbeats: 0,
         };
         tokio::select! {
-            () = stop.cancelled() => {}
+            // The subscriber ends by itself, once it has said that it leaves.
+            () = async { stop.cancelled().await; tokio::time::sleep(FAREWELL * 2).await } => {}
             // Neither of the two interrupts the other between its check and its swap: they are one task.
-            _ = async { tokio::join!(subscriber.run(), futures::future::OptionFuture::from(sealed)) } => {}
+            _ = async { tokio::join!(subscriber.run(&stop), futures::future::OptionFuture::from(sealed)) } => {}
+        }
+        if let Some(confirming) = confirming
+            && let Err(error) = confirming.await
+        {
+            tracing::error!(%error, "noting the age of the configuration failed");
         }
         // Dropping the subscriber closes the channel, on which the keeper writes what is left and ends.
         drop(subscriber);
@@ -97,12 +118,7 @@ impl Sync {
 }
 
 /// After a moment without a word from the control plane, what is on disk is served.
-fn serve_sealed(
-    serving: &Serving,
-    mirror: &Mirror,
-    saved_at: Timestamp,
-    now: Timestamp,
-) -> impl Future<Output = ()> + Send + 'static {
+fn serve_sealed(serving: &Serving, mirror: &Mirror, age: Duration) -> impl Future<Output = ()> + Send + 'static {
     let serving = serving.clone();
     let directory = mirror.directory().clone();
     let unopened = mirror.unopened().map(str::to_owned);
@@ -115,9 +131,41 @@ fn serve_sealed(
             serving.status.blocked(reason);
             return;
         }
-        tracing::warn!(revision = %directory.revision, %saved_at, "no control plane answers: serving from the sealed state");
+        let age_secs = age.as_secs();
+        tracing::warn!(revision = %directory.revision, age_secs, "no control plane answers: serving from the sealed state");
         serving.directory.swap(directory);
-        serving.status.serving_sealed(saved_at, now);
+        serving.status.serving(Source::Sealed);
+    }
+}
+
+/// Notes on disk, every few seconds and at the end, when the configuration was last known to be complete.
+async fn confirm(
+    file: ConfirmedFile,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    serving: Serving,
+    stop: CancellationToken,
+) {
+    let mut noted = None;
+    loop {
+        let stopped = stop.run_until_cancelled(tokio::time::sleep(CONFIRM)).await.is_none();
+        let confirmed = serving.status.confirmations();
+        let cluster_id = serving.directory.load().cluster_id;
+        if let Some(cluster_id) = cluster_id.filter(|_| noted != Some(confirmed)) {
+            let (file, keyring, status, now) =
+                (file.clone(), keyring.clone(), Arc::clone(&serving.status), clock.now());
+            let write = tokio::task::spawn_blocking(move || {
+                file.save(cluster_id, status.staleness(), now, BootTime::now(), &keyring)
+            });
+            match write.await {
+                Ok(Ok(())) => noted = Some(confirmed),
+                Ok(Err(error)) => tracing::error!(%error, "the age of the configuration could not be noted on disk"),
+                Err(error) => tracing::error!(%error, "the write to disk failed"),
+            }
+        }
+        if stopped {
+            return;
+        }
     }
 }
 
@@ -135,31 +183,39 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    async fn run(&mut self) {
+    async fn run(&mut self, stop: &CancellationToken) {
         let mut pause = FIRST_PAUSE;
         let mut turn = 0;
         while let Some(uri) = self.endpoints.get(turn).cloned() {
             turn = (turn + 1) % self.endpoints.len();
             let mut heard = false;
-            let ended = self.session(&uri, &mut heard).await;
+            let ended = self.session(&uri, &mut heard, stop).await;
             self.serving.status.disconnected();
+            if stop.is_cancelled() {
+                return;
+            }
             tracing::warn!(endpoint = %uri, reason = %ended, "no watch from there; trying the next address");
             if heard {
                 pause = FIRST_PAUSE;
             }
             // Jitter, so that pods which lost one node together do not come back together.
-            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            let jittered = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
+            if stop.run_until_cancelled(jittered).await.is_none() {
+                return;
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
     /// One stream, from hello to its end. `heard` tells whether the node was of any use.
-    async fn session(&mut self, uri: &Uri, heard: &mut bool) -> Ended {
+    async fn session(&mut self, uri: &Uri, heard: &mut bool, stop: &CancellationToken) -> Ended {
         let resume =
             self.mirror.directory().cluster_id.map(|cluster_id| (cluster_id, self.mirror.directory().revision));
-        let mut subscription = match Subscription::open(uri, &self.identity, resume).await {
-            Ok(subscription) => subscription,
-            Err(ended) => return ended,
+        let opening = stop.run_until_cancelled(Subscription::open(uri, &self.identity, resume)).await;
+        let mut subscription = match opening {
+            Some(Ok(subscription)) => subscription,
+            Some(Err(ended)) => return ended,
+            None => return Ended::Stopping,
         };
         self.serving.status.connected(&uri.to_string());
         tracing::info!(endpoint = %uri, resume_after = resume.map(|(_, revision)| revision.get()), "watching");
@@ -173,6 +229,10 @@ impl Subscriber {
                 Ok(()) = stopping.changed() => {
                     subscription.acknowledge(self.report());
                     continue;
+                }
+                () = stop.cancelled() => {
+                    subscription.leave(self.report()).await;
+                    return Ended::Stopping;
                 }
             };
             let step = match step {

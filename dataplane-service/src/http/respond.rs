@@ -83,6 +83,12 @@ fn refusal(status: StatusCode, error: &OAuthError, code: Option<ErrorCode>) -> H
     })
 }
 
+/// The pod cannot answer just now, whatever was asked.
+pub fn unavailable(code: ErrorCode) -> HttpResponse {
+    let told = OAuthError::temporarily_unavailable("The configuration of this server is too old; try again.");
+    refusal(StatusCode::SERVICE_UNAVAILABLE, &told, Some(code))
+}
+
 fn status_of(error: &OAuthError) -> StatusCode {
     StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -132,7 +132,7 @@ fn unresolved(problem: &Problem) -> PageError {
     let detail = match problem.code() {
         ErrorCode::NotFound => "There is nothing at this address.",
         ErrorCode::TenantSuspended => "This organisation's sign-in is suspended.",
-        ErrorCode::Unavailable => "This service is starting. Please try again in a moment.",
+        ErrorCode::Unavailable => "This service is not ready. Please try again in a moment.",
         _ => "The address contradicts itself about whose sign-in this is.",
     };
     PageError::new(Frame::of_nobody(), problem.code(), detail)

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use vocab::{Keyring, Sealed};
 
 pub(super) struct Dsn {
     pub(super) config: tokio_postgres::Config,
@@ -57,6 +58,16 @@ impl Dsn {
         config.ssl_mode(ssl_mode);
         Ok(Self { config, transport })
     }
+}
+
+/// Whether a sealed DSN can be opened and is one. What only a connection can tell (files, names) is not looked at.
+pub fn check(dsn: &Sealed, keyring: &Keyring) -> Result<(), String> {
+    let plain = keyring.open(dsn).map_err(|error| format!("its DSN is sealed: {error}"))?;
+    let text = std::str::from_utf8(plain.expose()).map_err(|_| DsnError::Text.to_string())?;
+    let (text, _) = take_option(text, "sslmode");
+    let (text, _) = take_option(&text, "sslrootcert");
+    // Never with the DSN in it.
+    text.parse::<tokio_postgres::Config>().map(|_| ()).map_err(|_| "its DSN is none".to_owned())
 }
 
 /// Takes `name=value` out of a URL's query or of a keyword string: tokio-postgres knows only some of libpq's options.

@@ -14,10 +14,11 @@ use shared_proto::watch;
 use url::Url;
 use vocab::{ClientId, ClusterId, KeyId, Keyring, Revision, ScopeName, SealError, TenantId};
 
-use super::decode::{self, IssuerMode, Malformed, ResourceKey, TenantRecord};
+use super::decode::{self, Database, IssuerMode, Malformed, ResourceKey, TenantRecord};
 use crate::directory::Directory;
 use crate::issued::IssuedTokens;
-use crate::signing::{KeyFault, KeyRecord, KeySet, SigningKey};
+use crate::signing::{KeyFault, KeyRecord, KeySet, KeyStatus, SigningKey};
+use crate::store::dsn;
 use crate::store::pool::PodPools;
 use crate::tenant::{Scope, TenantContext};
 
@@ -46,6 +47,8 @@ struct Parts {
     clients: HashMap<ClientId, Arc<Client>>,
     scopes: BTreeMap<ScopeName, Scope>,
     keys: BTreeMap<KeyId, (KeyRecord, Arc<SigningKey>)>,
+    /// The last active key that could be used: signs on when its successor cannot be.
+    last_active: Option<(KeyId, Arc<SigningKey>)>,
     /// The newest revision that touched any of it.
     revision: Revision,
     /// What the directory shows.
@@ -140,7 +143,12 @@ impl Mirror {
             self.directory.staleness = before.directory.staleness;
         }
         for (id, old) in &mut before.tenants {
-            let kept = Parts { keys: std::mem::take(&mut old.keys), built: old.built.take(), ..Parts::default() };
+            let kept = Parts {
+                keys: std::mem::take(&mut old.keys),
+                last_active: old.last_active.take(),
+                built: old.built.take(),
+                ..Parts::default()
+            };
             self.tenants.insert(*id, kept);
         }
         // Last good states of resources that may prove unusable now, taken up again only then.
@@ -233,7 +241,9 @@ impl Mirror {
         let parts = self.tenants.entry(tenant).or_default();
         parts.revision = parts.revision.max(revision);
         let last_good = old.and_then(|old| old.get(&tenant));
-        match parts.take(resource, &self.surroundings.keyring) {
+        let known =
+            last_good.and_then(|old| old.record.as_ref()).or(parts.record.as_ref()).and_then(|it| it.database.clone());
+        match parts.take(resource, &self.surroundings.keyring, known) {
             Ok(()) => {
                 self.rejected.remove(&key);
             }
@@ -281,16 +291,31 @@ impl Parts {
         self.record.is_none() && self.clients.is_empty() && self.scopes.is_empty() && self.keys.is_empty()
     }
 
-    fn take(&mut self, resource: watch::Resource, keyring: &Keyring) -> Result<(), Rejection> {
+    /// `database` is the last good one.
+    fn take(
+        &mut self,
+        resource: watch::Resource,
+        keyring: &Keyring,
+        database: Option<Database>,
+    ) -> Result<(), Rejection> {
         use watch::resource::Kind;
         match resource.kind {
             Some(Kind::Tenant(tenant)) => {
-                let record = decode::tenant(tenant)?;
-                if let Some(database) = &record.database {
+                let mut record = decode::tenant(tenant)?;
+                if let (Some(first), None) = (&record.database, &database) {
                     // Told now, and to the control plane, not to the first user who signs in.
-                    keyring.open(&database.dsn)?;
+                    keyring.open(&first.dsn)?;
+                }
+                let fault = record.database.as_ref().filter(|wanted| Some(*wanted) != database.as_ref());
+                let fault = fault.and_then(|wanted| dsn::check(&wanted.dsn, keyring).err());
+                if fault.is_some() && database.is_some() {
+                    // The rest is taken: a suspension must not wait for a database.
+                    record.database = database;
                 }
                 self.record = Some(record);
+                if let Some(fault) = fault {
+                    return Err(Malformed(format!("its database: {fault}")).into());
+                }
             }
             Some(Kind::Client(client)) => {
                 let client = decode::client(client)?;
@@ -320,7 +345,7 @@ impl Parts {
     /// Takes one resource over from what was there before.
     fn take_over(&mut self, key: &ResourceKey, old: &Self) {
         match key {
-            ResourceKey::Tenant(_) => self.record.clone_from(&old.record),
+            ResourceKey::Tenant(_) if self.record.is_none() => self.record.clone_from(&old.record),
             ResourceKey::Client(_, id) => {
                 old.clients.get(id).map(|client| self.clients.insert(id.clone(), Arc::clone(client)));
             }
@@ -328,12 +353,31 @@ impl Parts {
                 old.scopes.get(name).map(|scope| self.scopes.insert(name.clone(), scope.clone()));
             }
             // Keys were carried over as a whole.
-            ResourceKey::SigningKey(..) | ResourceKey::ClusterSettings => {}
+            ResourceKey::Tenant(_) | ResourceKey::SigningKey(..) | ResourceKey::ClusterSettings => {}
         }
+    }
+
+    /// Its keys; when the active one cannot be used, the one before signs, unless it was taken back.
+    fn key_set(&mut self) -> KeySet {
+        let active = self.keys.values().find(|(record, _)| record.status == KeyStatus::Active);
+        if let Some((record, key)) = active {
+            self.last_active = Some((record.kid.clone(), Arc::clone(key)));
+        }
+        let last = self.last_active.as_ref();
+        KeySet::new(
+            self.keys
+                .iter()
+                .map(|(kid, (_, key))| match last {
+                    Some((last, signs)) if last == kid => Arc::clone(signs),
+                    _ => Arc::clone(key),
+                })
+                .collect(),
+        )
     }
 
     /// `None` when there is no tenant (any more).
     fn build(&mut self, surroundings: &Surroundings) -> Option<Arc<TenantContext>> {
+        let keys = self.key_set();
         let record = self.record.as_ref()?;
         let issuer = issuer(&record.issuer, &surroundings.public_url, record.slug.as_str());
         let base_path = match &record.issuer {
@@ -359,7 +403,7 @@ impl Parts {
             staleness: record.staleness,
             clients: self.clients.clone(),
             scopes: self.scopes.clone(),
-            keys: KeySet::new(self.keys.values().map(|(_, key)| Arc::clone(key)).collect()),
+            keys,
             revision: self.revision.max(record.revision),
             base_path,
             database,

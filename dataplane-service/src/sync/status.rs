@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use vocab::Timestamp;
 
 /// Shared by the subscriber, which writes it, and the ops listener, which shows it.
 #[derive(Debug)]
@@ -21,6 +20,8 @@ struct Facts {
     current_at: Instant,
     /// What had passed already when `current_at` was noted: the age of a sealed state.
     age_then: Duration,
+    /// How often it was known to be complete.
+    confirmations: u64,
     connected_to: Option<String>,
     synced: bool,
     source: Option<Source>,
@@ -51,6 +52,7 @@ impl Default for Status {
         let facts = Facts {
             current_at: Instant::now(),
             age_then: Duration::ZERO,
+            confirmations: 0,
             connected_to: None,
             synced: false,
             source: None,
@@ -122,12 +124,16 @@ impl Status {
         self.ready.send_replace(true);
     }
 
-    pub(super) fn serving_sealed(&self, saved_at: Timestamp, now: Timestamp) {
+    /// The configuration is from before this process, and as old as that.
+    pub(super) fn aged(&self, age: Duration) {
         let mut facts = self.facts.lock();
         facts.current_at = Instant::now();
-        facts.age_then = now.since(saved_at);
-        drop(facts);
-        self.serving(Source::Sealed);
+        facts.age_then = age;
+    }
+
+    /// Changes whenever the configuration was known to be complete.
+    pub(super) fn confirmations(&self) -> u64 {
+        self.facts.lock().confirmations
     }
 
     /// All that was committed by `at` is here.
@@ -135,6 +141,7 @@ impl Status {
         let mut facts = self.facts.lock();
         facts.current_at = facts.current_at.max(at);
         facts.age_then = Duration::ZERO;
+        facts.confirmations += 1;
     }
 
     /// Whether anything newer is known to be missing.

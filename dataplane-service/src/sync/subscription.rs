@@ -15,6 +15,8 @@ use vocab::{ClusterId, PodId, Revision, Secret};
 
 /// Heartbeats come about every second: a stream that is silent for this long is dead.
 const SILENCE: Duration = Duration::from_secs(5);
+/// What a node may take to hear a last word.
+pub const FAREWELL: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A part of a snapshot holds many resources; a single one is far smaller.
 const MESSAGE_LIMIT: usize = 64 * 1024 * 1024;
@@ -43,6 +45,8 @@ pub enum Ended {
     Failed(#[from] Box<tonic::Status>),
     #[error("the node closed the stream")]
     Closed,
+    #[error("the pod is stopping")]
+    Stopping,
     #[error("nothing was heard for {} s", SILENCE.as_secs())]
     Silent,
     #[error("the node broke the protocol: {0}")]
@@ -119,6 +123,16 @@ impl Subscription {
     /// Tells the node what was applied and what could not be used.
     pub fn acknowledge(&self, ack: watch::Ack) {
         self.acks.send_replace(ack);
+    }
+
+    /// Says a last word, and returns once the node has heard it and closed the stream, or after a moment.
+    pub async fn leave(self, ack: watch::Ack) {
+        let Self { mut events, acks, .. } = self;
+        acks.send_replace(ack);
+        // What was not sent yet is, and then the pod's side of the stream ends.
+        drop(acks);
+        let closed = async { while let Ok(Some(_)) = events.message().await {} };
+        let _ = tokio::time::timeout(FAREWELL, closed).await;
     }
 
     /// Waits for the next thing to do, however many messages that takes.

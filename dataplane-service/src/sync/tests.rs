@@ -139,6 +139,7 @@ impl Pod {
             clock: Arc::new(SystemClock),
             surroundings: Surroundings { keyring: keyring(), public_url: "https://id.example".parse().unwrap(), pools },
             state_file,
+            confirmed_file: None,
             loaded,
         };
         Self { directory, status, task: tokio::spawn(sync.run(stop.clone())), stop }

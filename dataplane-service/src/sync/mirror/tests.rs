@@ -243,3 +243,91 @@ fn a_tenant_without_a_database_says_so() {
     mirror.replace(cluster(), Revision(1), vec![resource(Kind::Tenant(bare))]);
     assert!(matches!(mirror.directory().by_slug("acme").unwrap().db(), Err(crate::store::DbError::NoDatabase)));
 }
+
+/// A database that cannot be opened does not take the tenant along, and holds up nothing else of the change.
+#[rstest]
+#[case::sealed_with_another_key(ring(5).seal(b"postgres://localhost/new", [1; 24]).to_string())]
+#[case::no_dsn(ring(1).seal(b"postgres://[", [1; 24]).to_string())]
+fn an_unusable_database_stays_at_the_last_good_one(#[case] sealed_dsn: String) {
+    let mut mirror = two_tenants();
+    let good = decode::tenant(tenant(1, "acme", 1)).unwrap().database.unwrap();
+    let bad = watch::Tenant {
+        database: Some(watch::Database { sealed_dsn, max_connections: 3 }),
+        status: watch::TenantStatus::Suspended.into(),
+        ..tenant(1, "acme", 11)
+    };
+    mirror.apply(Revision(11), vec![put(Kind::Tenant(bad.clone()))]);
+    let acme = Arc::clone(mirror.directory().by_slug("acme").unwrap());
+    assert!(acme.db().unwrap().is_for(&good));
+    assert_eq!(acme.status, crate::tenant::TenantStatus::Suspended);
+    let rejected = mirror.rejected();
+    assert_eq!(rejected[0].resource, "tenants/acme");
+    assert!(rejected[0].reason.starts_with("its database: "), "{}", rejected[0].reason);
+    assert!(!rejected[0].reason.contains("localhost"));
+    assert_eq!(mirror.unopened(), None, "the pod is of use all the same");
+    let mut everything: Vec<_> =
+        mirror.saved().unwrap().resources.values().map(|r| watch::Resource::decode(r.clone()).unwrap()).collect();
+    everything.push(resource(Kind::Tenant(bad)));
+    mirror.replace(cluster(), Revision(12), everything);
+    assert!(mirror.directory().by_slug("acme").unwrap().db().unwrap().is_for(&good));
+    mirror.apply(Revision(13), vec![put(Kind::Tenant(tenant(1, "acme", 13)))]);
+    assert!(mirror.rejected().is_empty());
+}
+
+fn status(key: watch::SigningKey, status: watch::KeyStatus) -> watch::SigningKey {
+    watch::SigningKey { status: status.into(), ..key }
+}
+
+/// Whatever is wrong with a new active key: the one before signs on, unless it is taken back.
+#[rstest]
+#[case::sealed_with_another_key(key(1, "k9", 5))]
+#[case::algorithm(watch::SigningKey { algorithm: "PS512".into(), ..key(1, "k9", 1) })]
+#[case::jwk(watch::SigningKey { public_jwk: "{\"kty\":\"EC\"".into(), ..key(1, "k9", 1) })]
+fn an_unusable_active_key_leaves_the_one_before_signing(#[case] bad: watch::SigningKey) {
+    let mut mirror = mirror();
+    let first = key(1, "k1", 1);
+    let tenant = resource(Kind::Tenant(tenant(1, "acme", 1)));
+    mirror.replace(cluster(), Revision(10), vec![tenant.clone(), resource(Kind::SigningKey(first.clone()))]);
+    let retiring = status(first.clone(), watch::KeyStatus::Retiring);
+    let signs = |mirror: &Mirror| {
+        let acme = Arc::clone(mirror.directory().by_slug("acme").unwrap());
+        let token = acme.keys.sign("JWT", &json!({"iss": acme.issuer, "exp": 9}));
+        token.is_ok_and(|token| acme.keys.verify::<Value>(&token, "JWT", &acme.issuer, Timestamp::from_secs(1)).is_ok())
+    };
+    let rotated = [retiring.clone(), bad.clone()].map(Kind::SigningKey);
+    mirror.apply(Revision(11), rotated.clone().map(put).to_vec());
+    assert_eq!(mirror.rejected()[0].resource, "tenants/acme/keys/k9");
+    assert!(signs(&mirror));
+    // The same in a snapshot.
+    mirror.replace(cluster(), Revision(12), [vec![tenant], rotated.map(resource).to_vec()].concat());
+    assert!(signs(&mirror));
+    // A later key that can be used signs instead.
+    mirror.apply(Revision(13), vec![put(Kind::SigningKey(key(1, "k9", 1)))]);
+    assert!(signs(&mirror) && mirror.rejected().is_empty());
+    // What is revoked signs never again.
+    let mut mirror = two_tenants();
+    mirror.apply(Revision(11), vec![put(Kind::SigningKey(status(key(1, "k1", 1), watch::KeyStatus::Revoked)))]);
+    assert!(!signs(&mirror));
+}
+
+#[test]
+fn the_clusters_staleness_holds_for_tenants_without_their_own() {
+    let policy = |refuse_after_secs| {
+        Some(watch::Staleness { warn_after_secs: 1, refuse_after_secs, fail_mode: watch::FailMode::Serve.into() })
+    };
+    let mut mirror = two_tenants();
+    let own = watch::Tenant { staleness: policy(7), ..tenant(1, "acme", 11) };
+    let settings = |staleness| put(Kind::ClusterSettings(watch::ClusterSettings { staleness, revision: 11 }));
+    mirror.apply(Revision(11), vec![put(Kind::Tenant(own)), settings(policy(9))]);
+    let after = |mirror: &Mirror, slug| {
+        let directory = mirror.directory();
+        directory.staleness_of(directory.by_slug(slug).unwrap()).refuse_after.as_secs()
+    };
+    assert_eq!((after(&mirror, "acme"), after(&mirror, "beta")), (7, 9));
+    mirror.apply(Revision(12), vec![settings(None)]);
+    assert_eq!((after(&mirror, "beta"), mirror.rejected()[0].resource.as_str()), (9, "settings"));
+    let all: Vec<_> =
+        mirror.saved().unwrap().resources.values().map(|r| watch::Resource::decode(r.clone()).unwrap()).collect();
+    mirror.replace(cluster(), Revision(13), all);
+    assert_eq!(after(&mirror, "beta"), 9);
+}
