@@ -15,9 +15,7 @@ use super::answer::X_REVISION;
 use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
-use super::{
-    Api, admins, apply, backup, clients, cluster, fleet, keys, scopes, seals, settings, sign_in, tenants,
-};
+use super::{Api, admins, apply, backup, clients, cluster, fleet, keys, scopes, seals, settings, sign_in, tenants};
 
 pub const PREFIX: &str = "/api/v1";
 
