@@ -20,6 +20,7 @@ mod fields;
 mod fleet;
 mod json;
 mod keys;
+mod members;
 mod origin;
 mod page;
 mod patch;

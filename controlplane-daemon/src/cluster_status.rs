@@ -42,4 +42,8 @@ pub struct Member {
     pub id: NodeId,
     pub addr: String,
     pub voter: bool,
+    /// As the leader sees it; `None` at other nodes.
+    pub answers: Option<bool>,
+    /// Entries that it lacks, as the leader sees it.
+    pub lag: Option<u64>,
 }

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use controlplane_core::{Applied, Command, Rejection, State};
+use controlplane_core::model::{NodeSource, NodeSpec};
+use controlplane_core::{Actor, Applied, Command, Origin, Rejection, State};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use crate::audit::Notes;
 pub use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::feed::encode;
 use crate::fleet::{Census, Fleet, FleetWait, NodePods};
+use crate::membership::{Admission, Bootstrap, Data, MemberChange, MemberError, MemberRequest};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::node::{self, Node, NodeError};
 use crate::settings::EXIT_CONFIG;
@@ -47,6 +49,9 @@ pub struct NodeConfig {
     pub advertise_addr: String,
     /// Where clients reach this node's admin API; told to peers for `--follower-writes=redirect`.
     pub advertise_admin_url: Option<String>,
+    pub bootstrap: Bootstrap,
+    /// What a node that asks to be taken in may become.
+    pub admission: Admission,
     /// Every voter with its `host:port`, this node included or not. Empty: a cluster of one.
     pub peers: BTreeMap<NodeId, String>,
     pub data_dir: PathBuf,
@@ -172,6 +177,8 @@ struct Inner {
     stopping: CancellationToken,
     /// Of the keyring that this node opens secrets with; the first one seals.
     master_key_ids: Vec<String>,
+    advertise_addr: String,
+    admin_url: Option<String>,
 }
 
 impl ControlPlane {
@@ -324,6 +331,54 @@ impl ControlPlane {
         held
     }
 
+    /// Changes the membership, at the leader. Answers once this node has applied the change.
+    pub async fn change_members(&self, request: &MemberRequest) -> Result<(), MemberError> {
+        self.cluster().ask(request).await.map(|_| ())
+    }
+
+    /// A node has said, signed, where it is and perhaps wants to be taken in.
+    pub async fn take_in(&self, request: &MemberRequest) -> Result<(), MemberError> {
+        if let MemberChange::Join { id, spec, .. } = &request.change {
+            self.cluster().hear(*id, &spec.peer_addr);
+        }
+        self.change_members(request).await
+    }
+
+    /// What this node says of itself.
+    pub fn announcement(&self, source: NodeSource) -> MemberRequest {
+        let spec = NodeSpec {
+            peer_addr: self.inner.advertise_addr.clone(),
+            admin_url: self.inner.admin_url.clone(),
+            source,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            feature_level: controlplane_core::entry::FORMAT,
+            promotion: None,
+        };
+        let data = if self.cluster().is_blank() { Data::Blank } else { Data::OfThisCluster };
+        let change = MemberChange::Join { id: self.cluster().node_id(), spec, data };
+        MemberRequest { change, actor: Actor::System, origin: Origin::default() }
+    }
+
+    /// Tells the members that this node knows where it is.
+    pub async fn announce(&self) -> Result<(), MemberError> {
+        self.cluster().announce(&self.announcement(NodeSource::Static)).await
+    }
+
+    /// Whether the cluster has said that this node is not in it any more, and in which words.
+    pub fn dismissal(&self) -> watch::Receiver<Option<String>> {
+        self.cluster().dismissal.subscribe()
+    }
+
+    /// Whether this node has neither a log nor a cluster.
+    pub fn is_blank(&self) -> bool {
+        self.cluster().is_blank()
+    }
+
+    /// Makes a cluster, if this node is to and there is none yet.
+    pub async fn found(&self) -> Result<(), String> {
+        node::found(self.cluster(), self.inner.node.founders.clone()).await
+    }
+
     /// Hands leadership over, if this node has it: the others need not find out by themselves that it is gone.
     pub async fn hand_over(&self) {
         self.cluster().hand_over(HAND_OVER_TIMEOUT).await;
@@ -348,11 +403,14 @@ impl ControlPlane {
 /// Opens the storage, joins or initialises the cluster and serves peers and pods.
 pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) -> Result<ControlPlane, StartError> {
     let tls = config.tls;
+    let (advertise_addr, admin_url) = (config.advertise_addr.clone(), config.advertise_admin_url.clone());
     let settings = node::Settings {
         node_id: config.node_id,
         listener: config.raft_listener,
         advertise_addr: config.advertise_addr,
         admin_url: config.advertise_admin_url,
+        bootstrap: config.bootstrap,
+        admission: config.admission,
         peers: config.peers,
         data_dir: config.data_dir.clone(),
         hmac_secrets: config.hmac_secrets,
@@ -381,7 +439,15 @@ pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) 
         }
     };
     Ok(ControlPlane {
-        inner: Arc::new(Inner { node, clock, watch: tokio::sync::Mutex::new(Some(watch)), stopping, master_key_ids }),
+        inner: Arc::new(Inner {
+            node,
+            clock,
+            watch: tokio::sync::Mutex::new(Some(watch)),
+            stopping,
+            advertise_addr,
+            admin_url,
+            master_key_ids,
+        }),
     })
 }
 

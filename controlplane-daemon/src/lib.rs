@@ -15,6 +15,8 @@
 //! | [`raft`] | what the bytes mean: log, state machine, peers, forwarding to the leader, stamping |
 //! | [`feed`], [`watch`], [`fleet`] | changes encoded once, streams to pods, who has acknowledged what |
 //! | [`audit`] | what is worth remembering although it is no change |
+//! | [`membership`] | what can be asked of the cluster's members, and why it is refused |
+//! | [`discovery`] | who is asked to take this node in, and told where it is |
 //! | [`control_plane`] | the facade: propose, read, wait |
 //! | [`steward`], [`rotation`] | what the leader does by itself: the roster of pods, key rotation |
 //! | [`admin`], [`ops`] | HTTP for operators, HTTP for machines |
@@ -44,7 +46,8 @@
 //!   outcomes and the same wait.
 //! * [`watch`] is written on HTTP bodies instead of tonic's codec, so that a frame that was encoded once is the same memory
 //!   for every subscriber.
-//! * Members are fixed by `--peers`: there is no adding or removing of nodes, no discovery, no transfer of leadership.
+//! * Raft's membership keeps the address under which a node was added and never changes it: where a node is now stands in
+//!   the table of nodes. Changing it in the membership could split the voters between two machines under one id.
 //! * There is no console, audit log, event stream, declarative apply, export or import yet; the changes of
 //!   `controlplane_core::apply` are the one list that they would be made of.
 
@@ -54,11 +57,13 @@ pub mod bootstrap;
 pub mod cluster_status;
 pub mod control_plane;
 pub mod credential;
+pub mod discovery;
 pub mod feed;
 pub mod fleet;
 pub mod gitops;
 pub mod id;
 pub mod keys;
+pub mod membership;
 pub mod offline;
 pub mod oidc;
 pub mod ops;

@@ -42,6 +42,9 @@ impl Ops {
         if self.stopping.load(Ordering::Relaxed) {
             return Err("stopping".into());
         }
+        if let Some(why) = self.control.dismissal().borrow().clone() {
+            return Err(why.into());
+        }
         if !self.caught_up.load(Ordering::Relaxed) {
             self.control.barrier(Consistency::Linearizable, CATCH_UP).await.map_err(|why| match why {
                 BarrierError::NoLeader => "no leader has answered yet",

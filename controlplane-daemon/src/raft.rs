@@ -12,6 +12,7 @@
 pub mod append_stream;
 pub mod cluster;
 pub mod log_storage;
+pub mod membership;
 pub mod network;
 pub mod node;
 pub mod offline;
@@ -22,6 +23,8 @@ pub mod replica;
 pub mod service;
 pub mod snapshot;
 pub mod state_machine;
+pub mod tend;
 pub mod thread;
 pub mod types;
+pub mod watchdog;
 pub mod wire;

@@ -26,6 +26,7 @@ use crate::admin::{self, Api, VerifiedTokens};
 use crate::bootstrap::unprinted::Unprinted;
 use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig, StartError};
+use crate::discovery::{self, Joiner};
 use crate::gitops::Gitops;
 use crate::oidc::Oidc;
 use crate::ops::{self, Ops};
@@ -171,6 +172,13 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
 
     let mut seals_task = tokio::spawn(seals::mind(control.clone(), stop.clone()));
     let steward_task = tokio::spawn(steward::run(control.clone(), Arc::clone(&clock), stop.clone()));
+    let discovery_task = tokio::spawn(discovery::run(
+        control.clone(),
+        settings.discovery.clone(),
+        joiner(&settings),
+        settings.bootstrap,
+        stop.clone(),
+    ));
 
     if let Some(path) = &settings.addresses_file
         && let Err(source) = write_addresses(path, &listening)
@@ -208,6 +216,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
             task.await.map_err(|error| io(what)(io::Error::other(error)))?;
         }
     }
+    discovery_task.await.map_err(|error| io("discovery")(io::Error::other(error)))?;
     bootstrap_task.await.map_err(|error| io("bootstrap")(io::Error::other(error)))?;
     steward_task.await.map_err(|error| io("the steward")(io::Error::other(error)))?;
     tracing::info!("stopped");
@@ -264,6 +273,8 @@ fn node_config(
             .or_else(|| {
                 (!listening.admin.ip().is_unspecified()).then(|| format!("{admin_scheme}://{}", listening.admin))
             }),
+        bootstrap: settings.bootstrap,
+        admission: settings.admission,
         peers: settings.peers.clone(),
         data_dir: settings.data_dir.clone(),
         hmac_secrets: settings.cluster_hmac_secrets.clone(),
@@ -274,6 +285,11 @@ fn node_config(
         election_timeout_max: settings.election_timeout_max,
         snapshot_every: settings.snapshot_every,
     }
+}
+
+fn joiner(settings: &Settings) -> Joiner {
+    let scheme = if settings.admin_tls.is_some() { "https" } else { "http" };
+    Joiner { scheme, authorities: settings.tls.as_ref().map(|tls| tls.authorities.clone()) }
 }
 
 fn warn_of_gaps(settings: &Settings) {

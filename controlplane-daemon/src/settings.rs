@@ -21,7 +21,9 @@ use transport::material::IdentityFiles;
 use vocab::{Keyring, NodeId, Secret};
 
 use crate::credential::Credential;
+use crate::discovery::Discovery;
 use crate::gitops;
+use crate::membership::{Admission, Bootstrap};
 use crate::offline::{Consent, Task};
 use crate::oidc::OidcSettings;
 use crate::tls::TlsSettings;
@@ -51,6 +53,9 @@ pub struct Settings {
     /// `None`: derived from the bound peer listener.
     pub advertise_addr: Option<String>,
     pub advertise_admin_url: Option<String>,
+    pub bootstrap: Bootstrap,
+    pub admission: Admission,
+    pub discovery: Discovery,
     pub peers: BTreeMap<NodeId, String>,
     pub data_dir: PathBuf,
     pub keyring: Keyring,
@@ -156,7 +161,11 @@ fn command_line() -> clap::Command {
     for setting in catalogue::ALL {
         let variables = setting.variables().join(", ");
         let default = setting.default.map(|text| format!(" [default: {text}]")).unwrap_or_default();
-        command = command.arg(arg(setting.flag, format!("{} [env: {variables}]{default}", setting.help)));
+        let flag = arg(setting.flag, format!("{} [env: {variables}]{default}", setting.help));
+        command = command.arg(match setting.alone {
+            Some(meant) => flag.num_args(0..=1).require_equals(true).default_missing_value(meant),
+            None => flag,
+        });
         if let Some(file_flag) = setting.file_flag {
             command = command.arg(arg(file_flag, format!("File that holds --{}", setting.flag)).value_name("FILE"));
         }

@@ -17,7 +17,9 @@ const fn grpc_code(code: ErrorCode) -> Code {
         ErrorCode::NotFound => Code::NotFound,
         ErrorCode::MethodNotAllowed | ErrorCode::NotConfigured => Code::Unimplemented,
         ErrorCode::AlreadyExists => Code::AlreadyExists,
-        ErrorCode::Conflict | ErrorCode::NoDatabase | ErrorCode::PreconditionFailed => Code::FailedPrecondition,
+        ErrorCode::Conflict | ErrorCode::QuorumAtRisk | ErrorCode::NoDatabase | ErrorCode::PreconditionFailed => {
+            Code::FailedPrecondition
+        }
         ErrorCode::PayloadTooLarge | ErrorCode::TooManyRequests | ErrorCode::LimitReached => Code::ResourceExhausted,
         ErrorCode::NoLeader
         | ErrorCode::DatabaseUnavailable

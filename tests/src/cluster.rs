@@ -94,6 +94,18 @@ impl Cluster {
         Self { nodes: nodes.collect(), secrets }
     }
 
+    /// One more node, with the flags given and no others about the cluster; its place. Not started.
+    pub fn prepare_node(&mut self, id: u64, flags: &[&str]) -> usize {
+        let mut launch = Node::launch(id, &self.secrets);
+        let (raft, watch) = (free_port(), free_port());
+        launch.args.extend(["--raft-addr".to_owned(), format!("127.0.0.1:{raft}")]);
+        launch.args.extend(["--advertise-addr".to_owned(), format!("127.0.0.1:{raft}")]);
+        launch.args.extend(["--watch-addr".to_owned(), format!("127.0.0.1:{watch}")]);
+        launch.args.extend(flags.iter().map(ToString::to_string));
+        self.nodes.push(Node::new(id, launch));
+        self.nodes.len() - 1
+    }
+
     pub async fn start_all(&mut self) {
         // All processes first: nodes of a fresh cluster wait for one another.
         for node in &mut self.nodes {
@@ -305,6 +317,12 @@ impl Node {
 
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// Where peers reach it, running or not.
+    pub fn raft_addr(&self) -> String {
+        let place = self.launch.args.iter().position(|arg| arg == "--advertise-addr");
+        place.and_then(|place| self.launch.args.get(place + 1)).expect("it has one").clone()
     }
 
     pub fn data_dir(&self) -> PathBuf {

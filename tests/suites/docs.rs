@@ -60,6 +60,7 @@ fn the_settings_are_those_of_the_programs() {
 fn the_routes_are_those_of_the_table() {
     let roles = |access: Access| match access {
         Access::Anyone => "without a token",
+        Access::Nodes => "nodes of the cluster, by their signature",
         Access::Owners => "owner",
         Access::OwnersAndAuditors => "owner, auditor",
         Access::Staff => "owner, operator",

@@ -133,6 +133,7 @@ mod tests {
                 ErrorCode::NotFound => 3,
                 ErrorCode::AlreadyExists
                 | ErrorCode::Conflict
+                | ErrorCode::QuorumAtRisk
                 | ErrorCode::PreconditionFailed
                 | ErrorCode::IdempotencyMismatch
                 | ErrorCode::LimitReached

@@ -65,6 +65,15 @@ pub enum Note {
     },
     /// The cluster was made of a snapshot of another.
     Restored { from_cluster_id: Option<ClusterId>, cluster_id: ClusterId, revision: u64 },
+    /// The control plane's own members were changed, or another one of them leads at an administrator's wish.
+    MembershipChanged {
+        actor: Actor,
+        origin: Origin,
+        /// `add`, `promote`, `demote`, `remove`, `transfer_leader`.
+        action: String,
+        node: Option<NodeId>,
+        forced: bool,
+    },
     /// Notes that the node could not keep, because there were too many at once.
     Dropped { count: u64 },
 }
@@ -85,6 +94,7 @@ impl Note {
             Self::PeerRefused { .. } => "peer.refused",
             Self::Recovered { .. } => "cluster.recovered",
             Self::Restored { .. } => "cluster.restored",
+            Self::MembershipChanged { .. } => "cluster.membership_changed",
             Self::Dropped { .. } => "audit.dropped",
         }
     }

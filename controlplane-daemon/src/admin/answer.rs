@@ -60,6 +60,11 @@ pub(super) fn applied(revision: Revision, fleet: Option<&FleetWait>, document: &
     response.json(document)
 }
 
+/// Something is gone that has no revision of its own.
+pub(super) fn nothing(revision: Revision) -> HttpResponse {
+    HttpResponse::NoContent().insert_header((X_REVISION, revision.to_string())).finish()
+}
+
 pub(super) fn deleted(done: &Done) -> HttpResponse {
     build(StatusCode::NO_CONTENT, done).finish()
 }

@@ -32,12 +32,22 @@ struct MemberView {
     id: NodeId,
     addr: String,
     role: &'static str,
+    /// As the leader sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
 }
 
 impl StatusView {
     fn of(status: ClusterStatus, gitops: Option<gitops::Status>) -> Self {
-        let member =
-            |Member { id, addr, voter }| MemberView { id, addr, role: if voter { "voter" } else { "learner" } };
+        let member = |Member { id, addr, voter, answers, lag }| MemberView {
+            id,
+            addr,
+            role: if voter { "voter" } else { "learner" },
+            answers,
+            lag,
+        };
         Self {
             node_id: status.node_id,
             cluster_id: status.cluster_id,

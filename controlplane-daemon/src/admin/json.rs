@@ -26,6 +26,9 @@ pub(super) struct Document(pub(super) Value);
 /// A request's JSON document, where a request without body is fine, too: then an empty object.
 pub(super) struct OptionalDocument(pub(super) Value);
 
+/// A body as it came, for who must check a signature over it first.
+pub(super) struct Raw(pub(super) web::BytesMut);
+
 /// A merge patch (RFC 7396).
 pub(super) struct Patch(pub(super) Value);
 
@@ -84,6 +87,16 @@ impl FromRequest for Document {
             expect_json(&request, &["application/json"])?;
             parse(&read(&request, payload, MAX_BODY_BYTES).await?).map(Self)
         })
+    }
+}
+
+impl FromRequest for Raw {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move { read(&request, payload, MAX_BODY_BYTES).await.map(Self) })
     }
 }
 

@@ -15,6 +15,7 @@ use vocab::{ErrorCode, RequestId, Revision};
 use super::declarative::{Ownership, Prune};
 use super::problem::Problem;
 use crate::control_plane::Consistency;
+use crate::membership::Caution;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TIMEOUT: Duration = Duration::from_mins(1);
@@ -50,6 +51,9 @@ pub(super) struct WaitFor {
     pub(super) revision: Revision,
     pub(super) timeout: Duration,
 }
+/// A change of the control plane's own members: `?force=true` does what could cost the quorum.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cautiously(pub(super) Caution);
 
 /// A change.
 #[derive(Clone, Debug)]
@@ -257,6 +261,19 @@ impl FromRequest for WaitFor {
             let revision = query.take("revision").and_then(|text| text.parse().ok()).map(Revision);
             let revision = revision.ok_or_else(|| Problem::bad_request("give revision=NUMBER"))?;
             Ok(Self { revision, timeout: query.timeout()? })
+        })
+    }
+}
+
+impl FromRequest for Cautiously {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        extract(request, |query| match query.take("force").as_deref() {
+            None | Some("false") => Ok(Self(Caution::Careful)),
+            Some("true") => Ok(Self(Caution::Forced)),
+            Some(_) => Err(Problem::bad_request("force must be true or false")),
         })
     }
 }

@@ -15,7 +15,9 @@ use super::answer::X_REVISION;
 use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
-use super::{Api, admins, apply, backup, clients, cluster, fleet, keys, scopes, seals, settings, sign_in, tenants};
+use super::{
+    Api, admins, apply, backup, clients, cluster, fleet, keys, members, scopes, seals, settings, sign_in, tenants,
+};
 
 pub const PREFIX: &str = "/api/v1";
 
@@ -24,6 +26,8 @@ pub const PREFIX: &str = "/api/v1";
 pub enum Access {
     /// Without a token.
     Anyone,
+    /// Nodes of the cluster, by their signature (`X-Cluster-Signature`), which the handler verifies.
+    Nodes,
     /// Owners.
     Owners,
     /// Owners; auditors look.
@@ -46,8 +50,8 @@ impl Access {
     /// Whether `role` may use the route. `tenant` is the one in the path.
     pub fn allows(self, role: &Role, tenant: Option<&str>) -> bool {
         match role {
-            Role::Owner => true,
-            Role::Operator => !matches!(self, Self::Owners | Self::OwnersAndAuditors),
+            Role::Owner => self != Self::Nodes,
+            Role::Operator => !matches!(self, Self::Owners | Self::OwnersAndAuditors | Self::Nodes),
             Role::Auditor => matches!(
                 self,
                 Self::Anyone
@@ -80,7 +84,8 @@ const fn row(method: Method, path: &'static str, access: Access, handler: fn() -
 }
 
 use Access::{
-    Anyone, Everyone, Owners, OwnersAndAuditors, Staff, StaffAndAuditors, StaffAndTenants, Tenant, TenantAndAuditors,
+    Anyone, Everyone, Nodes, Owners, OwnersAndAuditors, Staff, StaffAndAuditors, StaffAndTenants, Tenant,
+    TenantAndAuditors,
 };
 
 const GET: Method = Method::GET;
@@ -152,6 +157,12 @@ pub static ROUTES: &[Row] = &[
     row(GET,    "/cluster/status",                    StaffAndAuditors,  || to(cluster::status)),
     row(POST,   "/cluster/snapshot",                  Owners,            || to(backup::compact)),
     row(GET,    "/cluster/snapshot",                  Owners,            || to(backup::snapshot)),
+    row(GET,    "/cluster/members",                   StaffAndAuditors,  || to(members::list)),
+    row(POST,   "/cluster/members",                   Staff,             || to(members::add)),
+    row(PATCH,  "/cluster/members/{id}",              Staff,             || to(members::patch)),
+    row(DELETE, "/cluster/members/{id}",              Staff,             || to(members::remove)),
+    row(POST,   "/cluster/transfer-leader",           Staff,             || to(members::transfer)),
+    row(POST,   "/cluster/join",                      Nodes,             || to(members::join)),
     row(GET,    "/fleet",                             StaffAndAuditors,  || to(fleet::list)),
     row(GET,    "/fleet/wait",                        StaffAndAuditors,  || to(fleet::wait)),
     row(DELETE, "/fleet/{pod_id}",                    Staff,             || to(fleet::forget)),
@@ -228,6 +239,10 @@ mod tests {
             let (path, access) = (row.path, row.access);
             if access == Anyone {
                 assert!(path.starts_with("/auth/"), "{path}");
+                continue;
+            }
+            if access == Nodes {
+                assert_eq!(path, "/cluster/join");
                 continue;
             }
             let about_admins = path.starts_with("/admins") || path == "/keys/reseal";

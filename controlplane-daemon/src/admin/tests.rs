@@ -72,6 +72,8 @@ impl Node {
             raft_listener,
             watch_listener: listener(),
             advertise_admin_url: None,
+            bootstrap: crate::membership::Bootstrap::LowestId,
+            admission: crate::membership::Admission::Learner,
             peers: BTreeMap::new(),
             data_dir: dir.path().to_owned(),
             hmac_secrets: Vec::new(),

@@ -21,6 +21,8 @@ async fn node(data_dir: &Path) -> ControlPlane {
         raft_listener,
         watch_listener: bind(),
         advertise_admin_url: None,
+        bootstrap: crate::membership::Bootstrap::LowestId,
+        admission: crate::membership::Admission::Learner,
         peers: BTreeMap::new(),
         data_dir: data_dir.to_owned(),
         hmac_secrets: Vec::new(),

@@ -48,6 +48,8 @@ impl Nodes {
             watch_listener: bind(0),
             advertise_addr: addr.to_string(),
             advertise_admin_url: Some(format!("http://node-{id}.test")),
+            bootstrap: crate::membership::Bootstrap::LowestId,
+            admission: crate::membership::Admission::Learner,
             peers,
             data_dir: self.dir.path().join(id.to_string()),
             hmac_secrets: vec![Secret::new("cluster secret".to_owned())],

@@ -9,6 +9,7 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
 use shared_proto::peer;
 use shared_proto::status::error_code;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use vocab::{ErrorCode, NodeId, Revision};
@@ -17,8 +18,10 @@ use super::peers::{Client, Peers, Purpose, never_arrived, refused_connection};
 use super::proposals::{Done, NotHere, Proposals};
 use super::replica::Replica;
 use super::types::{Raft, Types};
+use crate::audit::Notes;
 use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::fleet::{NodePods, Pod};
+use crate::membership::Admission;
 
 /// How long a proposal waits for somebody to lead. A failover takes about one second.
 const LEADER_WAIT: Duration = Duration::from_secs(3);
@@ -49,6 +52,15 @@ pub struct Cluster {
     pub replica: Arc<Replica>,
     pub proposals: Proposals,
     pub peers: Peers,
+    pub notes: Notes,
+    /// What a node that asks to be taken in may become.
+    pub admission: Admission,
+    /// Who was not heard for this long does not answer.
+    pub patience: Duration,
+    /// Held by who changes the membership.
+    pub changing: Arc<tokio::sync::Mutex<()>>,
+    /// In whose words, when the cluster has said that this node is not in it any more.
+    pub dismissal: watch::Sender<Option<String>>,
 }
 
 /// What a node says of its pods.
@@ -215,7 +227,7 @@ impl Cluster {
     }
 
     /// The voter with the most of the log, among equals the one heard last. None when this node does not lead.
-    fn successor(&self, but: &BTreeSet<NodeId>) -> Option<NodeId> {
+    pub(super) fn successor(&self, but: &BTreeSet<NodeId>) -> Option<NodeId> {
         let metrics = self.raft.metrics();
         let now = metrics.borrow_watched();
         let (matched, heard) = (now.replication.as_ref()?, now.heartbeat.as_ref());
@@ -266,6 +278,7 @@ impl Cluster {
     }
 
     pub fn status(&self) -> ClusterStatus {
+        let view = self.view();
         let metrics = self.raft.metrics();
         let now = metrics.borrow_watched();
         let position = |id: Option<super::types::LogId>| Revision(id.map_or(0, |id| id.index));
@@ -288,7 +301,13 @@ impl Cluster {
             members: now
                 .membership_config
                 .nodes()
-                .map(|(id, node)| Member { id: NodeId(*id), addr: node.addr.clone(), voter: voters.contains(id) })
+                .map(|(id, node)| Member {
+                    id: NodeId(*id),
+                    addr: self.peers.address(NodeId(*id), &node.addr),
+                    voter: voters.contains(id),
+                    answers: view.as_ref().map(|view| view.answers(*id)),
+                    lag: view.as_ref().map(|view| view.lag(*id)),
+                })
                 .collect(),
         }
     }
@@ -311,7 +330,7 @@ impl Cluster {
         }
     }
 
-    fn client(&self, node: NodeId) -> Option<Client> {
+    pub(super) fn client(&self, node: NodeId) -> Option<Client> {
         let membership = self.raft.metrics().borrow_watched().membership_config.clone();
         let addr = membership.get_node(&node.0).map(|node| node.addr.clone()).unwrap_or_default();
         self.peers.client(node, &addr, Purpose::Requests).ok()

@@ -15,10 +15,9 @@ use shared_proto::peer;
 use vocab::NodeId;
 
 use super::append_stream;
-use super::peers::{Client, Peers, Purpose, StreamClient};
+use super::peers::{Client, Peers, Purpose};
 use super::types::{Snapshot, Types, Vote};
 use super::wire::{self, Ballot};
-use crate::signature::Signatures;
 use crate::storage::snapshots::SnapshotFile;
 
 /// An append waits for the follower's disk; openraft's own limit is the heartbeat's, which a slow fsync exceeds.
@@ -40,10 +39,8 @@ impl Network {
     }
 
     fn to(&self, target: u64, node: &BasicNode, purpose: Purpose) -> Connection {
-        let target = NodeId(target);
-        let client = self.peers.client(target, &node.addr, purpose).map_err(|why| why.to_string());
-        let stream = self.peers.stream_client(target, &node.addr).map_err(|why| why.to_string());
-        Connection { node_id: self.node_id, target, client, stream }
+        let (target, known_addr) = (NodeId(target), node.addr.clone());
+        Connection { node_id: self.node_id, target, known_addr, purpose, peers: self.peers.clone() }
     }
 }
 
@@ -64,9 +61,10 @@ impl RaftNetworkFactory<Types> for Network {
 pub struct Connection {
     node_id: NodeId,
     target: NodeId,
-    /// The reason when the peer's address is no address.
-    client: Result<Client, String>,
-    stream: Result<(StreamClient, Signatures), String>,
+    /// In the membership; it may have moved since.
+    known_addr: String,
+    purpose: Purpose,
+    peers: Peers,
 }
 
 impl Connection {
@@ -79,11 +77,15 @@ impl Connection {
     where
         F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
-        let client = self.client.clone().map_err(|why| RPCError::Unreachable(Unreachable::from_string(why)))?;
+        let client = self.peers.client(self.target, &self.known_addr, self.purpose);
+        let client = client.map_err(|why| RPCError::Unreachable(Unreachable::from_string(why)))?;
         match tokio::time::timeout(timeout, call(client)).await {
             Ok(Ok(reply)) => Ok(reply.into_inner()),
             // Every failure of the transport is worth a pause: the peer is down or refuses.
-            Ok(Err(status)) => Err(RPCError::Unreachable(Unreachable::from_string(status))),
+            Ok(Err(status)) => {
+                self.peers.went_astray(self.target, &status);
+                Err(RPCError::Unreachable(Unreachable::from_string(status)))
+            }
             Err(_) => Err(RPCError::Timeout(Timeout { action, id: self.node_id.0, target: self.target.0, timeout })),
         }
     }
@@ -122,7 +124,7 @@ impl RaftNetworkV2<Types> for Connection {
             return stream_append_sequential(self, input, option);
         }
         let ends = append_stream::Ends { from: self.node_id, to: self.target };
-        match self.stream.clone() {
+        match self.peers.stream_client(self.target, &self.known_addr) {
             Ok((client, signatures)) => Box::pin(append_stream::open(ends, client, signatures, input)),
             Err(why) => Box::pin(std::future::ready(Err(RPCError::Unreachable(Unreachable::from_string(why))))),
         }

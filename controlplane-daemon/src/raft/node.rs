@@ -25,11 +25,14 @@ use super::proposals::Proposals;
 use super::record;
 use super::service::{Parts, Service};
 use super::state_machine::StateMachine;
+use super::tend::tend;
 use super::thread::RaftThread;
 use super::types::Raft;
+use super::watchdog::Watchdog;
 use crate::audit::{self, Notes};
 use crate::feed;
 use crate::fleet::Registry;
+use crate::membership::{Admission, Bootstrap};
 use crate::signature::Signatures;
 use crate::signature::layer::{MAX_BODY_BYTES, Verifying};
 use crate::storage::log_store::{Fact, LogStore};
@@ -51,6 +54,8 @@ pub struct Settings {
     pub listener: TcpListener,
     pub advertise_addr: String,
     pub admin_url: Option<String>,
+    pub bootstrap: Bootstrap,
+    pub admission: Admission,
     /// Every voter but this one may be missing; empty for a cluster of one.
     pub peers: BTreeMap<NodeId, String>,
     pub data_dir: PathBuf,
@@ -81,6 +86,8 @@ pub struct Node {
     pub cluster: Cluster,
     pub pods: Registry,
     pub leading: watch::Receiver<bool>,
+    /// Whom it makes a cluster of, if it makes one.
+    pub founders: Founders,
     /// What this node has to report.
     pub notes: Notes,
     pub signatures: Signatures,
@@ -117,7 +124,12 @@ impl Node {
         // Before everything that may have something to report.
         let (notes, reported) = audit::notes(node_id, Arc::clone(&clock));
         let signatures = Signatures::new(node_id, &settings.hmac_secrets, replica.cluster_ids(), Arc::clone(&clock));
-        let peers = Peers::new(settings.peers.clone(), signatures.clone(), settings.tls.as_ref().map(Tls::to_peers));
+        let peers = Peers::new(
+            settings.peers.clone(),
+            Arc::clone(&replica),
+            signatures.clone(),
+            settings.tls.as_ref().map(Tls::to_peers),
+        );
         let raft = Raft::new(
             node_id.0,
             config,
@@ -128,8 +140,19 @@ impl Node {
         let raft = raft.await.map_err(|why| NodeError::Raft(why.to_string()))?;
         let master_key_ids = keyring.keys().map(|key| key.id().to_owned()).collect();
         let proposals = Proposals::new(raft.clone(), Arc::clone(&replica), keyring, Arc::clone(&clock));
-        let pods = Registry::new(node_id, clock);
-        let cluster = Cluster { raft: raft.clone(), replica, proposals: proposals.clone(), peers };
+        let pods = Registry::new(node_id, Arc::clone(&clock));
+        let cluster = Cluster {
+            raft: raft.clone(),
+            replica,
+            proposals: proposals.clone(),
+            peers,
+            notes: notes.clone(),
+            admission: settings.admission,
+            // A heartbeat is missed now and then; a whole election is not.
+            patience: settings.election_timeout_max * 2,
+            changing: Arc::default(),
+            dismissal: watch::Sender::default(),
+        };
 
         let stopping = CancellationToken::new();
         let admin_url = settings.admin_url.clone();
@@ -139,13 +162,18 @@ impl Node {
             proposals,
             pods: pods.clone(),
             admin_url,
+            cluster: cluster.clone(),
             signatures: signatures.clone(),
             master_key_ids,
         });
         let server = serve(&settings, service, signatures.clone(), stopping.clone())?;
-        initialise(&cluster, &settings).await?;
+        let founders = founders(&settings);
+        if matches!(settings.bootstrap, Bootstrap::LowestId | Bootstrap::ThisNode) {
+            found(&cluster, founders.clone()).await.map_err(NodeError::Raft)?;
+        }
         let (leads, leading) = watch::channel(false);
         let minder = tokio::spawn(mind_leadership(cluster.clone(), leads, stopping.clone()));
+        let tender = tokio::spawn(tend(cluster.clone(), clock, leading.clone(), stopping.clone()));
         let reporter = {
             let cluster = cluster.clone();
             tokio::spawn(reported.run(move |batch| report(cluster.clone(), batch), stopping.clone()))
@@ -154,11 +182,12 @@ impl Node {
             cluster,
             pods,
             leading,
+            founders,
             notes,
             signatures,
             machine,
             stopping,
-            tasks: parking_lot::Mutex::new(vec![server, minder, reporter]),
+            tasks: parking_lot::Mutex::new(vec![server, minder, tender, reporter]),
             store: parking_lot::Mutex::new(Some(store)),
             thread: parking_lot::Mutex::default(),
         })
@@ -261,21 +290,30 @@ fn serve(
     }))
 }
 
-/// The first start of a cluster: a node without peers makes one of its own, otherwise the lowest id does for all.
-async fn initialise(cluster: &Cluster, settings: &Settings) -> Result<(), NodeError> {
-    let failed = |why: &dyn std::fmt::Display| NodeError::Raft(why.to_string());
-    if cluster.raft.is_initialized().await.map_err(|why| failed(&why))? {
-        return Ok(());
-    }
-    let mut members: BTreeMap<u64, BasicNode> =
-        settings.peers.iter().map(|(id, addr)| (id.0, BasicNode::new(addr))).collect();
+/// The first members of a cluster, with their addresses.
+pub type Founders = BTreeMap<u64, BasicNode>;
+
+/// Empty: the cluster is somebody else's to make.
+fn founders(settings: &Settings) -> Founders {
+    let mut members: Founders = settings.peers.iter().map(|(id, addr)| (id.0, BasicNode::new(addr))).collect();
     members.entry(settings.node_id.0).or_insert_with(|| BasicNode::new(&settings.advertise_addr));
-    if members.keys().next() != Some(&settings.node_id.0) {
+    let is_first = members.keys().next() == Some(&settings.node_id.0);
+    match settings.bootstrap {
+        Bootstrap::LowestId if !is_first => Founders::new(),
+        Bootstrap::Others => Founders::new(),
+        Bootstrap::LowestId | Bootstrap::ThisNode | Bootstrap::ThisNodeAfterAsking => members,
+    }
+}
+
+/// The first start of a cluster.
+pub async fn found(cluster: &Cluster, founders: Founders) -> Result<(), String> {
+    let failed = |why: &dyn std::fmt::Display| why.to_string();
+    if founders.is_empty() || cluster.raft.is_initialized().await.map_err(|why| failed(&why))? {
         return Ok(());
     }
-    tracing::info!(members = members.len(), "initialising a cluster");
+    tracing::info!(members = founders.len(), "initialising a cluster");
     // A leader that came first has done it: then there is nothing to do.
-    match cluster.raft.initialize(members).await {
+    match cluster.raft.initialize(founders).await {
         Ok(()) => Ok(()),
         Err(_) if cluster.raft.is_initialized().await.map_err(|why| failed(&why))? => Ok(()),
         Err(why) => Err(failed(&why)),
@@ -287,9 +325,11 @@ async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping:
     let mut metrics = cluster.raft.metrics();
     let changes = metrics::counter!("raft_leadership_changes");
     let mut leader_seen = None;
+    let mut watchdog = Watchdog::new(cluster.notes.clone());
     loop {
         let (state, leader, running) = {
             let now = metrics.borrow_watched();
+            watchdog.look(&now);
             (now.state, now.current_leader, now.running_state.clone())
         };
         if let Err(why) = running

@@ -10,15 +10,18 @@ use shared_proto::peer::peer_server::Peer;
 use shared_proto::status::to_status;
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status, Streaming};
-use vocab::{ErrorCode, Revision};
+use vocab::{ErrorCode, NodeId, Revision};
 
 use super::append_stream;
+use super::cluster::Cluster;
 use super::proposals::{NotHere, Proposals};
 use super::state_machine::{LONG_BYTES, StateMachine};
 use super::types::Raft;
 use super::wire::{self, Ballot};
 use crate::fleet::Registry;
+use crate::membership::{MemberChange, MemberRequest};
 use crate::signature::Signatures;
+use crate::signature::layer::Sender;
 use crate::signature::stream::Opened;
 use crate::storage::snapshots::Incoming;
 
@@ -34,6 +37,7 @@ struct Inner {
     proposals: Proposals,
     pods: Registry,
     admin_url: Option<String>,
+    cluster: Cluster,
     signatures: Signatures,
     master_key_ids: Vec<String>,
     /// The snapshot on its way in, of one transfer at a time: a new transfer takes the place of the old one.
@@ -48,6 +52,7 @@ pub struct Parts {
     pub proposals: Proposals,
     pub pods: Registry,
     pub admin_url: Option<String>,
+    pub cluster: Cluster,
     pub signatures: Signatures,
     /// The first one seals.
     pub master_key_ids: Vec<String>,
@@ -55,11 +60,15 @@ pub struct Parts {
 
 impl Service {
     pub fn new(parts: Parts) -> Self {
-        let Parts { raft, machine, proposals, pods, admin_url, signatures, master_key_ids } = parts;
+        let Parts { raft, machine, proposals, pods, admin_url, cluster, signatures, master_key_ids } = parts;
         let incoming = Mutex::default();
-        let inner = Inner { raft, machine, proposals, pods, admin_url, signatures, master_key_ids, incoming };
+        let inner = Inner { raft, machine, proposals, pods, admin_url, cluster, signatures, master_key_ids, incoming };
         Self { inner: Arc::new(inner) }
     }
+}
+
+fn sender<T>(request: &Request<T>) -> Option<NodeId> {
+    request.extensions().get::<Sender>().map(|sender| sender.0)
 }
 
 fn garbled(why: &wire::WireError) -> Status {
@@ -160,6 +169,24 @@ impl Peer for Service {
             Err(NotHere::Unknown) => Err(to_status(ErrorCode::OutcomeUnknown, "the outcome is unknown")),
             Err(NotHere::KeyGeneration) => Err(to_status(ErrorCode::Internal, "no signing key could be generated")),
         }
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<peer::ChangeMembersRequest>,
+    ) -> Result<Response<peer::ChangeMembersReply>, Status> {
+        let sender = sender(&request);
+        let asked: MemberRequest = serde_json::from_slice(&request.into_inner().request)
+            .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the request cannot be read: {why}")))?;
+        if let MemberChange::Join { id, spec, .. } = &asked.change
+            && sender == Some(*id)
+        {
+            self.inner.cluster.hear(*id, &spec.peer_addr);
+        }
+        // Not forwarded again: the asking node finds the new leader itself.
+        let outcome = self.inner.cluster.carry_out(&asked).await;
+        let outcome = serde_json::to_vec(&outcome).map_err(stopped)?.into();
+        Ok(Response::new(peer::ChangeMembersReply { outcome }))
     }
 
     async fn read_index(&self, _: Request<peer::ReadIndexRequest>) -> Result<Response<peer::ReadIndexReply>, Status> {

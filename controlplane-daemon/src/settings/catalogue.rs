@@ -9,6 +9,8 @@ pub(super) struct Setting {
     /// Its `-file` form: only secrets have one, and secrets are never shown.
     pub(super) file_flag: Option<&'static str>,
     pub(super) default: Option<&'static str>,
+    /// What the flag means when it stands there without `=VALUE`.
+    pub(super) alone: Option<&'static str>,
     pub(super) help: &'static str,
 }
 
@@ -29,19 +31,23 @@ impl Setting {
 }
 
 const fn plain(flag: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
-    Setting { flag, bare: false, file_flag: None, default, help }
+    Setting { flag, bare: false, file_flag: None, default, alone: None, help }
 }
 
 const fn bare(flag: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
-    Setting { flag, bare: true, file_flag: None, default, help }
+    Setting { flag, bare: true, file_flag: None, default, alone: None, help }
+}
+
+const fn switch(flag: &'static str, help: &'static str) -> Setting {
+    Setting { flag, bare: false, file_flag: None, default: Some("false"), alone: Some("true"), help }
 }
 
 const fn secret(flag: &'static str, file_flag: &'static str, help: &'static str) -> Setting {
-    Setting { flag, bare: false, file_flag: Some(file_flag), default: None, help }
+    Setting { flag, bare: false, file_flag: Some(file_flag), default: None, alone: None, help }
 }
 
 const fn bare_secret(flag: &'static str, file_flag: &'static str, help: &'static str) -> Setting {
-    Setting { flag, bare: true, file_flag: Some(file_flag), default: None, help }
+    Setting { flag, bare: true, file_flag: Some(file_flag), default: None, alone: None, help }
 }
 
 pub(super) const ALL: &[Setting] = &[
@@ -57,6 +63,12 @@ pub(super) const ALL: &[Setting] = &[
     ),
     plain("advertise-admin-url", None, "URL of this node's admin API, given to clients that are redirected here"),
     bare("peers", None, "Every voter as 1=host:port,2=host:port,…; absent: a cluster of one"),
+    switch("join-only", "Makes no cluster: waits to be taken into one"),
+    switch("bootstrap-preferred", "This node makes the cluster, whatever its id; with =ID, the node with that id"),
+    bare("discovery-seeds", None, "Admin addresses (host:port or URL) of nodes to ask, comma-separated"),
+    plain("discover-dns", None, "Name under which DNS lists the nodes to ask: SRV, or A and AAAA; NAME or NAME:PORT"),
+    plain("dns-resolver", None, "IP:port of the DNS server to ask; absent: the system's"),
+    plain("join-admission", Some("learner"), "What a node that asks may become: nobody, learner or voter"),
     plain("data-dir", Some("./data/controlplane"), "Log, snapshots and the cluster's identity"),
     bare_secret(
         "secretbox-master-key",

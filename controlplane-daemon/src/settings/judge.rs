@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use controlplane_core::validate::is_host_port;
 use transport::forwarded::TrustedProxies;
 use transport::material::IdentityFiles;
 use vocab::{Keyring, NodeId, Secret};
@@ -15,7 +16,9 @@ use super::sources::Given;
 use super::{FollowerWrites, LogFormat, Settings, catalogue};
 use crate::admin::declarative::Prune;
 use crate::credential::Credential;
+use crate::discovery::{Discovery, DnsName, Seed};
 use crate::gitops;
+use crate::membership::{Admission, Bootstrap};
 use crate::oidc::OidcSettings;
 use crate::tls::TlsSettings;
 
@@ -50,10 +53,17 @@ impl Judge {
         let advertise_addr = self.host_port("advertise-addr");
         let advertise_admin_url = self.admin_url();
         let peers = self.peers();
+        let discovery = self.discovery();
+        let bootstrap = self.bootstrap(node_id, discovery.as_ref());
+        let admission = self.word(
+            "join-admission",
+            &[("nobody", Admission::Nobody), ("learner", Admission::Learner), ("voter", Admission::Voter)],
+        );
         let data_dir = self.text("data-dir").map(PathBuf::from);
         let keyring = self.keyring();
         let hmac_secrets = self.hmac_secrets();
         self.cluster(node_id, peers.as_ref(), hmac_secrets.as_deref());
+        self.joining(bootstrap, discovery.as_ref(), peers.as_ref(), hmac_secrets.as_deref());
         let watch_token = self.watch_token();
         let bootstrap_admin_credential = self.parse_secret::<Credential>("bootstrap-admin-credential");
         let tls = self.tls();
@@ -80,6 +90,9 @@ impl Judge {
             ops_addr: ops?,
             advertise_addr,
             advertise_admin_url,
+            bootstrap: bootstrap?,
+            admission: admission?,
+            discovery: discovery?,
             peers: peers?,
             data_dir: data_dir?,
             keyring: keyring?,
@@ -260,6 +273,71 @@ impl Judge {
         Some(secrets)
     }
 
+    fn discovery(&mut self) -> Option<Discovery> {
+        let mut seeds = Vec::new();
+        let before = self.problems.len();
+        for part in self.text("discovery-seeds").iter().flat_map(|text| text.split(',')).map(str::trim) {
+            match part.parse::<Seed>() {
+                Ok(seed) => seeds.push(seed),
+                Err(why) => self.wrong("discovery-seeds", format!("{part:?} {why}")),
+            }
+        }
+        let dns = self.text("discover-dns").is_some().then(|| self.parse::<DnsName>("discover-dns"));
+        let resolver = self.text("dns-resolver").is_some().then(|| self.parse::<SocketAddr>("dns-resolver"));
+        (self.problems.len() == before).then(|| Discovery { seeds, dns: dns.flatten(), resolver: resolver.flatten() })
+    }
+
+    fn bootstrap(&mut self, node_id: Option<NodeId>, discovery: Option<&Discovery>) -> Option<Bootstrap> {
+        let join_only = self.word("join-only", &[("true", true), ("false", false)])?;
+        let flag = "bootstrap-preferred";
+        let preferred = match self.text(flag).as_deref() {
+            Some("true") => Some(true),
+            Some("false") | None => None,
+            Some(id) => match id.parse::<NodeId>() {
+                Ok(id) => Some(Some(id) == node_id),
+                Err(why) => {
+                    self.wrong(flag, why);
+                    None
+                }
+            },
+        };
+        if join_only && preferred.is_some() {
+            self.wrong(flag, "contradicts --join-only");
+        }
+        let asks = discovery.is_some_and(Discovery::is_on);
+        let has_peers = self.text("peers").is_some();
+        Some(match preferred {
+            _ if join_only => Bootstrap::Others,
+            Some(true) if asks => Bootstrap::ThisNodeAfterAsking,
+            Some(true) => Bootstrap::ThisNode,
+            Some(false) => Bootstrap::Others,
+            // Each would make a cluster of its own.
+            None if asks && !has_peers => Bootstrap::Others,
+            None => Bootstrap::LowestId,
+        })
+    }
+
+    /// What a node that is to be taken in needs.
+    fn joining(
+        &mut self,
+        bootstrap: Option<Bootstrap>,
+        discovery: Option<&Discovery>,
+        peers: Option<&BTreeMap<NodeId, String>>,
+        hmac_secrets: Option<&[Secret<String>]>,
+    ) {
+        if peers.is_some_and(|peers| peers.len() > controlplane_core::limits::VOTERS) {
+            self.wrong("peers", format!("at most {} vote", controlplane_core::limits::VOTERS));
+        }
+        let joins = bootstrap == Some(Bootstrap::Others) || discovery.is_some_and(Discovery::is_on);
+        let alone = peers.is_none_or(|peers| peers.len() < 2);
+        if joins && alone && hmac_secrets.is_some_and(<[_]>::is_empty) {
+            self.wrong(
+                "cluster-hmac-secret",
+                format!("is needed to join a cluster (CLUSTER_HMAC_SECRET, at least {MIN_HMAC_SECRET_LEN} bytes)"),
+            );
+        }
+    }
+
     /// What several nodes demand of each other's settings.
     fn cluster(
         &mut self,
@@ -399,17 +477,4 @@ impl Judge {
         }
         Some(text)
     }
-}
-
-/// A host name, IPv4 address or bracketed IPv6 address, and a port other than zero.
-fn is_host_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let bracketed = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
-    let host_ok = match bracketed {
-        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_')
-        }
-    };
-    host_ok && port.parse::<u16>().is_ok_and(|port| port != 0)
 }

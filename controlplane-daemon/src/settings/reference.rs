@@ -13,7 +13,15 @@ fn allowed(flag: &str) -> &'static str {
         }
         "advertise-addr" => "host:port, host being a name, an IPv4 address or a bracketed IPv6 address",
         "advertise-admin-url" => "`http://` or `https://`, host and port, without path or query",
-        "peers" => "`ID=host:port`, separated by commas; no id and no address twice; this node's id among them",
+        "peers" => {
+            "`ID=host:port`, separated by commas, 7 at most; no id and no address twice; this node's id among them"
+        }
+        "join-only" => "`true` or `false`; the flag alone means `true`; not with `--bootstrap-preferred`",
+        "bootstrap-preferred" => "`true`, `false`, or the id or name of the one node; the flag alone means `true`",
+        "discovery-seeds" => "`host:port`, `http://host:port` or `https://host:port`, separated by commas",
+        "discover-dns" => "a host name, or a host name and `:` and the port of the admin API there, if not 7200",
+        "dns-resolver" => "IP:port",
+        "join-admission" => "`nobody`, `learner` or `voter`",
         "data-dir" => "a folder, made (mode 0700) when it is missing; of one process alone",
         "secretbox-master-key" => "required; each key base64 of 32 bytes",
         "cluster-hmac-secret" => "one or two, separated by a comma, of 32 bytes or more each",

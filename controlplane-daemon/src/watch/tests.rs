@@ -27,6 +27,8 @@ async fn node() -> (tempfile::TempDir, ControlPlane, SocketAddr) {
         raft_listener,
         watch_listener,
         advertise_admin_url: None,
+        bootstrap: crate::membership::Bootstrap::LowestId,
+        admission: crate::membership::Admission::Learner,
         peers: BTreeMap::new(),
         data_dir: dir.path().join("data"),
         hmac_secrets: Vec::new(),

@@ -19,6 +19,8 @@ pub enum ErrorCode {
     AlreadyExists,
     /// The change contradicts the current state in a way that a retry does not cure.
     Conflict,
+    /// The cluster's voters that answer would no longer be a majority; `force` does it nevertheless.
+    QuorumAtRisk,
     /// `If-Match` named another revision than the resource has (RFC 9110 §13.1.1).
     PreconditionFailed,
     /// The `Idempotency-Key` was used before with another request.
@@ -46,7 +48,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidRequest,
         Self::ValidationFailed,
         Self::Unauthenticated,
@@ -55,6 +57,7 @@ impl ErrorCode {
         Self::MethodNotAllowed,
         Self::AlreadyExists,
         Self::Conflict,
+        Self::QuorumAtRisk,
         Self::PreconditionFailed,
         Self::IdempotencyMismatch,
         Self::PayloadTooLarge,
@@ -83,6 +86,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed"),
             Self::AlreadyExists => ("already_exists", 409, "It exists already"),
             Self::Conflict => ("conflict", 409, "The change conflicts with the current state"),
+            Self::QuorumAtRisk => ("quorum_at_risk", 409, "The cluster would lose its majority"),
             Self::PreconditionFailed => ("precondition_failed", 412, "The resource has changed"),
             Self::IdempotencyMismatch => {
                 ("idempotency_mismatch", 422, "The Idempotency-Key was used for another request")

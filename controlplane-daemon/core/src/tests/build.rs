@@ -248,6 +248,13 @@ pub(super) fn notes() -> Vec<Noted> {
         Note::LockedOut { who: "192.0.2.7".to_owned(), origin: origin() },
         Note::JoinRefused { node_id: Some(NodeId(9)), address: "node-9:7000".to_owned(), why: "unsigned".to_owned() },
         Note::PeerRefused { address: None, why: "replayed".to_owned(), count: 1 },
+        Note::MembershipChanged {
+            actor: Actor::Admin { id: admin_id(2) },
+            origin: origin(),
+            action: "remove".to_owned(),
+            node: Some(NodeId(3)),
+            forced: true,
+        },
         Note::Dropped { count: 4 },
         Note::Recovered { from_cluster_id: None, cluster_id: cluster_id(5), last_log: 40, term: 3 },
         Note::Restored { from_cluster_id: Some(cluster_id(5)), cluster_id: cluster_id(6), revision: 40 },

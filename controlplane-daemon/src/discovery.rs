@@ -1,0 +1,124 @@
+//! Who is asked to take this node in, and told where it is.
+//!
+//! ```text
+//!   members it knows ── signed peer calls ──┐
+//!   seeds, DNS ── signed POST /cluster/join ┴─▶ any node ─▶ the leader: member | learner | refused, with the reason
+//! ```
+//!
+//! It never ends: a node tells again, now and then, so that one that was removed hears of it, and one that came back
+//! under another address is found by its id.
+
+mod dns;
+mod join;
+mod seed;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use controlplane_core::model::NodeSource;
+use tokio_util::sync::CancellationToken;
+
+use crate::control_plane::ControlPlane;
+use crate::membership::{Bootstrap, MemberError};
+use dns::Resolver;
+pub use join::{Answer, Joiner};
+pub use seed::{DnsName, Seed};
+
+/// Between two announcements of a node that is where it is known to be.
+const SETTLED: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often a node that may make a cluster asks before it does.
+const ROUNDS_BEFORE_FOUNDING: u32 = 5;
+
+/// From the settings.
+#[derive(Clone, Debug, Default)]
+pub struct Discovery {
+    pub seeds: Vec<Seed>,
+    pub dns: Option<DnsName>,
+    /// `None`: the system's.
+    pub resolver: Option<SocketAddr>,
+}
+
+impl Discovery {
+    pub const fn is_on(&self) -> bool {
+        !self.seeds.is_empty() || self.dns.is_some()
+    }
+}
+
+/// What came of asking everybody once.
+enum Round {
+    Settled,
+    /// Somebody is in a cluster, or cannot tell.
+    NotYet,
+    /// Nobody who was asked is in a cluster.
+    NobodyIsInOne,
+}
+
+pub async fn run(
+    control: ControlPlane,
+    discovery: Discovery,
+    joiner: Joiner,
+    bootstrap: Bootstrap,
+    stop: CancellationToken,
+) {
+    let work = async {
+        let resolver = discovery.dns.clone().map(|name| Resolver::new(name, discovery.resolver));
+        let (mut pause, mut rounds) = (FIRST_PAUSE, 0);
+        loop {
+            let round = round(&control, &discovery, resolver.as_ref(), &joiner).await;
+            rounds += 1;
+            let may_found = bootstrap == Bootstrap::ThisNodeAfterAsking && rounds >= ROUNDS_BEFORE_FOUNDING;
+            match round {
+                Round::NobodyIsInOne if may_found && control.is_blank() => {
+                    if let Err(why) = control.found().await {
+                        tracing::error!(why, "the cluster cannot be initialised");
+                    }
+                }
+                Round::Settled => {
+                    pause = FIRST_PAUSE;
+                    tokio::time::sleep(SETTLED).await;
+                    continue;
+                }
+                Round::NotYet | Round::NobodyIsInOne => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn round(control: &ControlPlane, discovery: &Discovery, resolver: Option<&Resolver>, joiner: &Joiner) -> Round {
+    match control.announce().await {
+        Ok(()) => return Round::Settled,
+        Err(MemberError::NoLeader | MemberError::OutcomeUnknown) => {}
+        Err(why) => {
+            tracing::warn!(%why, "the cluster does not know this node as it is");
+            if !control.is_blank() {
+                return Round::NotYet;
+            }
+        }
+    }
+    let mut targets: Vec<(Seed, NodeSource)> =
+        discovery.seeds.iter().map(|seed| (seed.clone(), NodeSource::Gossip)).collect();
+    if let Some(resolver) = resolver {
+        targets.extend(resolver.look_up().await.into_iter().map(|seed| (seed, NodeSource::Dns)));
+    }
+    let mut in_cluster = false;
+    for (seed, source) in targets {
+        match joiner.ask(control, &seed, source).await {
+            Answer::TakenIn => return Round::Settled,
+            Answer::NotYet => in_cluster = true,
+            Answer::Refused(why) => {
+                in_cluster = true;
+                tracing::error!(seed = %seed, why, "this node is not taken in");
+            }
+            Answer::InNoCluster | Answer::Silent => {}
+        }
+    }
+    if in_cluster { Round::NotYet } else { Round::NobodyIsInOne }
+}

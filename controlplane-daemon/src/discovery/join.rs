@@ -1,0 +1,111 @@
+//! Asks one node, by a signed `POST /cluster/join` at its admin API, to have this one taken in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use controlplane_core::model::NodeSource;
+use reqwest::{Certificate, Client, StatusCode};
+use serde::Deserialize;
+
+use super::seed::Seed;
+use crate::control_plane::ControlPlane;
+use crate::signature::{Call, HEADER, Receiver};
+
+/// Where a node asks to be taken in.
+const JOIN_PATH: &str = "/api/v1/cluster/join";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The leader may have to be found first.
+const TIMEOUT: Duration = Duration::from_secs(20);
+const MAX_ANSWER_BYTES: usize = 16 << 10;
+
+/// How other nodes' admin APIs are spoken to.
+#[derive(Clone, Debug)]
+pub struct Joiner {
+    /// Where an address says nothing: as this node's own.
+    pub scheme: &'static str,
+    /// Who signs their certificates.
+    pub authorities: Option<PathBuf>,
+}
+
+/// What a node says.
+#[derive(Debug)]
+pub enum Answer {
+    TakenIn,
+    /// It is in a cluster, which has no leader now, or not the time.
+    NotYet,
+    Refused(String),
+    InNoCluster,
+    Silent,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl Joiner {
+    pub async fn ask(&self, control: &ControlPlane, seed: &Seed, source: NodeSource) -> Answer {
+        match self.try_ask(control, seed, source).await {
+            Ok(answer) => answer,
+            Err(why) => {
+                tracing::debug!(%seed, %why, "a node to join does not answer");
+                Answer::Silent
+            }
+        }
+    }
+
+    async fn try_ask(
+        &self,
+        control: &ControlPlane,
+        seed: &Seed,
+        source: NodeSource,
+    ) -> Result<Answer, tower::BoxError> {
+        let body = serde_json::to_vec(&control.announcement(source).change)?;
+        let call = Call { method: "POST", target: JOIN_PATH };
+        let Some(signature) = control.signatures().sign(Receiver::AnyNode, call, &body) else {
+            return Ok(Answer::Refused("there is no CLUSTER_HMAC_SECRET to sign with".to_owned()));
+        };
+        let url = format!("{}://{}{JOIN_PATH}", seed.scheme.unwrap_or(self.scheme), seed.authority);
+        let request = self.client(seed)?.post(url).header(HEADER, signature).header("content-type", "application/json");
+        let mut response = request.body(body).send().await?;
+        let status = response.status();
+        if status.is_success() {
+            tracing::info!(%seed, "this node is known to the cluster");
+            return Ok(Answer::TakenIn);
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if text.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err("the answer has no end".into());
+            }
+            text.extend_from_slice(&chunk);
+        }
+        let problem: Problem =
+            serde_json::from_slice(&text).unwrap_or(Problem { code: String::new(), detail: String::new() });
+        Ok(match status {
+            StatusCode::SERVICE_UNAVAILABLE if problem.code == "unavailable" => Answer::InNoCluster,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Answer::NotYet,
+            _ => Answer::Refused(format!("{status}: {}", problem.detail)),
+        })
+    }
+
+    /// Made anew: it is needed rarely, and certificates are replaced while this node runs.
+    fn client(&self, seed: &Seed) -> Result<Client, tower::BoxError> {
+        let mut builder = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT);
+        if let Some(file) = &self.authorities {
+            builder = builder.tls_certs_only(Certificate::from_pem_bundle(&std::fs::read(file)?)?);
+        }
+        if let Some(address) = seed.address {
+            let host = seed.authority.rsplit_once(':').map_or(seed.authority.as_str(), |(host, _)| host);
+            builder = builder.resolve(host, address);
+        }
+        Ok(builder.build()?)
+    }
+}

@@ -1,0 +1,531 @@
+//! Membership changes, at the leader: looked at first, then committed by Raft, then written into the table of nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use controlplane_core::model::{NodeSource, NodeSpec, Promotion};
+use controlplane_core::{Command, Mutation, Note, limits};
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{BasicNode, ChangeMembers, Instant as _};
+use shared_proto::peer;
+use tokio::time::Instant;
+use vocab::{NodeId, Revision};
+
+use super::cluster::{Cluster, Failure};
+use crate::membership::{Admission, Caution, Changed, Data, MemberChange, MemberError, MemberRequest, check_quorum};
+
+type Members = ChangeMembers<u64, BasicNode>;
+
+/// How long a request waits for somebody to lead.
+const LEADER_WAIT: Duration = Duration::from_secs(3);
+/// A change of voters is two entries; without a majority they never come.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A little more than the leader's own limits together.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(16);
+/// What a node that may have come back just now gets to be heard.
+const HEARING: Duration = Duration::from_millis(1500);
+/// What a node that goes gets to hear that it votes no more.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// What a successor gets to take over.
+const TRANSFER: Duration = Duration::from_secs(3);
+/// A learner that lacks this many entries or fewer has caught up: under load it always lacks some.
+const CAUGHT_UP: u64 = 64;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The membership, and who answers, as the leader sees them.
+pub(super) struct View {
+    pub(super) me: u64,
+    pub(super) voters: BTreeSet<u64>,
+    pub(super) nodes: BTreeSet<u64>,
+    /// Halfway through a change, or not committed yet.
+    pub(super) is_changing: bool,
+    silent_for: BTreeMap<u64, Duration>,
+    matched: BTreeMap<u64, u64>,
+    committed: u64,
+    patience: Duration,
+}
+
+impl View {
+    pub(super) fn answers(&self, id: u64) -> bool {
+        id == self.me || self.silent_for.get(&id).is_some_and(|silent| *silent <= self.patience)
+    }
+
+    /// How many entries it lacks.
+    pub(super) fn lag(&self, id: u64) -> u64 {
+        self.committed.saturating_sub(self.matched.get(&id).copied().unwrap_or(0))
+    }
+
+    pub(super) fn has_caught_up(&self, id: u64) -> bool {
+        self.answers(id) && self.matched.contains_key(&id) && self.lag(id) <= CAUGHT_UP
+    }
+}
+
+impl Cluster {
+    /// `None` when this node does not lead.
+    pub(super) fn view(&self) -> Option<View> {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let matched = now.replication.as_ref()?;
+        let membership = now.membership_config.membership();
+        let heard = now.heartbeat.iter().flatten();
+        Some(View {
+            me: now.id,
+            voters: now.membership_config.voter_ids().collect(),
+            nodes: now.membership_config.nodes().map(|(id, _)| *id).collect(),
+            is_changing: membership.get_joint_config().len() > 1,
+            silent_for: heard.filter_map(|(id, at)| Some((*id, at.as_ref()?.elapsed()))).collect(),
+            matched: matched.iter().filter_map(|(id, log)| Some((*id, log.as_ref()?.index))).collect(),
+            committed: now.cluster_committed.map_or(0, |id| id.index),
+            patience: self.patience,
+        })
+    }
+
+    /// Answers once the leader has carried it out, and this node has applied it.
+    pub async fn ask(&self, request: &MemberRequest) -> Result<Changed, MemberError> {
+        let deadline = Instant::now() + LEADER_WAIT;
+        loop {
+            let outcome = match self.leader() {
+                Some(leader) if leader == self.node_id() => self.carry_out(request).await,
+                Some(leader) => self.ask_node(leader, request).await,
+                None => Err(MemberError::NoLeader),
+            };
+            match outcome {
+                Ok(changed) => {
+                    let reached = self.replica.reach(Revision(changed.log_index));
+                    let _ = tokio::time::timeout(FORWARD_TIMEOUT, reached).await;
+                    return Ok(changed);
+                }
+                Err(MemberError::NoLeader) if Instant::now() < deadline && !self.is_stopping() => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(why) => return Err(why),
+            }
+        }
+    }
+
+    /// Asks exactly that node. One that does not lead says so, and remembers where a node that joins is.
+    pub async fn ask_node(&self, node: NodeId, request: &MemberRequest) -> Result<Changed, MemberError> {
+        let mut client = self.client(node).ok_or(MemberError::NoLeader)?;
+        let json = serde_json::to_vec(request).expect("a request has string keys and serializes");
+        let message = peer::ChangeMembersRequest { request: json.into() };
+        match tokio::time::timeout(FORWARD_TIMEOUT, client.change_members(message)).await {
+            Ok(Ok(reply)) => {
+                serde_json::from_slice(&reply.into_inner().outcome).unwrap_or(Err(MemberError::OutcomeUnknown))
+            }
+            Ok(Err(status)) if self.peers.went_astray(node, &status) => Err(MemberError::NoLeader),
+            Ok(Err(_)) | Err(_) => Err(MemberError::OutcomeUnknown),
+        }
+    }
+
+    pub fn is_blank(&self) -> bool {
+        self.raft.metrics().borrow_watched().last_log_index.is_none()
+    }
+
+    /// Tells the leader, or every member that this node knows, where it is; and hears whether it still is a member.
+    pub async fn announce(&self, request: &MemberRequest) -> Result<(), MemberError> {
+        let outcome = match self.leader() {
+            Some(leader) if leader == self.node_id() => self.carry_out(request).await,
+            Some(leader) => match self.ask_node(leader, request).await {
+                Err(MemberError::NoLeader | MemberError::OutcomeUnknown) => self.ask_around(request).await,
+                answer => answer,
+            },
+            None => self.ask_around(request).await,
+        };
+        match &outcome {
+            Ok(_) => self.reinstate(),
+            Err(why @ MemberError::Removed(_)) => self.dismiss(why),
+            Err(_) => {}
+        }
+        outcome.map(|_| ())
+    }
+
+    /// Each is told, since any may have to find this node; one that leads decides.
+    async fn ask_around(&self, request: &MemberRequest) -> Result<Changed, MemberError> {
+        let mut others = self.others();
+        others.extend(self.peers.configured().filter(|id| self.is_blank() && *id != self.node_id()));
+        let asked = others.iter().map(|id| self.ask_node(*id, request));
+        let answers = futures::future::join_all(asked).await;
+        let decided = |answer: &Result<Changed, MemberError>| {
+            !matches!(answer, Err(MemberError::NoLeader | MemberError::OutcomeUnknown))
+        };
+        answers.into_iter().find(decided).unwrap_or(Err(MemberError::NoLeader))
+    }
+
+    /// The others have removed this node: it stands for no election any more and says so.
+    fn dismiss(&self, why: &MemberError) {
+        let why = why.to_string();
+        if self.dismissal.send_if_modified(|known| known.replace(why.clone()).is_none()) {
+            self.raft.runtime_config().elect(false);
+            tracing::error!(why, "this node is not in the cluster any more; it stands for no election");
+        }
+    }
+
+    fn reinstate(&self) {
+        if self.dismissal.send_if_modified(|known| known.take().is_some()) {
+            self.raft.runtime_config().elect(true);
+            tracing::info!("this node is in the cluster again");
+        }
+    }
+
+    /// A node has said where it is. Remembered of members only, so that there is an end to it.
+    pub fn hear(&self, id: NodeId, addr: &str) {
+        let membership = self.raft.metrics().borrow_watched().membership_config.clone();
+        if membership.get_node(&id.0).is_some() && controlplane_core::validate::is_host_port(addr) {
+            self.peers.hear(id, addr);
+        }
+    }
+
+    /// At the leader; anybody else answers that it is none.
+    pub async fn carry_out(&self, request: &MemberRequest) -> Result<Changed, MemberError> {
+        if self.view().is_none() {
+            return Err(MemberError::NoLeader);
+        }
+        // One after the other: each is judged by what the one before it has left.
+        let _turn = self.changing.lock().await;
+        let outcome = match &request.change {
+            MemberChange::Add { id, spec } => self.add(*id, spec.clone(), request).await,
+            MemberChange::Join { id, spec, data } => self.join(*id, spec.clone(), *data, request).await,
+            MemberChange::Promote { id } => self.promote(*id, request).await,
+            MemberChange::Demote { id, caution } => self.demote(*id, *caution).await,
+            MemberChange::Remove { id, caution } => self.remove(*id, *caution, request).await,
+            MemberChange::Transfer { to } => self.transfer(*to).await,
+        };
+        self.report(request, &outcome);
+        outcome
+    }
+
+    async fn add(&self, id: NodeId, spec: NodeSpec, request: &MemberRequest) -> Result<Changed, MemberError> {
+        let view = self.leading()?;
+        check_spec(&spec)?;
+        if view.nodes.contains(&id.0) {
+            return Err(MemberError::Conflict(format!("node {id} is a member already")));
+        }
+        if let Some(promotion) = &spec.promotion {
+            check_promotion(&view, promotion)?;
+        }
+        if let Some(other) = self.at_address(&spec.peer_addr, id) {
+            return Err(MemberError::Conflict(format!("{} is the address of node {other}", spec.peer_addr)));
+        }
+        // The record first: it says what is to become of the member.
+        self.put(id, spec.clone(), request).await?;
+        let node = BasicNode::new(&spec.peer_addr);
+        self.commit(ChangeMembers::AddNodes(BTreeMap::from([(id.0, node)])), Leavers::Stay).await
+    }
+
+    async fn join(
+        &self,
+        id: NodeId,
+        mut spec: NodeSpec,
+        data: Data,
+        request: &MemberRequest,
+    ) -> Result<Changed, MemberError> {
+        let view = self.leading()?;
+        check_spec(&spec)?;
+        let known = self.replica.read(|state| state.node(id).cloned());
+        if let Some(other) = self.at_address(&spec.peer_addr, id) {
+            return Err(MemberError::Refused(format!("{} is the address of node {other}", spec.peer_addr)));
+        }
+        if view.nodes.contains(&id.0) {
+            if let Some(known) = known.filter(|known| known.removed_at.is_none()) {
+                let moved = known.spec.peer_addr != spec.peer_addr;
+                if moved && id.0 != view.me && view.answers(id.0) {
+                    let why =
+                        format!("node {id} is at {} and answers there: is its id used twice?", known.spec.peer_addr);
+                    return Err(MemberError::Conflict(why));
+                }
+                spec.source = known.spec.source;
+                spec.promotion.clone_from(&known.spec.promotion);
+                if spec == known.spec {
+                    return Ok(Changed { log_index: known.revision.0 });
+                }
+                if moved {
+                    tracing::info!(node = %id, from = known.spec.peer_addr, to = spec.peer_addr, "a node has moved");
+                }
+            } else {
+                spec.source = NodeSource::Static;
+            }
+            return self.put(id, spec, request).await;
+        }
+        if data == Data::OfThisCluster && known.is_some_and(|known| known.removed_at.is_some()) {
+            return Err(MemberError::Removed(id));
+        }
+        spec.promotion = match self.admission {
+            Admission::Nobody => {
+                let why = "this cluster takes in only nodes that an administrator has added";
+                return Err(MemberError::Refused(why.to_owned()));
+            }
+            Admission::Learner => None,
+            Admission::Voter => Some(Promotion::default()),
+        };
+        if spec.feature_level < controlplane_core::entry::FORMAT {
+            let known = controlplane_core::entry::FORMAT;
+            let why =
+                format!("the node reads entries up to format {}, this cluster writes {known}", spec.feature_level);
+            return Err(MemberError::Refused(why));
+        }
+        tracing::info!(node = %id, address = spec.peer_addr, source = spec.source.as_str(), "a node joins");
+        self.add(id, spec, request).await
+    }
+
+    /// Who else is there, as far as the table knows.
+    fn at_address(&self, addr: &str, but: NodeId) -> Option<NodeId> {
+        self.replica.read(|state| {
+            let mut there = state.nodes().filter(|node| node.removed_at.is_none() && node.id != but);
+            there.find(|node| node.spec.peer_addr == addr).map(|node| node.id)
+        })
+    }
+
+    async fn promote(&self, id: NodeId, request: &MemberRequest) -> Result<Changed, MemberError> {
+        let view = self.hearing(|view| view.has_caught_up(id.0)).await?;
+        if !view.nodes.contains(&id.0) {
+            return Err(MemberError::NotAMember(id));
+        }
+        if view.voters.contains(&id.0) {
+            return Ok(self.as_it_is());
+        }
+        if !view.answers(id.0) {
+            return Err(MemberError::Conflict(format!("node {id} does not answer: it cannot vote")));
+        }
+        if !view.has_caught_up(id.0) {
+            let lag = view.lag(id.0);
+            return Err(MemberError::Conflict(format!("node {id} has not caught up: it lacks {lag} entries")));
+        }
+        let record = self.replica.read(|state| state.node(id).cloned());
+        let promotion = record.as_ref().and_then(|record| record.spec.promotion.clone()).unwrap_or_default();
+        check_promotion(&view, &promotion)?;
+        let joins = ChangeMembers::AddVoterIds(BTreeSet::from([id.0]));
+        let changed = match promotion.replaces.filter(|old| view.nodes.contains(&old.0)) {
+            None => self.commit(joins, Leavers::Stay).await?,
+            Some(old) => {
+                let mut after = view.voters.clone();
+                after.remove(&old.0);
+                after.insert(id.0);
+                check_quorum(&after, |id| view.answers(id))?;
+                let goes = BTreeSet::from([old.0]);
+                let goes = if view.voters.contains(&old.0) {
+                    ChangeMembers::RemoveVoters(goes)
+                } else {
+                    ChangeMembers::RemoveNodes(goes)
+                };
+                self.commit(ChangeMembers::Batch(vec![joins, goes]), Leavers::Go).await?;
+                self.mark_removed(old, request).await?
+            }
+        };
+        match record.filter(|record| record.spec.promotion.is_some()) {
+            Some(record) => self.put(id, NodeSpec { promotion: None, ..record.spec.clone() }, request).await,
+            None => Ok(changed),
+        }
+    }
+
+    async fn demote(&self, id: NodeId, caution: Caution) -> Result<Changed, MemberError> {
+        let view = self.leading()?;
+        if !view.nodes.contains(&id.0) {
+            return Err(MemberError::NotAMember(id));
+        }
+        if !view.voters.contains(&id.0) {
+            return Ok(self.as_it_is());
+        }
+        self.check_departure(id, caution).await?;
+        self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id.0])), Leavers::Stay).await
+    }
+
+    async fn remove(&self, id: NodeId, caution: Caution, request: &MemberRequest) -> Result<Changed, MemberError> {
+        let view = self.leading()?;
+        if !view.nodes.contains(&id.0) {
+            return Err(MemberError::NotAMember(id));
+        }
+        if view.voters.contains(&id.0) {
+            self.check_departure(id, caution).await?;
+            // First a learner, and told so: one that does not know that it votes no more would go on standing.
+            let changed = self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id.0])), Leavers::Stay).await?;
+            self.wait_for(id, changed.log_index, &view).await;
+        }
+        self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([id.0])), Leavers::Go).await?;
+        self.mark_removed(id, request).await
+    }
+
+    /// Whether a voter may go. The leader itself hands over first; then its successor is asked.
+    async fn check_departure(&self, id: NodeId, caution: Caution) -> Result<(), MemberError> {
+        let fine = |view: &View| {
+            let mut after = view.voters.clone();
+            after.remove(&id.0);
+            check_quorum(&after, |id| view.answers(id))
+        };
+        let view = self.hearing(|view| fine(view).is_ok()).await?;
+        if view.voters.len() <= 1 {
+            return Err(MemberError::QuorumAtRisk(format!("node {id} is the only voter")));
+        }
+        match fine(&view) {
+            Err(why) if caution == Caution::Careful => return Err(why),
+            _ => {}
+        }
+        if id.0 == view.me {
+            self.transfer(None).await?;
+            return Err(MemberError::NoLeader);
+        }
+        Ok(())
+    }
+
+    async fn transfer(&self, to: Option<NodeId>) -> Result<Changed, MemberError> {
+        let view = self.hearing(|view| to.is_none_or(|to| view.answers(to.0))).await?;
+        let tried = BTreeSet::new();
+        let Some(to) = to.or_else(|| self.successor(&tried)) else {
+            return Err(MemberError::Conflict("there is no other voter".to_owned()));
+        };
+        if to.0 == view.me {
+            return Ok(self.as_it_is());
+        }
+        if !view.voters.contains(&to.0) {
+            return Err(if view.nodes.contains(&to.0) {
+                MemberError::Conflict(format!("node {to} is a learner: it cannot lead"))
+            } else {
+                MemberError::NotAMember(to)
+            });
+        }
+        if !view.answers(to.0) {
+            return Err(MemberError::Conflict(format!("node {to} does not answer")));
+        }
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| MemberError::OutcomeUnknown)?;
+        let deadline = Instant::now() + TRANSFER;
+        while self.leader() != Some(to) {
+            if Instant::now() >= deadline {
+                return Err(MemberError::Conflict(format!("node {to} did not take over in time")));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(self.as_it_is())
+    }
+
+    fn leading(&self) -> Result<View, MemberError> {
+        self.view().ok_or(MemberError::NoLeader)
+    }
+
+    /// The view; a little later when it does not look as it should, so that who has just come back is heard.
+    async fn hearing(&self, good: impl Fn(&View) -> bool) -> Result<View, MemberError> {
+        let deadline = Instant::now() + HEARING;
+        loop {
+            let view = self.leading()?;
+            if good(&view) || Instant::now() >= deadline {
+                return Ok(view);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits, if it answers, until the node has that position and knows it to be committed.
+    async fn wait_for(&self, id: NodeId, log_index: u64, view: &View) {
+        let deadline = Instant::now() + FAREWELL;
+        while view.answers(id.0) && Instant::now() < deadline {
+            match self.view() {
+                Some(now) if now.matched.get(&id.0).is_some_and(|matched| *matched >= log_index) => return,
+                Some(_) => tokio::time::sleep(PAUSE).await,
+                None => return,
+            }
+        }
+    }
+
+    fn as_it_is(&self) -> Changed {
+        Changed { log_index: self.replica.applied().0 }
+    }
+
+    pub(super) async fn commit(&self, change: Members, leavers: Leavers) -> Result<Changed, MemberError> {
+        let committed = self.raft.change_membership(change, leavers == Leavers::Stay);
+        match tokio::time::timeout(COMMIT_TIMEOUT, committed).await {
+            Ok(Ok(done)) => Ok(Changed { log_index: done.log_id.index }),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(MemberError::NoLeader),
+            Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(why)))) => {
+                Err(MemberError::Conflict(why.to_string()))
+            }
+            Ok(Err(_)) | Err(_) => Err(MemberError::OutcomeUnknown),
+        }
+    }
+
+    async fn put(&self, id: NodeId, spec: NodeSpec, request: &MemberRequest) -> Result<Changed, MemberError> {
+        self.write(Mutation::NodePut { id, spec }, request).await
+    }
+
+    async fn mark_removed(&self, id: NodeId, request: &MemberRequest) -> Result<Changed, MemberError> {
+        if self.replica.read(|state| state.node(id).is_none_or(|node| node.removed_at.is_some())) {
+            return Ok(self.as_it_is());
+        }
+        self.write(Mutation::NodeRemove { id }, request).await
+    }
+
+    async fn write(&self, mutation: Mutation, request: &MemberRequest) -> Result<Changed, MemberError> {
+        let origin = request.origin.clone();
+        let command = Command { origin, ..Command::new(request.actor.clone(), mutation) };
+        match self.propose(command).await {
+            Ok(applied) => Ok(Changed { log_index: applied.revision.0 }),
+            Err(Failure::Rejected(why)) => Err(MemberError::Conflict(why.to_string())),
+            Err(Failure::NoLeader | Failure::Stopping) => Err(MemberError::NoLeader),
+            Err(Failure::Unknown | Failure::KeyGeneration) => Err(MemberError::OutcomeUnknown),
+        }
+    }
+
+    /// Into the log and the audit. What only writes a record is audited as the mutation that it is.
+    fn report(&self, request: &MemberRequest, outcome: &Result<Changed, MemberError>) {
+        let refused = |why: &MemberError| !matches!(why, MemberError::NoLeader | MemberError::OutcomeUnknown);
+        match (&request.change, outcome) {
+            (MemberChange::Join { id, spec, .. }, Err(why)) if refused(why) => {
+                metrics::counter!("hj_cp_joins_refused_total").increment(1);
+                tracing::warn!(node = %id, address = spec.peer_addr, %why, "a node that asked to join was refused");
+                let (node_id, address) = (Some(*id), spec.peer_addr.clone());
+                self.notes.note(Note::JoinRefused { node_id, address, why: why.to_string() });
+            }
+            (MemberChange::Join { .. }, _) => {}
+            (change, Ok(_)) => {
+                tracing::info!(?change, actor = ?request.actor, "the membership was changed");
+                let (action, node, forced) = describe(change);
+                self.notes.note(Note::MembershipChanged {
+                    actor: request.actor.clone(),
+                    origin: request.origin.clone(),
+                    action: action.to_owned(),
+                    node,
+                    forced,
+                });
+            }
+            (change, Err(why)) => {
+                tracing::warn!(?change, actor = ?request.actor, %why, "the membership stays as it is");
+            }
+        }
+    }
+}
+
+/// What becomes of voters that vote no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leavers {
+    /// They are learners from now on.
+    Stay,
+    Go,
+}
+
+fn describe(change: &MemberChange) -> (&'static str, Option<NodeId>, bool) {
+    let forced = |caution: &Caution| *caution == Caution::Forced;
+    match change {
+        MemberChange::Add { id, .. } | MemberChange::Join { id, .. } => ("add", Some(*id), false),
+        MemberChange::Promote { id } => ("promote", Some(*id), false),
+        MemberChange::Demote { id, caution } => ("demote", Some(*id), forced(caution)),
+        MemberChange::Remove { id, caution } => ("remove", Some(*id), forced(caution)),
+        MemberChange::Transfer { to } => ("transfer_leader", *to, false),
+    }
+}
+
+fn check_spec(spec: &NodeSpec) -> Result<(), MemberError> {
+    spec.validate().into_result().map_err(MemberError::Invalid)
+}
+
+fn check_promotion(view: &View, promotion: &Promotion) -> Result<(), MemberError> {
+    let goes = promotion.replaces.filter(|old| view.voters.contains(&old.0));
+    let after = view.voters.len() + 1 - usize::from(goes.is_some());
+    if after > limits::VOTERS {
+        return Err(MemberError::TooManyVoters(limits::VOTERS as u64));
+    }
+    match promotion.replaces {
+        Some(old) if !view.nodes.contains(&old.0) => Err(MemberError::NotAMember(old)),
+        Some(old) if old.0 == view.me => {
+            Err(MemberError::Conflict(format!("node {old} leads: transfer leadership first")))
+        }
+        _ => Ok(()),
+    }
+}

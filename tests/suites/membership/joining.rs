@@ -1,0 +1,176 @@
+//! Nodes that find their cluster by themselves, and those that must not.
+
+use std::net::SocketAddr;
+
+use tests::cluster::Cluster;
+use tests::postgres::free_port;
+use tests::wait::{PATIENCE, until};
+
+use super::name_server::{NameServer, Zone};
+use super::{is_written, member, member_is, metric, voters_are};
+
+/// A cluster of one that takes in whoever may, and where to ask it.
+async fn hub(flags: &[&str]) -> (Cluster, String) {
+    let mut cluster = Cluster::prepare(1, flags);
+    cluster.nodes[0].start().await;
+    cluster.ready().await;
+    let seed = cluster.nodes[0].addresses().admin.clone();
+    (cluster, seed)
+}
+
+#[tokio::test]
+async fn nodes_join_by_seeds_become_voters_and_are_found_after_they_moved() {
+    let (mut cluster, seed) = hub(&["--join-admission", "voter"]).await;
+    let admin = cluster.admin(0).await;
+    for id in [2, 3] {
+        // The first seed is nobody.
+        let seeds = format!("127.0.0.1:{},{seed}", free_port());
+        let place = cluster.prepare_node(id, &["--join-admission", "voter", "--discovery-seeds", &seeds]);
+        cluster.nodes[place].start().await;
+        cluster.nodes[place].ready().await;
+    }
+    voters_are(&admin, &[1, 2, 3]).await;
+    let joined = member_is(&admin, 3, "known", |it| it["promotion_pending"] == false).await;
+    assert_eq!(joined["source"], "gossip");
+    assert_eq!(joined["version"], env!("CARGO_PKG_VERSION"));
+    assert!(joined["last_seen"].is_string() && joined["admin_url"].is_string(), "{joined:#}");
+
+    // All but one are rescheduled, one after the other, the leader of the time included.
+    for place in [2, 1, 0] {
+        cluster.nodes[place].kill();
+        let address = format!("127.0.0.1:{}", free_port());
+        cluster.nodes[place].launch_mut().set("--raft-addr", &address);
+        cluster.nodes[place].launch_mut().set("--advertise-addr", &address);
+        cluster.nodes[place].start().await;
+        cluster.nodes[place].ready().await;
+        let id = cluster.nodes[place].id;
+        let asked = cluster.admin((place + 1) % 3).await;
+        member_is(&asked, id, "where it is now", |it| it["peer_addr"] == address.as_str()).await;
+        is_written(&asked, &format!("moved-{id}")).await;
+    }
+    // Even if all move at once, as long as they find each other: the seed is told anew.
+    cluster.kill_all();
+    let admin_port = free_port();
+    cluster.nodes[0].launch_mut().set("--admin-addr", &format!("127.0.0.1:{admin_port}"));
+    for place in 0..3 {
+        let address = format!("127.0.0.1:{}", free_port());
+        let launch = cluster.nodes[place].launch_mut();
+        launch.set("--raft-addr", &address);
+        launch.set("--advertise-addr", &address);
+        if place > 0 {
+            launch.set("--discovery-seeds", &format!("127.0.0.1:{admin_port}"));
+        }
+    }
+    cluster.start_all().await;
+    cluster.ready().await;
+    is_written(&cluster.admin(1).await, "all-moved").await;
+}
+
+#[tokio::test]
+async fn nodes_join_by_dns_whichever_records_it_has() {
+    let (mut cluster, seed) = hub(&[]).await;
+    let seed: SocketAddr = seed.parse().expect("an address");
+    let names = NameServer::start(Zone::default()).await;
+    let resolver = names.address().to_string();
+    let by_address = format!("cp.test:{}", seed.port());
+    let join = |name: &str| ["--join-only", "--discover-dns", name, "--dns-resolver", &resolver].map(str::to_owned);
+    let admin = cluster.admin(0).await;
+    for (id, name) in [(2, by_address.as_str()), (3, "_admin._tcp.cp.test")] {
+        let flags = join(name);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let place = cluster.prepare_node(id, &flags);
+        cluster.nodes[place].start().await;
+        // Nobody is listed yet: it goes on asking.
+        until("the name was asked for", PATIENCE, async || {
+            if names.questions() > 0 { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+        assert!(member(&admin, id).await.is_none());
+        names.set(Zone::of(seed));
+        let joined = member_is(&admin, id, "a learner", |it| it["role"] == "learner").await;
+        assert_eq!(joined["source"], "dns");
+        cluster.nodes[place].ready().await;
+        names.set(Zone::default());
+    }
+}
+
+#[tokio::test]
+async fn a_preferred_node_makes_a_cluster_and_joins_one_that_is_there() {
+    let mut cluster = Cluster::prepare(0, &[]);
+    let ports = [free_port(), free_port()];
+    for id in [1_u64, 2] {
+        let other = format!("127.0.0.1:{}", ports[usize::from(id == 1)]);
+        let own = format!("127.0.0.1:{}", ports[usize::from(id == 2)]);
+        let flags = ["--bootstrap-preferred=cp-2", "--join-admission", "voter", "--discovery-seeds", &other];
+        let place = cluster.prepare_node(id, &flags);
+        cluster.nodes[place].launch_mut().set("--admin-addr", &own);
+    }
+    cluster.start_all().await;
+    cluster.ready().await;
+    let admin = cluster.admin(0).await;
+    voters_are(&admin, &[1, 2]).await;
+    assert!(cluster.nodes[1].process_mut().log().contains("initialising a cluster"));
+    assert!(!cluster.nodes[0].process_mut().log().contains("initialising a cluster"));
+    // The preferred one loses its disk: it must not begin another cluster.
+    let id = admin.get("/cluster/status").await.expect(200).text_of("cluster_id");
+    let _ = admin.post("/cluster/transfer-leader", &serde_json::json!({ "to": 1 })).await.expect(200);
+    cluster.nodes[1].kill();
+    std::fs::remove_dir_all(cluster.nodes[1].data_dir()).expect("the folder can be removed");
+    cluster.nodes[1].start().await;
+    cluster.nodes[1].ready().await;
+    assert_eq!(cluster.admin(1).await.get("/cluster/status").await.expect(200).text_of("cluster_id"), id);
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_on_both_sides_and_counted() {
+    let (mut cluster, seed) = hub(&[]).await;
+    // Another installation with the very same secrets, whose node is told to join ours.
+    let stranger = cluster.prepare_node(2, &[]);
+    cluster.nodes[stranger].start().await;
+    cluster.nodes[stranger].ready().await;
+    cluster.nodes[stranger].kill();
+    cluster.nodes[stranger].launch_mut().args.extend(["--discovery-seeds".to_owned(), seed.clone()]);
+    // It has a log of its own, so it must find nobody who follows: its cluster of one would lead itself.
+    cluster.nodes[stranger].start().await;
+    let admin = cluster.admin(0).await;
+    let before = admin.get("/cluster/status").await.expect(200).json["term"].clone();
+    let ours = super::signature::signer(7, &cluster.secrets.cluster_hmac, Some(super::signature::OTHER));
+    let answer = super::signature::join(&seed, &ours, 7).await;
+    assert_eq!(answer.status, 401, "{answer:#?}");
+    assert!(answer.text_of("detail").contains("another cluster"), "{answer:#?}");
+    assert!(cluster.nodes[0].process_mut().log().contains("another cluster"));
+    assert!(metric(&cluster, 0, "hj_cp_joins_refused_total").await >= 1.0);
+    assert!(metric(&cluster, 0, "hj_cp_peer_rpc_refused_total").await >= 1.0);
+
+    // Unsigned, with another secret, and replayed.
+    let good = super::signature::signer(7, &cluster.secrets.cluster_hmac, None);
+    let wrong = super::signature::signer(7, "another-secret-of-quite-enough-bytes", None);
+    assert_eq!(super::signature::join(&seed, &wrong, 7).await.status, 401);
+    assert_eq!(super::signature::send(&seed, None, &super::signature::body(7)).await.status, 401);
+    assert_eq!(super::signature::join(&seed, &good, 8).await.status, 403, "for itself only");
+    let body = super::signature::body(7);
+    let signed = super::signature::sign(&good, &body);
+    assert_eq!(super::signature::send(&seed, Some(&signed), &body).await.status, 200);
+    assert_eq!(super::signature::send(&seed, Some(&signed), &body).await.status, 401, "a replay");
+    assert_eq!(admin.get("/cluster/status").await.expect(200).json["term"], before);
+    assert_eq!(member(&admin, 7).await.expect("it was taken in")["role"], "learner");
+}
+
+#[tokio::test]
+async fn only_who_was_added_joins_where_nobody_else_may() {
+    let (mut cluster, seed) = hub(&["--join-admission", "nobody"]).await;
+    let admin = cluster.admin(0).await;
+    let place = cluster.prepare_node(2, &["--join-only", "--discovery-seeds", &seed]);
+    cluster.nodes[place].start().await;
+    until("it says why it is not taken in", PATIENCE, async || {
+        let log = cluster.nodes[place].process_mut().log();
+        if log.contains("only nodes that an administrator has added") { Ok(()) } else { Err("it does not".to_owned()) }
+    })
+    .await;
+    assert!(member(&admin, 2).await.is_none());
+    let address = cluster.nodes[place].raft_addr();
+    let body = serde_json::json!({ "id": 2, "peer_addr": address, "role": "voter" });
+    let _ = admin.post("/cluster/members", &body).await.expect(201);
+    voters_are(&admin, &[1, 2]).await;
+    cluster.nodes[place].ready().await;
+}

@@ -1,0 +1,57 @@
+//! Leadership: given to whom one wants, kept from who has no business with it.
+
+use serde_json::json;
+use tests::cluster::Cluster;
+use tests::wait::{PATIENCE, until};
+
+use super::{Cli, is_written, metric};
+
+#[tokio::test]
+async fn leadership_goes_where_the_operator_wants_it() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (wanted, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let (wanted_id, leader_id) = (cluster.nodes[wanted].id, cluster.nodes[leader].id);
+    // Asked at a third node.
+    let admin = cluster.admin(other).await;
+    let answer = admin.post("/cluster/transfer-leader", &json!({ "to": wanted_id })).await.expect(200);
+    assert_eq!(answer.json["leader_id"], wanted_id);
+    assert_eq!(cluster.leader().await, wanted);
+    Cli::new(&cluster, other).text(&["cluster", "transfer"]);
+    assert_ne!(cluster.leader().await, wanted);
+    let refused = admin.post("/cluster/transfer-leader", &json!({ "to": 9 })).await.expect(404);
+    assert_eq!(refused.code(), "not_found");
+    // The leader itself can be removed: it hands over first.
+    let leader = cluster.leader().await;
+    let gone = cluster.nodes[leader].id;
+    let survivor = cluster.admin((leader + 1) % 3).await;
+    let _ = survivor.delete(&format!("/cluster/members/{gone}")).await.expect(204);
+    is_written(&survivor, "after-the-leader").await;
+    let transitions = metric(&cluster, wanted, "hj_cp_role_transitions_total").await;
+    assert!(transitions >= 1.0, "{transitions} of node {wanted_id}; {leader_id} led first");
+}
+
+#[tokio::test]
+async fn a_node_that_was_away_does_not_depose_the_leader_when_it_comes_back() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let away = (leader + 1) % 3;
+    let admin = cluster.admin(leader).await;
+    let term = admin.get("/cluster/status").await.expect(200).json["term"].clone();
+    for round in 0..3 {
+        cluster.nodes[away].process_mut().pause();
+        let id = cluster.nodes[away].id;
+        super::member_is(&admin, id, "silent", |it| it["answers"] == false).await;
+        is_written(&admin, &format!("meanwhile-{round}")).await;
+        cluster.nodes[away].process_mut().resume();
+        super::member_is(&admin, id, "back", |it| it["answers"] == true && it["lag"] == 0).await;
+        let at_away = cluster.admin(away).await;
+        until("it follows", PATIENCE, async || {
+            let status = at_away.try_get("/cluster/status").await.map_err(|error| error.to_string())?.json;
+            if status["leader_id"].is_u64() && status["role"] == "follower" { Ok(()) } else { Err(status.to_string()) }
+        })
+        .await;
+    }
+    let status = admin.get("/cluster/status").await.expect(200).json;
+    assert_eq!((&status["term"], &status["role"]), (&term, &json!("leader")), "{status:#}");
+}
