@@ -240,6 +240,16 @@ impl Mutation {
 pub struct Precondition {
     pub resource: ResourceRef,
     pub revision: Revision,
+    /// Of a tenant that goes with what is in it: the newest revision of its clients and scopes, so that nothing goes
+    /// that nobody looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<Revision>,
+}
+
+impl Precondition {
+    pub const fn new(resource: ResourceRef, revision: Revision) -> Self {
+        Self { resource, revision, contents: None }
+    }
 }
 
 /// What the remaining chain must begin with, signed for by the leader that removed the rest.

@@ -75,10 +75,19 @@ pub(super) fn id_of(stamped: Uuid, index: usize) -> Uuid {
 fn check_plan(state: &State, planned_on: Vec<Precondition>) -> Result<(), Rejection> {
     let overtaken: Vec<_> = planned_on
         .into_iter()
-        .filter(|planned| revision_of(state, &planned.resource) != planned.revision)
+        .filter(|planned| {
+            let contents = || contents_of(state, &planned.resource);
+            revision_of(state, &planned.resource) != planned.revision
+                || planned.contents.is_some_and(|revision| contents() != revision)
+        })
         .map(|planned| planned.resource)
         .collect();
     if overtaken.is_empty() { Ok(()) } else { Err(Rejection::Overtaken { resources: overtaken }) }
+}
+
+fn contents_of(state: &State, resource: &ResourceRef) -> Revision {
+    let ResourceRef::Tenant { slug } = resource else { return Revision::ZERO };
+    state.tenant(slug).map_or(Revision::ZERO, |tenant| state.contents_revision(tenant.id))
 }
 
 /// Zero: it does not exist.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
-use vocab::{AdminId, ClientId, KeyId, NodeId, PodId, RequestId, ScopeName, Slug, TenantId};
+use vocab::{AdminId, ClientId, KeyId, NodeId, PodId, RequestId, Revision, ScopeName, Slug, TenantId};
 
 use crate::audit::Chain;
 use crate::entry::Actor;
@@ -85,6 +85,12 @@ impl State {
 
     pub fn client(&self, tenant: TenantId, client_id: &ClientId) -> Option<&Arc<Client>> {
         self.clients.get(&tenant)?.get(client_id)
+    }
+
+    /// The newest revision of a tenant's clients and scopes; zero if it has none. What is removed leaves no trace in it.
+    pub fn contents_revision(&self, tenant: TenantId) -> Revision {
+        let clients = self.clients_of(tenant, None).map(|client| client.revision);
+        clients.chain(self.scopes_of(tenant, None).map(|scope| scope.revision)).max().unwrap_or(Revision::ZERO)
     }
 
     /// A tenant's clients in the order of their ids, after `after`.

@@ -95,7 +95,7 @@ fn a_plan_that_was_overtaken_is_refused_naming_by_what() {
     let acme = || ResourceRef::Tenant { slug: slug("acme") };
     let web = || ResourceRef::Client { tenant: slug("acme"), client_id: "web".parse().unwrap() };
     let gone = || ResourceRef::Scope { tenant: slug("acme"), name: "gone".parse().unwrap() };
-    let planned = |resource, revision| Precondition { resource, revision: Revision(revision) };
+    let planned = |resource, revision| Precondition::new(resource, Revision(revision));
     let asked = |planned_on| Mutation::Batch { items: vec![tenant_create("b")], planned_on, managed_by: None };
     let mut world = World::furnished();
     world.apply(asked(vec![planned(acme(), 2), planned(web(), 4), planned(gone(), 0)])).unwrap();
@@ -105,6 +105,35 @@ fn a_plan_that_was_overtaken_is_refused_naming_by_what() {
     let refused = world.apply(asked(vec![planned(acme(), 2), planned(web(), 4), planned(gone(), 1)])).unwrap_err();
     assert_eq!(refused, Rejection::Overtaken { resources: vec![web(), gone()] });
     assert_eq!(refused.code(), ErrorCode::PreconditionFailed);
+}
+
+/// A tenant is pruned because everything in it is the set's own: no longer so if something came or changed meanwhile.
+#[test]
+fn a_tenant_does_not_go_with_what_came_into_it_since_the_plan() {
+    let acme = || ResourceRef::Tenant { slug: slug("acme") };
+    let prune = |world: &World, contents| {
+        let revision = world.state.tenant(&slug("acme")).unwrap().revision;
+        let planned_on = vec![Precondition { contents: Some(contents), ..Precondition::new(acme(), revision) }];
+        Mutation::Batch { items: vec![Mutation::TenantDelete { slug: slug("acme") }], planned_on, managed_by: None }
+    };
+    let contents = |world: &World| world.state.contents_revision(world.state.tenant(&slug("acme")).unwrap().id);
+    let meanwhile: [Mutation; 3] =
+        [client_create("late", Some(secret(9))), client_update("web", client_spec()), scope_of("acme", "late")];
+    for change in meanwhile {
+        let mut world = World::furnished();
+        let planned = prune(&world, contents(&world));
+        world.apply(change).unwrap();
+        let refused = world.apply(planned).unwrap_err();
+        assert_eq!(refused, Rejection::Overtaken { resources: vec![acme()] });
+        // Planned again, with what came in sight, it goes.
+        let again = prune(&world, contents(&world));
+        world.apply(again).unwrap();
+        assert!(world.state.tenant(&slug("acme")).is_none());
+    }
+    let mut world = World::furnished();
+    world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec: tenant_spec(&["acme.example"]) }).unwrap();
+    let planned = prune(&world, contents(&world));
+    world.apply(planned).unwrap();
 }
 
 #[test]
@@ -151,7 +180,7 @@ fn a_retried_batch_is_known_by_what_was_asked() {
         })
     };
     let first = world.command(ask(5, vec![])).unwrap();
-    let later = Precondition { resource: ResourceRef::Tenant { slug: slug("acme") }, revision: Revision(99) };
+    let later = Precondition::new(ResourceRef::Tenant { slug: slug("acme") }, Revision(99));
     let again = world.command(ask(6, vec![later])).unwrap();
     assert!(again.replayed);
     assert_eq!((again.revision, again.resource), (first.revision, first.resource));

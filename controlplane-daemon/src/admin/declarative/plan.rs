@@ -149,7 +149,7 @@ impl Plan {
             (false, _) => Action::Update,
         };
         if action != Action::Unchanged {
-            self.planned_on.push(Precondition { resource: resource.clone(), revision });
+            self.planned_on.push(Precondition::new(resource.clone(), revision));
         }
         self.items.extend(change.mutations.into_iter().map(|mutation| (mutation, source.clone())));
         self.steps.push(Step { action, resource, source: Some(source.clone()), differences: change.differences });

@@ -41,7 +41,11 @@ pub(super) fn plan(state: &State, request: &Request<'_>, stated: &Stated, faults
                 faults.push(Fault { code: ErrorCode::Conflict, ..Fault::invalid(Source::nowhere(), detail) });
             } else {
                 let resource = ResourceRef::Tenant { slug: slug.clone() };
-                delete(&mut pruned.tenants, resource, tenant.revision, Mutation::TenantDelete { slug: slug.clone() });
+                let seen = Precondition {
+                    contents: Some(state.contents_revision(tenant.id)),
+                    ..Precondition::new(resource, tenant.revision)
+                };
+                delete(&mut pruned.tenants, seen, Mutation::TenantDelete { slug: slug.clone() });
             }
             continue;
         }
@@ -51,7 +55,7 @@ pub(super) fn plan(state: &State, request: &Request<'_>, stated: &Stated, faults
                 let (tenant, client_id) = key;
                 let resource = ResourceRef::Client { tenant: tenant.clone(), client_id: client_id.clone() };
                 let mutation = Mutation::ClientDelete { tenant, client_id };
-                delete(&mut pruned.clients, resource, client.revision, mutation);
+                delete(&mut pruned.clients, Precondition::new(resource, client.revision), mutation);
             }
         }
         for scope in state.scopes_of(tenant.id, None).filter(|scope| mine(scope.managed_by.as_ref())) {
@@ -60,15 +64,17 @@ pub(super) fn plan(state: &State, request: &Request<'_>, stated: &Stated, faults
                 pruned.scope_names.insert(key.clone());
                 let (tenant, name) = key;
                 let resource = ResourceRef::Scope { tenant: tenant.clone(), name: name.clone() };
-                delete(&mut pruned.scopes, resource, scope.revision, Mutation::ScopeDelete { tenant, name });
+                let seen = Precondition::new(resource, scope.revision);
+                delete(&mut pruned.scopes, seen, Mutation::ScopeDelete { tenant, name });
             }
         }
     }
     pruned
 }
 
-fn delete(plan: &mut Plan, resource: ResourceRef, revision: vocab::Revision, mutation: Mutation) {
-    plan.planned_on.push(Precondition { resource: resource.clone(), revision });
+fn delete(plan: &mut Plan, seen: Precondition, mutation: Mutation) {
+    let resource = seen.resource.clone();
+    plan.planned_on.push(seen);
     plan.items.push((mutation, Source::nowhere()));
     plan.steps.push(Step { action: Action::Delete, resource, source: None, differences: Vec::new() });
 }

@@ -13,11 +13,11 @@ use crate::admin::problem::Problem;
 use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError};
 use crate::id;
 
-/// How often it is planned again when something was changed meanwhile.
-const TRIES: u32 = 12;
-/// Those who overtake one another wait for a random while, longer each time, up to `2^MAX_DOUBLINGS` of it.
-const PAUSE_MS: u64 = 5;
-const MAX_DOUBLINGS: u32 = 6;
+/// For how long it is planned again when something was changed meanwhile. Each time that somebody is overtaken somebody
+/// else was not, so it takes as long as all who write at once take one after another.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Those who overtake one another wait for a random while. It does not grow: who has lost often would lose more often.
+const LONGEST_PAUSE_MS: u64 = 20;
 const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who asks.
@@ -66,8 +66,10 @@ impl Applier {
 
     /// Nothing is proposed when nothing differs.
     pub async fn apply(&self, request: &Request<'_>, asker: &Asker) -> Result<Outcome, ApplyError> {
-        let fresh = self.control.barrier(Consistency::Linearizable, FRESHNESS_TIMEOUT).await?;
-        for attempt in 0..TRIES {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            // Each time: a follower that plans on what it has applied is overtaken by what it has yet to apply.
+            let fresh = self.control.barrier(Consistency::Linearizable, FRESHNESS_TIMEOUT).await?;
             let plan = self.rehearsed(request)?;
             if plan.is_empty() {
                 return Ok(Outcome { plan, revision: fresh });
@@ -82,8 +84,10 @@ impl Applier {
             match self.control.propose(command).await {
                 Ok(applied) => return Ok(Outcome { plan, revision: applied.revision }),
                 Err(ProposeError::Rejected(Rejection::Overtaken { .. })) => {
-                    let longest = PAUSE_MS << attempt.min(MAX_DOUBLINGS);
-                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=longest))).await;
+                    if tokio::time::Instant::now() >= deadline {
+                        return Err(ApplyError::KeepsChanging);
+                    }
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=LONGEST_PAUSE_MS))).await;
                 }
                 Err(ProposeError::Rejected(rejection @ Rejection::Items { .. })) => {
                     return Err(ApplyError::Faults(faults_of(rejection, &plan)));
@@ -91,7 +95,6 @@ impl Applier {
                 Err(other) => return Err(other.into()),
             }
         }
-        Err(ApplyError::KeepsChanging)
     }
 
     fn rehearsed(&self, request: &Request<'_>) -> Result<Plan, ApplyError> {
