@@ -1,4 +1,7 @@
-//! `hellojohn apply` and `hellojohn diff` against a running node, and the worked example of the documentation.
+//! `hellojohn apply`, `diff` and `import` against a running node, and the worked example of the documentation.
+
+#[path = "declarative/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
