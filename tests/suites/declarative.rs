@@ -1,5 +1,7 @@
 //! `hellojohn apply`, `diff` and `import` against a running node, and the worked example of the documentation.
 
+#[path = "declarative/import.rs"]
+mod import;
 #[path = "declarative/schema.rs"]
 mod schema;
 

@@ -145,7 +145,7 @@ fn placed(failure: Failure, documents: &[Document]) -> Failure {
     Failure::Problem(problem)
 }
 
-fn show(api: &Api, body: &Value) -> Result<(), Failure> {
+pub(crate) fn show(api: &Api, body: &Value) -> Result<(), Failure> {
     if !api.output.is_table() {
         return api.output.document(body);
     }

@@ -23,6 +23,7 @@ mod dev;
 mod document;
 mod failure;
 mod fleet;
+mod import;
 mod login;
 mod output;
 mod private_file;

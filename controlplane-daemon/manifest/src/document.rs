@@ -47,6 +47,13 @@ pub(crate) struct Located {
     pub(crate) lines: BTreeMap<String, usize>,
 }
 
+/// An object within a file; its lines are counted from its own root.
+#[derive(Default)]
+pub(crate) struct Part {
+    pub(crate) body: Map<String, Value>,
+    pub(crate) lines: BTreeMap<String, usize>,
+}
+
 #[derive(Clone, PartialEq)]
 pub struct Document {
     pub file: Arc<str>,
@@ -70,6 +77,10 @@ impl fmt::Debug for Document {
 }
 
 impl Document {
+    pub(crate) fn new(file: &str, index: usize, kind: Kind, part: Part) -> Self {
+        Self { file: file.into(), index, kind, body: part.body, lines: part.lines }
+    }
+
     /// The line at which the member stands, or what it is part of, if the format tells.
     pub fn line_of(&self, pointer: &str) -> Option<usize> {
         let mut pointer = pointer;

@@ -9,10 +9,7 @@ use serde_json::{Map, Value};
 use crate::document::{Located, MAX_DOCUMENTS};
 
 pub(crate) fn parse(text: &str) -> Result<Vec<Located>, (Option<usize>, String)> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    let value = read.map_err(|error| (Some(error.line()), format!("not JSON: {error}")))?;
-    let values = match value {
+    let values = match whole(text)?.value {
         Value::Array(values) => values,
         single => vec![single],
     };
@@ -20,6 +17,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Located>, (Option<usize>, String)>
         return Err((None, format!("a file may have at most {MAX_DOCUMENTS} documents")));
     }
     Ok(values.into_iter().map(|value| Located { value, lines: BTreeMap::new() }).collect())
+}
+
+/// The file's one value.
+pub(crate) fn whole(text: &str) -> Result<Located, (Option<usize>, String)> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let value = read.map_err(|error| (Some(error.line()), format!("not JSON: {error}")))?;
+    Ok(Located { value, lines: BTreeMap::new() })
 }
 
 /// A [`Value`] without duplicate members.

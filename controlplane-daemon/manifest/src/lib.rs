@@ -8,6 +8,8 @@
 //! resource in the admin API. Nothing is guessed: a member that stands twice, an alias, a tag, a document of an unknown
 //! kind is an error that names file, line and place ([`Fault`]). What the members mean is the reader's business.
 //!
+//! A folder that was not written as manifests, one folder for each tenant, is made documents of by [`tree()`].
+//!
 //! Both who reads files for somebody else use it: the command line and the daemon. So it knows neither of them and
 //! imports nothing of ours.
 
@@ -15,11 +17,13 @@ mod document;
 mod folder;
 mod json;
 mod secrets;
+mod tree;
 mod yaml;
 
 pub use document::{Document, Fault, Kind, MAX_DOCUMENTS, MAX_FILE_BYTES};
 pub use folder::files;
 pub use secrets::{Plain, References, resolve};
+pub use tree::{Tree, tree};
 
 /// What a file's name or a content type says it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

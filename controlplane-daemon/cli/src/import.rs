@@ -1,0 +1,199 @@
+//! `hellojohn import DIR`: the tenants, clients and scopes of a folder, brought over as documents are, all of them or none.
+//!
+//! Such a folder holds no secrets that could be used here. Clients that are made get new ones, shown once; those that are
+//! there keep theirs. A database's DSN is given by `--dsn`, or is the one that the tenant has already.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use manifest::{Document, Fault, Kind};
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::apply::{apply_documents, show};
+use crate::failure::Failure;
+use crate::{private_file, random};
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// A folder that has `tenants/<slug>/tenant.json` (or `.yaml`), and `clients` and `scopes` beside it
+    #[arg(value_name = "DIR")]
+    from: PathBuf,
+    /// The set whose own the tenants become, as of `hellojohn apply`
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    set: String,
+    /// Take over what another set manages
+    #[arg(long)]
+    take_over: bool,
+    /// A tenant's database: a file that holds its DSN; repeat for more
+    #[arg(long, value_name = "SLUG=FILE", value_parser = dsn_file)]
+    dsn: Vec<(String, PathBuf)>,
+    /// Check everything and show what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn dsn_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (slug, file) = text.split_once('=').ok_or("must be SLUG=FILE")?;
+    Ok((slug.to_owned(), file.into()))
+}
+
+pub(crate) async fn import(api: &Api, args: ImportArgs) -> Result<(), Failure> {
+    let told = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
+    let tree = manifest::tree(&args.from).map_err(|faults| Failure::Usage(told(faults)))?;
+    let (mut documents, mut left_out) = (tree.documents, tree.left_out);
+    give_databases(api, &mut documents, &args.dsn, &mut left_out).await?;
+    let secrets = give_secrets(api, &mut documents, &args).await?;
+
+    let flags = [("dry_run", args.dry_run), ("take_over", args.take_over)];
+    let flags: Vec<&str> = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+    let answer = apply_documents(api, &documents, &args.set, &flags).await?;
+    let secrets = if args.dry_run { Vec::new() } else { secrets };
+    report(api, &answer.body, &secrets, &left_out)?;
+    match answer.laggards {
+        Some(pods) => Err(Failure::Laggards(pods)),
+        None => Ok(()),
+    }
+}
+
+fn text<'a>(document: &'a Document, name: &str) -> &'a str {
+    document.body.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Every tenant that says that it has a database gets its DSN, keeps the one it has, or goes without, and that is told.
+async fn give_databases(
+    api: &Api,
+    documents: &mut [Document],
+    files: &[(String, PathBuf)],
+    left_out: &mut Vec<Fault>,
+) -> Result<(), Failure> {
+    let mut files: BTreeMap<&str, &Path> = files.iter().map(|(slug, file)| (slug.as_str(), file.as_path())).collect();
+    for document in documents.iter_mut().filter(|document| document.kind == Kind::Tenant) {
+        let slug = text(document, "slug").to_owned();
+        let dsn = files.remove(slug.as_str()).map(private_file::read).transpose()?;
+        let stated = document.body.get("settings").and_then(|settings| settings.get("database"));
+        let stated = stated.is_some_and(Value::is_object);
+        if let Some(dsn) = dsn {
+            let settings = document.body.entry("settings").or_insert_with(|| json!({}));
+            if !stated && let Some(settings) = settings.as_object_mut() {
+                settings.insert("database".to_owned(), json!({}));
+            }
+            if let Some(database) = settings.get_mut("database").and_then(Value::as_object_mut) {
+                database.insert("dsn".to_owned(), dsn.into());
+            }
+        } else if stated && !has_database(api, &slug).await? {
+            let why = format!("no DSN is in the files: give it with --dsn {slug}=FILE, or later with `tenant update`");
+            left_out.push(document.fault("/settings/database", why));
+            if let Some(settings) = document.body.get_mut("settings").and_then(Value::as_object_mut) {
+                settings.remove("database");
+            }
+        }
+    }
+    match files.keys().next() {
+        Some(slug) => Err(Failure::Usage(format!("--dsn {slug}=…: the folder has no tenant {slug}"))),
+        None => Ok(()),
+    }
+}
+
+async fn has_database(api: &Api, slug: &str) -> Result<bool, Failure> {
+    let query = [("consistency".to_owned(), "linearizable".to_owned())];
+    match api.get_with(&["tenants", slug], &query).await {
+        Ok(tenant) => Ok(tenant["settings"]["database"].is_object()),
+        Err(failure) if failure.is_not_found() => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A client's new secret.
+struct Made {
+    tenant: String,
+    client_id: String,
+    secret: String,
+}
+
+/// To the confidential clients that have none yet, which a plan tells. It also finds out everything that is wrong.
+async fn give_secrets(api: &Api, documents: &mut [Document], args: &ImportArgs) -> Result<Vec<Made>, Failure> {
+    let confidential = |document: &Document| {
+        let method = document.body.get("token_endpoint_auth_method").and_then(Value::as_str);
+        document.kind == Kind::Client && method != Some("none")
+    };
+    for document in documents.iter_mut().filter(|document| confidential(document)) {
+        document.body.insert("secret".to_owned(), random::token().into());
+    }
+    let mut flags = vec!["dry_run"];
+    flags.extend(args.take_over.then_some("take_over"));
+    let plan = apply_documents(api, documents, &args.set, &flags).await?;
+    let changes = plan.body["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let needy: Vec<usize> = changes.iter().filter(|change| needs_secret(change)).filter_map(place).collect();
+
+    let mut made = Vec::new();
+    for (place, document) in documents.iter_mut().enumerate().filter(|(_, document)| confidential(document)) {
+        if needy.contains(&place) {
+            let [tenant, client_id, secret] =
+                ["tenant", "client_id", "secret"].map(|name| text(document, name).to_owned());
+            made.push(Made { tenant, client_id, secret });
+        } else {
+            document.body.remove("secret");
+        }
+    }
+    Ok(made)
+}
+
+fn place(change: &Value) -> Option<usize> {
+    change["document"].as_u64().and_then(|number| usize::try_from(number).ok())
+}
+
+/// It is made, or is public so far.
+fn needs_secret(change: &Value) -> bool {
+    let was_public =
+        |it: &Value| it["pointer"] == "/token_endpoint_auth_method" && it.get("before").is_some_and(|it| it == "none");
+    change["kind"] == "Client"
+        && (change["action"] == "create"
+            || change["differences"].as_array().is_some_and(|it| it.iter().any(was_public)))
+}
+
+fn report(api: &Api, body: &Value, secrets: &[Made], left_out: &[Fault]) -> Result<(), Failure> {
+    const KEYS: &str = "Signing keys are not in such a folder: each tenant that was made has new ones.";
+    if !api.output.is_table() {
+        let mut body = body.clone();
+        let made = |it: &Made| json!({"tenant": it.tenant, "client_id": it.client_id, "client_secret": it.secret});
+        body["secrets"] = secrets.iter().map(made).collect();
+        let told = |it: &Fault| json!({"file": it.file, "line": it.line, "pointer": it.pointer, "detail": it.detail});
+        body["left_out"] = left_out.iter().map(told).collect();
+        return api.output.document(&body);
+    }
+    show(api, body)?;
+    if !left_out.is_empty() {
+        println!("\nNot brought over:");
+        for fault in left_out {
+            println!("  {fault}");
+        }
+    }
+    println!("\n{KEYS}");
+    if !secrets.is_empty() {
+        println!("Nor are clients' secrets; these are new:");
+        for Made { tenant, client_id, secret } in secrets {
+            println!("  {tenant}/{client_id}  {secret}");
+        }
+        eprintln!("Keep them: they are shown this once.");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_secrets_are_for_clients_that_are_made_or_were_public() {
+        let change = |action: &str, before: &str| {
+            let difference = json!({"pointer": "/token_endpoint_auth_method", "before": before, "after": "x"});
+            json!({"kind": "Client", "action": action, "differences": [difference]})
+        };
+        assert!(needs_secret(&change("create", "x")) && needs_secret(&change("update", "none")));
+        assert!(!needs_secret(&change("update", "client_secret_post")));
+        assert!(!needs_secret(&json!({"kind": "Client", "action": "unchanged", "differences": []})));
+        assert!(!needs_secret(&json!({"kind": "Tenant", "action": "create", "differences": []})));
+    }
+}
