@@ -35,6 +35,7 @@ mod sign_in;
 mod tenants;
 mod throttle;
 mod token;
+mod transfer;
 mod uses;
 mod verified;
 mod view;

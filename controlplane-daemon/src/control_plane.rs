@@ -29,7 +29,7 @@ use crate::raft::node::{self, Node, NodeError};
 use crate::settings::EXIT_CONFIG;
 use crate::signature::Signatures;
 use crate::storage::StorageError;
-pub use crate::storage::snapshots::SnapshotFile;
+pub use crate::storage::snapshots::{Incoming, SnapshotFile};
 use crate::tls::Tls;
 
 /// What handing over leadership may take before a node stops regardless.
@@ -305,6 +305,17 @@ impl ControlPlane {
         let taken = tokio::task::spawn_blocking(move || machine.take_away()).await;
         let (revision, file) = taken.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         Ok((revision.unwrap_or_default(), file))
+    }
+
+    /// The state and the revision it is at. Cheap: the resources are shared.
+    pub fn state(&self) -> (Revision, State) {
+        self.cluster().replica.state()
+    }
+
+    /// A file beside the snapshots, to gather what is sent here. It is gone with its last handle.
+    pub fn spool(&self) -> Result<Incoming, StorageError> {
+        let name = format!("{:032x}", rand::random::<u128>());
+        self.inner.node.machine.snapshots().incoming(&name)
     }
 
     /// Has this node keep a snapshot of its own now, so that its log can be cut; the revision it is at.

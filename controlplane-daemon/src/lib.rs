@@ -22,6 +22,7 @@
 //! | [`admin`], [`ops`] | HTTP for operators, HTTP for machines |
 //! | [`gitops`], [`projection`] | configuration from files, and as files |
 //! | [`tls`] | the certificates of the peer, watch and admin ports, and what is counted of them |
+//! | [`backup`], [`offline`] | export and import; recovering and restoring a node that does not run |
 //! | [`bootstrap`], [`keys`], [`credential`] | the first owner, signing keys, administrators' credentials |
 //!
 //! # How to add an endpoint
@@ -53,6 +54,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod backup;
 pub mod bootstrap;
 pub mod cluster_status;
 pub mod control_plane;

@@ -1,7 +1,11 @@
 //! What is taken away and put back: snapshots, a node that recovers alone, data of the first release.
 
+#[path = "backup/broken_off.rs"]
+mod broken_off;
 #[path = "backup/golden.rs"]
 mod golden;
+#[path = "backup/import.rs"]
+mod import;
 #[path = "backup/recovery.rs"]
 mod recovery;
 #[path = "backup/snapshot.rs"]

@@ -3,24 +3,33 @@
 //! A change carries a random `Idempotency-Key`. When no answer comes, or the answer is *no leader* or *outcome unknown*,
 //! it is sent once more with the same key: the server applies it once, however often it arrives.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, IF_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use vocab::{ErrorCode, Secret};
 
 use crate::args::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::private_file;
 use crate::problem::Problem;
 use crate::profile::{Profiles, Proof, Target};
 use crate::random;
 
 /// Longer than every bounded wait of the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// For files of many megabytes.
+const FILE_TIMEOUT: Duration = Duration::from_mins(30);
+/// What the last line of an export has at most.
+const END_BYTES: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that asks for a longer pause gets its retry by hand.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -220,6 +229,57 @@ impl Api {
             request = request.header("Content-Type", media_type).body(body.to_string());
         }
         request.send().await
+    }
+
+    /// Streams an answer into a new file that only its owner reads. An announced digest (RFC 9530) is checked.
+    pub(crate) async fn download(&self, path: &[&str], file: &Path) -> Result<(), Failure> {
+        let query = [("consistency".to_owned(), "linearizable".to_owned())];
+        let request = self.http.get(self.url(path, &query)).header(AUTHORIZATION, self.bearer()).timeout(FILE_TIMEOUT);
+        let mut response = request.send().await.map_err(|error| unreachable(self.base.as_str(), &error))?;
+        if !response.status().is_success() {
+            self.read_body(response).await?;
+            return Err(anyhow::anyhow!("{} answered without a file", self.base).into());
+        }
+        let broken = |why: String| Failure::Other(anyhow::anyhow!("{} is not written: {why}", file.display()));
+        let announced = response.headers().get("repr-digest").and_then(|it| it.to_str().ok()).map(str::to_owned);
+        let mut out = private_file::create(file)?;
+        let mut hasher = Sha256::new();
+        let mut last = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| broken(reason(&error)))? {
+            hasher.update(&piece);
+            out.write_all(&piece).map_err(|why| broken(why.to_string()))?;
+            last.extend_from_slice(&piece);
+            last.drain(..last.len().saturating_sub(END_BYTES));
+        }
+        let own = format!("sha-256=:{}:", STANDARD.encode(hasher.finalize()));
+        let whole = match announced {
+            Some(announced) => announced == own,
+            // An export says itself where it ends.
+            None => String::from_utf8_lossy(&last).contains("{\"kind\":\"end\""),
+        };
+        if !whole {
+            return Err(broken("it did not arrive whole".to_owned()));
+        }
+        out.sync_all().map_err(|why| broken(why.to_string()))
+    }
+
+    /// Sends a file as it is.
+    pub(crate) async fn upload(
+        &self,
+        path: &[&str],
+        query: &[(String, String)],
+        file: Vec<u8>,
+    ) -> Result<Value, Failure> {
+        let request = self.http.post(self.url(path, query)).header(AUTHORIZATION, self.bearer()).timeout(FILE_TIMEOUT);
+        let response = request.header("Content-Type", "application/jsonl").body(file).send().await;
+        let lost = |error: reqwest::Error| {
+            if error.is_connect() {
+                unreachable(self.base.as_str(), &error)
+            } else {
+                Failure::OutcomeUnknown { server: self.base.to_string(), reason: reason(&error) }
+            }
+        };
+        self.read_body(response.map_err(lost)?).await
     }
 
     async fn read_body(&self, response: Response) -> Result<Value, Failure> {

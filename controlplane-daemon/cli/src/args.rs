@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output::Format;
 use crate::resource::{admin, client, key, scope, settings, tenant};
-use crate::{apply, cluster, dev, fleet, import, login, private_file, token};
+use crate::{apply, backup, cluster, dev, fleet, import, login, private_file, token};
 
 /// Operate HelloJohn: tenants, clients, scopes, keys and administrators, through the admin API.
 #[derive(Debug, Parser)]
@@ -94,7 +94,9 @@ enum Command {
     Apply(Box<apply::ApplyArgs>),
     /// Show how files differ from what there is
     Diff(Box<apply::Documents>),
-    /// Bring over the tenants of a folder: what --fs-projection writes, or HelloJohn v1's files
+    /// Write the whole configuration to a file, secrets sealed
+    Export(backup::ExportArgs),
+    /// Put back what an export holds, or bring over a folder: what --fs-projection writes, or HelloJohn v1's files
     Import(import::ImportArgs),
     /// The control plane itself
     #[command(subcommand)]
@@ -121,7 +123,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Settings(command) => settings::run(&api().await?, command).await,
         Command::Apply(args) => apply::apply(&api().await?, *args).await,
         Command::Diff(documents) => apply::diff(&api().await?, *documents).await,
-        Command::Import(args) => import::import(&api().await?, args).await,
+        Command::Export(args) => backup::export(&api().await?, args).await,
+        Command::Import(args) => import::run(&api().await?, args).await,
+        Command::Cluster(cluster::Command::Recover { args }) => Err(backup::recover(&args)),
         Command::Cluster(command) => cluster::run(&api().await?, command).await,
         Command::Fleet(args) => fleet::run(&api().await?, args).await,
         Command::Token(token) => token::run(&connection, *token).await,

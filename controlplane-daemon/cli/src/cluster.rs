@@ -1,5 +1,7 @@
 //! `hellojohn cluster`: how the control plane is, and who is a member.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -7,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Change};
+use crate::backup;
 use crate::failure::Failure;
 use crate::output::Column;
 
@@ -25,6 +28,17 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Download a snapshot of everything, to restore a cluster from
+    Snapshot {
+        /// Where to write it; readable by you alone
+        file: PathBuf,
+    },
+    /// Go on with one node when the majority is lost: `controlplane-daemon recover`, on the machine of that node
+    Recover {
+        /// What the daemon is started with, and --yes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Who leads, how far each log has come, who is a member
     Status,
     /// Every member: voter or learner, where it is, since when it was not heard
@@ -87,6 +101,8 @@ impl Force {
 
 pub(crate) async fn run(api: &Api, command: Command) -> Result<(), Failure> {
     match command {
+        Command::Snapshot { file } => backup::snapshot(api, &file).await,
+        Command::Recover { args } => Err(backup::recover(&args)),
         Command::Status => api.output.document(&api.get(&["cluster", "status"]).await?),
         Command::Members => members(api).await,
         Command::Add { id, peer_addr, voter } => {

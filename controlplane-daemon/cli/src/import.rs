@@ -1,4 +1,4 @@
-//! `hellojohn import DIR`: the tenants, clients and scopes of a folder, brought over as documents are, all of them or none.
+//! `hellojohn import`. A file is what `hellojohn export` wrote, see [`backup`]. `hellojohn import DIR`: the tenants, clients and scopes of a folder, brought over as documents are, all of them or none.
 //!
 //! Such a folder holds no secrets that could be used here. Clients that are made get new ones, shown once; those that are
 //! there keep theirs. A database's DSN is given by `--dsn`, or is the one that the tenant has already.
@@ -13,20 +13,24 @@ use serde_json::{Value, json};
 use crate::api::Api;
 use crate::apply::{apply_documents, show};
 use crate::failure::Failure;
-use crate::{private_file, random};
+use crate::{backup, private_file, random};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// A folder that has `tenants/<slug>/tenant.json` (or `.yaml`), and `clients` and `scopes` beside it
-    #[arg(value_name = "DIR")]
+    /// A file of `hellojohn export`; or a folder that has `tenants/<slug>/tenant.json` (or `.yaml`), and `clients` and
+    /// `scopes` beside it
+    #[arg(value_name = "FILE|DIR")]
     from: PathBuf,
-    /// The set whose own the tenants become, as of `hellojohn apply`
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    set: String,
-    /// Take over what another set manages
+    /// Of a file: what becomes of what is there already [default: add]
+    #[arg(long, value_enum, conflicts_with_all = ["set", "take_over", "dsn"])]
+    mode: Option<backup::Mode>,
+    /// Of a folder: the set whose own the tenants become, as of `hellojohn apply` [default: default]
+    #[arg(long, value_name = "NAME")]
+    set: Option<String>,
+    /// Of a folder: take over what another set manages
     #[arg(long)]
     take_over: bool,
-    /// A tenant's database: a file that holds its DSN; repeat for more
+    /// Of a folder: a tenant's database, as a file that holds its DSN; repeat for more
     #[arg(long, value_name = "SLUG=FILE", value_parser = dsn_file)]
     dsn: Vec<(String, PathBuf)>,
     /// Check everything and show what would be done
@@ -34,12 +38,29 @@ pub(crate) struct ImportArgs {
     dry_run: bool,
 }
 
+impl ImportArgs {
+    fn set(&self) -> &str {
+        self.set.as_deref().unwrap_or("default")
+    }
+}
+
 fn dsn_file(text: &str) -> Result<(String, PathBuf), String> {
     let (slug, file) = text.split_once('=').ok_or("must be SLUG=FILE")?;
     Ok((slug.to_owned(), file.into()))
 }
 
-pub(crate) async fn import(api: &Api, args: ImportArgs) -> Result<(), Failure> {
+pub(crate) async fn run(api: &Api, args: ImportArgs) -> Result<(), Failure> {
+    let wrong = |flags: &str, what: &str| Err(Failure::Usage(format!("{flags}: {} is a {what}", args.from.display())));
+    let for_folders = args.set.is_some() || args.take_over || !args.dsn.is_empty();
+    match args.from.is_dir() {
+        true if args.mode.is_some() => wrong("--mode is for files", "folder"),
+        true => folder(api, args).await,
+        false if for_folders => wrong("--set, --take-over and --dsn are for folders", "file"),
+        false => backup::import(api, &args.from, args.mode.unwrap_or_default(), args.dry_run).await,
+    }
+}
+
+async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
     let told = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
     let tree = manifest::tree(&args.from).map_err(|faults| Failure::Usage(told(faults)))?;
     let (mut documents, mut left_out) = (tree.documents, tree.left_out);
@@ -48,7 +69,7 @@ pub(crate) async fn import(api: &Api, args: ImportArgs) -> Result<(), Failure> {
 
     let flags = [("dry_run", args.dry_run), ("take_over", args.take_over)];
     let flags: Vec<&str> = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
-    let answer = apply_documents(api, &documents, &args.set, &flags).await?;
+    let answer = apply_documents(api, &documents, args.set(), &flags).await?;
     let secrets = if args.dry_run { Vec::new() } else { secrets };
     report(api, &answer.body, &secrets, &left_out)?;
     match answer.laggards {
@@ -123,7 +144,7 @@ async fn give_secrets(api: &Api, documents: &mut [Document], args: &ImportArgs) 
     }
     let mut flags = vec!["dry_run"];
     flags.extend(args.take_over.then_some("take_over"));
-    let plan = apply_documents(api, documents, &args.set, &flags).await?;
+    let plan = apply_documents(api, documents, args.set(), &flags).await?;
     let changes = plan.body["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let needy: Vec<usize> = changes.iter().filter(|change| needs_secret(change)).filter_map(place).collect();
 

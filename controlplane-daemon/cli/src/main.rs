@@ -18,6 +18,7 @@ mod api;
 mod apply;
 mod args;
 mod authorization_code;
+mod backup;
 mod cluster;
 mod dev;
 mod document;

@@ -21,6 +21,13 @@ pub(crate) fn write(path: &Path, content: &str) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// A new file that is written piece by piece.
+pub(crate) fn create(path: &Path) -> anyhow::Result<fs::File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Creates a directory, and those above it, that only its owner can enter.
 pub(crate) fn create_dir(path: &Path) -> anyhow::Result<()> {
     create_dir_with(path, 0o700)

@@ -48,6 +48,12 @@ impl Problem {
         Self { errors, ..Self::new(code, "the documents cannot be applied; see errors") }
     }
 
+    /// The same, with its place in something larger.
+    #[must_use]
+    pub(super) fn at(self, place: impl fmt::Display) -> Self {
+        Self { detail: format!("{place}: {}", self.detail), ..self }
+    }
+
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(ErrorCode::Forbidden, detail)
     }

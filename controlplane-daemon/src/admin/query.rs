@@ -14,6 +14,7 @@ use vocab::{ErrorCode, RequestId, Revision};
 
 use super::declarative::{Ownership, Prune};
 use super::problem::Problem;
+use crate::backup::steps::Mode;
 use crate::control_plane::Consistency;
 use crate::membership::Caution;
 
@@ -315,6 +316,30 @@ pub(super) struct Apply {
     pub(super) prune: Prune,
     pub(super) ownership: Ownership,
     pub(super) plain: Plain,
+}
+
+/// A file to import.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Import {
+    pub(super) mode: Mode,
+    pub(super) dry_run: bool,
+}
+
+impl FromRequest for Import {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        extract(request, |query| {
+            let mode = match query.take("mode").as_deref() {
+                None | Some("add") => Mode::Add,
+                Some("merge") => Mode::Merge,
+                Some("replace") => Mode::Replace,
+                Some(_) => return Err(Problem::bad_request("mode must be add, merge or replace")),
+            };
+            Ok(Self { mode, dry_run: query.flag("dry_run")? })
+        })
+    }
 }
 
 /// Of whoever names none.

@@ -17,6 +17,7 @@ use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
 use super::{
     Api, admins, apply, backup, clients, cluster, fleet, keys, members, scopes, seals, settings, sign_in, tenants,
+    transfer,
 };
 
 pub const PREFIX: &str = "/api/v1";
@@ -153,6 +154,9 @@ pub static ROUTES: &[Row] = &[
     row(PATCH,  "/settings",                          Staff,             || to(settings::patch)),
 
     row(POST,   "/apply",                             StaffAndTenants,   || to(apply::apply)),
+
+    row(GET,    "/export",                            Owners,            || to(transfer::export)),
+    row(POST,   "/import",                            Owners,            || to(transfer::import)),
 
     row(GET,    "/cluster/status",                    StaffAndAuditors,  || to(cluster::status)),
     row(POST,   "/cluster/snapshot",                  Owners,            || to(backup::compact)),

@@ -71,6 +71,7 @@ fn alone(contents: &mut Contents, place: &Place, at: LogId) -> (ClusterId, Strin
     contents.membership = StoredMembership::new(Some(at), membership);
     let cluster_id = ClusterId::from_uuid(crate::id::fresh(&*place.clock));
     contents.cluster_id = Some(cluster_id);
+    contents.state.forget_nodes_but(place.node_id);
     (cluster_id, address)
 }
 

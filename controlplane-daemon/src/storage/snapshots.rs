@@ -194,6 +194,11 @@ impl SnapshotFile {
         format::read(&self.shared.file, self.len()).map_err(|fault| self.error(fault))
     }
 
+    /// Every byte as it lies there.
+    pub fn raw(&self) -> impl io::Read + use<> {
+        format::raw(&self.shared.file, self.len())
+    }
+
     fn error(&self, fault: Fault) -> StorageError {
         match fault {
             Fault::Io(source) => StorageError::Io { doing: "read", path: self.path().to_owned(), source },

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use vocab::{KeyId, RequestId, Sealed, TenantId, Timestamp};
+use vocab::{KeyId, NodeId, RequestId, Sealed, TenantId, Timestamp};
 
 use crate::entry::Actor;
 use crate::limits;
@@ -97,6 +97,14 @@ impl State {
 
     fn put_admin(&mut self, admin: Admin) {
         self.admins.insert(admin.id, Arc::new(admin));
+    }
+
+    /// Strikes every other node off: they are of a cluster that this is a copy of.
+    pub fn forget_nodes_but(&mut self, kept: NodeId) {
+        let others: Vec<NodeId> = self.nodes.keys().copied().filter(|id| *id != kept).collect();
+        for other in others {
+            self.nodes.remove(&other);
+        }
     }
 
     pub(crate) fn remember(&mut self, actor: Actor, request_id: RequestId, answer: Remembered) {

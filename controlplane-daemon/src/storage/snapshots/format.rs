@@ -89,6 +89,11 @@ pub(super) fn read(file: &Arc<File>, len: u64) -> Result<(Vec<u8>, impl BufRead 
     Ok((header, BufReader::with_capacity(BUFFER_BYTES, unpacked.take(MAX_BODY_BYTES))))
 }
 
+/// The file itself, whatever it is.
+pub(super) fn raw(file: &Arc<File>, len: u64) -> impl Read + use<> {
+    Span::new(file, 0, len)
+}
+
 fn damaged(why: &str) -> Fault {
     Fault::Damaged(why.to_owned())
 }
