@@ -38,7 +38,7 @@ fn allowed(flag: &str) -> &'static str {
             "a claim's name, or a JSON pointer such as `/realm_access/roles`; `email` counts only when it is verified"
         }
         "admin-oidc-roles" => {
-            "`VALUE=ROLE`, separated by commas, with the roles `owner`, `operator`, `auditor` and `tenant-admin:SLUG`; needed with `--admin-oidc-issuer`"
+            "`VALUE=ROLE,…` with `owner`, `operator`, `auditor`, `tenant-admin:SLUG`; needed with `--admin-oidc-issuer`"
         }
         "admin-oidc-ca-file" => "a readable PEM file",
         "gitops-dir" => "a path; the folder may come and go",
