@@ -148,3 +148,51 @@ fn free_bytes(path: &Path) -> u64 {
     let found = nix::sys::statvfs::statvfs(path).expect("a file system");
     found.blocks_available() * found.fragment_size()
 }
+
+/// Makes the tenant whatever becomes of the leader meanwhile. An attempt of unknown outcome may have made it.
+async fn make_certainly(admin: &Admin, slug: &str) {
+    let document = serde_json::json!({ "slug": slug, "display_name": "x".repeat(100) });
+    let mut unknown = false;
+    until("the tenant is made", PATIENCE, async || {
+        let answer = admin.post("/tenants", &document).await;
+        match answer.status {
+            201 => Ok(()),
+            409 if unknown => Ok(()),
+            503 | 504 => {
+                unknown = true;
+                Err(answer.text)
+            }
+            _ => panic!("neither made nor to be tried again: {answer:#?}"),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_leader_gives_leadership_to_another_and_costs_nothing() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (mut cluster, admin, follower) = with_follower_on(&disk).await;
+    let _ = admin.post("/cluster/transfer-leader", &serde_json::json!({ "to": 3 })).await.expect(200);
+    assert_eq!(cluster.leader().await, 2);
+    let admin = cluster.admin(follower).await;
+    let filler = disk.path().join("filler");
+    let free = free_bytes(disk.path());
+    fs::write(&filler, vec![1; usize::try_from(free.saturating_sub(300 << 10)).expect("small")])
+        .expect("there is room");
+
+    let mut written = 0;
+    while cluster.nodes[2].is_running() {
+        assert!(written < 5_000, "it goes on without room");
+        make_certainly(&admin, &format!("t-{written}")).await;
+        written += 1;
+    }
+    assert_eq!(cluster.nodes[2].process_mut().ended(PATIENCE).await.code(), Some(EX_IOERR));
+    let log = cluster.logs();
+    assert!(log.contains("cannot go on") && log.contains("No space left"), "it says why: {log}");
+    make_certainly(&admin, "meanwhile").await;
+    cluster.nodes[2].kill();
+    assert_ne!(cluster.leader().await, 2);
+
+    fs::remove_file(&filler).expect("removable");
+    comes_back(&mut cluster, written + 1).await;
+}
