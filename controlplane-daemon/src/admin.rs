@@ -11,11 +11,14 @@
 mod admins;
 mod answer;
 mod apply;
+mod audit;
+mod audit_signature;
 mod auth;
 mod backup;
 mod clients;
 mod cluster;
 pub mod declarative;
+mod events;
 mod fields;
 mod fleet;
 mod json;
@@ -50,7 +53,7 @@ use controlplane_core::{Applied, Command, Mutation, ResourceRef, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use transport::forwarded::TrustedProxies;
-use vocab::{Clock, Keyring, Revision, Sealed};
+use vocab::{Clock, Keyring, Revision, Sealed, Secret};
 
 use crate::control_plane::{Consistency, ControlPlane};
 use crate::fleet::FleetWait;
@@ -58,6 +61,7 @@ use crate::gitops;
 use crate::oidc::Oidc;
 use crate::settings::FollowerWrites;
 use auth::Principal;
+pub use events::Listeners;
 use problem::Problem;
 use query::{Read, Write};
 pub use throttle::Throttle;
@@ -78,6 +82,9 @@ pub struct Api {
     pub tokens: VerifiedTokens,
     /// What `--gitops-dir` is at; `None`: there is none.
     pub gitops: Option<gitops::Shared>,
+    /// Who may read the audit without being an administrator.
+    pub audit_token: Option<Secret<String>>,
+    pub listeners: Listeners,
 }
 
 /// A change that was made, and how far it has spread if that was asked.

@@ -1,5 +1,19 @@
-//! The audit: what this node has to report, on its way into the log.
+//! The audit: what was done and what was turned away, on record for as long as the operators want.
+//!
+//! ```text
+//!   whoever notices ──▶ notes ──▶ audit.note ─┐
+//!   every change ─────────────────────────────┴▶ log ─▶ apply: records ──▶ store ──▶ query, verify ──▶ /audit, /events
+//!                                                                           └─────▶ sinks
+//! ```
+//!
+//! The chain of records is `controlplane_core::audit`'s; here is where its lines are kept and read.
 
 mod notes;
+mod query;
+mod store;
+mod verify;
 
 pub use notes::{NotNow, Notes, Reported, notes};
+pub use query::{Filter, Page, Query, page};
+pub use store::{Extent, Order, Store};
+pub use verify::{Head, Report, verify};

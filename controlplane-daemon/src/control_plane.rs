@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vocab::{Clock, ErrorCode, Keyring, NodeId, Revision, Secret};
 
-use crate::audit::Notes;
+use crate::audit::{self, Notes};
 pub use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::feed::encode;
 use crate::fleet::{Census, Fleet, FleetWait, NodePods};
@@ -293,7 +293,12 @@ impl ControlPlane {
         census
     }
 
-    /// Where to leave what belongs into the audit and is no change. Never waits.
+    /// The audit's records on this node.
+    pub fn records(&self) -> &audit::Store {
+        self.cluster().replica.records()
+    }
+
+    /// Where whatever this node has to report goes; see [`crate::audit`].
     pub fn notes(&self) -> &Notes {
         &self.inner.node.notes
     }

@@ -14,7 +14,7 @@
 //! | [`signature`] | which calls come from a node of this cluster |
 //! | [`raft`] | what the bytes mean: log, state machine, peers, forwarding to the leader, stamping |
 //! | [`feed`], [`watch`], [`fleet`] | changes encoded once, streams to pods, who has acknowledged what |
-//! | [`audit`] | what is worth remembering although it is no change |
+//! | [`audit`] | records of what was done and turned away: notes on their way in, the file, looking up, checking |
 //! | [`membership`] | what can be asked of the cluster's members, and why it is refused |
 //! | [`discovery`] | who is asked to take this node in, and told where it is |
 //! | [`control_plane`] | the facade: propose, read, wait |
@@ -49,8 +49,7 @@
 //!   for every subscriber.
 //! * Raft's membership keeps the address under which a node was added and never changes it: where a node is now stands in
 //!   the table of nodes. Changing it in the membership could split the voters between two machines under one id.
-//! * There is no console, audit log, event stream, declarative apply, export or import yet; the changes of
-//!   `controlplane_core::apply` are the one list that they would be made of.
+//! * There is no console yet; the changes of `controlplane_core::apply` are the one list that it would be made of.
 
 pub mod admin;
 pub mod audit;

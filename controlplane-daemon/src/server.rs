@@ -22,7 +22,7 @@ use transport::server::server_only;
 use vocab::{Clock, SystemClock};
 
 use crate::admin::declarative::Applier;
-use crate::admin::{self, Api, VerifiedTokens};
+use crate::admin::{self, Api, Listeners, VerifiedTokens};
 use crate::bootstrap::unprinted::Unprinted;
 use crate::bootstrap::{self, FirstOwner};
 use crate::control_plane::{self, NodeConfig, StartError};
@@ -127,6 +127,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     let control = control_plane::start(node, settings.keyring.clone(), Arc::clone(&clock)).await?;
     let applier = Applier { control: control.clone(), keyring: settings.keyring.clone(), clock: Arc::clone(&clock) };
     let gitops = settings.gitops.clone().map(|settings| Gitops::new(settings, applier));
+    let listeners = Listeners::default();
     let api = web::Data::new(Api {
         control: control.clone(),
         keyring: settings.keyring.clone(),
@@ -138,6 +139,8 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         trusted_proxies: settings.trusted_proxies.clone(),
         tokens: VerifiedTokens::default(),
         gitops: gitops.as_ref().map(Gitops::status),
+        audit_token: settings.audit_api_token.clone(),
+        listeners: listeners.clone(),
     });
     let ops = Ops::new(control.clone(), metrics);
     let uses_of = api.clone();
@@ -202,6 +205,8 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     ops.stopping();
     // First of all: requests that are under way can still be forwarded to the successor.
     control.hand_over().await;
+    // Streams have no end of their own.
+    listeners.close();
     admin_handle.stop(true).await;
     stop.cancel();
     control.shutdown().await;

@@ -61,6 +61,7 @@ pub struct Settings {
     pub keyring: Keyring,
     pub cluster_hmac_secrets: Vec<Secret<String>>,
     pub watch_token: Option<Secret<String>>,
+    pub audit_api_token: Option<Secret<String>>,
     pub bootstrap_admin_credential: Option<Credential>,
     pub tls: Option<TlsSettings>,
     /// `None`: the admin API speaks plain HTTP.

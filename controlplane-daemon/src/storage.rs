@@ -3,6 +3,7 @@
 //! ```text
 //!   DATA_DIR/node.json      who this is, and a canary sealed with the master key     identity
 //!           /log.redb       vote, log, what is committed                             log_store
+//!           /audit.redb     what is on record                                        crate::audit
 //!           /snapshots/     the last two states, each one file                       snapshots
 //! ```
 //!

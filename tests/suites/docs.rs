@@ -68,6 +68,8 @@ fn the_routes_are_those_of_the_table() {
         Access::Tenant => "owner, operator, tenant-admin of the tenant",
         Access::TenantAndAuditors => "owner, operator, tenant-admin of the tenant, auditor",
         Access::StaffAndTenants => "owner, operator, tenant-admin for its own tenant",
+        Access::Audit => "owner, auditor, the audit's token; a tenant-admin sees its own tenant only",
+        Access::WholeAudit => "owner, auditor, the audit's token",
         Access::Everyone => "every role; a tenant-admin sees its own tenant only",
     };
     let rows = ROUTES.iter().map(|row| format!("| {} | `{}` | {} |", row.method, row.path, roles(row.access)));

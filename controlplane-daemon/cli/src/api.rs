@@ -121,6 +121,17 @@ impl Api {
         self.get_with(path, &[]).await
     }
 
+    /// An answer without an end.
+    pub(crate) async fn stream(&self, path: &[&str], query: &[(String, String)]) -> Result<Response, Failure> {
+        let request = self.http.get(self.url(path, query)).header(AUTHORIZATION, self.bearer());
+        let endless = request.timeout(Duration::from_secs(u32::MAX.into()));
+        let response = endless.send().await.map_err(|error| unreachable(self.base.as_str(), &error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        self.read_body(response).await.and_then(|_| Err(anyhow::anyhow!("{} answered no stream", self.base).into()))
+    }
+
     pub(crate) async fn get_with(&self, path: &[&str], query: &[(String, String)]) -> Result<Value, Failure> {
         let request = self.http.get(self.url(path, query)).header(AUTHORIZATION, self.bearer());
         let response = request.send().await.map_err(|error| unreachable(self.base.as_str(), &error))?;

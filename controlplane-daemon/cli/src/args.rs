@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output::Format;
 use crate::resource::{admin, client, key, scope, settings, tenant};
-use crate::{apply, backup, cluster, dev, fleet, import, login, private_file, token};
+use crate::{apply, audit, backup, cluster, dev, events, fleet, import, login, private_file, token};
 
 /// Operate HelloJohn: tenants, clients, scopes, keys and administrators, through the admin API.
 #[derive(Debug, Parser)]
@@ -101,6 +101,15 @@ enum Command {
     /// The control plane itself
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// What was done and what was turned away
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Print what changes, as it changes, a JSON line each
+    Events {
+        /// Everything after this revision first
+        #[arg(long)]
+        since: Option<u64>,
+    },
     /// The data plane's pods, and how far each has come
     Fleet(fleet::FleetArgs),
     /// Get a token as a client would, to try a set-up
@@ -128,6 +137,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Cluster(cluster::Command::Recover { args }) => Err(backup::recover(&args)),
         Command::Cluster(command) => cluster::run(&api().await?, command).await,
         Command::Fleet(args) => fleet::run(&api().await?, args).await,
+        Command::Audit(command) => audit::run(&connection, command).await,
+        Command::Events { since } => events::run(&api().await?, since).await,
         Command::Token(token) => token::run(&connection, *token).await,
         Command::Completions { shell } => {
             let mut command = <Args as clap::CommandFactory>::command();

@@ -17,11 +17,13 @@
 mod api;
 mod apply;
 mod args;
+mod audit;
 mod authorization_code;
 mod backup;
 mod cluster;
 mod dev;
 mod document;
+mod events;
 mod failure;
 mod fleet;
 mod import;

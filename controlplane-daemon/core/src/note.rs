@@ -83,6 +83,20 @@ const fn once() -> u64 {
 }
 
 impl Note {
+    /// What can happen very often: by what many of them are told apart, and how many this one stands for. The id of a
+    /// request tells nothing apart, nor do the paths that a stranger tries.
+    pub fn repeats(&mut self) -> Option<(String, &mut u64)> {
+        match self {
+            Self::RequestRefused { actor, origin, method, path, code, count } => {
+                let asked = actor.as_ref().map(|actor| (actor, method, path));
+                Some((format!("{code} {:?} {:?} {asked:?}", origin.address, origin.credential), count))
+            }
+            Self::SignInFailed { origin, count } => Some((format!("sign-in {:?}", origin.address), count)),
+            Self::PeerRefused { address, why, count } => Some((format!("peer {address:?} {why}"), count)),
+            _ => None,
+        }
+    }
+
     /// The name of the action in the audit.
     pub const fn action(&self) -> &'static str {
         match self {

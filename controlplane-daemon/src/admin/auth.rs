@@ -9,18 +9,19 @@ use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, LOCATION};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
-use controlplane_core::{Actor, Origin, Role};
+use controlplane_core::{Actor, Note, Origin, Role};
 use futures::FutureExt as _;
-use vocab::ErrorCode;
+use vocab::{ErrorCode, SecretDigest};
 
 use super::Api;
-use super::origin;
 use super::problem::{Presented, Problem};
 use super::routes::Access;
-use super::sign_in;
 use super::token::{self, Holder};
+use super::{audit, origin, sign_in};
 use crate::control_plane::NodeRole;
 use crate::settings::FollowerWrites;
+
+const MAX_NOTED_PATH: usize = 256;
 
 /// An administrator whose token was verified and whose role was looked up just now.
 #[derive(Clone, Debug)]
@@ -34,6 +35,12 @@ pub(super) struct Principal {
 impl Principal {
     pub(super) fn actor(&self) -> Actor {
         self.holder.actor()
+    }
+
+    /// What it may do by now; `None`: nothing any more.
+    pub(super) fn role_now(&self, api: &Api) -> Option<Role> {
+        let now = api.clock.now();
+        api.control.read(|state| self.holder.role(state, api.oidc.as_ref(), now))
     }
 
     /// The credential's id, or the issuer's subject.
@@ -63,7 +70,10 @@ pub(super) async fn guard(
         match admit(access, request.request()).await {
             Ok(None) => next.call(request).await.map(|answer| recheck(access, answer.map_into_boxed_body())),
             Ok(Some(redirect)) => Ok(request.into_response(redirect)),
-            Err(problem) => Ok(request.into_response(problem.error_response())),
+            Err(problem) => {
+                note_refusal(access, request.request(), &problem);
+                Ok(request.into_response(problem.error_response()))
+            }
         }
     };
     // A handler must not panic; should one, its caller alone hears of it. The cause is in the log by the panic hook.
@@ -102,13 +112,49 @@ async fn admit(access: Access, request: &HttpRequest) -> Result<Option<HttpRespo
         return Ok(None);
     }
     let api = request.app_data::<web::Data<Api>>().ok_or_else(|| Problem::internal("the app has no Api"))?.clone();
+    if matches!(access, Access::Audit | Access::WholeAudit) && bears_audit_token(&api, request) {
+        request.extensions_mut().insert(audit::Reader::Everything);
+        return Ok(None);
+    }
     let principal = authenticate(&api, request)?;
+    request.extensions_mut().insert(principal.clone());
     authorize(access, &principal, request)?;
-    request.extensions_mut().insert(principal);
     if request.method() != Method::GET && api.follower_writes == FollowerWrites::Redirect {
         return redirect(&api, request).await;
     }
     Ok(None)
+}
+
+/// In the same time whatever was presented.
+fn bears_audit_token(api: &Api, request: &HttpRequest) -> bool {
+    let Some(token) = &api.audit_token else { return false };
+    let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    let presented =
+        header.and_then(|header| header.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"));
+    let digest = SecretDigest::of(token.expose().as_bytes());
+    presented.is_some_and(|(_, presented)| digest.matches(presented.trim().as_bytes()))
+}
+
+/// Who was turned away goes on record; who merely sent no token at all does not.
+fn note_refusal(access: Access, request: &HttpRequest, problem: &Problem) {
+    let who = request.extensions().get::<Principal>().cloned();
+    let is_refusal = match problem.code() {
+        ErrorCode::Forbidden => true,
+        ErrorCode::Unauthenticated => access != Access::Anyone && request.headers().contains_key(AUTHORIZATION),
+        _ => false,
+    };
+    let Some(api) = request.app_data::<web::Data<Api>>().filter(|_| is_refusal) else { return };
+    // What a stranger asked for is its invention; what a known one asked for is worth knowing.
+    let pattern = request.match_pattern().unwrap_or_default();
+    let path = if who.is_some() { request.path().chars().take(MAX_NOTED_PATH).collect() } else { pattern };
+    api.control.notes().note(Note::RequestRefused {
+        actor: who.as_ref().map(Principal::actor),
+        origin: who.map_or_else(|| origin::of(request), |who| who.origin),
+        method: request.method().to_string(),
+        path,
+        code: problem.code().as_str().to_owned(),
+        count: 1,
+    });
 }
 
 fn authenticate(api: &Api, request: &HttpRequest) -> Result<Principal, Problem> {

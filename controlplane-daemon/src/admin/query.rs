@@ -97,14 +97,7 @@ impl Read {
 
 impl List {
     fn take(query: &mut Query) -> Result<Self, Problem> {
-        let limit = match query.take("limit") {
-            None => DEFAULT_LIMIT,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                .ok_or_else(|| Problem::bad_request(format!("limit must be a number from 1 to {MAX_LIMIT}")))?,
-        };
+        let limit = query.limit()?;
         Ok(Self { read: Read::take(query)?, limit, cursor: query.take("cursor") })
     }
 }
@@ -156,7 +149,7 @@ fn header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Result<Option<&'a 
 }
 
 /// The query string, taken apart name by name; what is left over is refused.
-struct Query(BTreeMap<String, String>);
+pub(super) struct Query(BTreeMap<String, String>);
 
 impl Query {
     fn of(request: &HttpRequest) -> Result<Self, Problem> {
@@ -171,8 +164,16 @@ impl Query {
         Ok(Self(all))
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
+    }
+
+    pub(super) fn limit(&mut self) -> Result<usize, Problem> {
+        let Some(text) = self.take("limit") else { return Ok(DEFAULT_LIMIT) };
+        text.parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| Problem::bad_request(format!("limit must be a number from 1 to {MAX_LIMIT}")))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -216,7 +217,10 @@ impl Query {
     }
 }
 
-fn extract<T>(request: &HttpRequest, take: impl FnOnce(&mut Query) -> Result<T, Problem>) -> Ready<Result<T, Problem>> {
+pub(super) fn extract<T>(
+    request: &HttpRequest,
+    take: impl FnOnce(&mut Query) -> Result<T, Problem>,
+) -> Ready<Result<T, Problem>> {
     let extract = || {
         let mut query = Query::of(request)?;
         let taken = take(&mut query)?;

@@ -16,8 +16,8 @@ use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
 use super::{
-    Api, admins, apply, backup, clients, cluster, fleet, keys, members, scopes, seals, settings, sign_in, tenants,
-    transfer,
+    Api, admins, apply, audit, backup, clients, cluster, events, fleet, keys, members, scopes, seals, settings, sign_in,
+    tenants, transfer,
 };
 
 pub const PREFIX: &str = "/api/v1";
@@ -43,6 +43,10 @@ pub enum Access {
     TenantAndAuditors,
     /// Owners and operators; a tenant's administrators for what is their tenant's.
     StaffAndTenants,
+    /// Owners and auditors, who bears the token of the audit, and a tenant's administrators for their tenant.
+    Audit,
+    /// The same without the tenants' administrators.
+    WholeAudit,
     /// Every role; a tenant's administrator is shown its tenant only.
     Everyone,
 }
@@ -52,17 +56,21 @@ impl Access {
     pub fn allows(self, role: &Role, tenant: Option<&str>) -> bool {
         match role {
             Role::Owner => self != Self::Nodes,
-            Role::Operator => !matches!(self, Self::Owners | Self::OwnersAndAuditors | Self::Nodes),
+            Role::Operator => {
+                !matches!(self, Self::Owners | Self::OwnersAndAuditors | Self::Audit | Self::WholeAudit | Self::Nodes)
+            }
             Role::Auditor => matches!(
                 self,
                 Self::Anyone
                     | Self::OwnersAndAuditors
+                    | Self::Audit
+                    | Self::WholeAudit
                     | Self::StaffAndAuditors
                     | Self::TenantAndAuditors
                     | Self::Everyone
             ),
             Role::TenantAdmin(own) => match self {
-                Self::Anyone | Self::Everyone | Self::StaffAndTenants => true,
+                Self::Anyone | Self::Audit | Self::Everyone | Self::StaffAndTenants => true,
                 Self::Tenant | Self::TenantAndAuditors => tenant == Some(own.as_str()),
                 _ => false,
             },
@@ -85,8 +93,8 @@ const fn row(method: Method, path: &'static str, access: Access, handler: fn() -
 }
 
 use Access::{
-    Anyone, Everyone, Nodes, Owners, OwnersAndAuditors, Staff, StaffAndAuditors, StaffAndTenants, Tenant,
-    TenantAndAuditors,
+    Anyone, Audit, Everyone, Nodes, Owners, OwnersAndAuditors, Staff, StaffAndAuditors, StaffAndTenants, Tenant,
+    TenantAndAuditors, WholeAudit,
 };
 
 const GET: Method = Method::GET;
@@ -157,6 +165,10 @@ pub static ROUTES: &[Row] = &[
 
     row(GET,    "/export",                            Owners,            || to(transfer::export)),
     row(POST,   "/import",                            Owners,            || to(transfer::import)),
+
+    row(GET,    "/audit/logs",                        Audit,             || to(audit::logs)),
+    row(GET,    "/audit/verify",                      WholeAudit,        || to(audit::verify)),
+    row(GET,    "/events",                            Everyone,          || to(events::events)),
 
     row(GET,    "/cluster/status",                    StaffAndAuditors,  || to(cluster::status)),
     row(POST,   "/cluster/snapshot",                  Owners,            || to(backup::compact)),
@@ -253,7 +265,8 @@ mod tests {
             // Whoever holds a backup holds everything: only owners take one or put one back.
             let about_backups = ["/cluster/snapshot", "/export", "/import"].contains(&path);
             assert!(access.allows(&Role::Owner, None), "{path}");
-            assert_eq!(access.allows(&Role::Operator, None), !about_admins && !about_backups, "{path}");
+            let about_audit = path.starts_with("/audit");
+            assert_eq!(access.allows(&Role::Operator, None), !about_admins && !about_backups && !about_audit, "{path}");
             assert_eq!(
                 access.allows(&Role::Auditor, None),
                 row.method == GET && !about_backups,
@@ -262,10 +275,12 @@ mod tests {
             );
             let below_tenant = path.starts_with(TENANT);
             let makes_or_ends_it = path == TENANT && row.method == DELETE;
-            let expected =
-                (below_tenant && !makes_or_ends_it) || (path == "/tenants" && row.method == GET) || path == "/apply";
+            let expected = (below_tenant && !makes_or_ends_it)
+                || (["/tenants", "/audit/logs", "/events"].contains(&path) && row.method == GET)
+                || path == "/apply";
             assert_eq!(access.allows(&own, Some("acme")), expected, "{} {path}", row.method);
-            let elsewhere = (path == "/tenants" && row.method == GET) || path == "/apply";
+            let elsewhere =
+                (["/tenants", "/audit/logs", "/events"].contains(&path) && row.method == GET) || path == "/apply";
             assert_eq!(access.allows(&own, Some("other")), elsewhere, "{} {path}", row.method);
         }
     }

@@ -101,6 +101,8 @@ impl Node {
             trusted_proxies: TrustedProxies::parse("10.0.0.0/8", ForwardingHeader::Forwarded).unwrap(),
             tokens: VerifiedTokens::default(),
             gitops: None,
+            audit_token: Some(Secret::new("the-token-of-the-audit".to_owned())),
+            listeners: super::Listeners::default(),
         };
         let mut node = Self { api: web::Data::new(api), clock, owner: String::new(), _dir: dir };
         node.owner = node.sign_in(owner.reveal().expose()).await;

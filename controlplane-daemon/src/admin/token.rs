@@ -200,7 +200,7 @@ pub(super) fn verify(token: &str, state: &State) -> Result<Verified, TokenError>
     Ok(Verified { holder, kid, issued_at_secs: claims.iat, expires_at_secs: claims.exp })
 }
 
-const fn jws_algorithm(algorithm: SigningAlgorithm) -> Algorithm {
+pub(super) const fn jws_algorithm(algorithm: SigningAlgorithm) -> Algorithm {
     match algorithm {
         SigningAlgorithm::Es256 => Algorithm::ES256,
         SigningAlgorithm::EdDsa => Algorithm::EdDSA,

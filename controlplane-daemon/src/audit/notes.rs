@@ -1,17 +1,22 @@
 //! From whoever notices something to the log: a bounded queue, emptied about once a second in one entry.
 //!
 //! Noting never waits and never fails, whoever does it: what the queue has no room for is counted, and the count itself
-//! becomes a note. Notes wait while there is no leader, and are lost when the process dies meanwhile.
+//! becomes a note. Notes wait while there is no leader, and are lost when the process dies meanwhile. What repeats (a
+//! stranger who tries doors) is noted once, and then at intervals with how often it was: nobody can flood the log.
+
+mod repeats;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use controlplane_core::{Note, Noted};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vocab::{Clock, NodeId};
+
+use self::repeats::Repeats;
 
 const QUEUE: usize = 4096;
 /// What one entry carries; what is more waits for the next.
@@ -81,17 +86,29 @@ impl Reported {
     where
         F: Future<Output = Result<(), NotNow>>,
     {
+        let mut repeats = Repeats::default();
         loop {
             let first = tokio::select! {
-                first = self.queue.recv() => first,
+                first = self.queue.recv() => match first {
+                    Some(first) => Some(first),
+                    None => return,
+                },
+                () = tokio::time::sleep(GATHER), if !repeats.is_empty() => None,
                 () = stopping.cancelled() => break,
             };
-            let Some(first) = first else { return };
-            tokio::select! {
-                () = tokio::time::sleep(GATHER) => {}
-                () = stopping.cancelled() => {}
+            if first.is_some() {
+                tokio::select! {
+                    () = tokio::time::sleep(GATHER) => {}
+                    () = stopping.cancelled() => {}
+                }
             }
-            let batch = self.batch(Some(first));
+            let now = Instant::now();
+            let mut batch: Vec<Noted> =
+                self.batch(first).into_iter().filter_map(|noted| repeats.pass(noted, now)).collect();
+            batch.extend(repeats.due(now));
+            if batch.is_empty() {
+                continue;
+            }
             while report(batch.clone()).await.is_err() {
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
@@ -99,7 +116,9 @@ impl Reported {
                 }
             }
         }
-        let last = self.batch(None);
+        let now = Instant::now();
+        let mut last: Vec<Noted> = self.batch(None).into_iter().filter_map(|noted| repeats.pass(noted, now)).collect();
+        last.extend(repeats.rest());
         if !last.is_empty() {
             let _ = tokio::time::timeout(LAST_TRY, report(last)).await;
         }
@@ -130,7 +149,7 @@ mod tests {
     use super::*;
 
     fn refused(n: u64) -> Note {
-        Note::PeerRefused { address: None, why: "unsigned".to_owned(), count: n }
+        Note::JoinRefused { node_id: Some(NodeId(n)), address: "a:1".to_owned(), why: "unsigned".to_owned() }
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ const FORWARD_TIMEOUT: Duration = Duration::from_secs(11);
 /// What a leader that another one has replaced still gets to answer.
 const DEPOSED_GRACE: Duration = Duration::from_millis(500);
 /// A question that needs no disk.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// What one voter gets to take over leadership; it needs one round of votes.
 const HAND_OVER_TRY: Duration = Duration::from_secs(1);
 /// A pause before asking again when nothing tells us that something changed.

@@ -17,6 +17,7 @@ use tonic::transport::Server;
 use transport::incoming::Incoming;
 use vocab::{Clock, Keyring, NodeId, Revision, Secret};
 
+use super::backfill;
 use super::cluster::{Cluster, Failure};
 use super::log_storage::{LogStorage, StoredLogId};
 use super::network::Network;
@@ -117,7 +118,9 @@ impl Node {
         identity::reseal(&settings.data_dir, &keyring)?;
         let snapshots = Snapshots::open(settings.data_dir.join("snapshots"))?;
         refuse_lost_log(&settings.data_dir.join("log.redb"), &store, &snapshots)?;
-        let machine = StateMachine::open(snapshots, purged(&store)?, feed::Limits::default())?;
+        let machine = StateMachine::open(snapshots, purged(&store)?, feed::Limits::default(), |chain| {
+            audit::Store::open(&settings.data_dir.join("audit.redb"), chain)
+        })?;
         let replica = Arc::clone(machine.replica());
 
         let node_id = settings.node_id;
@@ -174,6 +177,7 @@ impl Node {
         let (leads, leading) = watch::channel(false);
         let minder = tokio::spawn(mind_leadership(cluster.clone(), leads, stopping.clone()));
         let tender = tokio::spawn(tend(cluster.clone(), clock, leading.clone(), stopping.clone()));
+        let backfill = tokio::spawn(backfill::run(cluster.clone(), stopping.clone()));
         let reporter = {
             let cluster = cluster.clone();
             tokio::spawn(reported.run(move |batch| report(cluster.clone(), batch), stopping.clone()))
@@ -187,7 +191,7 @@ impl Node {
             signatures,
             machine,
             stopping,
-            tasks: parking_lot::Mutex::new(vec![server, minder, tender, reporter]),
+            tasks: parking_lot::Mutex::new(vec![server, minder, tender, reporter, backfill]),
             store: parking_lot::Mutex::new(Some(store)),
             thread: parking_lot::Mutex::default(),
         })
@@ -202,6 +206,9 @@ impl Node {
                 task.abort();
             }
         }
+        // Saves the next start the work of making them anew.
+        let records = self.cluster.replica.records().clone();
+        let _ = tokio::task::spawn_blocking(move || records.flush()).await;
         if let Err(why) = self.cluster.raft.shutdown().await {
             tracing::warn!(%why, "raft did not stop in order");
         }

@@ -9,6 +9,7 @@ use vocab::{ClusterId, Revision, Timestamp};
 
 use super::record::Content;
 use super::types::{LogId, Membership, StoredMembership};
+use crate::audit;
 use crate::feed::{self, Feed};
 
 /// One node's copy of the replicated state. The state machine writes it, everybody else reads.
@@ -16,6 +17,7 @@ use crate::feed::{self, Feed};
 pub struct Replica {
     copy: RwLock<Contents>,
     feed: Feed,
+    records: audit::Store,
     applied: watch::Sender<Revision>,
     cluster_id: watch::Sender<Option<ClusterId>>,
 }
@@ -38,10 +40,11 @@ impl Contents {
 }
 
 impl Replica {
-    pub fn new(copy: Contents, limits: feed::Limits) -> Arc<Self> {
+    pub fn new(copy: Contents, limits: feed::Limits, records: audit::Store) -> Arc<Self> {
         let revision = copy.revision();
         Arc::new(Self {
             feed: Feed::new(revision, limits),
+            records,
             applied: watch::Sender::new(revision.unwrap_or_default()),
             cluster_id: watch::Sender::new(copy.cluster_id),
             copy: RwLock::new(copy),
@@ -65,6 +68,10 @@ impl Replica {
 
     pub fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    pub const fn records(&self) -> &audit::Store {
+        &self.records
     }
 
     pub fn applied(&self) -> Revision {
@@ -104,7 +111,15 @@ impl Replica {
                 let mut copy = self.copy.write();
                 entry.stamp.at = entry.stamp.at.max(copy.last_stamp);
                 copy.last_stamp = entry.stamp.at;
-                let outcome = controlplane_core::apply(&mut copy.state, Revision(log_id.index), *entry);
+                let removed_before = copy.state.audit().removed_through;
+                let mut outcome = controlplane_core::apply(&mut copy.state, Revision(log_id.index), *entry);
+                if let Ok(applied) = &mut outcome {
+                    self.records.append(std::mem::take(&mut applied.records));
+                }
+                let removed = copy.state.audit().removed_through;
+                if removed != removed_before {
+                    self.records.truncate(removed);
+                }
                 let changes = outcome.as_ref().map_or([].as_slice(), |applied| &applied.changes);
                 self.advance(&mut copy, log_id, changes);
                 Some(outcome)
@@ -127,6 +142,7 @@ impl Replica {
         let mut copy = self.copy.write();
         let revision = with.revision();
         let cluster_id = with.cluster_id;
+        self.records.jump(with.state.audit());
         *copy = with;
         if let Some(revision) = revision {
             self.feed.restart_after(revision);

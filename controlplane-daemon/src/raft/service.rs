@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use vocab::{ErrorCode, NodeId, Revision};
 
 use super::append_stream;
+use super::backfill;
 use super::cluster::Cluster;
 use super::proposals::{NotHere, Proposals};
 use super::state_machine::{LONG_BYTES, StateMachine};
@@ -209,6 +210,16 @@ impl Peer for Service {
         let departed = self.inner.pods.departed().iter().map(Into::into).collect();
         let applied_revision = self.inner.machine.replica().applied().get();
         Ok(Response::new(peer::ListPodsReply { pods, departed, applied_revision }))
+    }
+
+    async fn list_records(
+        &self,
+        request: Request<peer::ListRecordsRequest>,
+    ) -> Result<Response<peer::ListRecordsReply>, Status> {
+        let peer::ListRecordsRequest { first_seq, last_seq } = request.into_inner();
+        let store = self.inner.machine.replica().records().clone();
+        let lines = tokio::task::spawn_blocking(move || backfill::page(&store, first_seq, last_seq));
+        Ok(Response::new(peer::ListRecordsReply { lines: lines.await.map_err(stopped)? }))
     }
 
     async fn describe(&self, _: Request<peer::DescribeRequest>) -> Result<Response<peer::DescribeReply>, Status> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use controlplane_core::audit::Chain;
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
@@ -15,6 +16,7 @@ use vocab::Revision;
 use super::replica::{Contents, Replica};
 use super::snapshot;
 use super::types::{Answer, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
+use crate::audit;
 use crate::feed;
 use crate::storage::snapshots::{Incoming, SnapshotFile, Snapshots};
 use crate::storage::{StorageError, stop_process};
@@ -37,9 +39,11 @@ impl StateMachine {
         snapshots: Snapshots,
         log_starts_after: Option<u64>,
         limits: feed::Limits,
+        records: impl FnOnce(&Chain) -> Result<audit::Store, StorageError>,
     ) -> Result<Self, StorageError> {
         let copy = restore(&snapshots, log_starts_after)?;
-        Ok(Self { replica: Replica::new(copy, limits), snapshots, received: Arc::default() })
+        let records = records(copy.state.audit())?;
+        Ok(Self { replica: Replica::new(copy, limits, records), snapshots, received: Arc::default() })
     }
 
     pub fn replica(&self) -> &Arc<Replica> {
@@ -77,6 +81,7 @@ impl StateMachine {
                 tracing::error!(%why, "a snapshot is damaged; writing a new one");
                 self.snapshots.set_aside(&file)?;
                 let copy = self.replica.copy();
+                self.replica.records().flush();
                 let snapshot = snapshot::save(&self.snapshots, &copy)?;
                 Ok(Some(Snapshot { meta: snapshot::meta(&copy), snapshot }))
             }
@@ -179,7 +184,11 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { copy: self.replica.copy(), snapshots: self.snapshots.clone() }
+        Builder {
+            copy: self.replica.copy(),
+            snapshots: self.snapshots.clone(),
+            records: self.replica.records().clone(),
+        }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> io::Result<()> {
@@ -210,15 +219,20 @@ impl RaftStateMachine<Types> for StateMachine {
 pub struct Builder {
     copy: Contents,
     snapshots: Snapshots,
+    records: audit::Store,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let (copy, snapshots) = (self.copy.clone(), self.snapshots.clone());
+        let (copy, snapshots, records) = (self.copy.clone(), self.snapshots.clone(), self.records.clone());
         let meta = snapshot::meta(&copy);
-        let written = tokio::task::spawn_blocking(move || snapshot::save(&snapshots, &copy));
+        let written = tokio::task::spawn_blocking(move || {
+            // The log behind the snapshot can go: what it would make anew must be safe.
+            records.flush();
+            snapshot::save(&snapshots, &copy)
+        });
         let snapshot = written.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         Ok(Snapshot { meta, snapshot })
     }

@@ -95,6 +95,11 @@ pub(super) const ALL: &[Setting] = &[
     plain("admin-oidc-claim", Some("sub"), "Claim of the issuer's that --admin-oidc-roles maps to roles"),
     plain("admin-oidc-roles", None, "Values of that claim and the roles they give; the first that matches counts"),
     plain("admin-oidc-ca-file", None, "PEM certificates that the issuer's may be signed by, beside the system's"),
+    bare_secret(
+        "audit-api-token",
+        "audit-api-token-file",
+        "Bearer token that reads the audit and nothing else; absent: owners and auditors only",
+    ),
     bare("tls-cert-file", None, "PEM certificate for peers and pods (mutual TLS)"),
     bare("tls-key-file", None, "Its PEM private key"),
     bare("tls-ca-file", None, "PEM certificates that peers' and pods' must be signed by"),

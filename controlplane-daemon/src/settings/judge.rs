@@ -64,7 +64,8 @@ impl Judge {
         let hmac_secrets = self.hmac_secrets();
         self.cluster(node_id, peers.as_ref(), hmac_secrets.as_deref());
         self.joining(bootstrap, discovery.as_ref(), peers.as_ref(), hmac_secrets.as_deref());
-        let watch_token = self.watch_token();
+        let watch_token = self.bearer_token("watch-token");
+        let audit_api_token = self.bearer_token("audit-api-token");
         let bootstrap_admin_credential = self.parse_secret::<Credential>("bootstrap-admin-credential");
         let tls = self.tls();
         let admin_tls = self.admin_tls();
@@ -98,6 +99,7 @@ impl Judge {
             keyring: keyring?,
             cluster_hmac_secrets: hmac_secrets?,
             watch_token,
+            audit_api_token,
             bootstrap_admin_credential,
             tls,
             admin_tls,
@@ -360,8 +362,7 @@ impl Judge {
         }
     }
 
-    fn watch_token(&mut self) -> Option<Secret<String>> {
-        let flag = "watch-token";
+    fn bearer_token(&mut self, flag: &str) -> Option<Secret<String>> {
         let token = Secret::new(self.text(flag)?);
         // It travels as `Authorization: Bearer` (RFC 6750 §2.1).
         if token.expose().len() < MIN_WATCH_TOKEN_LEN || !token.expose().bytes().all(|b| b.is_ascii_graphic()) {

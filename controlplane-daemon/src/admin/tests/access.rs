@@ -21,6 +21,8 @@ async fn every_route_asks_for_a_token_and_the_right_role() {
     for row in ROUTES.iter().filter(|row| !matches!(row.access, Access::Anyone | Access::Nodes)) {
         let path = row
             .path
+            // An answer without end is none to wait for.
+            .replace("/events", "/events?since=x")
             .replace("{slug}", "other")
             .replace("{client_id}", "c")
             .replace("{secret_id}", &Uuid::nil().to_string())

@@ -11,6 +11,7 @@ use controlplane_core::state::Counts;
 use vocab::ClusterId;
 
 use super::{NewCluster, OfflineError, Place, Unannounced, alone, check_keys};
+use crate::audit;
 use crate::feed;
 use crate::raft::log_storage::{StoredLogId, json};
 use crate::raft::node::{check_record, purged};
@@ -58,7 +59,8 @@ impl Recovery {
         identity::claim(data_dir, place.node_id, &place.keyring)?;
         let store = LogStore::open(&log, check_record)?;
         let snapshots = Snapshots::open(data_dir.join("snapshots"))?;
-        let machine = StateMachine::open(snapshots, purged(&store)?, feed::Limits::default())?;
+        // Who only looks must not put on record what may never have been committed.
+        let machine = StateMachine::open(snapshots, purged(&store)?, feed::Limits::default(), audit::Store::in_memory)?;
         replay(&log, &store, &machine)?;
         let contents = machine.replica().copy();
         let Some(last) = contents.last_applied else {

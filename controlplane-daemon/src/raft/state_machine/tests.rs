@@ -13,7 +13,8 @@ impl StoreBuilder<Types, LogStorage, StateMachine, tempfile::TempDir> for OnDisk
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = LogStore::open(&dir.path().join("log.redb"), |_, _| Ok(())).expect("a log");
         let snapshots = Snapshots::open(dir.path().join("snapshots")).expect("a folder");
-        let machine = StateMachine::open(snapshots, None, feed::Limits::default()).expect("a state machine");
+        let machine = StateMachine::open(snapshots, None, feed::Limits::default(), audit::Store::in_memory)
+            .expect("a state machine");
         Ok((dir, LogStorage::new(store), machine))
     }
 }
@@ -69,7 +70,10 @@ fn with_every_snapshot_damaged_only_a_whole_log_helps() {
 #[test]
 fn stamps_never_step_back_and_the_first_cluster_id_counts() {
     use crate::raft::record::Content;
-    let replica = Replica::new(at(10), feed::Limits::default());
+    let dir = tempfile::tempdir().unwrap();
+    let records =
+        audit::Store::open(&dir.path().join("audit.redb"), &controlplane_core::audit::Chain::default()).unwrap();
+    let replica = Replica::new(at(10), feed::Limits::default(), records);
     let LogId { leader_id, .. } = at(10).last_applied.unwrap();
     let other = ClusterId::from_uuid(uuid::Uuid::from_u128(77));
     assert!(replica.apply(LogId { leader_id, index: 11 }, Content::ClusterId(other)).is_none());

@@ -1,0 +1,184 @@
+//! Whether the records are what they were: the chain from its beginning to where the state says that it ends.
+
+use std::ops::ControlFlow;
+
+use controlplane_core::audit::Chain;
+use controlplane_core::mutation::Truncation;
+use serde::{Deserialize, Serialize};
+use vocab::{ChainError, ChainHash, ChainWalk, Link};
+
+use super::store::{Extent, Order, Store};
+use crate::storage::StorageError;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub valid: bool,
+    /// Of the records that were looked at.
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub records: u64,
+    /// Where the replicated state says that the chain ends.
+    pub head: Head,
+    /// False while this node is still getting older records from its peers: those were not looked at.
+    pub complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_through_seq: Option<u64>,
+    /// Of the first record that is not right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What signs for older records that were removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncation: Option<Truncation>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Head {
+    pub seq: u64,
+    pub hash: ChainHash,
+}
+
+#[derive(Deserialize)]
+struct Truncated {
+    truncation: Option<Truncation>,
+}
+
+/// Reads every record. `chain` is where the state stands; records that are newer are not looked at.
+/// `signed` judges the signature of a truncation.
+pub fn verify(
+    store: &Store,
+    chain: &Chain,
+    signed: impl Fn(&Truncation) -> Result<(), String>,
+) -> Result<Report, StorageError> {
+    let extent = store.extent();
+    let head = Head { seq: chain.seq, hash: chain.hash };
+    let mut found = walk(store, &extent, chain)?;
+    if found.broken.is_none() && found.walk.last().is_none_or(|last| last.seq < chain.seq) && chain.seq > 0 {
+        let at = found.walk.last().map_or(extent.complete_from, |last| last.seq + 1);
+        found.broken = Some((at, "it is missing: the state knows of newer records".to_owned()));
+    }
+    if found.broken.is_none() && found.walk.last().is_some_and(|last| last.hash != chain.hash) {
+        found.broken = Some((chain.seq, "the chain ends in another record than the state names".to_owned()));
+    }
+    if found.broken.is_none() && extent.missing().is_none() {
+        found.broken = found.check_beginning(chain, signed);
+    }
+    let (broken_at, why) = found.broken.map_or((None, None), |(seq, why)| (Some(seq), Some(why)));
+    Ok(Report {
+        valid: broken_at.is_none(),
+        first_seq: extent.complete_from,
+        last_seq: found.walk.last().map_or(0, |last| last.seq),
+        records: found.records,
+        head,
+        complete: extent.missing().is_none(),
+        missing_through_seq: extent.missing().map(|missing| *missing.end()),
+        broken_at,
+        why,
+        truncation: found.truncation,
+    })
+}
+
+#[derive(Default)]
+struct Found {
+    walk: ChainWalk,
+    first: Option<Link>,
+    records: u64,
+    broken: Option<(u64, String)>,
+    truncation: Option<Truncation>,
+}
+
+fn walk(store: &Store, extent: &Extent, chain: &Chain) -> Result<Found, StorageError> {
+    let mut found = Found::default();
+    store.read(extent.complete_from, chain.seq, Order::OldestFirst, |seq, line| {
+        let step = match found.walk.step(line) {
+            Ok(link) if link.seq == seq => Ok(link),
+            Ok(link) => Err(ChainError::Missing { expected: seq, found: link.seq }),
+            Err(why) => Err(why),
+        };
+        match step {
+            Ok(link) => {
+                found.records += 1;
+                found.first.get_or_insert(link);
+                if line.contains("\"truncation\":")
+                    && let Ok(Truncated { truncation: Some(truncation) }) = serde_json::from_str(line)
+                {
+                    found.truncation = Some(truncation);
+                }
+                ControlFlow::Continue(())
+            }
+            Err(why) => {
+                let at = if let ChainError::Missing { expected, .. } = why { expected } else { seq };
+                found.broken = Some((at, why.to_string()));
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    Ok(found)
+}
+
+impl Found {
+    /// The first record names the one before it: there is none, or the newest truncation signs for it.
+    fn check_beginning(
+        &self,
+        chain: &Chain,
+        signed: impl Fn(&Truncation) -> Result<(), String>,
+    ) -> Option<(u64, String)> {
+        let first = self.first?;
+        if chain.removed_through == 0 {
+            let whole = first.seq == 1 && first.previous == ChainHash::ORIGIN;
+            return (!whole).then(|| (1, "it is missing, and nothing signs for its removal".to_owned()));
+        }
+        let Some(truncation) = &self.truncation else {
+            return Some((first.seq, "nothing signs for the removal of the records before it".to_owned()));
+        };
+        if truncation.through_seq + 1 != first.seq || truncation.last_hash != first.previous {
+            return Some((first.seq, "it does not follow the last record that was removed".to_owned()));
+        }
+        signed(truncation).err().map(|why| (first.seq, format!("the removal of the records before it: {why}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use controlplane_core::audit::Record;
+    use vocab::Revision;
+
+    use super::*;
+
+    fn report(spoil: impl Fn(&mut Vec<String>), end: impl Fn(&mut Chain)) -> Report {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("audit.redb"), &Chain::default()).unwrap();
+        let mut chain = Chain::default();
+        let mut lines = Vec::new();
+        for seq in 1..=5 {
+            let (link, line) = Link::write(seq, chain.hash, "\"name\":\"Acme\"");
+            (chain.seq, chain.hash) = (seq, link.hash);
+            lines.push(line);
+        }
+        spoil(&mut lines);
+        end(&mut chain);
+        let records = (1..).zip(lines).map(|(seq, line)| Record { seq, revision: Revision(seq), line });
+        store.append(records.collect());
+        store.flush();
+        verify(&store, &chain, |_| Ok(())).unwrap()
+    }
+
+    #[test]
+    fn the_first_record_that_is_not_right_is_named() {
+        let fine = report(|_| {}, |_| {});
+        assert!(fine.valid && fine.complete, "{fine:?}");
+        assert_eq!((fine.records, fine.last_seq), (5, 5));
+        assert_eq!(report(|lines| lines[2] = lines[2].replace("Acme", "Evil"), |_| {}).broken_at, Some(3));
+        assert_eq!(report(|lines| lines.truncate(3), |_| {}).broken_at, Some(4));
+        assert_eq!(
+            report(|lines| lines[4] = Link::write(5, ChainHash::ORIGIN, "\"n\":1").1, |_| {}).broken_at,
+            Some(5)
+        );
+        let other_end = |chain: &mut Chain| chain.hash = ChainHash::ORIGIN;
+        assert_eq!(report(|_| {}, other_end).broken_at, Some(5), "rewritten to the end");
+        let removed = |chain: &mut Chain| chain.removed_through = 2;
+        assert_eq!(report(|_| {}, removed).broken_at, Some(1), "nothing signs for it");
+    }
+}
