@@ -10,8 +10,8 @@
 //! from its peers and check them against the chain.
 //!
 //! Not on record: entries that were refused (a refusal of the admin API is a note), replays, entries of format 1 (they
-//! were applied before there was a chain, and nodes differ in how many of them they still have), the fleet's sightings and
-//! changes of the cluster's own bookkeeping that show nothing, and `audit.cursor`, or each delivery would give the next
+//! were applied before there was a chain, and nodes differ in how many of them they still have), the sightings of
+//! the fleet and of nodes, changes of the cluster's own bookkeeping that show nothing, and `audit.cursor`, or each delivery would give the next
 //! one something to deliver.
 
 mod difference;

@@ -16,8 +16,8 @@ use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
 use super::{
-    Api, admins, apply, audit, backup, clients, cluster, events, fleet, keys, members, scopes, seals, settings, sign_in,
-    tenants, transfer,
+    Api, admins, apply, audit, backup, clients, cluster, events, fleet, keys, members, scopes, seals, settings,
+    sign_in, tenants, transfer,
 };
 
 pub const PREFIX: &str = "/api/v1";

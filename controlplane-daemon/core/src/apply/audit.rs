@@ -79,7 +79,7 @@ impl Bookkeeping {
                 Self::Truncation { truncation: truncation.clone(), removed_bytes: *removed_bytes }
             }
             Mutation::AuditCursor { sink, seq } => Self::Cursor { sink: sink.clone(), seq: *seq },
-            Mutation::FleetUpdate { .. } | Mutation::AdminUsed { .. } => Self::Sighting,
+            Mutation::FleetUpdate { .. } | Mutation::AdminUsed { .. } | Mutation::NodeSeen { .. } => Self::Sighting,
             _ => Self::Change,
         }
     }

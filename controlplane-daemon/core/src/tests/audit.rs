@@ -48,6 +48,7 @@ fn every_mutation_but_the_cursor_is_on_record_and_the_chain_holds() {
                 | Mutation::AuditNote { .. }
                 | Mutation::FleetUpdate { .. }
                 | Mutation::AdminUsed { .. }
+                | Mutation::NodeSeen { .. }
         );
         assert_eq!(actions.iter().any(|action| action == mutation.name()), expected, "{}", mutation.name());
     }
