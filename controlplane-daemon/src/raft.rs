@@ -12,6 +12,7 @@
 pub mod append_stream;
 mod backfill;
 pub mod cluster;
+pub mod contact;
 pub mod log_storage;
 pub mod membership;
 pub mod network;

@@ -28,9 +28,10 @@ use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
 use vocab::{ErrorCode, NodeId};
 
+use super::cluster::Cluster;
 use super::network::APPEND_TIMEOUT;
 use super::peers::StreamClient;
-use super::types::{LogId, Raft, Types};
+use super::types::{LogId, Types};
 use super::wire;
 use crate::signature::stream::{Opened, Tags};
 use crate::signature::{Call, HEADER, Signatures};
@@ -165,15 +166,21 @@ impl Unanswered {
 
 /// The follower's end: checks each message and answers in order. A message that is not the next one ends it.
 pub fn answer(
-    raft: &Raft,
+    cluster: &Cluster,
     signatures: Signatures,
     opened: &Opened,
     messages: Streaming<peer::SignedAppend>,
 ) -> BoxStream<'static, Result<peer::AppendReply, Status>> {
     let end = Arc::new(Mutex::new(None));
     let requests = checked(messages, opened.tags(), signatures, Arc::clone(&end));
-    let answers = raft.stream_append(requests).map(|answer| match answer {
-        Ok(result) => Ok(wire::stream_reply(&result)),
+    let contact = cluster.contact.clone();
+    let answers = cluster.raft.stream_append(requests).map(move |answer| match answer {
+        Ok(result) => {
+            if result.is_ok() {
+                contact.heard();
+            }
+            Ok(wire::stream_reply(&result))
+        }
         Err(stopped) => Err(to_status(ErrorCode::Unavailable, stopped.to_string())),
     });
     let why = stream::once(async move { end.lock().take() }).filter_map(async |why: Option<Status>| why.map(Err));

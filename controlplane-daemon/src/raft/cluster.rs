@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use vocab::{ErrorCode, NodeId, Revision};
 
+use super::contact::Contact;
 use super::peers::{Client, Peers, Purpose, never_arrived, refused_connection};
 use super::proposals::{Done, NotHere, Proposals};
 use super::replica::Replica;
@@ -55,8 +56,7 @@ pub struct Cluster {
     pub notes: Notes,
     /// What a node that asks to be taken in may become.
     pub admission: Admission,
-    /// Who was not heard for this long does not answer.
-    pub patience: Duration,
+    pub contact: Contact,
     /// Held by who changes the membership.
     pub changing: Arc<tokio::sync::Mutex<()>>,
     /// In whose words, when the cluster has said that this node is not in it any more.
@@ -84,8 +84,9 @@ impl Cluster {
         NodeId(*self.raft.node_id())
     }
 
+    /// The leader, as long as this node is in touch with it.
     pub fn leader(&self) -> Option<NodeId> {
-        self.raft.metrics().borrow_watched().current_leader.map(NodeId)
+        self.contact.leader(&self.raft.metrics().borrow_watched())
     }
 
     /// The newest revision that is known here to be on a majority of disks.
@@ -287,12 +288,13 @@ impl Cluster {
             node_id: self.node_id(),
             cluster_id: self.replica.cluster_id(),
             role: match now.state {
-                ServerState::Leader => NodeRole::Leader,
+                ServerState::Leader if self.contact.leads(&now) => NodeRole::Leader,
                 ServerState::Candidate => NodeRole::Candidate,
                 ServerState::Learner => NodeRole::Learner,
-                ServerState::Follower | ServerState::Shutdown => NodeRole::Follower,
+                // A leader that no majority answers any more is none.
+                ServerState::Leader | ServerState::Follower | ServerState::Shutdown => NodeRole::Follower,
             },
-            leader: now.current_leader.map(NodeId),
+            leader: self.contact.leader(&now),
             term: now.current_term,
             commit: position(now.cluster_committed).max(self.replica.applied()),
             applied: self.replica.applied(),

@@ -77,7 +77,7 @@ impl Cluster {
             silent_for: heard.filter_map(|(id, at)| Some((*id, at.as_ref()?.elapsed()))).collect(),
             matched: matched.iter().filter_map(|(id, log)| Some((*id, log.as_ref()?.index))).collect(),
             committed: now.cluster_committed.map_or(0, |id| id.index),
-            patience: self.patience,
+            patience: self.contact.patience(),
         })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use controlplane_core::{Actor, Command, Mutation, Noted};
 use openraft::async_runtime::WatchReceiver as _;
-use openraft::{BasicNode, Config, ServerState, SnapshotPolicy};
+use openraft::{BasicNode, Config, SnapshotPolicy};
 use shared_proto::peer::peer_server::PeerServer;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,6 +18,7 @@ use transport::incoming::Incoming;
 use vocab::{Clock, Keyring, NodeId, Revision, Secret};
 
 use super::backfill;
+use super::contact::Contact;
 use super::cluster::{Cluster, Failure};
 use super::log_storage::{LogStorage, StoredLogId};
 use super::network::Network;
@@ -152,7 +153,7 @@ impl Node {
             notes: notes.clone(),
             admission: settings.admission,
             // A heartbeat is missed now and then; a whole election is not.
-            patience: settings.election_timeout_max * 2,
+            contact: Contact::new(settings.election_timeout_max * 2),
             changing: Arc::default(),
             dismissal: watch::Sender::default(),
         };
@@ -334,10 +335,10 @@ async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping:
     let mut leader_seen = None;
     let mut watchdog = Watchdog::new(cluster.notes.clone());
     loop {
-        let (state, leader, running) = {
+        let (leading, leader, running) = {
             let now = metrics.borrow_watched();
-            watchdog.look(&now);
-            (now.state, now.current_leader, now.running_state.clone())
+            watchdog.look(&now, &cluster.contact);
+            (cluster.contact.leads(&now), cluster.contact.leader(&now), now.running_state.clone())
         };
         if let Err(why) = running
             && !stopping.is_cancelled()
@@ -349,18 +350,20 @@ async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping:
             changes.increment(1);
             tracing::info!(?leader, "the cluster has a leader");
         }
-        if state != ServerState::Leader {
+        if !leading {
             leads.send_if_modified(|leads| std::mem::replace(leads, false));
         } else if !*leads.borrow() && take_office(&cluster).await {
             leads.send_replace(true);
             // The state may have changed meanwhile: look again before waiting.
             continue;
         }
-        let waits_for_office = state == ServerState::Leader && !*leads.borrow();
+        let waits_for_office = leading && !*leads.borrow();
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { return },
             // A quiet cluster of one changes nothing that would wake this again.
             () = tokio::time::sleep(OFFICE_RETRY), if waits_for_office => {}
+            // Silence changes nothing either.
+            () = tokio::time::sleep(cluster.contact.patience() / 2) => {}
             () = stopping.cancelled() => return,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use controlplane_core::Command;
 use openraft::base::BoxStream;
+use openraft::raft::AppendEntriesResponse;
 use shared_proto::peer;
 use shared_proto::peer::peer_server::Peer;
 use shared_proto::status::to_status;
@@ -85,6 +86,9 @@ impl Peer for Service {
     async fn append(&self, request: Request<peer::AppendRequest>) -> Result<Response<peer::AppendReply>, Status> {
         let request = wire::read_append(&request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.append_entries(request).await.map_err(stopped)?;
+        if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
+            self.inner.cluster.contact.heard();
+        }
         Ok(Response::new(wire::append_reply(&reply)))
     }
 
@@ -97,7 +101,7 @@ impl Peer for Service {
         let opened = request.extensions().get::<Opened>().cloned();
         let opened = opened.ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the stream is not signed"))?;
         let signatures = self.inner.signatures.clone();
-        Ok(Response::new(append_stream::answer(&self.inner.raft, signatures, &opened, request.into_inner())))
+        Ok(Response::new(append_stream::answer(&self.inner.cluster, signatures, &opened, request.into_inner())))
     }
 
     async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {

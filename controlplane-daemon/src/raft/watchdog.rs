@@ -4,6 +4,7 @@ use controlplane_core::Note;
 use openraft::{RaftMetrics, ServerState};
 use vocab::NodeId;
 
+use super::contact::Contact;
 use super::types::Types;
 use crate::audit::Notes;
 
@@ -13,7 +14,7 @@ enum Role {
     Leader,
     Candidate,
     Follower,
-    /// A voter that hears no leader.
+    /// A voter that hears no leader, or leads and hears no majority.
     LostLeader,
     Learner,
 }
@@ -41,18 +42,18 @@ impl Watchdog {
         Self { notes, role: None }
     }
 
-    pub fn look(&mut self, now: &RaftMetrics<Types>) {
-        let role = match (now.state, now.current_leader) {
-            (ServerState::Leader, _) => Role::Leader,
+    pub fn look(&mut self, now: &RaftMetrics<Types>, contact: &Contact) {
+        let leader = contact.leader(now);
+        let role = match (now.state, leader) {
+            (ServerState::Leader, Some(_)) => Role::Leader,
             (ServerState::Candidate, _) => Role::Candidate,
             (ServerState::Follower, Some(_)) => Role::Follower,
-            (ServerState::Follower, None) => Role::LostLeader,
+            (ServerState::Leader | ServerState::Follower, None) => Role::LostLeader,
             (ServerState::Learner, _) => Role::Learner,
             (ServerState::Shutdown, _) => return,
         };
         let Some(before) = self.role.replace(role).filter(|before| *before != role) else { return };
         let (from, to) = (before.as_str(), role.as_str());
-        let leader = now.current_leader.map(NodeId);
         metrics::counter!("hj_cp_role_transitions_total", "to" => to).increment(1);
         tracing::info!(from, to, term = now.current_term, ?leader, "this node's role has changed");
         let (node, term) = (NodeId(now.id), now.current_term);
