@@ -84,6 +84,7 @@ impl Etcd {
                 args: args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect(),
                 env: Vec::new(),
                 user: None,
+                namespace: None,
                 log: folder.join("log"),
             };
             launch.start()

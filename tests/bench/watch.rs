@@ -157,6 +157,7 @@ async fn stopped(options: &Options) {
             .to_vec(),
         env: Vec::new(),
         user: None,
+        namespace: None,
         log: folder.join("log"),
     };
     let process = launch.start();

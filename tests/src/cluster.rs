@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
 use crate::admin::Admin;
+use crate::network::Network;
 use crate::postgres::free_port;
 use crate::process::{Finished, Launch, Process};
 use crate::programs;
@@ -52,6 +53,15 @@ pub struct Node {
     addresses: Addresses,
 }
 
+/// Where a node will listen.
+struct Place {
+    raft: String,
+    watch: String,
+    admin: String,
+    ops: String,
+    namespace: Option<String>,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Addresses {
     pub raft: String,
@@ -76,16 +86,36 @@ impl Cluster {
 
     /// Everything but the processes.
     pub fn prepare(count: u64, flags: &[&str]) -> Self {
-        let secrets = Secrets::random();
         // Peers and pods must find a node again after its restart, so these ports are chosen here. The others may change.
-        let ports: Vec<(u64, u16, u16)> = (1..=count).map(|id| (id, free_port(), free_port())).collect();
-        let peers: Vec<String> = ports.iter().map(|(id, raft, _)| format!("{id}=127.0.0.1:{raft}")).collect();
-        let nodes = ports.iter().map(|(id, raft, watch)| {
+        let places = (1..=count).map(|id| {
+            let at = |port| format!("127.0.0.1:{port}");
+            (id, Place { raft: at(free_port()), watch: at(free_port()), admin: at(0), ops: at(0), namespace: None })
+        });
+        Self::at(places.collect(), flags)
+    }
+
+    /// The same with each node in a namespace of that network.
+    pub fn prepare_in(network: &Network, count: u64, flags: &[&str]) -> Self {
+        let places = (1..=count).map(|id| {
+            let at = |port| format!("{}:{port}", network.address(id));
+            let namespace = Some(network.namespace(id));
+            (id, Place { raft: at(7000), watch: at(7100), admin: at(7200), ops: at(7300), namespace })
+        });
+        Self::at(places.collect(), flags)
+    }
+
+    fn at(places: Vec<(u64, Place)>, flags: &[&str]) -> Self {
+        let secrets = Secrets::random();
+        let peers: Vec<String> = places.iter().map(|(id, place)| format!("{id}={}", place.raft)).collect();
+        let nodes = places.iter().map(|(id, place)| {
             let mut launch = Node::launch(*id, &secrets);
-            launch.args.extend(["--raft-addr".to_owned(), format!("127.0.0.1:{raft}")]);
-            launch.args.extend(["--advertise-addr".to_owned(), format!("127.0.0.1:{raft}")]);
-            launch.args.extend(["--watch-addr".to_owned(), format!("127.0.0.1:{watch}")]);
-            if count > 1 {
+            launch.namespace.clone_from(&place.namespace);
+            launch.set("--admin-addr", &place.admin);
+            launch.set("--ops-addr", &place.ops);
+            launch.args.extend(["--raft-addr".to_owned(), place.raft.clone()]);
+            launch.args.extend(["--advertise-addr".to_owned(), place.raft.clone()]);
+            launch.args.extend(["--watch-addr".to_owned(), place.watch.clone()]);
+            if peers.len() > 1 {
                 launch.args.extend(["--peers".to_owned(), peers.join(",")]);
             }
             launch.args.extend(flags.iter().map(ToString::to_string));
@@ -207,6 +237,7 @@ impl Node {
             args: args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect(),
             env: env.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             user: None,
+            namespace: None,
             log: folder.join("log"),
         }
     }

@@ -26,6 +26,7 @@ pub mod admin;
 pub mod browser;
 pub mod cluster;
 pub mod counters;
+pub mod network;
 pub mod pki;
 pub mod pod;
 pub mod postgres;

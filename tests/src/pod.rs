@@ -77,6 +77,7 @@ impl Pod {
             args,
             env: env.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             user: None,
+            namespace: None,
             log: folder.join("log"),
         };
         Self { name: plan.name.to_owned(), launch, folder, process: None, addresses: Addresses::default() }

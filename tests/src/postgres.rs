@@ -66,6 +66,7 @@ impl Postgres {
             args: args.iter().map(ToString::to_string).collect(),
             env: vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())],
             user,
+            namespace: None,
             log: folder.join(format!("{name}.log")),
         };
         let init = launch(

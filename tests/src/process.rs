@@ -23,6 +23,8 @@ pub struct Launch {
     pub env: Vec<(String, String)>,
     /// Another user and group to run as; only root can.
     pub user: Option<(u32, u32)>,
+    /// The network namespace to run in, see [`crate::network`]; only root can.
+    pub namespace: Option<String>,
     /// Where standard output and error go, appended.
     pub log: PathBuf,
 }
@@ -67,21 +69,21 @@ impl Launch {
 
     /// `setpriv` lets the kernel kill the child when the thread that started it ends, see [`spawn`].
     fn command(&self) -> Command {
-        let mut command = match (&self.user, setpriv()) {
-            (Some((user, group)), _) => {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid", &user.to_string(), "--regid", &group.to_string(), "--clear-groups"]);
-                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
-                command
+        let mut words: Vec<String> = Vec::new();
+        if let Some(namespace) = &self.namespace {
+            words.extend(["ip", "netns", "exec", namespace].map(ToOwned::to_owned));
+        }
+        if self.user.is_some() || setpriv() {
+            words.push("setpriv".to_owned());
+            if let Some((user, group)) = &self.user {
+                words.extend([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
             }
-            (None, true) => {
-                let mut command = Command::new("setpriv");
-                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
-                command
-            }
-            (None, false) => Command::new(&self.program),
-        };
-        command.args(&self.args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+            words.extend(["--pdeathsig", "KILL", "--"].map(ToOwned::to_owned));
+        }
+        words.push(self.program.display().to_string());
+        let mut words = words.into_iter();
+        let mut command = Command::new(words.next().expect("the program is one of the words"));
+        command.args(words).args(&self.args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("NO_COLOR", "1").envs(self.env.iter().map(|(name, value)| (name, value)));
         // A process group of its own: Ctrl-C at the terminal goes to the test runner only.
         command.process_group(0);

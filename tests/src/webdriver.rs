@@ -35,6 +35,7 @@ impl Chromium {
                 .map(|name| (name.to_owned(), home.clone()))
                 .into(),
             user: None,
+            namespace: None,
             log: folder.join("log"),
         };
         let mut driver = launch.start();

@@ -30,6 +30,7 @@ impl Dev {
             args,
             env: vec![("HOME".to_owned(), home)],
             user: None,
+            namespace: None,
             log: folder.join("log"),
         }
     }
