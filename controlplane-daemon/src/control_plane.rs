@@ -28,7 +28,7 @@ use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::node::{self, Node, NodeError};
 use crate::settings::EXIT_CONFIG;
 use crate::signature::Signatures;
-use crate::storage::StorageError;
+pub use crate::storage::StorageError;
 pub use crate::storage::snapshots::{Incoming, SnapshotFile};
 use crate::tls::Tls;
 

@@ -36,6 +36,8 @@ pub struct FleetPod {
     pub state: PodState,
     /// Since when it is connected, gone, or stopped.
     pub since: Timestamp,
+    /// Whether it is on the replicated roster: then it stays listed when it vanishes, whatever becomes of this node.
+    pub recorded: bool,
     pub pod: Pod,
     /// How long ago the oldest change was made that it has not acknowledged; `None`: not known any more.
     pub lag: Option<Duration>,

@@ -91,7 +91,7 @@ impl Cluster {
             let at = |port| format!("127.0.0.1:{port}");
             (id, Place { raft: at(free_port()), watch: at(free_port()), admin: at(0), ops: at(0), namespace: None })
         });
-        Self::at(places.collect(), flags)
+        Self::at(&places.collect::<Vec<_>>(), flags)
     }
 
     /// The same with each node in a namespace of that network.
@@ -101,10 +101,10 @@ impl Cluster {
             let namespace = Some(network.namespace(id));
             (id, Place { raft: at(7000), watch: at(7100), admin: at(7200), ops: at(7300), namespace })
         });
-        Self::at(places.collect(), flags)
+        Self::at(&places.collect::<Vec<_>>(), flags)
     }
 
-    fn at(places: Vec<(u64, Place)>, flags: &[&str]) -> Self {
+    fn at(places: &[(u64, Place)], flags: &[&str]) -> Self {
         let secrets = Secrets::random();
         let peers: Vec<String> = places.iter().map(|(id, place)| format!("{id}={}", place.raft)).collect();
         let nodes = places.iter().map(|(id, place)| {

@@ -59,6 +59,15 @@ async fn pods_come_and_go_and_move() {
     })
     .await;
 
+    // Who vanishes before the leader has written it down was never there.
+    for pod_id in ["pod-a", "pod-b"] {
+        until("it is on the roster", PATIENCE, async || {
+            let it = listed(&admin, pod_id).await?;
+            if it["recorded"] == true { Ok(()) } else { Err(it.to_string()) }
+        })
+        .await;
+    }
+
     // Its node dies: it moves, and is shown once, by the nodes that are left.
     let node = usize::try_from(first["node_id"].as_u64().expect("a node")).expect("a small number") - 1;
     let left = (node + 1) % 3;

@@ -14,8 +14,7 @@ use super::Api;
 use super::answer::{self, X_REVISION};
 use super::problem::Problem;
 use super::query::{Create, Read};
-use crate::control_plane::SnapshotFile;
-use crate::storage::StorageError;
+use crate::control_plane::{SnapshotFile, StorageError};
 
 /// What is read from the disk at a time.
 const PIECE_BYTES: usize = 256 << 10;

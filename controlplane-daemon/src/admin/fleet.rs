@@ -26,6 +26,8 @@ struct PodView {
     pod_id: PodId,
     state: &'static str,
     since: String,
+    /// Whether it stays listed when it vanishes.
+    recorded: bool,
     node_id: NodeId,
     version: String,
     address: String,
@@ -48,11 +50,12 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl PodView {
-    fn of(FleetPod { state, since, pod, lag }: FleetPod, revision: Revision) -> Self {
+    fn of(FleetPod { state, since, recorded, pod, lag }: FleetPod, revision: Revision) -> Self {
         Self {
             pod_id: pod.pod_id,
             state: state.as_str(),
             since: rfc3339(since),
+            recorded,
             node_id: pod.node_id,
             version: pod.version,
             address: pod.address,

@@ -52,6 +52,10 @@ pub enum Access {
 }
 
 impl Access {
+    pub fn is_for_auditors(self) -> bool {
+        self.allows(&Role::Auditor, None)
+    }
+
     /// Whether `role` may use the route. `tenant` is the one in the path.
     pub fn allows(self, role: &Role, tenant: Option<&str>) -> bool {
         match role {

@@ -24,6 +24,7 @@ impl Fleet {
             .map(|pod| FleetPod {
                 state: if pod.draining { PodState::Draining } else { PodState::Connected },
                 since: pod.connected_at,
+                recorded: state.pod(&pod.pod_id).is_some(),
                 lag: if pod.acknowledged_revision >= revision {
                     Some(Duration::ZERO)
                 } else {
@@ -67,5 +68,5 @@ fn absent_pod(record: &PodRecord, last: Option<&Pod>, now: Timestamp) -> FleetPo
         staleness: None,
         draining: false,
     });
-    FleetPod { state, since, pod: Pod { staleness: None, ..pod }, lag: None }
+    FleetPod { state, since, recorded: true, pod: Pod { staleness: None, ..pod }, lag: None }
 }

@@ -12,7 +12,7 @@ use shared_proto::peer;
 use tokio::time::Instant;
 use vocab::{NodeId, Revision};
 
-use super::cluster::{Cluster, Failure};
+use super::cluster::{Cluster, Failure, QUESTION_TIMEOUT};
 use crate::membership::{Admission, Caution, Changed, Data, MemberChange, MemberError, MemberRequest, check_quorum};
 
 type Members = ChangeMembers<u64, BasicNode>;
@@ -213,6 +213,13 @@ impl Cluster {
         self.commit(ChangeMembers::AddNodes(BTreeMap::from([(id.0, node)])), Leavers::Stay).await
     }
 
+    /// Whether that very node answers at that very address: elsewhere it may answer already, since it has moved.
+    async fn is_at(&self, id: NodeId, addr: &str) -> bool {
+        let Ok(mut client) = self.peers.client_at(id, addr) else { return false };
+        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest {})).await;
+        matches!(asked, Ok(Ok(_)))
+    }
+
     async fn join(
         &self,
         id: NodeId,
@@ -229,7 +236,7 @@ impl Cluster {
         if view.nodes.contains(&id.0) {
             if let Some(known) = known.filter(|known| known.removed_at.is_none()) {
                 let moved = known.spec.peer_addr != spec.peer_addr;
-                if moved && id.0 != view.me && view.answers(id.0) {
+                if moved && id.0 != view.me && self.is_at(id, &known.spec.peer_addr).await {
                     let why =
                         format!("node {id} is at {} and answers there: is its id used twice?", known.spec.peer_addr);
                     return Err(MemberError::Conflict(why));

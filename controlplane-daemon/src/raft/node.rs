@@ -18,8 +18,8 @@ use transport::incoming::Incoming;
 use vocab::{Clock, Keyring, NodeId, Revision, Secret};
 
 use super::backfill;
-use super::contact::Contact;
 use super::cluster::{Cluster, Failure};
+use super::contact::Contact;
 use super::log_storage::{LogStorage, StoredLogId};
 use super::network::Network;
 use super::peers::Peers;

@@ -155,6 +155,12 @@ impl Peers {
         Ok(client.max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES))
     }
 
+    /// A client of `node` as long as it is at exactly that address.
+    pub fn client_at(&self, node: NodeId, addr: &str) -> Result<Client, tonic::transport::Error> {
+        let channel = endpoint(addr)?.connect_with_connector_lazy(self.shared.connector.clone());
+        Ok(PeerClient::new(Signing::new(channel, self.shared.signatures.clone(), node)))
+    }
+
     /// A client for a stream of appends to `node`, and who signs its opening.
     pub fn stream_client(
         &self,

@@ -165,6 +165,7 @@ async fn the_command_line_takes_files_away_and_puts_them_back() {
             args: args.iter().map(ToString::to_string).collect(),
             env: vec![("HOME".to_owned(), folder.display().to_string())],
             user: None,
+            namespace: None,
             log: folder.join("log"),
         };
         launch.env.push(("HJ_SERVER".to_owned(), cluster.nodes[0].admin_url()));

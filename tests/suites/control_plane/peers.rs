@@ -68,10 +68,14 @@ pub(super) fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-async fn status(admin: &Admin) -> (u64, u64, u64) {
+/// Term, leader, members and tenants. The log itself grows by what the cluster notes of its own accord.
+async fn status(admin: &Admin) -> (u64, u64, serde_json::Value, serde_json::Value) {
     let status = admin.get("/cluster/status").await.expect(200).json;
     let number = |field: &str| status[field].as_u64().unwrap_or_else(|| panic!("no {field} in {status:#}"));
-    (number("term"), number("last_log_revision"), number("leader_id"))
+    let place = |member: &serde_json::Value| serde_json::json!([member["id"], member["addr"], member["role"]]);
+    let members = status["members"].as_array().expect("a list").iter().map(place).collect();
+    let tenants = admin.get("/tenants?consistency=linearizable").await.expect(200).json["items"].clone();
+    (number("term"), number("leader_id"), members, tenants)
 }
 
 fn messages() -> Vec<(&'static str, Vec<u8>)> {

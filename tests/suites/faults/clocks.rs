@@ -65,7 +65,8 @@ async fn a_leader_whose_clock_jumps_is_replaced_and_time_never_goes_back_in_the_
     let second = write(a, "second").await;
     assert!(second >= first, "{second} after {first}");
     let metrics = web::send(web::client().get(format!("{}/metrics", cluster.nodes[new].ops_url()))).await.expect(200);
-    let refused = metrics.text.lines().find(|line| line.starts_with("hj_cp_peer_rpc_refused_total") && line.contains("stale"));
+    let refused =
+        metrics.text.lines().find(|line| line.starts_with("hj_cp_peer_rpc_refused_total") && line.contains("stale"));
     assert!(refused.is_some(), "{}", metrics.text);
 
     // Right again: it follows.

@@ -35,7 +35,7 @@ impl Scene {
         self.cluster.nodes[place].id
     }
 
-    fn others(&self, place: usize) -> [usize; 2] {
+    const fn others(place: usize) -> [usize; 2] {
         [(place + 1) % 3, (place + 2) % 3]
     }
 
@@ -54,7 +54,7 @@ impl Scene {
 #[tokio::test]
 async fn an_isolated_leader_steps_down_and_what_it_could_not_commit_is_never_called_done() {
     let Some(scene) = scene().await else { return };
-    let (old, [a, b]) = (scene.leader, scene.others(scene.leader));
+    let (old, [a, b]) = (scene.leader, Scene::others(scene.leader));
     scene.write(old, "before").await;
     scene.network.isolate(scene.id(old));
 
@@ -118,7 +118,7 @@ async fn a_follower_that_comes_back_does_not_depose_the_leader() {
 async fn writes_go_on_though_the_leader_is_deaf_to_one_node_or_mute() {
     let Some(scene) = scene().await else { return };
     // The leader hears nobody, but everybody hears it: no answer of theirs counts.
-    let [a, b] = scene.others(scene.leader);
+    let [a, b] = Scene::others(scene.leader);
     for other in [a, b] {
         scene.network.silence(scene.id(other), scene.id(scene.leader));
     }
@@ -126,13 +126,13 @@ async fn writes_go_on_though_the_leader_is_deaf_to_one_node_or_mute() {
     scene.network.heal();
     let leader = leader_among(&scene.admins, &scene.cluster, &[0, 1, 2]).await;
     // One follower hears nothing of the leader, yet the leader hears it.
-    let [a, b] = scene.others(leader);
+    let [a, b] = Scene::others(leader);
     scene.network.silence(scene.id(leader), scene.id(a));
     scene.write(b, "one-is-deaf").await;
     scene.network.heal();
     // Two followers that do not hear each other have the leader in common.
     let leader = leader_among(&scene.admins, &scene.cluster, &[0, 1, 2]).await;
-    let [a, b] = scene.others(leader);
+    let [a, b] = Scene::others(leader);
     scene.network.silence(scene.id(a), scene.id(b));
     scene.network.silence(scene.id(b), scene.id(a));
     scene.write(a, "followers-apart-a").await;
