@@ -22,6 +22,7 @@ use super::auth::Principal;
 use super::problem::Problem;
 use super::query;
 use crate::audit::{self, Filter, Order};
+use crate::control_plane::StorageError;
 
 /// Streams at a time on one node.
 const LISTENERS: usize = 1_000;
@@ -225,9 +226,9 @@ impl Listener {
 }
 
 /// The record to go on after; `None` when what follows the place is not all here. Reads the disk.
-fn position(store: &audit::Store, place: Place) -> Result<Option<u64>, crate::storage::StorageError> {
+fn position(store: &audit::Store, place: Place) -> Result<Option<u64>, StorageError> {
     let extent = store.extent();
-    let revision_of = |seq: u64| -> Result<u64, crate::storage::StorageError> {
+    let revision_of = |seq: u64| -> Result<u64, StorageError> {
         let line = store.record(seq)?.unwrap_or_default();
         Ok(serde_json::from_str::<Value>(&line).ok().and_then(|record| record["revision"].as_u64()).unwrap_or(0))
     };

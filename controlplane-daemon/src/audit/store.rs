@@ -17,9 +17,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use controlplane_core::audit::{Chain, Record};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::watch;
 use vocab::{ChainHash, Link};
 
@@ -80,12 +82,21 @@ pub enum Order {
     NewestFirst,
 }
 
+/// What the one who had the file before may take to let go of it.
+const CLOSING: Duration = Duration::from_secs(5);
+
 impl Store {
     /// Opens or makes the file. `chain` is where the state stands that this node starts with.
     pub fn open(path: &Path, chain: &Chain) -> Result<Self, StorageError> {
         let damaged = |why: redb::Error| StorageError::corrupt(path, why);
-        let database =
-            Database::builder().set_cache_size(REDB_CACHE_BYTES).create(path).map_err(|why| damaged(why.into()))?;
+        let began = Instant::now();
+        let database = loop {
+            match Database::builder().set_cache_size(REDB_CACHE_BYTES).create(path) {
+                // A node that stopped a moment ago, in this process even, may still be closing it.
+                Err(DatabaseError::DatabaseAlreadyOpen) if began.elapsed() < CLOSING => thread::sleep(CLOSING / 100),
+                opened => break opened.map_err(|why| damaged(why.into()))?,
+            }
+        };
         Self::start(path, database, chain)
     }
 
@@ -103,7 +114,7 @@ impl Store {
         let shared = Arc::new(Shared { path: path.to_owned(), database, extent: watch::Sender::new(extent) });
         let (jobs, queue) = mpsc::sync_channel(QUEUE);
         let writer = Writer::new(Arc::clone(&shared), queue);
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("audit-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(StorageError::io("start the writer of", path))?;

@@ -285,15 +285,6 @@ impl Mirror {
     }
 }
 
-/// Why a database cannot be used, as far as that can be told without connecting.
-fn fault_of(database: &Database, keyring: &Keyring) -> Option<Rejection> {
-    if let Err(unopened) = keyring.open(&database.dsn) {
-        return Some(unopened.into());
-    }
-    let fault = dsn::check(&database.dsn, keyring).err()?;
-    Some(Malformed(format!("its database: {fault}")).into())
-}
-
 impl Parts {
     /// Parts may be there before, or without, the tenant itself: it may have been refused.
     fn is_empty(&self) -> bool {
@@ -311,20 +302,20 @@ impl Parts {
         match resource.kind {
             Some(Kind::Tenant(tenant)) => {
                 let mut record = decode::tenant(tenant)?;
-                let wanted = record.database.as_ref().filter(|wanted| Some(*wanted) != database.as_ref());
-                let Some(fault) = wanted.and_then(|wanted| fault_of(wanted, keyring)) else {
-                    self.record = Some(record);
-                    return Ok(());
-                };
-                if let Some(last_good) = database {
-                    // The rest is taken: a suspension must not wait for a database.
-                    record.database = Some(last_good);
-                } else if fault.unopened {
+                if let (Some(first), None) = (&record.database, &database) {
                     // Told now, and to the control plane, not to the first user who signs in.
-                    return Err(fault);
+                    keyring.open(&first.dsn)?;
+                }
+                let fault = record.database.as_ref().filter(|wanted| Some(*wanted) != database.as_ref());
+                let fault = fault.and_then(|wanted| dsn::check(&wanted.dsn, keyring).err());
+                if fault.is_some() && database.is_some() {
+                    // The rest is taken: a suspension must not wait for a database.
+                    record.database = database;
                 }
                 self.record = Some(record);
-                return Err(fault);
+                if let Some(fault) = fault {
+                    return Err(Malformed(format!("its database: {fault}")).into());
+                }
             }
             Some(Kind::Client(client)) => {
                 let client = decode::client(client)?;
