@@ -67,6 +67,12 @@ impl Roster {
                 Seen::Missing if elapsed >= MISSED_AFTER => {
                     sightings.push(missing(known, departed.get(pod_id).copied()));
                 }
+                // It was back for a moment that nobody wrote down, and then said goodbye.
+                Seen::Marked(Presence::Gone)
+                    if departed.get(pod_id).is_some_and(|pod| pod.draining && pod.connected_at > record.since) =>
+                {
+                    sightings.push(missing(known, departed.get(pod_id).copied()));
+                }
                 Seen::Marked(Presence::Stopped) if elapsed >= keep.stopped => forget.push(pod_id.clone()),
                 Seen::Marked(Presence::Gone) if elapsed >= keep.gone => forget.push(pod_id.clone()),
                 Seen::Missing | Seen::Marked(_) => {}
