@@ -87,8 +87,12 @@ async fn an_auditor_reads_and_writes_nothing() {
     let auditor = signed_in(&world, &tenant.admin.create_admin("auditor", json!("auditor")).await).await;
     let mut table = Table::new();
     for (method, path, access) in rows(&tenant.slug) {
+        // A stream without an end: the suite on events tries who sees what.
+        if path == "/events" {
+            continue;
+        }
         if method == Method::GET {
-            let expected: &[u16] = if access.is_for_auditors() { &[200, 404] } else { &[403] };
+            let expected: &[u16] = if access.is_for_auditors() { &[200, 400, 404] } else { &[403] };
             table.row(&path, auditor.request(method, &path), expected).await;
         } else {
             let what = format!("{method} {path}");
@@ -124,6 +128,9 @@ async fn a_tenant_administrator_has_one_tenant_and_nothing_beside_it() {
     let keeper = signed_in(&world, &credential).await;
     let mut table = Table::new();
     for (method, path) in routes(&other.slug) {
+        if path == "/events" {
+            continue;
+        }
         // A list may be empty instead of refused; it must not name the other tenant. Documents are read before it is
         // known whose they are.
         let expected: &[u16] = if path == "/apply" { &[422] } else { &[200, 403, 404] };
