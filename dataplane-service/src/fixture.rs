@@ -7,8 +7,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use oauth_core::client::{AuthMethod, Client, ClientSecret, GrantType};
+use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType};
 use transport::forwarded::TrustedProxies;
+use vocab::oauth::OAuthSettings;
 use vocab::{ClusterId, Keyring, ManualClock, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
 
 use crate::app::App;
@@ -41,16 +42,17 @@ pub(crate) fn app() -> App {
 /// `web` (Basic), `post` and the public `app` may do everything; `off` is disabled. All know the scope `staff`.
 pub(crate) fn tenant() -> TenantContext {
     let issuer = "https://id.example/t/acme";
+    let mut off = client("off", AuthMethod::ClientSecretBasic);
+    off.spec.enabled = false;
+    off.spec.allowed_origins = vec!["https://off.example".to_owned()];
+    let mut code_only = client("code-only", AuthMethod::ClientSecretPost);
+    code_only.spec.grant_types = vec![GrantType::AuthorizationCode];
     let clients = [
         client("web", AuthMethod::ClientSecretBasic),
         client("post", AuthMethod::ClientSecretPost),
         client("app", AuthMethod::None),
-        Client {
-            enabled: false,
-            allowed_origins: vec!["https://off.example".to_owned()],
-            ..client("off", AuthMethod::ClientSecretBasic)
-        },
-        Client { grant_types: vec![GrantType::AuthorizationCode], ..client("code-only", AuthMethod::ClientSecretPost) },
+        off,
+        code_only,
     ];
     let staff = Scope {
         name: "staff".parse().expect("a scope"),
@@ -76,6 +78,7 @@ pub(crate) fn tenant() -> TenantContext {
         },
         registration_enabled: false,
         staleness: None,
+        oauth: OAuthSettings::default(),
         clients: clients.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect(),
         scopes: BTreeMap::from([(staff.name.clone(), staff)]),
         keys: keys(),
@@ -90,16 +93,16 @@ fn client(id: &str, auth_method: AuthMethod) -> Client {
     let secret = ClientSecret { digest: SecretDigest::of(SECRET.as_bytes()), expires_at: None };
     Client {
         client_id: id.parse().expect("a client_id"),
-        name: id.to_owned(),
-        enabled: true,
-        auth_method,
-        redirect_uris: vec!["https://app.example/cb".to_owned()],
-        post_logout_redirect_uris: vec![],
-        grant_types: GrantType::ALL.to_vec(),
-        scopes: ["openid", "email", "staff", "hj:users.read"].map(|name| name.parse().expect("a scope")).to_vec(),
-        audiences: vec!["https://api.example".to_owned()],
-        allowed_origins: vec!["https://app.example".to_owned()],
-        require_consent: false,
+        spec: ClientSpec {
+            name: id.to_owned(),
+            token_endpoint_auth_method: auth_method,
+            redirect_uris: vec!["https://app.example/cb".to_owned()],
+            grant_types: GrantType::ALL.to_vec(),
+            scopes: ["openid", "email", "staff", "hj:users.read"].map(|name| name.parse().expect("a scope")).to_vec(),
+            audiences: vec!["https://api.example".to_owned()],
+            allowed_origins: vec!["https://app.example".to_owned()],
+            ..ClientSpec::default()
+        },
         secrets: if auth_method == AuthMethod::None { vec![] } else { vec![secret] },
         revision: Revision::default(),
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use imbl::HashMap;
+use vocab::oauth::OAuthSettings;
 use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
 
 use crate::issued::IssuedTokens;
@@ -26,6 +27,7 @@ pub struct TenantContext {
     pub registration_enabled: bool,
     /// `None`: the directory's.
     pub staleness: Option<staleness::Policy>,
+    pub oauth: OAuthSettings,
     pub clients: HashMap<ClientId, Arc<Client>>,
     /// Scopes beside the standard ones.
     pub scopes: BTreeMap<ScopeName, Scope>,

@@ -12,6 +12,8 @@ pub use node::{NodeRecord, NodeSource, NodeSpec, Promotion};
 pub use pod::{PodRecord, PodSighting, Presence};
 pub use policy::{FailMode, KeyRotation, Longest, Staleness};
 use serde::{Deserialize, Serialize};
+pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
+pub use vocab::oauth::OAuthSettings;
 use vocab::{AdminId, ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
 
 /// A customer: a name, a database, keys of its own.
@@ -70,6 +72,8 @@ pub struct TenantSettings {
     /// `None`: as the cluster's settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub staleness: Option<Staleness>,
+    #[serde(skip_serializing_if = "OAuthSettings::is_default")]
+    pub oauth: OAuthSettings,
 }
 
 /// The tenant's Postgres.
@@ -180,80 +184,6 @@ pub struct Client {
     /// The manifest set that states this resource, if one does: only that set may change or prune it by `/apply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
-}
-
-/// The part of a client that its operators write. Names are those of RFC 7591 §2 where it has one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientSpec {
-    pub name: String,
-    #[serde(default = "yes")]
-    pub enabled: bool,
-    #[serde(default)]
-    pub token_endpoint_auth_method: AuthMethod,
-    #[serde(default)]
-    pub redirect_uris: Vec<String>,
-    #[serde(default)]
-    pub post_logout_redirect_uris: Vec<String>,
-    #[serde(default = "default_grants")]
-    pub grant_types: Vec<GrantType>,
-    /// Scopes the client may ask for: the standard ones of OIDC Core §5.4 and §11, or scopes of the tenant.
-    #[serde(default)]
-    pub scopes: Vec<ScopeName>,
-    /// Resource servers the client may ask tokens for; the first is the default. Empty: the issuer itself.
-    #[serde(default)]
-    pub audiences: Vec<String>,
-    #[serde(default)]
-    pub allowed_origins: Vec<String>,
-    #[serde(default)]
-    pub require_consent: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn default_grants() -> Vec<GrantType> {
-    vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
-}
-
-/// How a client authenticates at the token endpoint (OIDC Core §9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMethod {
-    /// A public client.
-    None,
-    #[default]
-    ClientSecretBasic,
-    ClientSecretPost,
-}
-
-impl AuthMethod {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::ClientSecretBasic => "client_secret_basic",
-            Self::ClientSecretPost => "client_secret_post",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GrantType {
-    AuthorizationCode,
-    RefreshToken,
-    ClientCredentials,
-}
-
-impl GrantType {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AuthorizationCode => "authorization_code",
-            Self::RefreshToken => "refresh_token",
-            Self::ClientCredentials => "client_credentials",
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

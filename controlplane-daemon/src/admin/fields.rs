@@ -1,5 +1,7 @@
 //! Reads a document's members into types and collects every problem: wrong types, bad values, members nobody knows.
 
+mod rest;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -125,11 +127,6 @@ impl<'a> Fields<'a> {
         self.items(name, "must be a string", |value| Some(value.as_str()?.parse().map_err(|e: T::Err| e.to_string())))
     }
 
-    /// A list of an enum's words.
-    pub(super) fn words<T: DeserializeOwned>(&self, name: &'static str, words: &str) -> Option<Vec<T>> {
-        self.items(name, &format!("must be {words}"), |value| read_word(value).map(Ok))
-    }
-
     fn items<T>(
         &self,
         name: &'static str,
@@ -165,6 +162,21 @@ impl<'a> Fields<'a> {
             && value != current
         {
             self.wrong(name, "cannot be changed");
+        }
+    }
+
+    /// Everything that was not asked for by name, read into a type whose every field has a default.
+    pub(super) fn rest<T: DeserializeOwned>(self) -> Option<T> {
+        let known = self.known.borrow();
+        let rest = self.members.iter().filter(|(name, _)| !known.contains(name.as_str()));
+        match rest::read(rest.map(|(name, value)| (name.clone(), value.clone())).collect()) {
+            Ok(read) => Some(read),
+            Err(found) => {
+                for (pointer, detail) in found {
+                    self.problems.add(format!("{}{pointer}", self.at), detail);
+                }
+                None
+            }
         }
     }
 

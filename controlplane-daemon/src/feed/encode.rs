@@ -8,6 +8,7 @@ use controlplane_core::model::{
 };
 use controlplane_core::{Change, Resource};
 use prost::Message as _;
+use serde::Serialize;
 use shared_proto::watch;
 use vocab::{Revision, Timestamp};
 
@@ -114,6 +115,7 @@ fn tenant(tenant: &Tenant) -> watch::Tenant {
         lifetimes: Some(lifetimes(&settings.lifetimes)),
         revision: tenant.revision.0,
         staleness: settings.staleness.as_ref().map(staleness),
+        oauth_json: if settings.oauth.is_default() { Bytes::new() } else { json(&settings.oauth) },
     }
 }
 
@@ -148,23 +150,18 @@ const fn lifetimes(lifetimes: &Lifetimes) -> watch::Lifetimes {
 }
 
 fn client(client: &Client) -> watch::Client {
-    let spec = &client.spec;
     watch::Client {
         tenant_id: client.tenant_id.to_string(),
         client_id: client.client_id.to_string(),
-        name: spec.name.clone(),
-        enabled: spec.enabled,
-        token_endpoint_auth_method: spec.token_endpoint_auth_method.as_str().to_owned(),
-        redirect_uris: spec.redirect_uris.clone(),
-        post_logout_redirect_uris: spec.post_logout_redirect_uris.clone(),
-        grant_types: spec.grant_types.iter().map(|grant| grant.as_str().to_owned()).collect(),
-        scopes: spec.scopes.iter().map(ToString::to_string).collect(),
-        audiences: spec.audiences.clone(),
-        allowed_origins: spec.allowed_origins.clone(),
-        require_consent: spec.require_consent,
         secrets: client.secrets.iter().map(secret).collect(),
         revision: client.revision.0,
+        spec_json: json(&client.spec),
+        ..watch::Client::default()
     }
+}
+
+fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("the model's types have string keys and no numbers that JSON lacks").into()
 }
 
 fn secret(secret: &ClientSecret) -> watch::ClientSecret {

@@ -71,7 +71,7 @@ pub fn authenticate<'c>(
     let presented = presented(authorization, form)?;
     let client = find_client(&presented.client_id);
     let proven = proves(now, client, &presented);
-    client.filter(|client| proven && client.enabled).map(AuthenticatedClient).ok_or(FAILED)
+    client.filter(|client| proven && client.spec.enabled).map(AuthenticatedClient).ok_or(FAILED)
 }
 
 const FAILED: OAuthError = OAuthError::invalid_client("Client authentication failed.");
@@ -82,7 +82,7 @@ fn proves(now: Timestamp, client: Option<&Client>, presented: &Credentials<'_>) 
     let secret_is_right = secrets.iter().fold(Choice::from(0), |found, secret| {
         found | (secret.digest.as_bytes().ct_eq(digest.as_bytes()) & Choice::from(u8::from(secret.is_valid_at(now))))
     });
-    match client.map(|client| client.auth_method) {
+    match client.map(|client| client.spec.token_endpoint_auth_method) {
         // OIDC Core §9, RFC 7591 §2: the registered method and no other.
         Some(registered) if registered == presented.method => {
             registered == AuthMethod::None || bool::from(secret_is_right)
@@ -138,7 +138,7 @@ fn basic(header: &[u8]) -> Option<Credentials<'static>> {
 mod tests {
     use super::*;
     use crate::client::ClientSecret;
-    use crate::client::tests::client;
+    use crate::client::tests::{client, client_with};
     use crate::error::Code;
     use proptest::prelude::*;
     use rstest::rstest;
@@ -194,13 +194,13 @@ mod tests {
         #[case] body: &str,
         #[case] accepted: bool,
     ) {
-        let client = Client { auth_method, ..client() };
+        let client = client_with(|spec| spec.token_endpoint_auth_method = auth_method);
         assert_eq!(run(&client, authorization.as_deref(), body).is_ok(), accepted);
     }
 
     #[test]
     fn unknown_disabled_and_wrong_are_told_the_same() {
-        let disabled = Client { enabled: false, ..client() };
+        let disabled = client_with(|spec| spec.enabled = false);
         let errors = [
             run(&client(), Some(&header("web:wrong")), ""),
             run(&client(), Some(&header("nobody:s3cret")), ""),

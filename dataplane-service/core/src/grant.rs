@@ -157,7 +157,7 @@ fn narrowed_resources(
     if asked.is_empty() {
         return Ok(grant.audience.clone());
     }
-    let granted = if grant.audience.is_empty() { &client.audiences } else { &grant.audience };
+    let granted = if grant.audience.is_empty() { &client.spec.audiences } else { &grant.audience };
     let is_issuer = |resource: &str| grant.audience.is_empty() && resource == issuer;
     if asked.iter().all(|resource| granted.contains(resource) || is_issuer(resource)) {
         Ok(asked)
@@ -169,7 +169,7 @@ fn narrowed_resources(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::tests::client;
+    use crate::client::tests::{client, client_with};
     use crate::error::Code;
     use rstest::rstest;
 
@@ -209,7 +209,7 @@ mod tests {
     fn only_registered_grants() {
         let form = Form::parse(b"grant_type=client_credentials").unwrap();
         assert_eq!(Request::parse(&form, &client()).unwrap().grant_type(), GrantType::ClientCredentials);
-        let web_only = Client { grant_types: vec![GrantType::AuthorizationCode], ..client() };
+        let web_only = client_with(|spec| spec.grant_types = vec![GrantType::AuthorizationCode]);
         assert_eq!(Request::parse(&form, &web_only).unwrap_err().code(), Code::UnauthorizedClient);
     }
 }

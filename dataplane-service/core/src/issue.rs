@@ -61,7 +61,7 @@ impl<'a> Audience<'a> {
     /// The resources asked for, or else the client's first audience, or else the issuer; and the issuer in any case
     /// when the scope is for the issuer's own endpoints, which otherwise would have to refuse the token (RFC 9068 §4).
     pub fn of<S: AsRef<str>>(resources: &'a [S], client: &'a Client, scope: &str, issuer: &'a str) -> Self {
-        let default = client.audiences.first().map_or(issuer, String::as_str);
+        let default = client.spec.audiences.first().map_or(issuer, String::as_str);
         let for_issuer = scope.split(' ').any(is_issuers_own);
         match resources {
             [] if !for_issuer || default == issuer => Self::One(default),
@@ -142,7 +142,7 @@ fn left_half(hash: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::tests::client;
+    use crate::client::tests::{client, client_with};
     use rstest::rstest;
 
     const ISSUER: &str = "https://id.example";
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn without_audiences_a_token_is_for_the_issuer() {
-        let client = Client { audiences: vec![], ..client() };
+        let client = client_with(|spec| spec.audiences.clear());
         assert_eq!(Audience::of::<&str>(&[], &client, "openid", ISSUER), Audience::One(ISSUER));
         assert_eq!(Audience::of::<&str>(&[], &client, "", ISSUER), Audience::One(ISSUER));
     }

@@ -91,7 +91,7 @@ pub(super) async fn decide(
 ) -> Result<Decision, PageError> {
     let client = client_of(visit, asked)?;
     let consented = match so_far.session {
-        Some(session) if client.require_consent => {
+        Some(session) if client.spec.require_consent => {
             consents::find(visit.db()?, session.user_id, client.client_id.as_str())
                 .await
                 .map_err(|e| visit.fault(&e))?
@@ -111,7 +111,7 @@ pub(super) async fn decide(
 /// The client that asked, if it is still what it was when it asked.
 pub(super) fn client_of<'v>(visit: &'v Visit<'_>, asked: &AuthorizationRequest) -> Result<&'v Client, PageError> {
     let client = visit.tenant.client(asked.client_id.as_str()).map(AsRef::as_ref);
-    client.filter(|client: &&Client| client.enabled && client.redirects_to(&asked.redirect_uri)).ok_or_else(|| {
+    client.filter(|client: &&Client| client.spec.enabled && client.redirects_to(&asked.redirect_uri)).ok_or_else(|| {
         PageError::refused(visit.tenant, &OAuthError::invalid_request("The client has changed in the meantime."))
     })
 }

@@ -43,7 +43,7 @@ pub async fn authenticate(
         .map_err(|error| refused(OAuthError::quoting(INVALID, &format!("The access token is no good: {error}."))))?;
     claims.permit(scope, &tenant.issuer).map_err(refused)?;
     let ended = || refused(OAuthError::invalid_token("The access token was revoked."));
-    if !tenant.client(&claims.client_id).is_some_and(|client| client.enabled) {
+    if !tenant.client(&claims.client_id).is_some_and(|client| client.spec.enabled) {
         return Err(ended());
     }
     let user = match claims.hj_grant {

@@ -54,7 +54,7 @@ fn consent_page(
     let asked = &interaction.request;
     let page = pages::Consent {
         frame: visit.frame(),
-        client: authorize::client_of(visit, asked)?.name.clone(),
+        client: authorize::client_of(visit, asked)?.spec.name.clone(),
         email: session.email.clone(),
         scopes: scopes.iter().map(|scope| pages::describe(visit.tenant, scope.as_str())).collect(),
         csrf: visit.csrf(&token_about(id, &session.facts.sid.to_string())),

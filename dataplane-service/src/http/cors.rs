@@ -25,7 +25,9 @@ pub(super) fn permit(request: &HttpRequest, tenant: &TenantContext, answer: &mut
     answer.append(header::VARY, HeaderValue::from_static("origin"));
     let known = origin.to_str().is_ok_and(|origin| {
         let clients = tenant.clients.values();
-        clients.filter(|client| client.enabled).any(|client| client.allowed_origins.iter().any(|known| known == origin))
+        clients
+            .filter(|client| client.spec.enabled)
+            .any(|client| client.spec.allowed_origins.iter().any(|known| known == origin))
     });
     if known {
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());

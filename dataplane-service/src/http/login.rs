@@ -90,7 +90,7 @@ fn form_page(visit: &Visit<'_>, interaction: Option<(&str, &Interaction)>, answe
 }
 
 pub(super) fn client_name(visit: &Visit<'_>, client_id: &str) -> Option<String> {
-    visit.tenant.client(client_id).map(|client| client.name.clone())
+    visit.tenant.client(client_id).map(|client| client.spec.name.clone())
 }
 
 /// The interaction that a posted form belongs to, after the form's token was checked.

@@ -4,8 +4,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use oauth_core::client::{AuthMethod, Client, ClientSecret, GrantType};
+use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType};
+use serde::de::DeserializeOwned;
 use shared_proto::watch;
+use vocab::oauth::OAuthSettings;
 use vocab::{ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId, Timestamp};
 
 use crate::signing::{Algorithm, KeyRecord, KeyStatus};
@@ -99,6 +101,7 @@ pub struct TenantRecord {
     pub registration_enabled: bool,
     pub lifetimes: Lifetimes,
     pub staleness: Option<Policy>,
+    pub oauth: OAuthSettings,
     pub revision: Revision,
 }
 
@@ -156,6 +159,7 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
             },
         },
         staleness: wire.staleness.map(|wire| staleness(&wire)).transpose()?,
+        oauth: if wire.oauth_json.is_empty() { OAuthSettings::default() } else { json(&wire.oauth_json)? },
         revision: Revision(wire.revision),
     })
 }
@@ -180,13 +184,7 @@ fn staleness(wire: &watch::Staleness) -> Result<Policy, Malformed> {
 }
 
 pub fn client(wire: watch::Client) -> Result<Client, Malformed> {
-    let auth_method = AuthMethod::parse(&wire.token_endpoint_auth_method)
-        .ok_or_else(|| Malformed(format!("an unknown authentication method {:?}", wire.token_endpoint_auth_method)))?;
-    let grant_types = wire
-        .grant_types
-        .iter()
-        .map(|name| GrantType::parse(name).ok_or_else(|| Malformed(format!("an unknown grant type {name:?}"))));
-    let secrets = wire.secrets.into_iter().map(|secret| {
+    let secrets = wire.secrets.iter().map(|secret| {
         let digest: [u8; 32] = secret
             .digest
             .as_ref()
@@ -197,9 +195,27 @@ pub fn client(wire: watch::Client) -> Result<Client, Malformed> {
     });
     Ok(Client {
         client_id: id(&wire.client_id)?,
+        secrets: secrets.collect::<Result<_, Malformed>>()?,
+        revision: Revision(wire.revision),
+        spec: client_spec(wire)?,
+    })
+}
+
+fn client_spec(wire: watch::Client) -> Result<ClientSpec, Malformed> {
+    if !wire.spec_json.is_empty() {
+        return json(&wire.spec_json);
+    }
+    // A node of the release before: the fields of then.
+    let method = wire.token_endpoint_auth_method;
+    let grant_types = wire
+        .grant_types
+        .iter()
+        .map(|name| GrantType::parse(name).ok_or_else(|| Malformed(format!("an unknown grant type {name:?}"))));
+    Ok(ClientSpec {
         name: wire.name,
         enabled: wire.enabled,
-        auth_method,
+        token_endpoint_auth_method: AuthMethod::parse(&method)
+            .ok_or_else(|| Malformed(format!("an unknown authentication method {method:?}")))?,
         redirect_uris: wire.redirect_uris,
         post_logout_redirect_uris: wire.post_logout_redirect_uris,
         grant_types: grant_types.collect::<Result<_, _>>()?,
@@ -207,9 +223,12 @@ pub fn client(wire: watch::Client) -> Result<Client, Malformed> {
         audiences: wire.audiences,
         allowed_origins: wire.allowed_origins,
         require_consent: wire.require_consent,
-        secrets: secrets.collect::<Result<_, Malformed>>()?,
-        revision: Revision(wire.revision),
     })
+}
+
+/// A setting that this build does not know is refused, not passed over: it could be the one that restricts.
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    serde_json::from_slice(bytes).map_err(|error| Malformed(error.to_string()))
 }
 
 pub fn scope(wire: watch::Scope) -> Result<Scope, Malformed> {
@@ -234,4 +253,30 @@ pub fn key(wire: watch::SigningKey) -> Result<Option<KeyRecord>, Malformed> {
         public_jwk: wire.public_jwk,
         private_key: id(&wire.sealed_private_key)?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(spec_json: &str) -> watch::Client {
+        watch::Client {
+            tenant_id: uuid::Uuid::nil().to_string(),
+            client_id: "web".to_owned(),
+            spec_json: spec_json.as_bytes().to_vec().into(),
+            ..watch::Client::default()
+        }
+    }
+
+    #[test]
+    fn a_client_is_what_its_json_says() {
+        let read = client(wire(r#"{"name":"Web","grant_types":["client_credentials"]}"#)).unwrap();
+        assert_eq!((read.spec.name.as_str(), read.spec.grant_types), ("Web", vec![GrantType::ClientCredentials]));
+    }
+
+    #[test]
+    fn a_setting_of_a_later_build_is_refused_by_name() {
+        let refused = client(wire(r#"{"name":"Web","must_be_safe":true}"#)).unwrap_err();
+        assert!(refused.0.contains("must_be_safe"), "{refused}");
+    }
 }

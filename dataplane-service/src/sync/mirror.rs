@@ -401,6 +401,7 @@ impl Parts {
             lifetimes: record.lifetimes,
             registration_enabled: record.registration_enabled,
             staleness: record.staleness,
+            oauth: record.oauth.clone(),
             clients: self.clients.clone(),
             scopes: self.scopes.clone(),
             keys,

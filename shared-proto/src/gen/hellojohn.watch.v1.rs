@@ -241,6 +241,9 @@ pub struct Tenant {
     /// Absent: as the cluster's settings say.
     #[prost(message, optional, tag = "11")]
     pub staleness: ::core::option::Option<Staleness>,
+    /// JSON of vocab's OAuthSettings; empty: everything at its default. A pod refuses a setting that it does not know.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub oauth_json: ::prost::bytes::Bytes,
 }
 /// What is set for every tenant that does not say otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -326,6 +329,10 @@ pub struct Client {
     pub secrets: ::prost::alloc::vec::Vec<ClientSecret>,
     #[prost(uint64, tag = "14")]
     pub revision: u64,
+    /// JSON of vocab's ClientSpec, which says all that fields 3 to 12 said. Those are empty then; they are read from a node
+    /// that does not send this one. A pod refuses a field that it does not know.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub spec_json: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClientSecret {

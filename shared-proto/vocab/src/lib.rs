@@ -9,7 +9,8 @@
 //! A word belongs here when the control plane and the data plane must mean the same by it: identifiers, the
 //! [`Revision`] that orders everything, [`Timestamp`]s, [`Secret`]s and the [`seal`] envelope that carries them
 //! through the log, the [`ErrorCode`]s that outsiders see, and the [`Violation`]s that tell them which field was wrong.
-//! The [`chain`] is here because the control plane writes it and the command line checks it.
+//! What a [`client`] is registered with and a tenant's [`oauth`] settings are here because both planes and the log
+//! between them must mean the same by every field. The [`chain`] is here because the control plane writes it and the command line checks it.
 //!
 //! Law: no clock, no randomness, no I/O. Time and random bytes are arguments. (The one exception is
 //! [`time::SystemClock`], which the shells construct and hand on.)
@@ -23,8 +24,10 @@
 //! 3. Its row in `docs/admin-api.md`; a test asks for it.
 
 pub mod chain;
+pub mod client;
 pub mod error_code;
 pub mod id;
+pub mod oauth;
 pub mod revision;
 pub mod seal;
 pub mod secret;

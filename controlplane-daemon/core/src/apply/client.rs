@@ -9,6 +9,7 @@ use crate::limits;
 use crate::model::{AuthMethod, Client, ClientSecret, ClientSpec};
 use crate::mutation::{Change, NewSecret, ResourceRef};
 use crate::rejection::Rejection;
+use crate::validate;
 
 pub(super) fn create(
     cx: &Context<'_>,
@@ -117,7 +118,7 @@ fn find<'a>(cx: &Context<'a>, tenant: &Slug, client_id: &ClientId) -> Result<&'a
 }
 
 fn problems(cx: &Context<'_>, tenant: TenantId, spec: &ClientSpec) -> Violations {
-    spec.validate(|name| cx.state.scope(tenant, name).is_some())
+    validate::client::check(spec, |name| cx.state.scope(tenant, name).is_some())
 }
 
 fn kept(cx: &Context<'_>, secret: &NewSecret) -> Result<ClientSecret, Rejection> {

@@ -14,7 +14,7 @@ use crate::model::{Admin, AuthMethod, Client, ClusterSettings, KeyOwner, KeyStat
 use crate::mutation::{Change, ResourceRef, Restored};
 use crate::rejection::Rejection;
 use crate::state::State;
-use crate::validate::{scope_name_problems, slug_problems};
+use crate::validate::{self, scope_name_problems, slug_problems};
 
 pub(super) fn restore(cx: &Context<'_>, resources: Vec<Restored>) -> Result<Decision, Rejection> {
     // It addresses no single resource whose revision could be asked for.
@@ -101,7 +101,7 @@ impl After<'_> {
     fn client(&self, client: Client, found: &mut Violations) -> Result<Change, Rejection> {
         let (tenant, id) = (client.tenant_id, &client.client_id);
         self.owner(KeyOwner::Tenant(tenant), || format!("client {id}"))?;
-        found.nest("/spec", client.spec.validate(|name| self.state.scope(tenant, name).is_some()));
+        found.nest("/spec", validate::client::check(&client.spec, |name| self.state.scope(tenant, name).is_some()));
         let public = client.spec.token_endpoint_auth_method == AuthMethod::None;
         found.require(public == client.secrets.is_empty(), "/secrets", || {
             "a confidential client has one or two, a public client none".to_owned()

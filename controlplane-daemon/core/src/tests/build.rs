@@ -9,9 +9,9 @@ use vocab::{
 use crate::apply;
 use crate::entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
 use crate::model::{
-    Admin, AdminSpec, AuthMethod, Client, ClientSecret, ClientSpec, ClusterSettings, ClusterSettingsSpec, FailMode,
-    GrantType, KeyOwner, KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion, Role,
-    Scope, ScopeSpec, SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
+    Admin, AdminSpec, Client, ClientSecret, ClientSpec, ClusterSettings, ClusterSettingsSpec, FailMode, KeyOwner,
+    KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion, Role, Scope, ScopeSpec,
+    SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
 };
 use crate::mutation::{AdminUse, Mutation, NewSecret, Reseal, Restored, RotateStep, Truncation};
 use crate::note::{Note, Noted};
@@ -114,15 +114,9 @@ pub(super) fn tenant_spec(hosts: &[&str]) -> TenantSpec {
 pub(super) fn client_spec() -> ClientSpec {
     ClientSpec {
         name: "Web shop".to_owned(),
-        enabled: true,
-        token_endpoint_auth_method: AuthMethod::ClientSecretBasic,
         redirect_uris: vec!["https://shop.example/cb".to_owned()],
-        post_logout_redirect_uris: vec![],
-        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
         scopes: vec!["openid".parse().unwrap(), "orders".parse().unwrap()],
-        audiences: vec![],
-        allowed_origins: vec![],
-        require_consent: false,
+        ..ClientSpec::default()
     }
 }
 

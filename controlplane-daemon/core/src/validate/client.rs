@@ -7,48 +7,44 @@ use super::{text, uri};
 use crate::limits;
 use crate::model::{AuthMethod, ClientSpec, GrantType};
 
-impl ClientSpec {
-    /// `is_tenant_scope` says which scopes the tenant defines beside the standard ones.
-    pub fn validate(&self, is_tenant_scope: impl Fn(&ScopeName) -> bool) -> Violations {
-        let mut violations = Violations::new();
-        text::check_name(&mut violations, "/name", &self.name);
-        self.check_grants(&mut violations);
+/// `is_tenant_scope` says which scopes the tenant defines beside the standard ones.
+pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> bool) -> Violations {
+    let mut violations = Violations::new();
+    text::check_name(&mut violations, "/name", &spec.name);
+    check_grants(&mut violations, spec);
 
-        let redirects =
-            [("/redirect_uris", &self.redirect_uris), ("/post_logout_redirect_uris", &self.post_logout_redirect_uris)];
-        for (pointer, uris) in redirects {
-            check_each(&mut violations, pointer, uris, limits::REDIRECT_URIS, uri::redirect_problem);
-        }
-        check_each(&mut violations, "/audiences", &self.audiences, limits::AUDIENCES, uri::audience_problem);
-        check_each(&mut violations, "/allowed_origins", &self.allowed_origins, limits::ORIGINS, uri::origin_problem);
-
-        text::check_list(&mut violations, "/scopes", &self.scopes, limits::CLIENT_SCOPES);
-        for (index, name) in self.scopes.iter().enumerate() {
-            let known = STANDARD_SCOPES.contains(&name.as_str()) || is_tenant_scope(name);
-            violations.require(known, &format!("/scopes/{index}"), || format!("the tenant has no scope {name}"));
-        }
-        violations
+    let redirects =
+        [("/redirect_uris", &spec.redirect_uris), ("/post_logout_redirect_uris", &spec.post_logout_redirect_uris)];
+    for (pointer, uris) in redirects {
+        check_each(&mut violations, pointer, uris, limits::REDIRECT_URIS, uri::redirect_problem);
     }
+    check_each(&mut violations, "/audiences", &spec.audiences, limits::AUDIENCES, uri::audience_problem);
+    check_each(&mut violations, "/allowed_origins", &spec.allowed_origins, limits::ORIGINS, uri::origin_problem);
 
-    fn check_grants(&self, violations: &mut Violations) {
-        let has = |grant| self.grant_types.contains(&grant);
-        text::check_list(violations, "/grant_types", &self.grant_types, 3);
-        violations.require(!self.grant_types.is_empty(), "/grant_types", || "at least one".to_owned());
-        // RFC 6749 §4.4: "MUST only be used by confidential clients".
-        let public = self.token_endpoint_auth_method == AuthMethod::None;
-        violations.require(!public || !has(GrantType::ClientCredentials), "/grant_types", || {
-            "client_credentials needs a client that authenticates".to_owned()
-        });
-        violations.require(!has(GrantType::RefreshToken) || has(GrantType::AuthorizationCode), "/grant_types", || {
-            "refresh_token needs authorization_code".to_owned()
-        });
-        // RFC 9700 §2.1: only registered URIs are redirected to, so a client without one could not finish.
-        violations.require(
-            !has(GrantType::AuthorizationCode) || !self.redirect_uris.is_empty(),
-            "/redirect_uris",
-            || "authorization_code needs at least one".to_owned(),
-        );
+    text::check_list(&mut violations, "/scopes", &spec.scopes, limits::CLIENT_SCOPES);
+    for (index, name) in spec.scopes.iter().enumerate() {
+        let known = STANDARD_SCOPES.contains(&name.as_str()) || is_tenant_scope(name);
+        violations.require(known, &format!("/scopes/{index}"), || format!("the tenant has no scope {name}"));
     }
+    violations
+}
+
+fn check_grants(violations: &mut Violations, spec: &ClientSpec) {
+    let has = |grant| spec.grant_types.contains(&grant);
+    text::check_list(violations, "/grant_types", &spec.grant_types, GrantType::ALL.len());
+    violations.require(!spec.grant_types.is_empty(), "/grant_types", || "at least one".to_owned());
+    // RFC 6749 §4.4: "MUST only be used by confidential clients".
+    let public = spec.token_endpoint_auth_method == AuthMethod::None;
+    violations.require(!public || !has(GrantType::ClientCredentials), "/grant_types", || {
+        "client_credentials needs a client that authenticates".to_owned()
+    });
+    violations.require(!has(GrantType::RefreshToken) || has(GrantType::AuthorizationCode), "/grant_types", || {
+        "refresh_token needs authorization_code".to_owned()
+    });
+    // RFC 9700 §2.1: only registered URIs are redirected to, so a client without one could not finish.
+    violations.require(!has(GrantType::AuthorizationCode) || !spec.redirect_uris.is_empty(), "/redirect_uris", || {
+        "authorization_code needs at least one".to_owned()
+    });
 }
 
 fn check_each(

@@ -2,7 +2,8 @@
 
 use controlplane_core::Tenant;
 use controlplane_core::model::{
-    Database, IssuerMode, KeyRotation, Lifetimes, SigningAlgorithm, Staleness, TenantSettings, TenantSpec, TenantStatus,
+    Database, IssuerMode, KeyRotation, Lifetimes, OAuthSettings, SigningAlgorithm, Staleness, TenantSettings,
+    TenantSpec, TenantStatus,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ struct SettingsView {
     signing_algorithm: SigningAlgorithm,
     key_rotation: Option<KeyRotation>,
     staleness: Option<Staleness>,
+    oauth: OAuthSettings,
 }
 
 #[derive(Serialize)]
@@ -57,6 +59,7 @@ impl TenantView {
             signing_algorithm,
             key_rotation,
             staleness,
+            oauth,
         } = tenant.spec.settings.clone();
         Self {
             id: tenant.id,
@@ -73,6 +76,7 @@ impl TenantView {
                 signing_algorithm,
                 key_rotation,
                 staleness,
+                oauth,
             },
             created_at: rfc3339(tenant.created_at),
             updated_at: rfc3339(tenant.updated_at),
@@ -128,6 +132,7 @@ fn settings(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) ->
         signing_algorithm: fields.word("signing_algorithm", "ES256, EdDSA or RS256").unwrap_or_default(),
         key_rotation: fields.object("key_rotation").map(key_rotation),
         staleness: fields.object("staleness").map(staleness),
+        oauth: fields.object("oauth").and_then(Fields::rest).unwrap_or_default(),
     };
     fields.finish();
     settings

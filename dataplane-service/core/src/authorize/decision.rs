@@ -93,13 +93,14 @@ fn needs_consent(request: &AuthorizationRequest, client: &Client, facts: &Facts)
     if facts.consented_here {
         return false;
     }
-    request.prompt.contains(&Prompt::Consent) || (client.require_consent && !request.scope.is_subset(&facts.consented))
+    request.prompt.contains(&Prompt::Consent)
+        || (client.spec.require_consent && !request.scope.is_subset(&facts.consented))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::tests::client;
+    use crate::client::tests::{client, client_with};
     use crate::error::Code;
     use crate::form::Form;
     use rstest::rstest;
@@ -126,7 +127,7 @@ mod tests {
     }
 
     fn step(more: &str, require_consent: bool, facts: &Facts) -> &'static str {
-        match decide(NOW, &request(more), &Client { require_consent, ..client() }, facts) {
+        match decide(NOW, &request(more), &client_with(|spec| spec.require_consent = require_consent), facts) {
             Decision::NeedLogin => "login",
             Decision::NeedConsent(_) => "consent",
             Decision::IssueCode(_) => "code",

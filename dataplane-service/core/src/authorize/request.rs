@@ -147,7 +147,7 @@ fn known_client<'c>(
 ) -> Result<&'c Client, OAuthError> {
     let id = form.get("client_id").ok_or(OAuthError::invalid_request("The client_id is missing."))?;
     find_client(id)
-        .filter(|client| client.enabled)
+        .filter(|client| client.spec.enabled)
         .ok_or(OAuthError::invalid_request("The client_id belongs to no client."))
 }
 
@@ -265,7 +265,7 @@ fn max_age(form: &Form<'_>) -> Result<Option<u32>, OAuthError> {
 /// RFC 8707 §2: only resources that the client is registered for, and the issuer.
 fn resources(form: &Form<'_>, client: &Client, issuer: &str) -> Result<Vec<String>, OAuthError> {
     let asked: Vec<String> = form.all("resource").map(str::to_owned).collect();
-    if asked.iter().all(|resource| resource == issuer || client.audiences.contains(resource)) {
+    if asked.iter().all(|resource| resource == issuer || client.spec.audiences.contains(resource)) {
         Ok(asked)
     } else {
         Err(OAuthError::invalid_target("The client is not registered for this resource."))
@@ -283,7 +283,7 @@ impl AuthorizationRequest {
 mod tests {
     use super::*;
     use crate::client::AuthMethod;
-    use crate::client::tests::client;
+    use crate::client::tests::{client, client_with};
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_disabled_client_is_refused_on_a_page() {
-        let disabled = Client { enabled: false, ..client() };
+        let disabled = client_with(|spec| spec.enabled = false);
         assert!(matches!(run(&disabled, GOOD), Err(Refusal::Page(_))));
     }
 
@@ -390,7 +390,7 @@ mod tests {
     )]
     #[case("&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256", Ok(()))]
     fn public_clients_need_pkce(#[case] more: &str, #[case] expected: Result<(), Code>) {
-        let public = Client { auth_method: AuthMethod::None, secrets: vec![], ..client() };
+        let public = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::None);
         match (run(&public, &format!("{GOOD}{more}")), expected) {
             (Ok(_), Ok(())) => {}
             (result, Err(code)) => assert_eq!(redirected(result).0, code),
@@ -400,9 +400,9 @@ mod tests {
 
     #[test]
     fn clients_without_the_grant_are_refused_and_without_refresh_get_no_offline_access() {
-        let machine = Client { grant_types: vec![GrantType::ClientCredentials], ..client() };
+        let machine = client_with(|spec| spec.grant_types = vec![GrantType::ClientCredentials]);
         assert_eq!(redirected(run(&machine, GOOD)).0, Code::UnauthorizedClient);
-        let online = Client { grant_types: vec![GrantType::AuthorizationCode], ..client() };
+        let online = client_with(|spec| spec.grant_types = vec![GrantType::AuthorizationCode]);
         let request = run(&online, &GOOD.replace("email", "offline_access")).unwrap();
         assert_eq!(request.scope.to_string(), "openid");
     }

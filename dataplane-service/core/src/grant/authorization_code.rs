@@ -85,7 +85,8 @@ fn reused(code: &StoredCode, proof: AuthenticatedClient<'_>) -> Refusal {
 mod tests {
     use super::super::tests::{NOW, grant};
     use super::*;
-    use crate::client::{AuthMethod, Client, GrantType, tests::client};
+    use crate::client::tests::{client, client_with};
+    use crate::client::{AuthMethod, Client, GrantType};
     use crate::client_auth::authenticate;
     use crate::error::Code;
     use crate::pkce::Challenge;
@@ -107,7 +108,8 @@ mod tests {
     }
 
     fn run(client: &Client, body: &str, found: Option<&StoredCode>) -> Result<UserTokens, (Code, Effect)> {
-        let public = Client { auth_method: AuthMethod::None, ..client.clone() };
+        let mut public = client.clone();
+        public.spec.token_endpoint_auth_method = AuthMethod::None;
         let hello = format!("client_id={}", client.client_id);
         let hello = Form::parse(hello.as_bytes()).unwrap();
         let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap();
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn refresh_tokens_need_offline_access_and_the_registered_grant() {
-        let online = Client { grant_types: vec![GrantType::AuthorizationCode], ..client() };
+        let online = client_with(|spec| spec.grant_types = vec![GrantType::AuthorizationCode]);
         assert!(!run(&online, GOOD, Some(&stored())).unwrap().with_refresh_token);
         let mut code = stored();
         code.grant.scope = ScopeSet::parse("openid").unwrap();

@@ -36,7 +36,11 @@ impl<'a> Request<'a> {
             return Err(OAuthError::unauthorized_client("A public client has no credentials."));
         }
         // RFC 8707 §2.
-        if !self.resources.iter().all(|asked| *asked == issuer || client.audiences.iter().any(|known| known == asked)) {
+        if !self
+            .resources
+            .iter()
+            .all(|asked| *asked == issuer || client.spec.audiences.iter().any(|known| known == asked))
+        {
             return Err(OAuthError::invalid_target("The client is not registered for this resource."));
         }
         Ok(ClientToken { scope: scope(self.scope, client)?, resources: self.resources })
@@ -45,7 +49,7 @@ impl<'a> Request<'a> {
 
 /// What was asked for, or everything that the client may have without a user (RFC 6749 §3.3).
 fn scope(asked: Option<&str>, client: &Client) -> Result<String, OAuthError> {
-    let available = || client.scopes.iter().map(ScopeName::as_str).filter(|name| !needs_user(name));
+    let available = || client.spec.scopes.iter().map(ScopeName::as_str).filter(|name| !needs_user(name));
     let Some(asked) = asked else {
         return Ok(joined(available()));
     };
@@ -70,7 +74,8 @@ fn joined<'n>(names: impl Iterator<Item = &'n str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{AuthMethod, tests::client};
+    use crate::client::AuthMethod;
+    use crate::client::tests::client_with;
     use crate::client_auth::authenticate;
     use rstest::rstest;
     use vocab::Timestamp;
@@ -96,7 +101,7 @@ mod tests {
     #[case("scope=admin", Err(Code::InvalidScope))]
     #[case("scope=pg_sleep(10)", Err(Code::InvalidScope))]
     fn decisions(#[case] body: &str, #[case] expected: Result<(&str, &[&str]), Code>) {
-        let client = Client { auth_method: AuthMethod::ClientSecretPost, ..client() };
+        let client = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::ClientSecretPost);
         let expected = expected.map(|(scope, resources)| {
             (scope.to_owned(), resources.iter().map(|resource| (*resource).to_owned()).collect::<Vec<_>>())
         });
@@ -105,7 +110,7 @@ mod tests {
 
     #[test]
     fn never_for_public_clients() {
-        let public = Client { auth_method: AuthMethod::None, ..client() };
+        let public = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::None);
         assert_eq!(run(&public, ""), Err(Code::UnauthorizedClient));
     }
 }

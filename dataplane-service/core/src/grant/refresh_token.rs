@@ -69,7 +69,8 @@ impl<'a> Request<'a> {
 mod tests {
     use super::super::tests::{NOW, grant};
     use super::*;
-    use crate::client::{AuthMethod, Client, tests::client};
+    use crate::client::AuthMethod;
+    use crate::client::tests::client_with;
     use crate::client_auth::authenticate;
     use crate::error::Code;
     use rstest::rstest;
@@ -79,7 +80,7 @@ mod tests {
     }
 
     fn run(body: &str, found: Option<&StoredRefreshToken>) -> Result<UserTokens, (Code, Effect)> {
-        let public = Client { auth_method: AuthMethod::None, ..client() };
+        let public = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::None);
         let hello = Form::parse(b"client_id=web").unwrap();
         let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap();
         let form = Form::parse(body.as_bytes()).unwrap();

@@ -1,0 +1,143 @@
+//! What an OAuth client is registered with: the one shape that the log stores, the admin API shows, the watch carries
+//! and the data plane obeys.
+//!
+//! Names are those of RFC 7591 §2 and of the IANA registry of client metadata where these have one. The control plane
+//! stores this as JSON with named fields: renaming one is a format change, and a new one needs
+//! `#[serde(skip_serializing_if)]`, so that what was stored before keeps its bytes. A reader that does not know a
+//! field refuses the whole, because a setting that is passed over could have been the one that restricts.
+//!
+//! # How to add a field
+//!
+//! 1. The field here, left out of the bytes while it is at its default.
+//! 2. Its rules in `controlplane_core::validate::client`. The admin API reads and shows it by itself.
+//! 3. Its meaning in the data plane; its row in `docs/admin-api.md`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ScopeName;
+
+/// The part of a client that its operators write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientSpec {
+    /// For people.
+    pub name: String,
+    /// A client that is not enabled is as good as none.
+    pub enabled: bool,
+    pub token_endpoint_auth_method: AuthMethod,
+    pub redirect_uris: Vec<String>,
+    pub post_logout_redirect_uris: Vec<String>,
+    pub grant_types: Vec<GrantType>,
+    /// Scopes the client may ask for: the standard ones of OIDC Core §5.4 and §11, or scopes of the tenant.
+    pub scopes: Vec<ScopeName>,
+    /// Resource servers the client may ask tokens for (RFC 8707); the first is the default. Empty: the issuer itself.
+    pub audiences: Vec<String>,
+    /// Web origins whose scripts may read answers (CORS).
+    pub allowed_origins: Vec<String>,
+    /// Whether a user is asked before the client first gets something.
+    pub require_consent: bool,
+}
+
+impl Default for ClientSpec {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            enabled: true,
+            token_endpoint_auth_method: AuthMethod::default(),
+            redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            scopes: Vec::new(),
+            audiences: Vec::new(),
+            allowed_origins: Vec::new(),
+            require_consent: false,
+        }
+    }
+}
+
+/// How a client authenticates at the token endpoint (OIDC Core §9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// A public client.
+    None,
+    #[default]
+    ClientSecretBasic,
+    ClientSecretPost,
+}
+
+impl AuthMethod {
+    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == text)
+    }
+}
+
+/// The grants that exist here (RFC 6749 §1.3). There is no password and no implicit grant (RFC 9700 §2.1.2, §2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum GrantType {
+    #[serde(rename = "authorization_code")]
+    AuthorizationCode,
+    #[serde(rename = "refresh_token")]
+    RefreshToken,
+    #[serde(rename = "client_credentials")]
+    ClientCredentials,
+}
+
+impl GrantType {
+    pub const ALL: [Self; 3] = [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grant| grant.as_str() == text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_the_json() {
+        for method in AuthMethod::ALL {
+            assert_eq!(AuthMethod::parse(method.as_str()), Some(method));
+            assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
+        }
+        for grant in GrantType::ALL {
+            assert_eq!(GrantType::parse(grant.as_str()), Some(grant));
+            assert_eq!(serde_json::to_value(grant).unwrap(), grant.as_str());
+        }
+        assert_eq!(GrantType::parse("password"), None);
+    }
+
+    /// What was stored by the first build is written the same by every later one.
+    #[test]
+    fn a_field_at_its_default_adds_no_bytes() {
+        let spec = ClientSpec { name: "Web".to_owned(), ..ClientSpec::default() };
+        assert_eq!(
+            serde_json::to_string(&spec).unwrap(),
+            r#"{"name":"Web","enabled":true,"token_endpoint_auth_method":"client_secret_basic","redirect_uris":[],"post_logout_redirect_uris":[],"grant_types":["authorization_code","refresh_token"],"scopes":[],"audiences":[],"allowed_origins":[],"require_consent":false}"#
+        );
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        assert!(serde_json::from_str::<ClientSpec>(r#"{"name":"Web","must_be_safe":true}"#).is_err());
+    }
+}
