@@ -22,6 +22,7 @@
 //! | [`admin`], [`ops`] | HTTP for operators, HTTP for machines |
 //! | [`gitops`], [`projection`] | configuration from files, and as files |
 //! | [`tls`] | the certificates of the peer, watch and admin ports, and what is counted of them |
+//! | [`hand_over`] | asking the node that runs here to give leadership away, before it is stopped |
 //! | [`backup`], [`offline`] | export and import; recovering and restoring a node that does not run |
 //! | [`bootstrap`], [`keys`], [`credential`] | the first owner, signing keys, administrators' credentials |
 //!
@@ -62,6 +63,7 @@ pub mod discovery;
 pub mod feed;
 pub mod fleet;
 pub mod gitops;
+pub mod hand_over;
 pub mod id;
 pub mod keys;
 pub mod membership;

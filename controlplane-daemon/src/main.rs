@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use controlplane_daemon::settings::{self, EXIT_CONFIG, Invocation};
-use controlplane_daemon::{offline, server};
+use controlplane_daemon::{hand_over, offline, server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,6 +15,9 @@ fn main() -> ExitCode {
         }
         Ok(Invocation::Offline(task, settings)) => {
             offline::run(&task, &settings).map_err(|error| (error.to_string(), error.exit_code()))
+        }
+        Ok(Invocation::HandOver(settings, linger)) => {
+            hand_over::run(settings.ops_addr, linger).map_err(|error| (error.to_string(), 1))
         }
         Ok(Invocation::Print(text)) => {
             print!("{text}");

@@ -1,18 +1,21 @@
-//! `/livez`, `/readyz`, `/metrics`: what the machine that runs us asks. No secrets, no authentication.
+//! `/livez`, `/readyz`, `/metrics`: what the machine that runs us asks. No secrets, no authentication; what changes
+//! anything (`/hand-over`) is for callers on this machine.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Responder};
+use actix_web::{HttpRequest, HttpResponse, Responder};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use vocab::Revision;
 
 use crate::admin::routes::no_such_path;
 use crate::control_plane::{BarrierError, Consistency, ControlPlane};
+use crate::hand_over;
 
 /// Less than a probe's patience.
 const CATCH_UP: Duration = Duration::from_millis(500);
@@ -72,6 +75,7 @@ pub fn configure(ops: Ops) -> impl Fn(&mut ServiceConfig) + Clone {
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(metrics))
+            .route(hand_over::PATH, web::post().to(give_away))
             .default_service(web::to(no_such_path));
     }
 }
@@ -87,6 +91,19 @@ async fn readyz(ops: web::Data<Ops>) -> impl Responder {
     }
 }
 
+async fn give_away(ops: web::Data<Ops>, request: HttpRequest) -> impl Responder {
+    if !is_here(request.peer_addr()) {
+        return HttpResponse::Forbidden().json(json!({"reason": "only callers on this machine may ask for that"}));
+    }
+    ops.control.hand_over().await;
+    let status = ops.control.status();
+    HttpResponse::Ok().json(json!({"leader": status.leader, "leads": status.leader == Some(status.node_id)}))
+}
+
+fn is_here(caller: Option<SocketAddr>) -> bool {
+    caller.is_some_and(|caller| caller.ip().to_canonical().is_loopback())
+}
+
 async fn metrics(ops: web::Data<Ops>) -> impl Responder {
     let status = ops.control.status();
     metrics::gauge!("hj_cp_revision", "kind" => "commit").set(number(status.commit));
@@ -100,4 +117,20 @@ async fn metrics(ops: web::Data<Ops>) -> impl Responder {
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only; exact up to 2^53")]
 fn number(revision: Revision) -> f64 {
     revision.get() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_here() {
+        for here in ["127.0.0.1:9", "127.3.2.1:9", "[::1]:9", "[::ffff:127.0.0.1]:9"] {
+            assert!(is_here(Some(here.parse().unwrap())), "{here}");
+        }
+        for elsewhere in ["10.0.0.1:9", "[fe80::1]:9", "[::ffff:10.0.0.1]:9", "0.0.0.0:9"] {
+            assert!(!is_here(Some(elsewhere.parse().unwrap())), "{elsewhere}");
+        }
+        assert!(!is_here(None));
+    }
 }

@@ -39,6 +39,8 @@ pub enum Invocation {
     Serve(Box<Settings>),
     /// To the data of a node that does not run.
     Offline(Task, Box<Settings>),
+    /// By the process that runs here with the same settings.
+    HandOver(Box<Settings>, Duration),
     /// Text for stdout and nothing else: `config --print`, `--help`, `--version`.
     Print(String),
 }
@@ -127,6 +129,11 @@ pub fn read(args: impl IntoIterator<Item = OsString>, env: Environment<'_>) -> R
             let from = given.expect("clap demands --from").clone();
             Invocation::Offline(Task::Restore { from }, Box::new(settings))
         }
+        Some("hand-over") => {
+            let given = matches.subcommand_matches("hand-over").and_then(|given| given.get_one::<u64>("linger-secs"));
+            let linger = given.copied().expect("clap gives the default");
+            Invocation::HandOver(Box::new(settings), Duration::from_secs(linger))
+        }
         _ => Invocation::Serve(Box::new(settings)),
     })
 }
@@ -148,6 +155,18 @@ fn command_line() -> clap::Command {
             clap::Command::new("recover")
                 .about("Goes on with this node alone when the majority is lost for good; the node must not run")
                 .arg(clap::Arg::new("yes").long("yes").help("Without asking").action(clap::ArgAction::SetTrue)),
+        )
+        .subcommand(
+            clap::Command::new("hand-over")
+                .about("Has the node that runs here give leadership away, if it leads; what a container does before it stops")
+                .arg(
+                    clap::Arg::new("linger-secs")
+                        .long("linger-secs")
+                        .help("Then waits for so long, for balancers to notice that the node goes")
+                        .value_name("SECONDS")
+                        .value_parser(clap::value_parser!(u64).range(..=300))
+                        .default_value("0"),
+                ),
         )
         .subcommand(
             clap::Command::new("restore").about("Makes a new cluster of a snapshot, in an empty --data-dir").arg(

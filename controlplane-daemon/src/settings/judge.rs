@@ -54,7 +54,7 @@ impl Judge {
         let advertise_admin_url = self.admin_url();
         let peers = self.peers();
         let discovery = self.discovery();
-        let bootstrap = self.bootstrap(node_id, discovery.as_ref());
+        let bootstrap = self.bootstrap(node_id, peers.as_ref(), discovery.as_ref());
         let admission = self.word(
             "join-admission",
             &[("nobody", Admission::Nobody), ("learner", Admission::Learner), ("voter", Admission::Voter)],
@@ -62,7 +62,7 @@ impl Judge {
         let data_dir = self.text("data-dir").map(PathBuf::from);
         let keyring = self.keyring();
         let hmac_secrets = self.hmac_secrets();
-        self.cluster(node_id, peers.as_ref(), hmac_secrets.as_deref());
+        self.cluster(node_id, peers.as_ref(), discovery.as_ref(), hmac_secrets.as_deref());
         self.joining(bootstrap, discovery.as_ref(), peers.as_ref(), hmac_secrets.as_deref());
         let watch_token = self.bearer_token("watch-token");
         let audit_api_token = self.bearer_token("audit-api-token");
@@ -289,7 +289,12 @@ impl Judge {
         (self.problems.len() == before).then(|| Discovery { seeds, dns: dns.flatten(), resolver: resolver.flatten() })
     }
 
-    fn bootstrap(&mut self, node_id: Option<NodeId>, discovery: Option<&Discovery>) -> Option<Bootstrap> {
+    fn bootstrap(
+        &mut self,
+        node_id: Option<NodeId>,
+        peers: Option<&BTreeMap<NodeId, String>>,
+        discovery: Option<&Discovery>,
+    ) -> Option<Bootstrap> {
         let join_only = self.word("join-only", &[("true", true), ("false", false)])?;
         let flag = "bootstrap-preferred";
         let preferred = match self.text(flag).as_deref() {
@@ -307,14 +312,15 @@ impl Judge {
             self.wrong(flag, "contradicts --join-only");
         }
         let asks = discovery.is_some_and(Discovery::is_on);
-        let has_peers = self.text("peers").is_some();
+        let is_founder = peers.zip(node_id).is_some_and(|(peers, id)| peers.contains_key(&id));
         Some(match preferred {
             _ if join_only => Bootstrap::Others,
             Some(true) if asks => Bootstrap::ThisNodeAfterAsking,
             Some(true) => Bootstrap::ThisNode,
             Some(false) => Bootstrap::Others,
-            // Each would make a cluster of its own.
-            None if asks && !has_peers => Bootstrap::Others,
+            // Each would make a cluster of its own. With --peers it is one that came later, under the same settings as
+            // the founders: a StatefulSet has one template.
+            None if asks && !is_founder => Bootstrap::Others,
             None => Bootstrap::LowestId,
         })
     }
@@ -345,14 +351,20 @@ impl Judge {
         &mut self,
         node_id: Option<NodeId>,
         peers: Option<&BTreeMap<NodeId, String>>,
+        discovery: Option<&Discovery>,
         hmac_secrets: Option<&[Secret<String>]>,
     ) {
         let Some(peers) = peers.filter(|peers| !peers.is_empty()) else { return };
         if let Some(id) = node_id
             && !peers.contains_key(&id)
+            && !discovery.is_some_and(Discovery::is_on)
         {
             let ids: Vec<String> = peers.keys().map(NodeId::to_string).collect();
-            self.wrong("node-id", format!("is not in --peers, which names {}", ids.join(", ")));
+            let why = format!(
+                "is not in --peers, which names {}, and there is no --discover-dns nor --discovery-seeds to join by",
+                ids.join(", ")
+            );
+            self.wrong("node-id", why);
         }
         if peers.len() > 1 && hmac_secrets.is_some_and(<[_]>::is_empty) {
             self.wrong(

@@ -13,9 +13,7 @@ fn allowed(flag: &str) -> &'static str {
         }
         "advertise-addr" => "host:port, host being a name, an IPv4 address or a bracketed IPv6 address",
         "advertise-admin-url" => "`http://` or `https://`, host and port, without path or query",
-        "peers" => {
-            "`ID=host:port`, separated by commas, 7 at most; no id and no address twice; this node's id among them"
-        }
+        "peers" => "`ID=host:port`, separated by commas, 7 at most, none twice; with this node's id, or with discovery",
         "join-only" => "`true` or `false`; the flag alone means `true`; not with `--bootstrap-preferred`",
         "bootstrap-preferred" => "`true`, `false`, or the id or name of the one node; the flag alone means `true`",
         "discovery-seeds" => "`host:port`, `http://host:port` or `https://host:port`, separated by commas",

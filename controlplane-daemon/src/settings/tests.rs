@@ -142,6 +142,21 @@ fn several_peers_demand_an_hmac_secret_and_this_node_among_them() {
     assert_eq!((all.peers.len(), all.cluster_hmac_secrets.len()), (3, 2));
 }
 
+/// One template for all nodes: the founders are named, whoever comes later asks DNS.
+#[test]
+fn a_node_beyond_the_peers_joins_by_discovery() {
+    let env = [
+        ("SECRETBOX_MASTER_KEY", KEY),
+        ("CLUSTER_HMAC_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("PEERS", "0=cp-0:7000,1=cp-1:7000,2=cp-2:7000"),
+        ("HJ_DISCOVER_DNS", "_admin._tcp.cp.test"),
+    ];
+    for (pod, bootstrap) in [("cp-0", Bootstrap::LowestId), ("cp-2", Bootstrap::LowestId), ("cp-3", Bootstrap::Others)]
+    {
+        assert_eq!(settings(&["--node-id", pod], &env).bootstrap, bootstrap, "{pod}");
+    }
+}
+
 #[test]
 fn print_shows_everything_but_secrets() {
     let Ok(Invocation::Print(text)) =

@@ -174,3 +174,61 @@ async fn only_who_was_added_joins_where_nobody_else_may() {
     voters_are(&admin, &[1, 2]).await;
     cluster.nodes[place].ready().await;
 }
+
+/// What a StatefulSet does: the same settings for every ordinal, from 0 on, more of them later, fewer again.
+#[tokio::test]
+async fn nodes_of_one_template_make_a_cluster_and_more_of_them_join_it() {
+    let names = NameServer::start(Zone::default()).await;
+    let resolver = names.address().to_string();
+    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let peers = ports.iter().take(3).enumerate().map(|(id, port)| format!("{id}=127.0.0.1:{port}"));
+    let peers = peers.collect::<Vec<_>>().join(",");
+    let template = [
+        "--peers",
+        &peers,
+        "--discover-dns",
+        "_admin._tcp.cp.test",
+        "--dns-resolver",
+        &resolver,
+        "--join-admission",
+        "voter",
+    ];
+    let mut cluster = Cluster::prepare(0, &[]);
+    for (id, port) in (0_u64..4).zip(&ports) {
+        let place = cluster.prepare_node(id, &template);
+        let launch = cluster.nodes[place].launch_mut();
+        launch.set("--node-id", &format!("controlplane-{id}"));
+        for flag in ["--raft-addr", "--advertise-addr"] {
+            launch.set(flag, &format!("127.0.0.1:{port}"));
+        }
+    }
+    // All of the first size at once, as with parallel pod management.
+    for place in 0..3 {
+        cluster.nodes[place].start().await;
+    }
+    for place in 0..3 {
+        cluster.nodes[place].ready().await;
+    }
+    let admin = cluster.admin(0).await;
+    voters_are(&admin, &[0, 1, 2]).await;
+    names.set(Zone::of(cluster.nodes[0].addresses().admin.parse().expect("an address")));
+    cluster.nodes[3].start().await;
+    cluster.nodes[3].ready().await;
+    voters_are(&admin, &[0, 1, 2, 3]).await;
+    assert!(!cluster.nodes[3].process_mut().log().contains("initialising a cluster"));
+
+    // Scaled down: removed first, stopped after.
+    let _ = admin.delete("/cluster/members/3").await.expect(204);
+    voters_are(&admin, &[0, 1, 2]).await;
+    cluster.nodes[3].kill();
+    is_written(&admin, "after-scaling").await;
+
+    // The lowest founder comes back with an empty disk: it makes no second cluster.
+    let id = admin.get("/cluster/status").await.expect(200).text_of("cluster_id");
+    let _ = admin.post("/cluster/transfer-leader", &serde_json::json!({ "to": 1 })).await.expect(200);
+    cluster.nodes[0].kill();
+    std::fs::remove_dir_all(cluster.nodes[0].data_dir()).expect("the folder can be removed");
+    cluster.nodes[0].start().await;
+    cluster.nodes[0].ready().await;
+    assert_eq!(cluster.admin(0).await.get("/cluster/status").await.expect(200).text_of("cluster_id"), id);
+}

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tests::cluster::Cluster;
+use tests::postgres::free_port;
 use tests::wait::{PATIENCE, until};
 
 use super::{Cli, is_written, metric};
@@ -29,6 +30,30 @@ async fn leadership_goes_where_the_operator_wants_it() {
     is_written(&survivor, "after-the-leader").await;
     let transitions = metric(&cluster, wanted, "hj_cp_role_transitions_total").await;
     assert!(transitions >= 1.0, "{transitions} of node {wanted_id}; {leader_id} led first");
+}
+
+/// What a container runs before it is stopped.
+#[tokio::test]
+async fn a_node_gives_leadership_away_when_the_program_beside_it_asks() {
+    let mut cluster = Cluster::prepare(3, &[]);
+    for node in &mut cluster.nodes {
+        node.launch_mut().set("--ops-addr", &format!("127.0.0.1:{}", free_port()));
+    }
+    let nobody = cluster.nodes[0].run_subcommand(&["hand-over"]).await;
+    assert_eq!(nobody.code, Some(1), "{}", nobody.output);
+    assert!(nobody.output.contains("does not answer"), "{}", nobody.output);
+    cluster.start_all().await;
+    cluster.ready().await;
+    let leader = cluster.leader().await;
+    let asked = cluster.nodes[leader].run_subcommand(&["hand-over", "--linger-secs", "0"]).await;
+    assert_eq!(asked.code, Some(0), "{}", asked.output);
+    let successor = cluster.leader().await;
+    assert_ne!(successor, leader);
+    // It goes on serving, and asking one that does not lead changes nothing.
+    is_written(&cluster.admin(leader).await, "by-the-former-leader").await;
+    let again = cluster.nodes[leader].run_subcommand(&["hand-over"]).await;
+    assert_eq!(again.code, Some(0), "{}", again.output);
+    assert_eq!(cluster.leader().await, successor);
 }
 
 #[tokio::test]
