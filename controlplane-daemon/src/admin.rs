@@ -12,7 +12,6 @@ mod admins;
 mod answer;
 mod apply;
 mod audit;
-mod audit_signature;
 mod auth;
 mod backup;
 mod clients;

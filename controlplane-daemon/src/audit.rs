@@ -10,10 +10,14 @@
 
 mod notes;
 mod query;
+mod retention;
+mod signature;
 mod store;
 mod verify;
 
 pub use notes::{NotNow, Notes, Reported, notes};
 pub use query::{Filter, Page, Query, page};
+pub use retention::{Cut, due};
+pub use signature::{SignatureError, check, sign, signer};
 pub use store::{Extent, Order, Store};
 pub use verify::{Head, Report, verify};

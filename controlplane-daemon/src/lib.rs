@@ -24,7 +24,7 @@
 //! | [`tls`] | the certificates of the peer, watch and admin ports, and what is counted of them |
 //! | [`hand_over`] | asking the node that runs here to give leadership away, before it is stopped |
 //! | [`backup`], [`offline`] | export and import; recovering and restoring a node that does not run |
-//! | [`bootstrap`], [`keys`], [`credential`] | the first owner, signing keys, administrators' credentials |
+//! | [`bootstrap`], [`keys`], [`jws`], [`credential`] | the first owner, signing keys and with them, administrators' credentials |
 //!
 //! # How to add an endpoint
 //!
@@ -65,6 +65,7 @@ pub mod fleet;
 pub mod gitops;
 pub mod hand_over;
 pub mod id;
+pub mod jws;
 pub mod keys;
 pub mod membership;
 pub mod offline;

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,11 +28,12 @@ pub struct Ops {
     /// Whether this node was as fresh as the leader once since its start.
     caught_up: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
+    data_dir: PathBuf,
 }
 
 impl Ops {
-    pub fn new(control: ControlPlane, metrics: PrometheusHandle) -> Self {
-        Self { control, metrics, caught_up: Arc::default(), stopping: Arc::default() }
+    pub fn new(control: ControlPlane, metrics: PrometheusHandle, data_dir: PathBuf) -> Self {
+        Self { control, metrics, caught_up: Arc::default(), stopping: Arc::default(), data_dir }
     }
 
     /// From now on not ready, so that nothing new is sent here.
@@ -110,8 +112,18 @@ async fn metrics(ops: web::Data<Ops>) -> impl Responder {
     metrics::gauge!("hj_cp_revision", "kind" => "applied").set(number(status.applied));
     metrics::gauge!("hj_cp_revision", "kind" => "snapshot").set(number(status.snapshot));
     metrics::gauge!("hj_cp_leader").set(f64::from(u8::from(status.leader == Some(status.node_id))));
+    if let Some(bytes) = free_bytes(&ops.data_dir) {
+        metrics::gauge!("hj_cp_data_dir_free_bytes").set(bytes);
+    }
     ops.metrics.run_upkeep();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(ops.metrics.render())
+}
+
+/// What this process may still write to the file system of `folder`. A full one stops the node.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only")]
+fn free_bytes(folder: &Path) -> Option<f64> {
+    let found = nix::sys::statvfs::statvfs(folder).ok()?;
+    Some(found.blocks_available() as f64 * found.fragment_size() as f64)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only; exact up to 2^53")]

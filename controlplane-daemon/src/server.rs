@@ -34,7 +34,7 @@ use crate::projection;
 use crate::raft::offline::Unannounced;
 use crate::seals;
 use crate::settings::{EXIT_CONFIG, Settings};
-use crate::steward;
+use crate::steward::{self, Keeper};
 use crate::storage::StorageError;
 use crate::telemetry;
 use crate::tls::{self, Tls};
@@ -142,7 +142,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         audit_token: settings.audit_api_token.clone(),
         listeners: listeners.clone(),
     });
-    let ops = Ops::new(control.clone(), metrics);
+    let ops = Ops::new(control.clone(), metrics, settings.data_dir.clone());
     let uses_of = api.clone();
     let admin_server = serve_admin(admin_listener, api, admin_tls).map_err(io("the admin API"))?;
     let ops_server = serve_ops(ops_listener, ops.clone()).map_err(io("the ops API"))?;
@@ -174,7 +174,8 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     });
 
     let mut seals_task = tokio::spawn(seals::mind(control.clone(), stop.clone()));
-    let steward_task = tokio::spawn(steward::run(control.clone(), Arc::clone(&clock), stop.clone()));
+    let keeper = Keeper { keyring: settings.keyring.clone(), sinks: Vec::new() };
+    let steward_task = tokio::spawn(steward::run(control.clone(), Arc::clone(&clock), keeper, stop.clone()));
     let discovery_task = tokio::spawn(discovery::run(
         control.clone(),
         settings.discovery.clone(),

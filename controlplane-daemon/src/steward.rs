@@ -1,15 +1,18 @@
-//! The leader's chores: the roster of pods, the rotation of signing keys. Whoever leads looks around every second, decides
-//! by what it finds ([`crate::fleet::roster`], [`crate::rotation`]) and proposes; whoever does not lead forgets what it saw.
+//! The leader's chores: the roster of pods, the rotation of signing keys, the retention of the audit. Whoever leads looks around every second, decides
+//! by what it finds ([`crate::fleet::roster`], [`crate::rotation`], [`crate::audit`]) and proposes; whoever does not lead forgets what it saw.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use controlplane_core::{Actor, Command, Origin, State};
+use controlplane_core::audit::Chain;
+use controlplane_core::model::KeyOwner;
+use controlplane_core::{Actor, Command, Mutation, Origin, State};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-use vocab::{Clock, Revision};
+use vocab::{Clock, Keyring, Revision};
 
-use crate::control_plane::{Consistency, ControlPlane, ProposeError};
+use crate::audit;
+use crate::control_plane::{Consistency, ControlPlane, ProposeError, StorageError};
 use crate::fleet::Census;
 use crate::fleet::roster::{Keep, Roster};
 use crate::rotation::{self, Evidence, Rotation, Step};
@@ -20,7 +23,7 @@ const BARRIER: Duration = Duration::from_secs(5);
 const STEPS_AT_ONCE: usize = 16;
 
 /// Runs until `stop`.
-pub async fn run(control: ControlPlane, clock: Arc<dyn Clock>, stop: CancellationToken) {
+pub async fn run(control: ControlPlane, clock: Arc<dyn Clock>, keeper: Keeper, stop: CancellationToken) {
     let mut leading = control.leadership();
     let work = async {
         loop {
@@ -31,6 +34,7 @@ pub async fn run(control: ControlPlane, clock: Arc<dyn Clock>, stop: Cancellatio
             // What was seen in an earlier term of office counts for nothing: others may have led in between.
             while *leading.borrow_and_update() {
                 office.look_around(&control, &*clock).await;
+                keeper.retain(&control, &*clock).await;
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
                     _ = leading.changed() => {}
@@ -100,6 +104,73 @@ async fn take(control: &ControlPlane, step: Step) {
         Err(ProposeError::Rejected(why)) => tracing::info!(owner, step = name, %why, "key rotation: not now"),
         Err(error) => tracing::warn!(owner, step = name, %error, "key rotation has to wait"),
     }
+}
+
+/// Keeps as much of the audit as is asked for.
+#[derive(Debug)]
+pub struct Keeper {
+    /// To sign with.
+    pub keyring: Keyring,
+    /// What these have not got yet is kept.
+    pub sinks: Vec<&'static str>,
+}
+
+impl Keeper {
+    async fn retain(&self, control: &ControlPlane, clock: &dyn Clock) {
+        let state = control.read(State::clone);
+        let chain = state.audit();
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only; exact up to 2^53")]
+        metrics::gauge!("hj_cp_audit_bytes").set(chain.bytes as f64);
+        let cut = match self.due(control, &state, clock).await {
+            Ok(Some(cut)) => cut,
+            Ok(None) => return,
+            Err(error) => return tracing::error!(%error, "audit records cannot be read"),
+        };
+        let Some(key) = state.active_key(KeyOwner::Global) else { return };
+        let truncation = match audit::sign(key, &self.keyring, cut.through_seq, cut.last_hash, cut.removed) {
+            Ok(truncation) => truncation,
+            Err(error) => return tracing::error!(%error, "the removal of audit records cannot be signed"),
+        };
+        let mutation = Mutation::AuditTruncate { truncation, removed_bytes: cut.removed_bytes };
+        let command = Command { origin: origin("audit-retention"), ..Command::new(Actor::System, mutation) };
+        match control.propose(command).await {
+            Ok(_) => {
+                metrics::counter!("hj_cp_audit_removed_total").increment(cut.removed);
+                tracing::info!(through = cut.through_seq, removed = cut.removed, "audit records were removed");
+            }
+            Err(error) => tracing::warn!(%error, "audit records could not be removed"),
+        }
+    }
+
+    async fn due(
+        &self,
+        control: &ControlPlane,
+        state: &State,
+        clock: &dyn Clock,
+    ) -> Result<Option<audit::Cut>, StorageError> {
+        let chain = state.audit().clone();
+        let policy = state.settings().spec.audit;
+        let is_bounded = policy.max_age_secs.is_some() || policy.max_bytes.is_some();
+        let cut = if is_bounded {
+            let of = |sink: &&str| chain.cursors.get(*sink).copied().unwrap_or(0);
+            let delivered = self.sinks.iter().map(of).min().unwrap_or(u64::MAX);
+            let (store, chain, now) = (control.records().clone(), chain.clone(), clock.now());
+            let looked = tokio::task::spawn_blocking(move || audit::due(&store, &chain, policy, delivered, now)).await;
+            looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?
+        } else {
+            None
+        };
+        Ok(cut.or_else(|| renewal(state, &chain)))
+    }
+}
+
+/// Removes nothing: signs again for what was removed, before the key that signed is forgotten.
+fn renewal(state: &State, chain: &Chain) -> Option<audit::Cut> {
+    let truncation = chain.truncation.as_ref()?;
+    let is_good = audit::signer(truncation)
+        .is_ok_and(|kid| state.published_keys(KeyOwner::Global).any(|published| published.kid == kid));
+    let (through_seq, last_hash) = (truncation.through_seq, truncation.last_hash);
+    (!is_good).then_some(audit::Cut { through_seq, last_hash, removed: 0, removed_bytes: 0 })
 }
 
 /// Which of the chores it was, for the audit.

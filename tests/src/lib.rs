@@ -27,6 +27,7 @@ pub mod browser;
 pub mod cluster;
 pub mod counters;
 pub mod network;
+pub mod operator;
 pub mod pki;
 pub mod pod;
 pub mod postgres;

@@ -1,5 +1,8 @@
 //! What is on record: who did what, alike on every node, whatever happens to the nodes.
 
+#[path = "audit/retention.rs"]
+mod retention;
+
 use std::time::Duration;
 
 use reqwest::Method;
@@ -9,6 +12,8 @@ use tests::cluster::Cluster;
 use tests::wait::{PATIENCE, until};
 use tests::web;
 
+/// Of one's own programs' exit codes: something is not as it should be.
+const DIFFERENT: Option<i32> = Some(1);
 const TOKEN: &str = "the-token-of-the-audit";
 const FLAGS: &[&str] = &["--audit-api-token", TOKEN];
 

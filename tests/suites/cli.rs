@@ -1,13 +1,8 @@
 //! `hellojohn` as an operator's scripts use it, against a running system.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-
-use serde_json::Value;
-use tests::programs;
-use tests::scratch;
+use tests::operator::Cli;
 use tests::tenant::unique;
-use tests::world::{self, World};
+use tests::world;
 
 /// Exit codes, as `hellojohn --help` documents them.
 const USAGE: Option<i32> = Some(2);
@@ -16,60 +11,10 @@ const CONFLICT: Option<i32> = Some(4);
 const REFUSED: Option<i32> = Some(5);
 const UNREACHABLE: Option<i32> = Some(6);
 
-struct Cli {
-    home: PathBuf,
-    server: String,
-    credential: Option<String>,
-}
-
-impl Cli {
-    fn new(world: &World) -> Self {
-        let server = world.cluster.nodes[0].admin_url();
-        Self { home: scratch::folder("home"), server, credential: Some(world.cluster.secrets.owner.clone()) }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(programs::hellojohn());
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.home).args(args);
-        command.env("XDG_CONFIG_HOME", self.home.join("config")).env("NO_COLOR", "1");
-        if let Some(credential) = &self.credential {
-            command.env("HJ_SERVER", &self.server).env("HJ_CREDENTIAL", credential);
-        }
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("hellojohn runs")
-    }
-
-    #[track_caller]
-    fn text(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {output:?}");
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    #[track_caller]
-    fn json(&self, args: &[&str]) -> Value {
-        let mut args = args.to_vec();
-        args.extend(["-o", "json"]);
-        let text = self.text(&args);
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
-    }
-
-    #[track_caller]
-    fn fails(&self, args: &[&str], code: Option<i32>) -> String {
-        let output = self.run(args);
-        assert_eq!(output.status.code(), code, "{args:?}: {output:?}");
-        assert!(output.stdout.is_empty(), "nothing half done on standard output: {output:?}");
-        String::from_utf8(output.stderr).expect("UTF-8")
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_clients_scopes_and_keys_from_the_command_line() {
     let world = world::shared().await;
-    let (cli, slug) = (Cli::new(&world), unique("cli"));
+    let (cli, slug) = (Cli::new(&world.cluster), unique("cli"));
     let created = cli.json(&["tenant", "create", &slug, "--display-name", "By CLI", "--signing-algorithm", "EdDSA"]);
     assert_eq!(created["slug"], slug.as_str());
     assert!(cli.text(&["tenant", "list"]).contains(&slug));
@@ -113,7 +58,7 @@ async fn tenants_clients_scopes_and_keys_from_the_command_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cluster_and_its_fleet_are_shown() {
     let world = world::shared().await;
-    let cli = Cli::new(&world);
+    let cli = Cli::new(&world.cluster);
     assert_eq!(cli.json(&["cluster", "status"])["role"], "leader");
     let fleet = cli.text(&["fleet"]);
     assert!(fleet.contains("pod-0") && fleet.contains("pod-1"), "{fleet}");
@@ -123,7 +68,7 @@ async fn the_cluster_and_its_fleet_are_shown() {
 async fn a_login_is_remembered_and_guarded() {
     use std::os::unix::fs::PermissionsExt as _;
     let world = world::shared().await;
-    let mut cli = Cli::new(&world);
+    let mut cli = Cli::new(&world.cluster);
     cli.text(&["login"]);
     cli.credential = None;
     cli.text(&["tenant", "list"]);
@@ -141,7 +86,7 @@ async fn a_login_is_remembered_and_guarded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_have_their_exit_codes() {
     let world = world::shared().await;
-    let (mut cli, slug) = (Cli::new(&world), unique("codes"));
+    let (mut cli, slug) = (Cli::new(&world.cluster), unique("codes"));
     cli.fails(&["tenant", "frobnicate"], USAGE);
     cli.fails(&["tenant", "get", "nobody"], NOT_FOUND);
     cli.text(&["tenant", "create", &slug, "--display-name", "X"]);

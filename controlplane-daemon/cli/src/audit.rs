@@ -1,7 +1,9 @@
 //! `hellojohn audit`: what is on record, and whether it is what it was, on the server or in a file.
 
+mod beginning;
+
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -10,6 +12,7 @@ use vocab::ChainWalk;
 
 use crate::api::Api;
 use crate::args::Connection;
+use crate::audit::beginning::{PublishedKeys, Truncation, check_beginning};
 use crate::failure::Failure;
 use crate::output::{Column, Output};
 
@@ -37,6 +40,10 @@ pub(crate) enum Command {
         /// JSON lines as `GET /audit/logs` exports them, the oldest first; `-` reads stdin. No server is asked
         #[arg(long)]
         file: Option<PathBuf>,
+        /// The global keys as `hellojohn key list --global -o json` shows them: with --file, the first record must be number 1, or
+        /// one of these keys signs for the removal of those before it
+        #[arg(long, requires = "file")]
+        keys: Option<PathBuf>,
     },
 }
 
@@ -95,8 +102,10 @@ impl LogsArgs {
 pub(crate) async fn run(connection: &Connection, command: Command) -> Result<(), Failure> {
     match command {
         Command::Logs(args) => logs(&Api::connect(connection).await?, &args).await,
-        Command::Verify { file: Some(file) } => verify_file(Output::new(connection.output), &file),
-        Command::Verify { file: None } => {
+        Command::Verify { file: Some(file), keys } => {
+            verify_file(Output::new(connection.output), &file, keys.as_deref())
+        }
+        Command::Verify { file: None, .. } => {
             let api = Api::connect(connection).await?;
             let report = api.get(&["audit", "verify"]).await?;
             api.output.document(&report)?;
@@ -144,34 +153,48 @@ fn print_lines(items: &[Value]) -> Result<(), Failure> {
 }
 
 /// Every line against its own hash and the line before it. That the file ends where the chain does, only a server knows.
-fn verify_file(output: Output, file: &PathBuf) -> Result<(), Failure> {
-    let reader: Box<dyn std::io::Read> = if file.as_os_str() == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(file).map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?)
-    };
+fn verify_file(output: Output, file: &Path, keys: Option<&Path>) -> Result<(), Failure> {
+    let open =
+        |path: &Path| std::fs::File::open(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())));
+    let keys = keys.map(|path| PublishedKeys::read(open(path)?, path)).transpose()?;
+    let reader: Box<dyn std::io::Read> =
+        if file.as_os_str() == "-" { Box::new(std::io::stdin()) } else { Box::new(open(file)?) };
     let mut walk = ChainWalk::default();
-    let (mut records, mut first) = (0_u64, None);
+    let (mut records, mut first, mut truncation) = (0_u64, None, None);
+    let broken = |at: u64, why: String| {
+        output.document(&serde_json::json!({ "valid": false, "broken_at": at, "why": why }))?;
+        Err(Failure::Different)
+    };
     for line in BufReader::new(reader).lines() {
         let line = line.map_err(anyhow::Error::from)?;
         match walk.step(&line) {
             Ok(link) => {
                 records += 1;
-                first.get_or_insert(link.seq);
+                first.get_or_insert(link);
+                if let Some(found) = Truncation::of(&line) {
+                    truncation = Some(found);
+                }
             }
             Err(why) => {
-                let broken_at = walk.last().map_or(first.unwrap_or(1), |last| last.seq + 1);
-                let report = serde_json::json!({ "valid": false, "broken_at": broken_at, "why": why.to_string() });
-                output.document(&report)?;
-                return Err(Failure::Different);
+                let at = walk.last().map_or(first.map_or(1, |first| first.seq), |last| last.seq + 1);
+                return broken(at, why.to_string());
             }
         }
     }
+    let beginning = match (first, &keys) {
+        (Some(first), Some(keys)) => match check_beginning(first, truncation.as_ref(), keys) {
+            Ok(beginning) => beginning,
+            Err(why) => return broken(first.seq, why),
+        },
+        (Some(first), None) if first.seq > 1 => "not checked: give --keys",
+        _ => "whole",
+    };
     let last = walk.last();
     output.document(&serde_json::json!({
         "valid": true,
         "records": records,
-        "first_seq": first,
+        "first_seq": first.map(|first| first.seq),
+        "beginning": beginning,
         "last_seq": last.map(|last| last.seq),
         "last_hash": last.map(|last| last.hash.to_string()),
     }))

@@ -24,6 +24,8 @@ use vocab::{ChainHash, Revision};
 
 pub(crate) use record::{Circumstances, Recorder};
 
+use crate::mutation::Truncation;
+
 /// The end of the chain, and how far it reaches back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -38,6 +40,9 @@ pub struct Chain {
     pub bytes: u64,
     /// How far each sink has delivered.
     pub cursors: BTreeMap<String, u64>,
+    /// What signs for the records that are gone: the newest one signs for all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncation: Option<Truncation>,
 }
 
 impl Chain {

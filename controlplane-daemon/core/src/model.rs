@@ -10,7 +10,7 @@ mod policy;
 pub use cluster_settings::{ClusterSettings, ClusterSettingsSpec};
 pub use node::{NodeRecord, NodeSource, NodeSpec, Promotion};
 pub use pod::{PodRecord, PodSighting, Presence};
-pub use policy::{FailMode, KeyRotation, Longest, Staleness};
+pub use policy::{AuditRetention, FailMode, KeyRotation, Longest, Staleness};
 use serde::{Deserialize, Serialize};
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
 pub use vocab::oauth::OAuthSettings;

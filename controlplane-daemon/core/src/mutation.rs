@@ -121,6 +121,7 @@ pub enum Mutation {
         managed_by: Option<String>,
     },
     /// Takes the oldest records away. Whoever checks what remains learns from `truncation` with which hash it begins.
+    /// None at all: the signature is made anew, before the key that made the old one is forgotten.
     #[serde(rename = "audit.truncate")]
     AuditTruncate { truncation: Truncation, removed_bytes: u64 },
     /// Everything up to `seq` was delivered to the sink. Leaves no record, or each delivery would need another.
@@ -188,6 +189,11 @@ impl Mutation {
             Self::KeyRotate { step, .. } => step.needs_key(),
             _ => false,
         }
+    }
+
+    /// Whether it tells the audit something, instead of changing the configuration.
+    pub const fn is_of_the_audit(&self) -> bool {
+        matches!(self, Self::AuditNote { .. } | Self::AuditTruncate { .. } | Self::AuditCursor { .. })
     }
 
     /// A batch's items; of anything else, itself.

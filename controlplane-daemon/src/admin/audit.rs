@@ -16,7 +16,7 @@ use super::Api;
 use super::auth::Principal;
 use super::problem::{Presented, Problem};
 use super::query::{self, Query};
-use super::{audit_signature, view};
+use super::view;
 use crate::audit::{self, Extent, Filter, Order};
 
 /// Records per piece of an export.
@@ -188,7 +188,7 @@ pub(super) async fn verify(api: web::Data<Api>, _: Reader) -> Result<HttpRespons
         // What the state knows of is on its way to the disk.
         checking.control.records().flush();
         let signed = |truncation: &Truncation| {
-            checking.control.read(|state| audit_signature::check(truncation, state)).map_err(|why| why.to_string())
+            checking.control.read(|state| audit::check(truncation, state)).map_err(|why| why.to_string())
         };
         audit::verify(checking.control.records(), &chain, signed)
     });

@@ -2,17 +2,17 @@
 //! holder may do is looked up at each use and never stands in the token.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use controlplane_core::model::{KeyOwner, SigningAlgorithm};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use controlplane_core::model::KeyOwner;
 use controlplane_core::{Actor, Admin, Role, SigningKey, State};
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::Validation;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vocab::{AdminId, KeyId, Keyring, SecretDigest, Timestamp};
 
 use super::problem::Problem;
 use crate::credential::TOKEN_LIFETIME;
+use crate::jws;
 use crate::oidc::{Identity, Oidc};
 
 pub(super) const LIFETIME_SECS: i64 = TOKEN_LIFETIME.as_secs().cast_signed();
@@ -128,23 +128,7 @@ pub(super) fn sign(key: &SigningKey, keyring: &Keyring, holder: &Holder, now: Ti
         jti: Uuid::from_u128(rand::random()),
         proof,
     };
-    let pkcs8 = keyring.open(&key.private_key).map_err(Problem::internal)?;
-    let signing_key = match key.algorithm {
-        SigningAlgorithm::Es256 => EncodingKey::from_ec_der(pkcs8.expose()),
-        SigningAlgorithm::EdDsa => EncodingKey::from_ed_der(pkcs8.expose()),
-        SigningAlgorithm::Rs256 => {
-            // jsonwebtoken takes RSA keys as PKCS#8 in PEM only.
-            let body = vocab::Secret::new(STANDARD.encode(pkcs8.expose()));
-            let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", body.expose());
-            EncodingKey::from_rsa_pem(vocab::Secret::new(pem).expose().as_bytes()).map_err(Problem::internal)?
-        }
-    };
-    let header = Header {
-        typ: Some(TYPE.to_owned()),
-        kid: Some(key.kid.as_str().to_owned()),
-        ..Header::new(jws_algorithm(key.algorithm))
-    };
-    jsonwebtoken::encode(&header, &claims, &signing_key).map_err(Problem::internal)
+    jws::sign(key, keyring, TYPE, &claims).map_err(Problem::internal)
 }
 
 /// A token whose signature is right. Whether it still counts is asked at each use.
@@ -179,9 +163,8 @@ pub(super) fn verify(token: &str, state: &State) -> Result<Verified, TokenError>
     }
     let kid: KeyId = header.kid.and_then(|kid| kid.parse().ok()).ok_or(TokenError::UnknownKey)?;
     let key = state.published_keys(KeyOwner::Global).find(|key| key.kid == kid).ok_or(TokenError::UnknownKey)?;
-    let jwk: Jwk = serde_json::from_str(&key.public_jwk).map_err(|_| TokenError::UnknownKey)?;
-    let verifying_key = DecodingKey::from_jwk(&jwk).map_err(|_| TokenError::UnknownKey)?;
-    let mut rules = Validation::new(jws_algorithm(key.algorithm));
+    let verifying_key = jws::verifying_key(key).ok_or(TokenError::UnknownKey)?;
+    let mut rules = Validation::new(jws::algorithm(key.algorithm));
     rules.set_audience(&[AUDIENCE]);
     rules.set_issuer(&[ISSUER]);
     rules.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
@@ -198,12 +181,4 @@ pub(super) fn verify(token: &str, state: &State) -> Result<Verified, TokenError>
         }
     };
     Ok(Verified { holder, kid, issued_at_secs: claims.iat, expires_at_secs: claims.exp })
-}
-
-pub(super) const fn jws_algorithm(algorithm: SigningAlgorithm) -> Algorithm {
-    match algorithm {
-        SigningAlgorithm::Es256 => Algorithm::ES256,
-        SigningAlgorithm::EdDsa => Algorithm::EdDSA,
-        SigningAlgorithm::Rs256 => Algorithm::RS256,
-    }
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use controlplane_core::audit::Chain;
 use controlplane_core::mutation::Truncation;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use vocab::{ChainError, ChainHash, ChainWalk, Link};
 
 use super::store::{Extent, Order, Store};
@@ -40,11 +40,6 @@ pub struct Head {
     pub hash: ChainHash,
 }
 
-#[derive(Deserialize)]
-struct Truncated {
-    truncation: Option<Truncation>,
-}
-
 /// Reads every record. `chain` is where the state stands; records that are newer are not looked at.
 /// `signed` judges the signature of a truncation.
 pub fn verify(
@@ -76,7 +71,7 @@ pub fn verify(
         missing_through_seq: extent.missing().map(|missing| *missing.end()),
         broken_at,
         why,
-        truncation: found.truncation,
+        truncation: chain.truncation.clone(),
     })
 }
 
@@ -86,7 +81,6 @@ struct Found {
     first: Option<Link>,
     records: u64,
     broken: Option<(u64, String)>,
-    truncation: Option<Truncation>,
 }
 
 fn walk(store: &Store, extent: &Extent, chain: &Chain) -> Result<Found, StorageError> {
@@ -101,11 +95,6 @@ fn walk(store: &Store, extent: &Extent, chain: &Chain) -> Result<Found, StorageE
             Ok(link) => {
                 found.records += 1;
                 found.first.get_or_insert(link);
-                if line.contains("\"truncation\":")
-                    && let Ok(Truncated { truncation: Some(truncation) }) = serde_json::from_str(line)
-                {
-                    found.truncation = Some(truncation);
-                }
                 ControlFlow::Continue(())
             }
             Err(why) => {
@@ -119,7 +108,8 @@ fn walk(store: &Store, extent: &Extent, chain: &Chain) -> Result<Found, StorageE
 }
 
 impl Found {
-    /// The first record names the one before it: there is none, or the newest truncation signs for it.
+    /// The first record names the one before it: there is none, or the newest truncation signs for it. That the state's
+    /// own word of it counts and not the records' makes no difference to a chain that is whole, and needs no search.
     fn check_beginning(
         &self,
         chain: &Chain,
@@ -130,7 +120,7 @@ impl Found {
             let whole = first.seq == 1 && first.previous == ChainHash::ORIGIN;
             return (!whole).then(|| (1, "it is missing, and nothing signs for its removal".to_owned()));
         }
-        let Some(truncation) = &self.truncation else {
+        let Some(truncation) = &chain.truncation else {
             return Some((first.seq, "nothing signs for the removal of the records before it".to_owned()));
         };
         if truncation.through_seq + 1 != first.seq || truncation.last_hash != first.previous {
@@ -180,5 +170,34 @@ mod tests {
         assert_eq!(report(|_| {}, other_end).broken_at, Some(5), "rewritten to the end");
         let removed = |chain: &mut Chain| chain.removed_through = 2;
         assert_eq!(report(|_| {}, removed).broken_at, Some(1), "nothing signs for it");
+    }
+
+    #[test]
+    fn a_chain_may_begin_after_a_removal_that_is_signed_for() {
+        let begin_after = |through_seq: u64, forge: fn(&mut Truncation), is_signed: bool| {
+            let mut chain = Chain::default();
+            let mut records = Vec::new();
+            for seq in 1..=5 {
+                let (link, line) = Link::write(seq, chain.hash, "\"name\":\"Acme\"");
+                (chain.seq, chain.hash) = (seq, link.hash);
+                records.push((link, Record { seq, revision: Revision(seq), line }));
+            }
+            let last_hash = records[1].0.hash;
+            let mut truncation = Truncation { through_seq: 2, last_hash, removed: 2, signature: "s".to_owned() };
+            forge(&mut truncation);
+            let store = Store::in_memory(&Chain::default()).unwrap();
+            store.append(records.into_iter().map(|(_, record)| record).collect());
+            store.truncate(through_seq);
+            store.flush();
+            chain.removed_through = through_seq;
+            chain.truncation = Some(truncation);
+            let signed = |_: &Truncation| if is_signed { Ok(()) } else { Err("forged".to_owned()) };
+            verify(&store, &chain, signed).unwrap()
+        };
+        let whole = begin_after(2, |_| {}, true);
+        assert!(whole.valid && whole.first_seq == 3 && whole.records == 3, "{whole:?}");
+        assert_eq!(begin_after(2, |_| {}, false).broken_at, Some(3));
+        assert_eq!(begin_after(3, |_| {}, true).broken_at, Some(4));
+        assert_eq!(begin_after(2, |forged| forged.last_hash = ChainHash::ORIGIN, true).broken_at, Some(3));
     }
 }

@@ -44,6 +44,7 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
     takes(&tenant(json!({"staleness": staleness, "key_rotation": rotation, "lifetimes": {"jwks_cache_secs": 60}})));
     takes(&tenant(json!({"staleness": null, "key_rotation": {"max_age_secs": null}})));
     takes(&json!({"kind": "Settings", "key_rotation": rotation, "staleness": staleness, "gone_pods_kept_secs": 60}));
+    takes(&json!({"kind": "Settings", "audit": {"max_age_secs": null, "max_bytes": 1_000_000_000_000_u64}}));
     let wrong = [
         tenant(json!({"hsts": []})),
         tenant(json!({"database": {"dsn": "postgres://u:p@db/x"}})),
@@ -52,6 +53,7 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
         tenant(json!({"key_rotation": {"max_age": 1}})),
         tenant(json!({"lifetimes": {"jwks_cache_secs": -1}})),
         json!({"kind": "Settings", "retention": {}}),
+        json!({"kind": "Settings", "audit": {"max_bytes": "1 GiB"}}),
         json!({"kind": "Settings", "tenant_key_rotation": {"max_age_secs": "1h"}}),
         json!({"kind": "Settings", "revision": 3}),
         json!({"kind": "Realm"}),

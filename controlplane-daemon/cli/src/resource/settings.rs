@@ -43,6 +43,12 @@ pub(crate) struct Flags {
     /// How long a pod that vanished stays listed
     #[arg(long, value_name = "SECONDS")]
     gone_pods_kept_secs: Option<u32>,
+    /// How long audit records are kept; 0 for ever
+    #[arg(long, value_name = "SECONDS")]
+    audit_max_age_secs: Option<u32>,
+    /// How much room audit records may take, on each node; 0 for no bound
+    #[arg(long, value_name = "BYTES")]
+    audit_max_bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -65,9 +71,9 @@ impl FailMode {
 
 impl From<Flags> for Fields {
     fn from(flags: Flags) -> Self {
-        let policy = |age: Option<u32>| {
-            Self::default().set("max_age_secs", age.map(|age| if age == 0 { Value::Null } else { age.into() }))
-        };
+        let or_null = |bound: Option<u64>| bound.map(|bound| if bound == 0 { Value::Null } else { bound.into() });
+        let policy = |age: Option<u32>| Self::default().set("max_age_secs", or_null(age.map(Into::into)));
+        let audit = policy(flags.audit_max_age_secs).set("max_bytes", or_null(flags.audit_max_bytes));
         let staleness = Self::default()
             .set("warn_after_secs", flags.stale_warn_after_secs)
             .set("refuse_after_secs", flags.stale_refuse_after_secs)
@@ -77,6 +83,7 @@ impl From<Flags> for Fields {
             .nest("tenant_key_rotation", policy(flags.tenant_key_max_age_secs))
             .nest("staleness", staleness)
             .set("gone_pods_kept_secs", flags.gone_pods_kept_secs)
+            .nest("audit", audit)
     }
 }
 

@@ -18,12 +18,16 @@ pub(super) fn note(cx: &Context<'_>, notes: &[Noted]) -> Result<Decision, Reject
     Ok(of_the_audit())
 }
 
-/// The newest record stays, so that the chain never ends in nothing.
+/// The newest record stays, so that the chain never ends in nothing. With nothing removed it renews the signature under
+/// what was removed before.
 pub(super) fn truncate(cx: &Context<'_>, truncation: &Truncation, removed_bytes: u64) -> Result<Decision, Rejection> {
     cx.check_precondition(Revision::ZERO)?;
     let chain = &cx.state.audit;
     let through = truncation.through_seq;
-    if !(chain.first_seq()..chain.seq).contains(&through) {
+    let is_renewal = chain.truncation.as_ref().is_some_and(|known| {
+        truncation.removed == 0 && through == known.through_seq && truncation.last_hash == known.last_hash
+    });
+    if !is_renewal && !(chain.first_seq()..chain.seq).contains(&through) {
         return Err(conflict(format!("the records go from {} to {}", chain.first_seq(), chain.seq)));
     }
     if truncation.removed != through - chain.removed_through || removed_bytes > chain.bytes {
@@ -101,6 +105,7 @@ impl Bookkeeping {
             Self::Truncation { truncation, removed_bytes } => {
                 chain.removed_through = truncation.through_seq;
                 chain.bytes -= removed_bytes;
+                chain.truncation = Some(truncation.clone());
                 vec![Recorder::truncation(chain, who, &truncation)]
             }
             Self::Cursor { sink, seq } => {

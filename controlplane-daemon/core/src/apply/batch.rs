@@ -41,6 +41,12 @@ pub(super) fn decide(state: &State, revision: Revision, stamp: &Stamp, batch: Ba
     let mut state = state.clone();
     let (mut changes, mut refused) = (Vec::new(), Vec::new());
     for (index, item) in items.into_iter().enumerate() {
+        if item.is_of_the_audit() {
+            // They make records of their own kind, which a batch, being one action, has no room for.
+            let rejection = conflict(format!("{} goes into no batch", item.name()));
+            refused.push(ItemRejection { index, rejection });
+            continue;
+        }
         let key = item.needs_key().then(|| keys.next()).flatten();
         let stamped = Stamped { at: stamp.at, id: id_of(stamp.id, index), key };
         let expected = expected.filter(|_| index == 0);

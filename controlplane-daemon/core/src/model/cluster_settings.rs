@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vocab::{Revision, Timestamp};
 
-use super::policy::{KeyRotation, Staleness};
+use super::policy::{AuditRetention, KeyRotation, Staleness};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +30,8 @@ pub struct ClusterSettingsSpec {
     pub staleness: Staleness,
     /// How long a pod that vanished or stopped stays listed.
     pub gone_pods_kept_secs: u32,
+    #[serde(skip_serializing_if = "AuditRetention::is_unlimited")]
+    pub audit: AuditRetention,
 }
 
 impl Default for ClusterSettingsSpec {
@@ -39,6 +41,7 @@ impl Default for ClusterSettingsSpec {
             tenant_key_rotation: None,
             staleness: Staleness::default(),
             gone_pods_kept_secs: 600,
+            audit: AuditRetention::default(),
         }
     }
 }

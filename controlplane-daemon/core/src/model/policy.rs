@@ -1,5 +1,5 @@
 //! Policies that a tenant may set for itself and the cluster for everybody else: when keys are replaced, and how old a
-//! pod's configuration may be.
+//! pod's configuration may be. And one of the cluster alone: how long the audit is kept.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,22 @@ pub enum FailMode {
     /// It answers 503.
     #[default]
     Refuse,
+}
+
+/// How much of the audit is kept. Where both are set, a record goes as soon as one of them wants it gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditRetention {
+    /// Older records go. `None`: none goes for its age.
+    pub max_age_secs: Option<u32>,
+    /// Of all records together: beyond it the oldest go. `None`: no bound.
+    pub max_bytes: Option<u64>,
+}
+
+impl AuditRetention {
+    pub(crate) fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The longest that the settings have ever allowed, the present ones aside. A verifier or a pod may still go by what was

@@ -148,7 +148,9 @@ fn truncations_follow_each_other_and_leave_the_newest() {
     assert!(world.apply(truncate(0, 0)).is_err());
     assert!(world.apply(truncate(2, 1)).is_err(), "another was faster");
     world.apply(truncate(2, 2)).unwrap();
-    assert!(world.apply(truncate(2, 0)).is_err());
+    assert!(world.apply(truncate(1, 0)).is_err());
+    world.apply(truncate(2, 0)).unwrap();
+    assert_eq!(world.state.audit().truncation.as_ref().map(|it| it.through_seq), Some(2), "signed anew");
     world.apply(truncate(3, 1)).unwrap();
     assert_eq!(world.state.audit().first_seq(), 4);
     let far = Mutation::AuditCursor { sink: "http".to_owned(), seq: world.state.audit().seq + 1 };

@@ -78,6 +78,11 @@ fn every_refused_item_is_named_and_nothing_is_done() {
     let codes = [(0, ErrorCode::AlreadyExists), (2, ErrorCode::NotFound), (3, ErrorCode::ValidationFailed)];
     assert_eq!(refused_indexes(refused), codes);
     assert!(world.state.tenant(&slug("b")).is_none());
+    // What is told to the audit makes records of its own kind.
+    let told: Vec<Mutation> = catalogue().into_iter().filter(Mutation::is_of_the_audit).collect();
+    assert_eq!(told.len(), 3);
+    let conflicts: Vec<_> = (0..3).map(|index| (index, ErrorCode::Conflict)).collect();
+    assert_eq!(refused_indexes(world.apply(batch(told)).unwrap_err()), conflicts);
 }
 
 #[test]

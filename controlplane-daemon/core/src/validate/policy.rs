@@ -2,7 +2,7 @@
 
 use vocab::Violations;
 
-use crate::model::{ClusterSettingsSpec, KeyRotation, Staleness};
+use crate::model::{AuditRetention, ClusterSettingsSpec, KeyRotation, Staleness};
 
 const DAY: u32 = 24 * 3600;
 
@@ -38,6 +38,27 @@ impl Staleness {
     }
 }
 
+impl AuditRetention {
+    pub fn validate(&self) -> Violations {
+        const OLDEST: u32 = 10 * 366 * DAY;
+        /// Some dozens of records: less would hardly hold the one that signs for the removal of the others.
+        const LEAST: u64 = 64 << 10;
+        const MOST: u64 = 1 << 50;
+        let mut violations = Violations::new();
+        if let Some(age) = self.max_age_secs {
+            violations.require((1..=OLDEST).contains(&age), "/max_age_secs", || {
+                format!("must be 1 to {OLDEST}, or null, is {age}")
+            });
+        }
+        if let Some(bytes) = self.max_bytes {
+            violations.require((LEAST..=MOST).contains(&bytes), "/max_bytes", || {
+                format!("must be {LEAST} to {MOST}, or null, is {bytes}")
+            });
+        }
+        violations
+    }
+}
+
 impl ClusterSettingsSpec {
     pub fn validate(&self) -> Violations {
         const MOST_KEPT: u32 = 30 * DAY;
@@ -50,6 +71,7 @@ impl ClusterSettingsSpec {
             }
         }
         violations.nest("/staleness", self.staleness.validate());
+        violations.nest("/audit", self.audit.validate());
         let kept = self.gone_pods_kept_secs;
         violations.require((1..=MOST_KEPT).contains(&kept), "/gone_pods_kept_secs", || {
             format!("must be 1 to {MOST_KEPT}, is {kept}")

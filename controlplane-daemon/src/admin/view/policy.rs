@@ -1,6 +1,6 @@
 //! How policies are read; they are shown as they stand in the model.
 
-use controlplane_core::model::{KeyRotation, Staleness};
+use controlplane_core::model::{AuditRetention, KeyRotation, Staleness};
 
 use crate::admin::fields::Fields;
 
@@ -23,6 +23,19 @@ pub(super) fn staleness(fields: Fields<'_>) -> Staleness {
         refuse_after_secs,
         fail_mode: fields.word("fail_mode", "serve, not_ready or refuse").unwrap_or_default(),
     };
+    fields.finish();
+    read
+}
+
+pub(super) fn audit_retention(fields: Fields<'_>) -> AuditRetention {
+    let max_bytes = fields.any("max_bytes").filter(|value| !value.is_null()).and_then(|value| {
+        let bytes = value.as_u64();
+        if bytes.is_none() {
+            fields.wrong("max_bytes", "must be a whole number, or null");
+        }
+        bytes
+    });
+    let read = AuditRetention { max_age_secs: fields.number_or_null("max_age_secs"), max_bytes };
     fields.finish();
     read
 }

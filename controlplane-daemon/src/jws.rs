@@ -1,0 +1,54 @@
+//! Signing with the keys of the state: a JWS (RFC 7515) of claims, of one kind each.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use controlplane_core::SigningKey;
+use controlplane_core::model::SigningAlgorithm;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use serde::Serialize;
+use vocab::{Keyring, Secret};
+
+/// Why nothing was signed. The texts name no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    #[error("the private key cannot be opened: {0}")]
+    Sealed(#[from] vocab::SealError),
+    #[error("the private key cannot be used: {0}")]
+    Unusable(#[from] jsonwebtoken::errors::Error),
+}
+
+/// `kind` becomes `typ`, so that nothing that is signed for one purpose is good for another (RFC 8725 §3.11).
+pub fn sign(key: &SigningKey, keyring: &Keyring, kind: &str, claims: &impl Serialize) -> Result<String, SignError> {
+    let pkcs8 = keyring.open(&key.private_key)?;
+    let signing_key = match key.algorithm {
+        SigningAlgorithm::Es256 => EncodingKey::from_ec_der(pkcs8.expose()),
+        SigningAlgorithm::EdDsa => EncodingKey::from_ed_der(pkcs8.expose()),
+        SigningAlgorithm::Rs256 => {
+            // jsonwebtoken takes RSA keys as PKCS#8 in PEM only.
+            let body = Secret::new(STANDARD.encode(pkcs8.expose()));
+            let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", body.expose());
+            EncodingKey::from_rsa_pem(Secret::new(pem).expose().as_bytes())?
+        }
+    };
+    let header = Header {
+        typ: Some(kind.to_owned()),
+        kid: Some(key.kid.as_str().to_owned()),
+        ..Header::new(algorithm(key.algorithm))
+    };
+    Ok(jsonwebtoken::encode(&header, claims, &signing_key)?)
+}
+
+/// `None`: its public half cannot be read.
+pub fn verifying_key(key: &SigningKey) -> Option<DecodingKey> {
+    let jwk: Jwk = serde_json::from_str(&key.public_jwk).ok()?;
+    DecodingKey::from_jwk(&jwk).ok()
+}
+
+pub const fn algorithm(algorithm: SigningAlgorithm) -> Algorithm {
+    match algorithm {
+        SigningAlgorithm::Es256 => Algorithm::ES256,
+        SigningAlgorithm::EdDsa => Algorithm::EdDSA,
+        SigningAlgorithm::Rs256 => Algorithm::RS256,
+    }
+}
