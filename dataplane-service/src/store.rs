@@ -7,6 +7,7 @@ pub mod dsn;
 pub mod grants;
 pub mod interactions;
 pub mod migrate;
+pub mod outbox;
 pub mod pool;
 pub mod refresh;
 pub mod sessions;

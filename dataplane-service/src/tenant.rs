@@ -50,6 +50,12 @@ impl TenantContext {
         self.database.as_ref().ok_or(DbError::NoDatabase)
     }
 
+    /// The clients that want to be told by the back channel when a session ends.
+    pub fn told_of_logout(&self) -> Vec<&str> {
+        let wants = |client: &&Arc<Client>| client.spec.backchannel_logout_uri.is_some();
+        self.clients.values().filter(wants).map(|client| client.client_id.as_str()).collect()
+    }
+
     pub fn client(&self, client_id: &str) -> Option<&Arc<Client>> {
         self.clients.get(client_id)
     }

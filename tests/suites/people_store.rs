@@ -39,7 +39,8 @@ fn request() -> AuthorizationRequest {
 }
 
 async fn begin(db: &TenantDb, user: Uuid, replaces: Option<&str>) -> sessions::Begun {
-    let new = NewSession { user_id: user, amr: &["pwd"], now: NOW, expires_at: NOW.plus_secs(1000), replaces };
+    let new =
+        NewSession { user_id: user, amr: &["pwd"], now: NOW, expires_at: NOW.plus_secs(1000), replaces, tell: &[] };
     sessions::begin(db, &new).await.expect("as the test wants it")
 }
 
@@ -111,7 +112,7 @@ async fn a_session_ends_by_idling_by_age_by_signing_out_and_by_being_replaced() 
 
     let next = begin(&db, ada, Some(cookie)).await;
     assert!(!lives(&db, cookie, NOW, 60).await && lives(&db, next.cookie.expose(), NOW, 60).await);
-    sessions::end(&db, next.cookie.expose()).await.unwrap();
+    sessions::end(&db, next.cookie.expose(), &[], NOW).await.unwrap();
     assert!(!lives(&db, next.cookie.expose(), NOW, 60).await);
     assert!(!database.dump().await.contains(cookie), "cookies are stored as hashes");
 }

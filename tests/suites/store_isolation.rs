@@ -6,7 +6,7 @@ use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::interactions::Key;
 use dataplane_service::store::refresh::{self, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
-use dataplane_service::store::{TenantDb, consents, grants, interactions, users};
+use dataplane_service::store::{TenantDb, consents, grants, interactions, outbox, users};
 use oauth_core::authorize::{AuthorizationRequest, ResponseMode};
 use oauth_core::grant::RevokedBecause;
 use oauth_core::scope::ScopeSet;
@@ -29,10 +29,16 @@ const TRIED: &[&str] = &[
     "interactions::begin",
     "interactions::find",
     "interactions::finish",
+    "outbox::claim",
+    "outbox::left",
+    "outbox::postpone",
+    "outbox::remove",
     "refresh::find",
     "refresh::rotate",
     "sessions::begin",
     "sessions::end",
+    "sessions::end_all_of",
+    "sessions::end_of_disabled",
     "sessions::find_live",
     "sessions::touch",
     "users::create",
@@ -70,17 +76,19 @@ struct Held {
     code: Secret<String>,
     refresh_token: NewRefreshToken,
     grant: Uuid,
+    /// Of the outbox: somebody was signed out.
+    message: Uuid,
 }
 
 fn next(value: &str) -> NewRefreshToken {
     NewRefreshToken { value: Secret::new(value.to_owned()), idle_until: NOW.plus_secs(500) }
 }
 
-async fn issue(db: &TenantDb, user: Uuid) -> Secret<String> {
+async fn issue(db: &TenantDb, user: Uuid, sid: Option<Uuid>) -> Secret<String> {
     let new = NewCode {
         user_id: user,
         client_id: "web",
-        sid: None,
+        sid,
         scopes: vec!["openid".to_owned()],
         audience: &[],
         nonce: None,
@@ -97,7 +105,8 @@ async fn issue(db: &TenantDb, user: Uuid) -> Secret<String> {
 
 async fn hold(db: &TenantDb) -> Held {
     let user = add_user(db, "ada@example.com").await.expect("the database is empty");
-    let new = NewSession { user_id: user, amr: &[], now: NOW, expires_at: NOW.plus_secs(1000), replaces: None };
+    let new =
+        NewSession { user_id: user, amr: &[], now: NOW, expires_at: NOW.plus_secs(1000), replaces: None, tell: &[] };
     let cookie = sessions::begin(db, &new).await.expect("the database does as told").cookie;
     let request = AuthorizationRequest {
         client_id: "web".parse().expect("the database does as told"),
@@ -117,7 +126,14 @@ async fn hold(db: &TenantDb) -> Held {
     consents::remember(db, user, "web", &ScopeSet::parse("openid").expect("the database does as told"), NOW)
         .await
         .expect("the database does as told");
-    let (used, refresh_token) = (issue(db, user).await, next("first"));
+    let other = sessions::begin(db, &new).await.expect("the database does as told");
+    issue(db, user, Some(other.facts.sid)).await;
+    sessions::end(db, other.cookie.expose(), &["web"], NOW).await.expect("the database does as told");
+    let later = NOW.plus_secs(30);
+    let claimed = outbox::claim(db, NOW, later, 9).await.expect("the database does as told");
+    let message = claimed.first().expect("the client is to be told").id;
+    outbox::postpone(db, message, NOW).await.expect("the database does as told");
+    let (used, refresh_token) = (issue(db, user, None).await, next("first"));
     assert_eq!(
         codes::redeem(db, used.expose(), Some(&refresh_token), NOW).await.expect("the database does as told"),
         Taken::Won
@@ -128,7 +144,7 @@ async fn hold(db: &TenantDb) -> Held {
         .expect("it was stored")
         .grant
         .id;
-    Held { user, cookie, interaction, code: issue(db, user).await, refresh_token, grant }
+    Held { user, cookie, interaction, code: issue(db, user, None).await, refresh_token, grant, message }
 }
 
 impl Held {
@@ -146,7 +162,10 @@ impl Held {
                 .is_none()
         );
         sessions::touch(db, self.cookie.expose(), NOW.plus_secs(900)).await.expect("the database does as told");
-        sessions::end(db, self.cookie.expose()).await.expect("the database does as told");
+        assert_eq!(
+            sessions::end(db, self.cookie.expose(), &["web"], NOW).await.expect("the database does as told"),
+            None
+        );
         assert!(interactions::find(db, self.key(), NOW).await.expect("the database does as told").is_none());
         interactions::authenticated(db, self.key(), Uuid::from_u128(666)).await.expect("the database does as told");
         assert!(!interactions::finish(db, self.key()).await.expect("the database does as told"));
@@ -156,6 +175,11 @@ impl Held {
             Taken::Lost
         );
         codes::burn(db, self.code.expose(), NOW).await.expect("the database does as told");
+        assert!(outbox::claim(db, NOW, NOW.plus_secs(30), 9).await.expect("the database does as told").is_empty());
+        outbox::postpone(db, self.message, NOW.plus_secs(900)).await.expect("the database does as told");
+        outbox::remove(db, self.message).await.expect("the database does as told");
+        let left = outbox::left(db).await.expect("the database does as told");
+        assert_eq!((left.messages, left.next_due_at), (0, None));
         let token = self.refresh_token.value.expose();
         assert!(refresh::find(db, token).await.expect("the database does as told").is_none());
         assert_eq!(
@@ -170,6 +194,8 @@ impl Held {
             .await
             .expect("the database does as told");
         assert_eq!(session.expect("it lives").last_seen_at, NOW);
+        let claimed = outbox::claim(db, NOW, NOW.plus_secs(30), 9).await.expect("the database does as told");
+        assert_eq!(claimed.iter().map(|message| message.id).collect::<Vec<_>>(), [self.message]);
         let interaction =
             interactions::find(db, self.key(), NOW).await.expect("the database does as told").expect("it stands");
         assert_eq!(interaction.authenticated_sid, None);
@@ -200,8 +226,11 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(consents::find(&b, held.user, "web").await.unwrap().is_empty());
     assert!(grants::live_user(&b, held.grant, held.user).await.unwrap().is_none());
     grants::revoke(&b, held.grant, RevokedBecause::CodeReused, NOW).await.unwrap();
+    assert_eq!(sessions::end_all_of(&b, held.user, &["web"], NOW).await.unwrap(), 0);
+    assert_eq!(sessions::end_of_disabled(&b, &["web"], NOW).await.unwrap(), 0);
     // B has no such user to begin anything for.
-    let new = NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces: None };
+    let new =
+        NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces: None, tell: &[] };
     assert!(sessions::begin(&b, &new).await.is_err());
     assert!(consents::remember(&b, held.user, "web", &ScopeSet::default(), NOW).await.is_err());
     // The same address is free there.
@@ -217,7 +246,7 @@ async fn a_successor_in_the_same_database_takes_over_no_session_code_or_token() 
     held.try_values_at(&successor).await;
     // Not even by replacing it at sign-in.
     let replaces = Some(held.cookie.expose().as_str());
-    let new = NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces };
+    let new = NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces, tell: &[] };
     sessions::begin(&successor, &new).await.unwrap();
     held.are_unharmed_at(&former).await;
 }

@@ -7,6 +7,7 @@ mod admin;
 pub(crate) mod client;
 mod manifest_set;
 mod node;
+mod oauth;
 mod policy;
 mod scope;
 mod tenant;

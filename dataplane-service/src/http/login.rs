@@ -190,6 +190,7 @@ pub(super) async fn signed_in(
         now: visit.now,
         expires_at: visit.now.plus_secs(i64::from(visit.tenant.lifetimes.session_absolute_secs)),
         replaces: visit.session_cookie(),
+        tell: &visit.tenant.told_of_logout(),
     };
     let begun = sessions::begin(db, &new).await.map_err(|e| visit.fault(&e))?;
     let mut response = match interaction {

@@ -38,7 +38,9 @@ pub(super) async fn post(
     let body = visit::body(&request, &tenant, body)?;
     visit.check_csrf(&visit::form(&tenant, &body)?, &["logout"])?;
     if let Some(cookie) = visit.session_cookie() {
-        sessions::end(visit.db()?, cookie).await.map_err(|e| visit.fault(&e))?;
+        sessions::end(visit.db()?, cookie, &visit.tenant.told_of_logout(), visit.now)
+            .await
+            .map_err(|e| visit.fault(&e))?;
     }
     let mut response = signed_out(&visit);
     add_cookie(&mut response, &Kind::Session.clear(visit.tenant));

@@ -31,7 +31,8 @@ pub struct NewCode<'a> {
     pub grant_expires_at: Timestamp,
 }
 
-/// Stores a new grant with its code and returns the code, in one statement. A few grants that ended, with all their
+/// Stores a new grant with its code and returns the code, in one statement, which also notes that the session served
+/// this client: it is told when the session ends. A few grants that ended, with all their
 /// codes and tokens, are swept up on the way: more than come in, so that they do not pile up.
 pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, DbError> {
     let code = opaque::fresh();
@@ -44,6 +45,9 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
              ), granted as ( \
                  insert into grants (id, user_id, client_id, sid, scopes, audience, nonce, auth_time, amr, created_at, expires_at) \
                  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id \
+             ), served as ( \
+                 insert into session_clients (sid, client_id) \
+                 select sid, $3 from sessions where sid = $4 for key share on conflict do nothing \
              ) \
              insert into authorization_codes (code_hash, grant_id, redirect_uri, code_challenge, expires_at) \
              select $12, id, $13, $14, $15 from granted",

@@ -34,11 +34,23 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "identity",
-    sql: include_str!("../../../migrations/postgres/tenant/V0001__identity.sql"),
-}];
+const MIGRATIONS: [Migration; 3] = [
+    Migration {
+        version: 1,
+        name: "identity",
+        sql: include_str!("../../../migrations/postgres/tenant/V0001__identity.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "logout",
+        sql: include_str!("../../../migrations/postgres/tenant/V0002__logout.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "waiting",
+        sql: include_str!("../../../migrations/postgres/tenant/V0003__waiting.sql"),
+    },
+];
 
 /// The version this build needs.
 const NEWEST: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;

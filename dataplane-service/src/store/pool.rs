@@ -12,6 +12,7 @@ use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 use vocab::{Keyring, Slug, TenantId};
 
 use super::connection::{Connection, LIMITS};
@@ -191,6 +192,10 @@ impl TenantDb {
             .await
             .inspect_err(|error: &DbError| tracing::error!(tenant = %self.0.slug, %error, "the schema is not ready"))?;
         Ok(Connection::new(connection))
+    }
+
+    pub(super) fn tenant_id(&self) -> Uuid {
+        *self.0.tenant.as_uuid()
     }
 
     /// What is stored of an opaque value: see [`opaque::digest`].

@@ -19,6 +19,7 @@ use crate::ScopeName;
 /// The part of a client that its operators write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "the registry of client metadata has them")]
 pub struct ClientSpec {
     /// For people.
     pub name: String,
@@ -36,6 +37,48 @@ pub struct ClientSpec {
     pub allowed_origins: Vec<String>,
     /// Whether a user is asked before the client first gets something.
     pub require_consent: bool,
+
+    /// Shown in a frame when a session ends in which the client got something (OIDC Front-Channel Logout 1.0 §2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frontchannel_logout_uri: Option<String>,
+    /// Whether `iss` and `sid` are added to it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub frontchannel_logout_session_required: bool,
+    /// Told by a logout token when such a session ends (OIDC Back-Channel Logout 1.0 §2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_logout_uri: Option<String>,
+    /// Whether the logout token must have a `sid`. It always has one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub backchannel_logout_session_required: bool,
+
+    /// How the client learns that a user answered (OIDC CIBA Core 1.0 §4); needed for the grant of that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_token_delivery_mode: Option<TokenDeliveryMode>,
+    /// Where a `ping` goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_client_notification_endpoint: Option<String>,
+}
+
+/// How a client of CIBA gets its tokens (OIDC CIBA Core 1.0 §5). There is no `push`, which puts tokens into a request
+/// that nobody authenticates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenDeliveryMode {
+    /// It asks the token endpoint again and again.
+    Poll,
+    /// It is told when to ask.
+    Ping,
+}
+
+impl TokenDeliveryMode {
+    pub const ALL: [Self; 2] = [Self::Poll, Self::Ping];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Ping => "ping",
+        }
+    }
 }
 
 impl Default for ClientSpec {
@@ -51,6 +94,12 @@ impl Default for ClientSpec {
             audiences: Vec::new(),
             allowed_origins: Vec::new(),
             require_consent: false,
+            frontchannel_logout_uri: None,
+            frontchannel_logout_session_required: false,
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
+            backchannel_token_delivery_mode: None,
+            backchannel_client_notification_endpoint: None,
         }
     }
 }
@@ -122,6 +171,9 @@ mod tests {
         for grant in GrantType::ALL {
             assert_eq!(GrantType::parse(grant.as_str()), Some(grant));
             assert_eq!(serde_json::to_value(grant).unwrap(), grant.as_str());
+        }
+        for mode in TokenDeliveryMode::ALL {
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.as_str());
         }
         assert_eq!(GrantType::parse("password"), None);
     }

@@ -10,11 +10,32 @@ pub struct OAuthSettings {
     /// Whether `code_challenge_method=plain` is taken (RFC 7636 §4.2). RFC 9700 §2.1.1 advises against it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_plain_pkce: bool,
+    /// How long a device and its user code wait for the user (`expires_in` of RFC 8628 §3.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_code_secs: Option<u32>,
+    /// How long a client must pause between two questions whether the user has answered (RFC 8628 §3.2, OIDC CIBA §7.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub polling_interval_secs: Option<u32>,
+    /// The longest that a request of CIBA waits for the user; the client may ask for less (OIDC CIBA §7.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ciba_request_secs: Option<u32>,
 }
 
 impl OAuthSettings {
     /// Whether everything is as it is for a tenant that says nothing.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    pub fn device_code_secs(&self) -> u32 {
+        self.device_code_secs.unwrap_or(600)
+    }
+
+    pub fn polling_interval_secs(&self) -> u32 {
+        self.polling_interval_secs.unwrap_or(5)
+    }
+
+    pub fn ciba_request_secs(&self) -> u32 {
+        self.ciba_request_secs.unwrap_or(300)
     }
 }

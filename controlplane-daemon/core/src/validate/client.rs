@@ -1,5 +1,7 @@
 //! Rules of a client's document.
 
+mod backchannel;
+
 use vocab::{ScopeName, Violations};
 
 use super::scope::STANDARD_SCOPES;
@@ -12,6 +14,7 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
     let mut violations = Violations::new();
     text::check_name(&mut violations, "/name", &spec.name);
     check_grants(&mut violations, spec);
+    backchannel::check(&mut violations, spec);
 
     let redirects =
         [("/redirect_uris", &spec.redirect_uris), ("/post_logout_redirect_uris", &spec.post_logout_redirect_uris)];

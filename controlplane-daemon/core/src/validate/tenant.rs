@@ -2,7 +2,7 @@
 
 use vocab::{Slug, Violations};
 
-use super::{text, uri};
+use super::{oauth, text, uri};
 use crate::limits;
 use crate::model::{IssuerMode, Lifetimes, TenantSettings, TenantSpec};
 
@@ -51,6 +51,7 @@ impl TenantSettings {
             "host needs at least one of hosts".to_owned()
         });
         violations.nest("/lifetimes", self.lifetimes.validate());
+        violations.nest("/oauth", oauth::problems(&self.oauth));
         if let Some(policy) = &self.key_rotation {
             violations.nest("/key_rotation", policy.validate());
         }

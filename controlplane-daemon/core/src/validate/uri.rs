@@ -34,6 +34,12 @@ pub(super) fn redirect_problem(uri: &str) -> Option<&'static str> {
     }
 }
 
+/// An address that is called or shown: https, or http on loopback.
+pub(super) fn web_problem(uri: &str) -> Option<&'static str> {
+    let is_web = uri.starts_with("https:") || uri.starts_with("http:");
+    if is_web { redirect_problem(uri) } else { Some("must be https, or http on loopback") }
+}
+
 /// What an access token may be for: a name, or an absolute URI without fragment (RFC 8707 §2, RFC 7519 §2 StringOrURI).
 pub(super) fn audience_problem(audience: &str) -> Option<&'static str> {
     if audience.contains(':') {

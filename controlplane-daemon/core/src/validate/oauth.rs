@@ -1,0 +1,37 @@
+//! Rules of a tenant's OAuth settings.
+
+use vocab::Violations;
+use vocab::oauth::OAuthSettings;
+
+pub(super) fn problems(settings: &OAuthSettings) -> Violations {
+    let mut violations = Violations::new();
+    for (pointer, value, most) in [
+        ("/device_code_secs", settings.device_code_secs, 3600),
+        ("/polling_interval_secs", settings.polling_interval_secs, 60),
+        ("/ciba_request_secs", settings.ciba_request_secs, 3600),
+    ] {
+        violations
+            .require(value.is_none_or(|value| (1..=most).contains(&value)), pointer, || format!("must be 1 to {most}"));
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_has_an_end() {
+        let with = |secs| OAuthSettings {
+            device_code_secs: Some(secs),
+            polling_interval_secs: Some(secs),
+            ciba_request_secs: Some(secs),
+            ..OAuthSettings::default()
+        };
+        let pointers = |settings: &OAuthSettings| serde_json::to_value(problems(settings)).unwrap();
+        assert!(problems(&OAuthSettings::default()).is_empty());
+        assert!(problems(&with(60)).is_empty());
+        assert_eq!(pointers(&with(0)).as_array().unwrap().len(), 3);
+        assert_eq!(pointers(&with(3601)).as_array().unwrap().len(), 3);
+    }
+}
