@@ -7,6 +7,7 @@ use transport::forwarded::TrustedProxies;
 use vocab::{Clock, Slug};
 
 use crate::directory::LiveDirectory;
+use crate::fetch::Fetcher;
 use crate::password::Hasher;
 use crate::settings::Settings;
 use crate::sync::status::Status;
@@ -22,6 +23,8 @@ pub struct App {
     pub hasher: Hasher,
     pub throttle: Throttle,
     pub trusted_proxies: TrustedProxies,
+    /// For addresses that clients registered.
+    pub fetcher: Arc<Fetcher>,
 }
 
 impl App {
@@ -30,6 +33,7 @@ impl App {
         directory: Arc<LiveDirectory>,
         status: Arc<Status>,
         clock: Arc<dyn Clock>,
+        fetcher: Arc<Fetcher>,
     ) -> std::io::Result<Self> {
         Ok(Self {
             directory,
@@ -39,6 +43,7 @@ impl App {
             hasher: Hasher::start(settings.password_hash_concurrency)?,
             throttle: Throttle::default(),
             trusted_proxies: settings.trusted_proxies.clone(),
+            fetcher,
         })
     }
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use vocab::Timestamp;
 
+use crate::caller::{self, Caller};
 use crate::signing::SignError;
 use crate::store::{DbError, grants};
 use crate::tenant::TenantContext;
@@ -25,7 +26,7 @@ use crate::tenant::TenantContext;
 /// A request of the token endpoint, as it came.
 #[derive(Debug)]
 pub struct TokenRequest<'a> {
-    pub authorization: Option<&'a [u8]>,
+    pub caller: Caller<'a>,
     pub query: &'a str,
     pub body: &'a [u8],
 }
@@ -82,9 +83,7 @@ pub async fn exchange(
 ) -> Result<TokenResponse, Failure> {
     client_auth::refuse_query_parameters(request.query)?;
     let form = Form::parse(request.body).map_err(OAuthError::from)?;
-    let proof = client_auth::authenticate(now, request.authorization, &form, |client_id| {
-        tenant.client(client_id).map(AsRef::as_ref)
-    })?;
+    let proof = caller::authenticate(tenant, now, &request.caller, &form).await?;
     let context = Context { tenant, proof, now };
     let request = Request::parse(&form, proof.client())?;
     let grant_type = request.grant_type();

@@ -14,6 +14,8 @@ use vocab::{ClusterId, Keyring, ManualClock, MasterKey, Revision, SecretDigest, 
 
 use crate::app::App;
 use crate::directory::{Directory, LiveDirectory};
+use crate::fetch::Fetcher;
+use crate::fetch::address::Reachable;
 use crate::issued::IssuedTokens;
 use crate::password::Hasher;
 use crate::signing::{Algorithm, KeyRecord, KeySet, KeyStatus, SigningKey};
@@ -36,6 +38,7 @@ pub(crate) fn app() -> App {
         hasher: Hasher::start(1).expect("a thread"),
         throttle: Throttle::default(),
         trusted_proxies: TrustedProxies::default(),
+        fetcher: Arc::new(Fetcher::new(Reachable::default(), &[]).expect("a client")),
     }
 }
 

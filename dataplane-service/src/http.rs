@@ -2,6 +2,7 @@
 
 mod authorize;
 pub mod bearer;
+pub mod caller;
 mod consent;
 mod cookies;
 mod cors;

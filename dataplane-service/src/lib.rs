@@ -45,9 +45,11 @@
 //! * There is no introspection, revocation, PAR, device flow, second factor, mail or SCIM yet.
 
 pub mod app;
+pub mod caller;
 pub mod directory;
 pub mod email;
 pub mod exchange;
+pub mod fetch;
 #[cfg(test)]
 mod fixture;
 pub mod http;

@@ -28,6 +28,7 @@ use vocab::{Clock, Slug, SystemClock};
 
 use crate::app::App;
 use crate::directory::LiveDirectory;
+use crate::fetch::Fetcher;
 use crate::http;
 use crate::ops::{self, Ops};
 use crate::settings::{self, EX_CONFIG, Invocation, Refusal, Settings};
@@ -179,11 +180,14 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
 
     let public_url = public_url(&settings, http_addr.port())?;
     let pod = Pod::start(&mut settings, public_url, reachable(http_addr).to_string())?;
+    let outbound = &settings.outbound;
+    let fetcher = Fetcher::new(outbound.reachable.clone(), &outbound.authorities).context("outbound requests")?;
     let app = web::Data::new(App::new(
         &settings,
         Arc::clone(&pod.directory),
         Arc::clone(&pod.status),
         Arc::clone(&pod.clock),
+        Arc::new(fetcher),
     )?);
     let public_tls = settings.public_tls.take().map(|tls| PublicTls::bind(tls, &pod)).transpose()?;
     let tls_addr = public_tls.as_ref().map(|tls| tls.listener.local_addr()).transpose()?;

@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tonic::transport::Uri;
 use transport::forwarded::TrustedProxies;
 use transport::material::{Files, IdentityFiles};
 use url::Url;
 use vocab::{Keyring, PodId, Secret, Slug};
 
+use crate::fetch::address::Reachable;
 use crate::store::migrate::Mode;
 use crate::store::pool::Limits;
 pub use reference::reference;
@@ -42,6 +45,7 @@ pub struct Settings {
     /// The base of path-mode issuers, without a trailing slash; by default localhost and the port that was bound.
     pub public_url: Option<Url>,
     pub trusted_proxies: TrustedProxies,
+    pub outbound: Outbound,
     pub pod_name: PodId,
     pub migrate: Mode,
     pub pools: Limits,
@@ -54,6 +58,13 @@ pub struct Settings {
 pub struct PublicTls {
     pub addr: SocketAddr,
     pub identity: IdentityFiles,
+}
+
+/// Requests to addresses that clients registered.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    pub reachable: Reachable,
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 #[derive(Clone, Debug)]
@@ -148,6 +159,8 @@ impl Settings {
         let public_url = values.optional("public-url", public_url);
         let header = values.required("trusted-proxy-header", parse).unwrap_or_default();
         let trusted_proxies = values.optional("trusted-proxies", |text| TrustedProxies::parse(text, header));
+        let reachable = values.optional("outbound-allowed-networks", Reachable::parse).unwrap_or_default();
+        let authorities = values.optional("outbound-ca-file", authorities).unwrap_or_default();
         let pod_name = match values.optional("pod-name", parse::<PodId>) {
             Some(name) => Some(name),
             None => values.keep(default_pod_name().map_err(|error| format!("pod-name: {error}"))),
@@ -177,6 +190,7 @@ impl Settings {
             default_tenant,
             public_url,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
+            outbound: Outbound { reachable, authorities },
             pod_name: pod_name?,
             migrate: migrate?,
             pools: Limits {
@@ -217,6 +231,15 @@ fn control_plane(text: &str) -> Result<Vec<Uri>, String> {
 fn pem_file(path: &str) -> Result<PathBuf, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     if text.contains("-----BEGIN ") { Ok(PathBuf::from(path)) } else { Err(format!("{path} is not PEM")) }
+}
+
+fn authorities(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(found) if found.is_empty() => Err(format!("{path} holds no certificate")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("{path}: {error}")),
+    }
 }
 
 fn both(

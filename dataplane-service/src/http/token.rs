@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use oauth_core::error::OAuthError;
 
 use super::respond::private_json;
-use super::{cors, form_body};
+use super::{caller, cors, form_body};
 use crate::app::App;
 use crate::exchange::{Failure, TokenRequest, exchange};
 use crate::resolve::Tenant;
@@ -32,8 +32,8 @@ async fn answer(
         return Err(OAuthError::invalid_request(told).into());
     }
     let body = form_body::read(body)?;
-    let authorization = form_body::authorization(request)?;
-    let asked = TokenRequest { authorization, query: request.query_string(), body: &body };
+    let caller = caller::of(request, app)?;
+    let asked = TokenRequest { caller, query: request.query_string(), body: &body };
     let response = exchange(tenant, app.clock.now(), &asked).await?;
     Ok(private_json(&response))
 }

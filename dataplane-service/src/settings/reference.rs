@@ -18,6 +18,10 @@ fn allowed(flag: &str) -> &'static str {
         "public-url" => "`http://` or `https://`, without query, fragment or user",
         "trusted-proxies" => "addresses and networks (`10.0.0.0/8,2001:db8::7`), separated by commas; absent: none",
         "trusted-proxy-header" => "`x-forwarded-for` (with `-proto` and `-host`) or `forwarded` (RFC 7239)",
+        "outbound-allowed-networks" => {
+            "addresses and networks; absent: none; loopback ones, for development, may then be plain `http`, too"
+        }
+        "outbound-ca-file" => "a readable PEM file",
         "pod-name" => "1 to 128 of `A-Z a-z 0-9 . _ ~ -`, different for each pod",
         "migrate" => "`auto` or `off`",
         "pool-max-per-tenant" => "1 to 1000; the tenant's own `max_connections` may ask for fewer",

@@ -26,7 +26,7 @@ const fn secret(flag: &'static str, file_flag: &'static str, name: &'static str,
     Definition { flag, help, default: None, bare: Some(name), file_flag: Some(file_flag) }
 }
 
-pub(super) const TABLE: [Definition; 26] = [
+pub(super) const TABLE: [Definition; 28] = [
     plain("http-addr", Some("0.0.0.0:8080"), "Listener for OAuth, OpenID Connect and pages"),
     plain("tls-addr", None, "The same listener over TLS, beside the plain one"),
     plain("public-tls-cert-file", None, "PEM file of the certificate of --tls-addr"),
@@ -49,6 +49,12 @@ pub(super) const TABLE: [Definition; 26] = [
         Some("x-forwarded-for"),
         "The header those proxies write: x-forwarded-for or forwarded",
     ),
+    plain(
+        "outbound-allowed-networks",
+        None,
+        "Networks beside the public Internet that addresses registered by clients may lead to, comma-separated",
+    ),
+    plain("outbound-ca-file", None, "PEM file of authorities trusted beside the system's for such addresses"),
     plain("pod-name", None, "Name of this pod; by default hostname and process id"),
     plain("migrate", Some("auto"), "auto: bring a tenant's schema up to date before its first use; off: refuse"),
     plain("pool-max-per-tenant", Some("10"), "Most connections to one tenant's database"),
