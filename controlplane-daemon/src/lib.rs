@@ -15,6 +15,7 @@
 //! | [`raft`] | what the bytes mean: log, state machine, peers, forwarding to the leader, stamping |
 //! | [`feed`], [`watch`], [`fleet`] | changes encoded once, streams to pods, who has acknowledged what |
 //! | [`audit`] | records of what was done and turned away: notes on their way in, the file, looking up, checking |
+//! | [`sinks`] | where the leader delivers the records of the audit to |
 //! | [`membership`] | what can be asked of the cluster's members, and why it is refused |
 //! | [`discovery`] | who is asked to take this node in, and told where it is |
 //! | [`control_plane`] | the facade: propose, read, wait |
@@ -79,6 +80,7 @@ pub mod seals;
 pub mod server;
 pub mod settings;
 pub mod signature;
+pub mod sinks;
 pub mod steward;
 pub mod storage;
 pub mod telemetry;

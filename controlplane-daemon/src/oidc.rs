@@ -17,8 +17,8 @@ use controlplane_core::Role;
 use serde_json::{Map, Value};
 use vocab::{Secret, Timestamp};
 
-pub(crate) use issuer::check_url;
 use issuer::{Issuer, IssuerError};
+pub(crate) use issuer::{check_url, is_this_machine};
 pub use roles::{ClaimPath, RoleMap};
 pub use verify::{Refusal, TokenKind};
 

@@ -34,6 +34,7 @@ use crate::projection;
 use crate::raft::offline::Unannounced;
 use crate::seals;
 use crate::settings::{EXIT_CONFIG, Settings};
+use crate::sinks::{Place, Sink};
 use crate::steward::{self, Keeper};
 use crate::storage::StorageError;
 use crate::telemetry;
@@ -124,6 +125,8 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     let oidc = settings.admin_oidc.clone().map(Oidc::new).transpose().map_err(|why| {
         ServerError::Start(StartError::Config(format!("the administrators' issuer (--admin-oidc-…): {why}")))
     })?;
+    let sinks = settings.audit_sinks.iter().cloned().map(Sink::new).collect::<Result<Vec<_>, _>>();
+    let sinks = sinks.map_err(io("--audit-http-url"))?;
     let control = control_plane::start(node, settings.keyring.clone(), Arc::clone(&clock)).await?;
     let applier = Applier { control: control.clone(), keyring: settings.keyring.clone(), clock: Arc::clone(&clock) };
     let gitops = settings.gitops.clone().map(|settings| Gitops::new(settings, applier));
@@ -174,7 +177,10 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     });
 
     let mut seals_task = tokio::spawn(seals::mind(control.clone(), stop.clone()));
-    let keeper = Keeper { keyring: settings.keyring.clone(), sinks: Vec::new() };
+    let keeper =
+        Keeper { keyring: settings.keyring.clone(), sinks: settings.audit_sinks.iter().map(Place::name).collect() };
+    let sink_tasks: Vec<_> =
+        sinks.into_iter().map(|sink| tokio::spawn(sink.run(control.clone(), stop.clone()))).collect();
     let steward_task = tokio::spawn(steward::run(control.clone(), Arc::clone(&clock), keeper, stop.clone()));
     let discovery_task = tokio::spawn(discovery::run(
         control.clone(),
@@ -224,6 +230,9 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     }
     discovery_task.await.map_err(|error| io("discovery")(io::Error::other(error)))?;
     bootstrap_task.await.map_err(|error| io("bootstrap")(io::Error::other(error)))?;
+    for task in sink_tasks {
+        task.await.map_err(|error| io("the delivery of the audit")(io::Error::other(error)))?;
+    }
     steward_task.await.map_err(|error| io("the steward")(io::Error::other(error)))?;
     tracing::info!("stopped");
     unusable.map_or(Ok(()), |why| Err(why.into()))

@@ -26,6 +26,7 @@ use crate::gitops;
 use crate::membership::{Admission, Bootstrap};
 use crate::offline::{Consent, Task};
 use crate::oidc::OidcSettings;
+use crate::sinks::Place;
 use crate::tls::TlsSettings;
 pub use reference::reference;
 use sources::{Environment, Gathered};
@@ -64,6 +65,7 @@ pub struct Settings {
     pub cluster_hmac_secrets: Vec<Secret<String>>,
     pub watch_token: Option<Secret<String>>,
     pub audit_api_token: Option<Secret<String>>,
+    pub audit_sinks: Vec<Place>,
     pub bootstrap_admin_credential: Option<Credential>,
     pub tls: Option<TlsSettings>,
     /// `None`: the admin API speaks plain HTTP.

@@ -25,6 +25,7 @@
 pub mod admin;
 pub mod browser;
 pub mod cluster;
+pub mod collector;
 pub mod counters;
 pub mod network;
 pub mod operator;

@@ -2,6 +2,8 @@
 
 #[path = "audit/retention.rs"]
 mod retention;
+#[path = "audit/sinks.rs"]
+mod sinks;
 
 use std::time::Duration;
 

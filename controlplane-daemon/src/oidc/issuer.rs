@@ -50,16 +50,21 @@ pub(super) enum IssuerError {
     Unreachable(String),
 }
 
-/// https, or http to this very machine: what is not encrypted could come from anybody.
-pub(crate) fn check_url(text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|why| format!("{text:?} is no URL: {why}"))?;
-    let loopback = match url.host_str() {
+/// Whether what is sent there never leaves this machine.
+pub(crate) fn is_this_machine(url: &Url) -> bool {
+    match url.host_str() {
         Some("localhost") => true,
         Some(host) => {
             host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
         }
         None => false,
-    };
+    }
+}
+
+/// https, or http to this very machine: what is not encrypted could come from anybody.
+pub(crate) fn check_url(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|why| format!("{text:?} is no URL: {why}"))?;
+    let loopback = is_this_machine(&url);
     let clean = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     match url.scheme() {
         "https" if clean => Ok(url),

@@ -1,5 +1,7 @@
 //! From texts to [`Settings`]: each parsed, then looked at together, every problem collected.
 
+mod sinks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -66,6 +68,7 @@ impl Judge {
         self.joining(bootstrap, discovery.as_ref(), peers.as_ref(), hmac_secrets.as_deref());
         let watch_token = self.bearer_token("watch-token");
         let audit_api_token = self.bearer_token("audit-api-token");
+        let audit_sinks = self.audit_sinks();
         let bootstrap_admin_credential = self.parse_secret::<Credential>("bootstrap-admin-credential");
         let tls = self.tls();
         let admin_tls = self.admin_tls();
@@ -100,6 +103,7 @@ impl Judge {
             cluster_hmac_secrets: hmac_secrets?,
             watch_token,
             audit_api_token,
+            audit_sinks: audit_sinks?,
             bootstrap_admin_credential,
             tls,
             admin_tls,

@@ -23,7 +23,12 @@ fn allowed(flag: &str) -> &'static str {
         "data-dir" => "a folder, made (mode 0700) when it is missing; of one process alone",
         "secretbox-master-key" => "required; each key base64 of 32 bytes",
         "cluster-hmac-secret" => "one or two, separated by a comma, of 32 bytes or more each",
-        "watch-token" | "audit-api-token" => "16 or more visible ASCII characters",
+        "audit-stdout" => "`true` or `false`; the flag alone means `true`; alike on every node",
+        "audit-http-url" => {
+            "an https or http URL without user and password, http with a token on loopback only; alike on every node"
+        }
+        "audit-http-ca-file" => "a readable PEM file; needs `--audit-http-url`",
+        "watch-token" | "audit-api-token" | "audit-http-token" => "16 or more visible ASCII characters",
         "bootstrap-admin-credential" => "`hja_`, a UUID as 32 hex digits, `_`, 22 to 256 of `A-Z a-z 0-9 - _`",
         "tls-cert-file" | "tls-key-file" | "tls-ca-file" => "a readable PEM file; all three or none",
         "tls-peer-names" | "tls-watch-names" => "DNS names, IP addresses or URIs (`spiffe://…`), separated by commas",
