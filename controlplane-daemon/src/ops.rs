@@ -12,6 +12,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
+use telemetry::Filter;
+use telemetry::log::Lines;
 use vocab::Revision;
 
 use crate::admin::routes::no_such_path;
@@ -29,11 +31,12 @@ pub struct Ops {
     caught_up: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     data_dir: PathBuf,
+    lines: Lines,
 }
 
 impl Ops {
-    pub fn new(control: ControlPlane, metrics: PrometheusHandle, data_dir: PathBuf) -> Self {
-        Self { control, metrics, caught_up: Arc::default(), stopping: Arc::default(), data_dir }
+    pub fn new(control: ControlPlane, metrics: PrometheusHandle, data_dir: PathBuf, lines: Lines) -> Self {
+        Self { control, metrics, caught_up: Arc::default(), stopping: Arc::default(), data_dir, lines }
     }
 
     /// From now on not ready, so that nothing new is sent here.
@@ -78,6 +81,8 @@ pub fn configure(ops: Ops) -> impl Fn(&mut ServiceConfig) + Clone {
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(metrics))
             .route(hand_over::PATH, web::post().to(give_away))
+            .route("/debug/log", web::get().to(log))
+            .route("/debug/log", web::put().to(set_log))
             .default_service(web::to(no_such_path));
     }
 }
@@ -124,6 +129,22 @@ async fn metrics(ops: web::Data<Ops>) -> impl Responder {
 fn free_bytes(folder: &Path) -> Option<f64> {
     let found = nix::sys::statvfs::statvfs(folder).ok()?;
     Some(found.blocks_available() as f64 * found.fragment_size() as f64)
+}
+
+async fn log(ops: web::Data<Ops>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"level": ops.lines.filter().to_string()}))
+}
+
+/// The body is the new value of `--log-level`, until the node stops.
+async fn set_log(ops: web::Data<Ops>, body: String) -> HttpResponse {
+    match body.parse::<Filter>() {
+        Ok(filter) => {
+            tracing::info!(level = %filter, "the log's level was changed");
+            ops.lines.set(filter);
+            log(ops).await
+        }
+        Err(why) => HttpResponse::BadRequest().json(json!({"status": "refused", "reason": why.to_string()})),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only; exact up to 2^53")]

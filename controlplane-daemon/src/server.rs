@@ -14,6 +14,7 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 use serde_json::json;
+use telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use transport::credentials::Credentials;
@@ -32,12 +33,12 @@ use crate::oidc::Oidc;
 use crate::ops::{self, Ops};
 use crate::projection;
 use crate::raft::offline::Unannounced;
+use crate::recorder;
 use crate::seals;
 use crate::settings::{EXIT_CONFIG, Settings};
 use crate::sinks::{Place, Sink};
 use crate::steward::{self, Keeper};
 use crate::storage::StorageError;
-use crate::telemetry;
 use crate::tls::{self, Tls};
 
 const ADMIN_WORKERS: usize = 2;
@@ -66,6 +67,8 @@ pub enum ServerError {
     Certificate(#[from] Unusable),
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    #[error(transparent)]
+    Traces(#[from] telemetry::StartError),
 }
 
 impl ServerError {
@@ -89,17 +92,34 @@ fn bind_hint(address: SocketAddr, error: &io::Error, setting: &str) -> String {
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(settings: Settings) -> Result<(), ServerError> {
-    telemetry::log(settings.log_format, &settings.log_level);
     // Raft, peers and pods share the threads of this runtime; the HTTP servers bring their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| ServerError::Io { what: "the runtime", source })?;
-    runtime.block_on(serve(settings))
+    runtime.block_on(async {
+        let telemetry = start_telemetry(&settings)?;
+        let served = serve(settings, &telemetry).await;
+        telemetry.stop();
+        served
+    })
 }
 
-async fn serve(settings: Settings) -> Result<(), ServerError> {
-    let metrics = telemetry::metrics()?;
+fn start_telemetry(settings: &Settings) -> Result<Telemetry, ServerError> {
+    Ok(Telemetry::start(telemetry::Settings {
+        format: settings.log_format,
+        filter: settings.log_level.clone(),
+        traces: settings.traces.clone(),
+        service: telemetry::Service {
+            name: "controlplane-daemon",
+            version: env!("CARGO_PKG_VERSION"),
+            instance: settings.node_id.to_string(),
+        },
+    })?)
+}
+
+async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerError> {
+    let metrics = recorder::start()?;
     let io = |what| move |source| ServerError::Io { what, source };
     // Before anything else, so that a signal while starting is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
@@ -145,7 +165,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         audit_token: settings.audit_api_token.clone(),
         listeners: listeners.clone(),
     });
-    let ops = Ops::new(control.clone(), metrics, settings.data_dir.clone());
+    let ops = Ops::new(control.clone(), metrics, settings.data_dir.clone(), telemetry.lines().clone());
     let uses_of = api.clone();
     let admin_server = serve_admin(admin_listener, api, admin_tls).map_err(io("the admin API"))?;
     let ops_server = serve_ops(ops_listener, ops.clone()).map_err(io("the ops API"))?;

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use telemetry::{Filter, Format, Traces};
 use transport::forwarded::TrustedProxies;
 use transport::material::IdentityFiles;
 use vocab::{Keyring, NodeId, Secret};
@@ -77,8 +78,10 @@ pub struct Settings {
     pub election_timeout_max: Duration,
     pub snapshot_every: u64,
     pub follower_writes: FollowerWrites,
-    pub log_format: LogFormat,
-    pub log_level: String,
+    pub log_format: Format,
+    pub log_level: Filter,
+    /// `None`: no spans are made.
+    pub traces: Option<Traces>,
     pub addresses_file: Option<PathBuf>,
     pub gitops: Option<gitops::Settings>,
     pub fs_projection: Option<PathBuf>,
@@ -90,12 +93,6 @@ pub enum FollowerWrites {
     Forward,
     /// 307 to the leader's admin URL.
     Redirect,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Human,
-    Json,
 }
 
 /// Everything that is wrong with the settings. Names settings, never a secret's value.

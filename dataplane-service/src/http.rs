@@ -12,6 +12,7 @@ pub mod form_body;
 mod jwks;
 mod login;
 mod logout;
+mod observe;
 pub mod origin;
 mod register;
 pub mod respond;
@@ -29,6 +30,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, web};
+use tracing::Instrument as _;
 use transport::forwarded::Scheme;
 use vocab::ErrorCode;
 
@@ -188,9 +190,10 @@ pub async fn pin_directory(
     request.extensions_mut().insert(directory);
     let secure = request.app_config().secure()
         || origin::of(request.request()).is_some_and(|origin| origin.scheme == Some(Scheme::Https));
+    let span = observe::span(&request);
     // Handlers and extractors answer their errors themselves. The request must not be cloned to do it here: the router
     // needs it unshared.
-    let mut response = tokio::time::timeout(REQUEST_TIMEOUT, next.call(request))
+    let mut response = tokio::time::timeout(REQUEST_TIMEOUT, next.call(request).instrument(span.clone()))
         .await
         .map_err(|_| Problem::new(ErrorCode::Unavailable, "the request took too long"))??;
     response.headers_mut().insert(X_CONFIG_REVISION.clone(), revision);
@@ -198,7 +201,6 @@ pub async fn pin_directory(
         // RFC 6797 §7.2: over plain HTTP it must not be said.
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
-    let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
-    durations::record(route, response.status(), began.elapsed());
+    observe::answered(&mut response, &span, began.elapsed());
     Ok(response)
 }

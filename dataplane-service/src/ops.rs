@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
+use telemetry::Filter;
+use telemetry::log::Lines;
+use vocab::ErrorCode;
 
 use crate::directory::LiveDirectory;
 use crate::http::endpoint;
+use crate::problem::Problem;
 use crate::staleness::Verdict;
 use crate::store::pool::PodPools;
 use crate::sync::status::Status;
@@ -17,6 +22,7 @@ pub struct Ops {
     pub status: Arc<Status>,
     pub pools: Arc<PodPools>,
     pub metrics: PrometheusHandle,
+    pub lines: Lines,
 }
 
 impl std::fmt::Debug for Ops {
@@ -31,6 +37,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(endpoint("/readyz").get(readyz))
         .service(endpoint("/metrics").get(metrics))
         .service(endpoint("/debug/config").get(debug_config))
+        .service(endpoint("/debug/log").get(log).method(Method::PUT, set_log))
         .default_service(web::to(crate::http::not_found));
 }
 
@@ -100,4 +107,18 @@ async fn debug_config(ops: web::Data<Ops>) -> HttpResponse {
         "draining": *ops.status.stopping().borrow(),
         "tenants_by_staleness": directory.judge(age),
     }))
+}
+
+async fn log(ops: web::Data<Ops>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "level": ops.lines.filter().to_string() }))
+}
+
+/// The body is the new value of `--log-level`, until the pod stops.
+async fn set_log(ops: web::Data<Ops>, body: String) -> Result<HttpResponse, Problem> {
+    let filter: Filter = body
+        .parse()
+        .map_err(|error: telemetry::InvalidFilter| Problem::new(ErrorCode::InvalidRequest, error.to_string()))?;
+    tracing::info!(level = %filter, "the log's level was changed");
+    ops.lines.set(filter);
+    Ok(log(ops).await)
 }

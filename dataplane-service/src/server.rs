@@ -16,6 +16,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
 use anyhow::Context as _;
+use telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +32,7 @@ use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
 use crate::http;
 use crate::ops::{self, Ops};
+use crate::recorder;
 use crate::settings::{self, EX_CONFIG, Invocation, Refusal, Settings};
 use crate::store::pool::PodPools;
 use crate::sync::Sync;
@@ -39,7 +41,6 @@ use crate::sync::mirror::Surroundings;
 use crate::sync::state_file::{LoadError, Loaded, StateFile};
 use crate::sync::status::Status;
 use crate::sync::subscription::PodIdentity;
-use crate::telemetry;
 use crate::tls;
 
 /// A client that has not sent its headers by then is cut off.
@@ -88,17 +89,32 @@ struct Migration {
 }
 
 fn start(settings: Settings, migration: Option<Migration>) -> anyhow::Result<ExitCode> {
-    telemetry::start_logging(&settings.log);
     // Requests run on actix's workers; this runtime carries the watch, the sweeper and the state file.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let code = runtime.block_on(async {
-        match migration {
-            None => serve(settings).await.map(|()| ExitCode::SUCCESS),
+        let telemetry = start_telemetry(&settings)?;
+        let done = match migration {
+            None => serve(settings, telemetry.clone()).await.map(|()| ExitCode::SUCCESS),
             Some(migration) => migrate(settings, migration).await,
-        }
+        };
+        telemetry.stop();
+        done
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
+}
+
+fn start_telemetry(settings: &Settings) -> anyhow::Result<Telemetry> {
+    Ok(Telemetry::start(telemetry::Settings {
+        format: settings.log.format,
+        filter: settings.log.filter.clone(),
+        traces: settings.traces.clone(),
+        service: telemetry::Service {
+            name: "dataplane-service",
+            version: env!("CARGO_PKG_VERSION"),
+            instance: settings.pod_name.to_string(),
+        },
+    })?)
 }
 
 /// What serving and migrating have in common: the configuration, kept up to date.
@@ -170,8 +186,8 @@ fn load_state(settings: &Settings) -> anyhow::Result<(Option<StateFile>, Option<
     Ok((Some(file), loaded))
 }
 
-async fn serve(mut settings: Settings) -> anyhow::Result<()> {
-    let metrics = telemetry::start_metrics()?;
+async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<()> {
+    let metrics = recorder::start()?;
     let public = bind("http-addr", settings.http_addr)?;
     let ops = bind("ops-addr", settings.ops_addr)?;
     let (http_addr, ops_addr) = (public.local_addr()?, ops.local_addr()?);
@@ -199,6 +215,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
             status: Arc::clone(&pod.status),
             pools: Arc::clone(&pod.pools),
             metrics,
+            lines: telemetry.lines().clone(),
         }),
     )?;
     let (public_handle, ops_handle) = (public.handle(), ops.handle());

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use telemetry::{Filter, Format, Traces};
 use tonic::transport::Uri;
 use transport::forwarded::TrustedProxies;
 use transport::material::{Files, IdentityFiles};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub pools: Limits,
     pub password_hash_concurrency: usize,
     pub log: Log,
+    /// `None`: no spans are made.
+    pub traces: Option<Traces>,
     pub addresses_file: Option<PathBuf>,
 }
 
@@ -69,9 +72,8 @@ pub struct Outbound {
 
 #[derive(Clone, Debug)]
 pub struct Log {
-    pub json: bool,
-    /// A filter of `tracing-subscriber`'s form: `info`, `info,dataplane_service=debug`.
-    pub filter: String,
+    pub format: Format,
+    pub filter: Filter,
 }
 
 /// What to do, and with which settings.
@@ -170,12 +172,15 @@ impl Settings {
         let total = values.required("pool-max-total", |text| at_least_one(text, 100_000));
         let idle = values.required("pool-idle-secs", |text| at_least_one(text, 86_400));
         let password_hash_concurrency = values.optional("password-hash-concurrency", |text| at_least_one(text, 1024));
-        let json = values.required("log-format", |text| match text {
-            "human" => Ok(false),
-            "json" => Ok(true),
-            _ => Err("must be human or json".to_owned()),
+        let format = values
+            .required("log-format", |text| Format::parse(text).ok_or_else(|| "must be auto, human or json".to_owned()));
+        let filter = values.required("log-level", parse::<Filter>);
+        let ratio = values.required("otlp-sample-ratio", |text| {
+            Traces::new("http://localhost", text).map(|_| text.to_owned()).map_err(|error| error.to_string())
         });
-        let filter = values.required("log-level", log_filter);
+        let traces = values.optional("otlp-endpoint", |text| {
+            Traces::new(text, ratio.as_deref().unwrap_or("1")).map_err(|error| error.to_string())
+        });
         let addresses_file = values.optional("addresses-file", |text| Ok(PathBuf::from(text)));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Some(Self {
@@ -199,7 +204,8 @@ impl Settings {
                 idle: Duration::from_secs(u64::try_from(idle?).unwrap_or(u64::MAX)),
             },
             password_hash_concurrency: password_hash_concurrency.unwrap_or(cores),
-            log: Log { json: json?, filter: filter? },
+            log: Log { format: format?, filter: filter? },
+            traces,
             addresses_file,
         })
     }
@@ -276,10 +282,6 @@ fn public_url(text: &str) -> Result<Url, String> {
         return Err("must have no query, fragment or user".to_owned());
     }
     Ok(url)
-}
-
-fn log_filter(text: &str) -> Result<String, String> {
-    text.parse::<tracing_subscriber::filter::Targets>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Hostname and process id: two pods of one machine are two pods.

@@ -247,6 +247,10 @@ impl Node {
         Self { id, launch, folder, process: None, addresses: Addresses::default() }
     }
 
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().unwrap_or_else(|| panic!("node {} is not running", self.id))
+    }
+
     /// To start it differently the next time.
     pub fn launch_mut(&mut self) -> &mut Launch {
         &mut self.launch

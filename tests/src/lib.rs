@@ -41,6 +41,7 @@ pub mod table;
 pub mod tenant;
 pub mod tls;
 pub mod tokens;
+pub mod traces;
 pub mod wait;
 pub mod web;
 pub mod webdriver;

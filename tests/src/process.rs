@@ -84,7 +84,11 @@ impl Launch {
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().expect("the program is one of the words"));
         command.args(words).args(&self.args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("NO_COLOR", "1").envs(self.env.iter().map(|(name, value)| (name, value)));
+        // Lines as people read them; what asks for JSON says so.
+        command
+            .env("NO_COLOR", "1")
+            .env("HJ_LOG_FORMAT", "human")
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         // A process group of its own: Ctrl-C at the terminal goes to the test runner only.
         command.process_group(0);
         command

@@ -8,16 +8,17 @@ use cargo_metadata::{Metadata, MetadataCommand};
 use tests::programs::repository;
 
 /// Package → the packages of ours that it may depend on. `tests` may import everything.
-const IMPORTS: [(&str, &[&str]); 9] = [
+const IMPORTS: [(&str, &[&str]); 10] = [
     ("vocab", &[]),
     ("shared-proto", &["vocab"]),
+    ("telemetry", &[]),
     ("transport", &["vocab"]),
     ("manifest", &[]),
     ("controlplane-core", &["vocab"]),
-    ("controlplane-daemon", &["controlplane-core", "manifest", "shared-proto", "transport", "vocab"]),
+    ("controlplane-daemon", &["controlplane-core", "manifest", "shared-proto", "telemetry", "transport", "vocab"]),
     ("hellojohn", &["manifest", "vocab"]),
     ("oauth-core", &["vocab"]),
-    ("dataplane-service", &["oauth-core", "shared-proto", "transport", "vocab"]),
+    ("dataplane-service", &["oauth-core", "shared-proto", "telemetry", "transport", "vocab"]),
 ];
 
 /// Packages without async, clock, randomness and sockets, and what they therefore never depend on.

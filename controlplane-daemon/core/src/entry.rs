@@ -68,12 +68,15 @@ pub struct Origin {
     /// Which credential was presented: its id, or the subject of an OpenID Connect issuer. Never the credential itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+    /// W3C `traceparent` of the request, when it is traced: what applies the command, on whatever node, goes on with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 impl Origin {
     /// Whether it says nothing.
     pub const fn is_unknown(&self) -> bool {
-        self.address.is_none() && self.request_id.is_none() && self.credential.is_none()
+        self.address.is_none() && self.request_id.is_none() && self.credential.is_none() && self.traceparent.is_none()
     }
 }
 

@@ -47,5 +47,6 @@ pub(super) fn of(request: &HttpRequest) -> Origin {
         address: address(request).map(|address| address.to_string()),
         request_id: request.extensions().get::<AskedAs>().map(|asked| asked.0.clone()),
         credential: None,
+        traceparent: telemetry::context::current(),
     }
 }

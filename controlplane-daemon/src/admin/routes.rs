@@ -1,6 +1,6 @@
 //! The table of the admin API: what there is, who may use it, who handles it. Nothing is served that does not stand here.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -10,6 +10,9 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig, to};
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 use controlplane_core::Role;
+use telemetry::context::TRACEPARENT;
+use tracing::Instrument as _;
+use vocab::Revision;
 
 use super::answer::X_REVISION;
 use super::auth::guard;
@@ -230,8 +233,22 @@ async fn observe(
     let request_id = HeaderValue::from_str(&asked.0);
     request.extensions_mut().insert(asked);
     let revision = request.app_data::<web::Data<Api>>().map(|api| api.control.applied_revision());
-    let mut response = next.call(request).await?;
-    let status = response.status().as_u16().to_string();
+    let span = tracing::trace_span!(
+        target: telemetry::TRACE,
+        "admin request",
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        http.route = %route,
+        http.response.status_code = tracing::field::Empty,
+    );
+    let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    telemetry::context::adopt(&span, traceparent);
+    let method = request.method().clone();
+    let mut response = next.call(request).instrument(span.clone()).await?;
+    let status = response.status().as_u16();
+    span.record("http.response.status_code", status);
+    access_line(&method, &route, status, request_id.as_ref().ok(), revision, began.elapsed());
+    let status = status.to_string();
     let headers = response.headers_mut();
     if let (false, Some(revision)) = (headers.contains_key(X_REVISION), revision) {
         headers.insert(X_REVISION, HeaderValue::from(revision.get()));
@@ -245,6 +262,25 @@ async fn observe(
     metrics::histogram!("hj_cp_http_request_duration_seconds", "route" => route, "status" => status)
         .record(began.elapsed().as_secs_f64());
     Ok(response)
+}
+
+/// One line per request, for those who ask for them; failures of ours for everybody.
+fn access_line(
+    method: &Method,
+    route: &str,
+    status: u16,
+    request_id: Option<&HeaderValue>,
+    revision: Option<Revision>,
+    took: Duration,
+) {
+    let request_id = request_id.and_then(|id| id.to_str().ok());
+    let revision = revision.map(Revision::get);
+    let duration_ms = took.as_secs_f64() * 1000.0;
+    if status >= 500 {
+        tracing::warn!(target: telemetry::ACCESS, %method, route, status, request_id, revision, duration_ms, "failed");
+    } else {
+        tracing::info!(target: telemetry::ACCESS, %method, route, status, request_id, revision, duration_ms, "answered");
+    }
 }
 
 #[cfg(test)]

@@ -25,11 +25,13 @@ pub fn frame(kind: watch::event::Kind) -> Bytes {
 }
 
 /// All changes of one revision; possibly none, so that acknowledgements advance with every entry.
-pub fn delta(revision: Revision, stamped_at: Timestamp, changes: &[Change]) -> Bytes {
+/// `traceparent`: of the request that made them, if it is traced.
+pub fn delta(revision: Revision, stamped_at: Timestamp, changes: &[Change], traceparent: Option<String>) -> Bytes {
     frame(watch::event::Kind::Delta(watch::Delta {
         revision: revision.0,
         changes: changes.iter().filter_map(change).collect(),
         stamped_at_ms: stamped_at.millis(),
+        traceparent,
     }))
 }
 
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_one_uncompressed_grpc_message() {
-        let frame = delta(Revision(7), Timestamp::from_millis(9), &[]);
+        let frame = delta(Revision(7), Timestamp::from_millis(9), &[], None);
         let (prefix, message) = frame.split_at(5);
         assert_eq!(prefix, [0, 0, 0, 0, u8::try_from(message.len()).unwrap()]);
         let event = watch::Event::decode(message).unwrap();

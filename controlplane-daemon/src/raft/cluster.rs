@@ -12,6 +12,7 @@ use shared_proto::status::error_code;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
+use tracing::Instrument as _;
 use vocab::{ErrorCode, NodeId, Revision};
 
 use super::contact::Contact;
@@ -103,6 +104,13 @@ impl Cluster {
 
     /// Answers once the entry is applied here.
     pub async fn propose(&self, command: Command) -> Result<Applied, Failure> {
+        let span = tracing::trace_span!(target: telemetry::TRACE, "propose", mutation = command.mutation.name());
+        self.until_applied(command).instrument(span).await
+    }
+
+    async fn until_applied(&self, mut command: Command) -> Result<Applied, Failure> {
+        // Whoever carries it out goes on with this span, not with its caller's.
+        command.origin.traceparent = telemetry::context::current();
         let deadline = Instant::now() + LEADER_WAIT;
         // What there is to say when time runs out: once an attempt may have been committed, no longer that nothing was.
         let mut otherwise = Failure::NoLeader;

@@ -103,11 +103,15 @@ impl Replica {
                 let mut copy = self.copy.write();
                 // Two leaders in a row may both have found none: the first counts.
                 let id = *copy.cluster_id.get_or_insert(id);
-                self.advance(&mut copy, log_id, &[]);
+                self.advance(&mut copy, log_id, &[], None);
                 self.cluster_id.send_if_modified(|known| known.replace(id) != Some(id));
                 None
             }
             Content::Entry(mut entry) => {
+                let traceparent = entry.command.origin.traceparent.take();
+                let span = tracing::trace_span!(target: telemetry::TRACE, "apply", revision = log_id.index);
+                telemetry::context::adopt(&span, traceparent.as_deref());
+                let _entered = span.enter();
                 let mut copy = self.copy.write();
                 entry.stamp.at = entry.stamp.at.max(copy.last_stamp);
                 copy.last_stamp = entry.stamp.at;
@@ -121,20 +125,21 @@ impl Replica {
                     self.records.truncate(removed);
                 }
                 let changes = outcome.as_ref().map_or([].as_slice(), |applied| &applied.changes);
-                self.advance(&mut copy, log_id, changes);
+                let following = telemetry::context::current().or(traceparent);
+                self.advance(&mut copy, log_id, changes, following);
                 Some(outcome)
             }
         }
     }
 
     pub(super) fn pass_blank(&self, log_id: LogId) {
-        self.advance(&mut self.copy.write(), log_id, &[]);
+        self.advance(&mut self.copy.write(), log_id, &[], None);
     }
 
     pub(super) fn set_membership(&self, log_id: LogId, membership: Membership) {
         let mut copy = self.copy.write();
         copy.membership = StoredMembership::new(Some(log_id), membership);
-        self.advance(&mut copy, log_id, &[]);
+        self.advance(&mut copy, log_id, &[], None);
     }
 
     /// The state jumps to what a snapshot says.
@@ -152,10 +157,16 @@ impl Replica {
     }
 
     /// Under the write lock, so that whoever sees the revision sees the state and the feed of it.
-    fn advance(&self, copy: &mut Contents, log_id: LogId, changes: &[controlplane_core::Change]) {
+    fn advance(
+        &self,
+        copy: &mut Contents,
+        log_id: LogId,
+        changes: &[controlplane_core::Change],
+        traceparent: Option<String>,
+    ) {
         let revision = Revision(log_id.index);
         copy.last_applied = Some(log_id);
-        self.feed.append(revision, feed::encode::delta(revision, copy.last_stamp, changes));
+        self.feed.append(revision, feed::encode::delta(revision, copy.last_stamp, changes, traceparent));
         self.applied.send_replace(revision);
     }
 }

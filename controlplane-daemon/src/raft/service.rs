@@ -11,6 +11,7 @@ use shared_proto::peer::peer_server::Peer;
 use shared_proto::status::to_status;
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 use vocab::{ErrorCode, NodeId, Revision};
 
 use super::append_stream;
@@ -164,7 +165,9 @@ impl Peer for Service {
         };
         let command = command
             .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the command cannot be read: {why}")))?;
-        match self.inner.proposals.propose(command).await {
+        let span = tracing::trace_span!(target: telemetry::TRACE, "forwarded", otel.kind = "server");
+        telemetry::context::adopt(&span, command.origin.traceparent.as_deref());
+        match self.inner.proposals.propose(command).instrument(span).await {
             Ok(done) => {
                 let outcome = serde_json::to_vec(&done.outcome).map_err(stopped)?.into();
                 Ok(Response::new(peer::ForwardReply { outcome, log_index: done.log_index }))

@@ -131,11 +131,9 @@ pub(super) const ALL: &[Setting] = &[
     plain("election-timeout-max-ms", Some("600"), "… and at most this long"),
     plain("snapshot-every", Some("10000"), "Log entries between snapshots"),
     plain("follower-writes", Some("forward"), "What a follower does with a write: forward or redirect"),
-    plain("log-format", Some("human"), "human or json"),
-    plain(
-        "log-level",
-        Some("info,openraft=warn"),
-        "error, warn, info, debug, trace, or directives such as info,openraft=warn",
-    ),
+    plain("log-format", Some("auto"), "auto, human (on stderr) or json (on stdout)"),
+    plain("log-level", Some("info"), "error, warn, info, debug, trace, or levels by target such as info,access=info"),
+    plain("otlp-endpoint", None, "Send traces to this OTLP/gRPC receiver: http(s)://collector:4317"),
+    plain("otlp-sample-ratio", Some("1"), "The part of the traces that begin here which is sent, 0 to 1"),
     plain("addresses-file", None, "Write the bound addresses to this file as JSON"),
 ];

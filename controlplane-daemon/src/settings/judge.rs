@@ -10,12 +10,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use controlplane_core::validate::is_host_port;
+use telemetry::{Filter, Format, InvalidTraces, Traces};
 use transport::forwarded::TrustedProxies;
 use transport::material::IdentityFiles;
 use vocab::{Keyring, NodeId, Secret};
 
 use super::sources::Given;
-use super::{FollowerWrites, LogFormat, Settings, catalogue};
+use super::{FollowerWrites, Settings, catalogue};
 use crate::admin::declarative::Prune;
 use crate::credential::Credential;
 use crate::discovery::{Discovery, DnsName, Seed};
@@ -78,8 +79,9 @@ impl Judge {
         let snapshot_every = self.number("snapshot-every", 1, 1_000_000_000);
         let follower_writes = self
             .word("follower-writes", &[("forward", FollowerWrites::Forward), ("redirect", FollowerWrites::Redirect)]);
-        let log_format = self.word("log-format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]);
-        let log_level = self.log_level();
+        let log_format = self.word("log-format", &Format::WORDS);
+        let log_level = self.parse::<Filter>("log-level");
+        let traces = self.traces();
         let addresses_file = self.text("addresses-file").map(PathBuf::from);
         let gitops = self.gitops();
         let fs_projection = self.text("fs-projection").map(PathBuf::from);
@@ -116,6 +118,7 @@ impl Judge {
             follower_writes: follower_writes?,
             log_format: log_format?,
             log_level: log_level?,
+            traces,
             addresses_file,
             gitops,
             fs_projection,
@@ -485,13 +488,19 @@ impl Judge {
         Some((millis(heartbeat?), millis(min?), millis(max?)))
     }
 
-    fn log_level(&mut self) -> Option<String> {
-        let flag = "log-level";
-        let text = self.text(flag)?;
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&text) {
-            self.wrong(flag, error);
-            return None;
+    fn traces(&mut self) -> Option<Traces> {
+        let ratio = self.text("otlp-sample-ratio")?;
+        let endpoint = self.text("otlp-endpoint");
+        match Traces::new(endpoint.as_deref().unwrap_or("http://localhost"), &ratio) {
+            Ok(traces) => endpoint.map(|_| traces),
+            Err(why @ InvalidTraces::Endpoint) => {
+                self.wrong("otlp-endpoint", why);
+                None
+            }
+            Err(why @ InvalidTraces::Ratio) => {
+                self.wrong("otlp-sample-ratio", why);
+                None
+            }
         }
-        Some(text)
     }
 }

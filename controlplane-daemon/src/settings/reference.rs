@@ -54,8 +54,10 @@ fn allowed(flag: &str) -> &'static str {
         "election-timeout-max-ms" => "20 to 600000, more than `--election-timeout-min-ms`",
         "snapshot-every" => "1 to 1000000000",
         "follower-writes" => "`forward` or `redirect`",
-        "log-format" => "`human` or `json`",
-        "log-level" => "a filter of tracing-subscriber's `EnvFilter`",
+        "log-format" => "`human`: on stderr; `json`: one object per line on stdout; `auto`: the former on a terminal",
+        "log-level" => "a level, or levels by target, separated by commas; `PUT /debug/log` changes it at run time",
+        "otlp-endpoint" => "an `http://` or `https://` URL; absent: nothing is traced",
+        "otlp-sample-ratio" => "a number from 0 to 1; a caller that sent `traceparent` has decided already",
         "addresses-file" => "a path; its folder must exist; written whole once every listener is bound",
         _ => "",
     }

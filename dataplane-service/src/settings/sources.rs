@@ -26,7 +26,7 @@ const fn secret(flag: &'static str, file_flag: &'static str, name: &'static str,
     Definition { flag, help, default: None, bare: Some(name), file_flag: Some(file_flag) }
 }
 
-pub(super) const TABLE: [Definition; 28] = [
+pub(super) const TABLE: [Definition; 30] = [
     plain("http-addr", Some("0.0.0.0:8080"), "Listener for OAuth, OpenID Connect and pages"),
     plain("tls-addr", None, "The same listener over TLS, beside the plain one"),
     plain("public-tls-cert-file", None, "PEM file of the certificate of --tls-addr"),
@@ -64,12 +64,10 @@ pub(super) const TABLE: [Definition; 28] = [
     bare("tls-ca-file", "TLS_CA_FILE", "PEM file of the authorities that an https watch is trusted by"),
     bare("tls-cert-file", "TLS_CERT_FILE", "PEM file of the pod's certificate for the watch"),
     bare("tls-key-file", "TLS_KEY_FILE", "PEM file of that certificate's key"),
-    plain("log-format", Some("human"), "human or json"),
-    plain(
-        "log-level",
-        Some("info"),
-        "error, warn, info, debug, trace, or a filter such as info,dataplane_service=debug",
-    ),
+    plain("log-format", Some("auto"), "auto, human (on stderr) or json (on stdout)"),
+    plain("log-level", Some("info"), "error, warn, info, debug, trace, or levels by target such as info,access=info"),
+    plain("otlp-endpoint", None, "Send traces to this OTLP/gRPC receiver: http(s)://collector:4317"),
+    plain("otlp-sample-ratio", Some("1"), "The part of the traces that begin here which is sent, 0 to 1"),
     plain("addresses-file", None, "JSON file to write the bound addresses to"),
     plain("config", None, "TOML file of settings"),
 ];

@@ -10,6 +10,7 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement, ToStatement};
+use tracing::Instrument as _;
 
 use super::DbError;
 
@@ -40,6 +41,19 @@ impl Connection {
 
     /// Runs one exchange with the server within its time.
     async fn bounded<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, DbError> {
+        let span = tracing::trace_span!(
+            target: telemetry::TRACE,
+            "SQL",
+            otel.kind = "client",
+            db.system.name = "postgresql",
+        );
+        self.within_its_time(work).instrument(span).await
+    }
+
+    async fn within_its_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, DbError> {
         self.busy.store(true, Ordering::Relaxed);
         let answer = tokio::time::timeout(STATEMENT, work)
             .await

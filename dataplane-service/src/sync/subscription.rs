@@ -57,7 +57,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub enum Step {
     Replace { cluster_id: ClusterId, revision: Revision, resources: Vec<watch::Resource> },
-    Apply { revision: Revision, changes: Vec<watch::Change>, stamped_at_ms: i64 },
+    Apply { revision: Revision, changes: Vec<watch::Change>, stamped_at_ms: i64, traceparent: Option<String> },
     Heartbeat { commit_revision: Revision, has_leader: bool },
 }
 
@@ -173,7 +173,12 @@ impl Subscription {
                     return Err(Ended::Protocol(format!("the change of revision {revision} after that of {applied}")));
                 }
                 self.applied = Some(revision);
-                Ok(Some(Step::Apply { revision, changes: delta.changes, stamped_at_ms: delta.stamped_at_ms }))
+                Ok(Some(Step::Apply {
+                    revision,
+                    changes: delta.changes,
+                    stamped_at_ms: delta.stamped_at_ms,
+                    traceparent: delta.traceparent,
+                }))
             }
             Some(event::Kind::Heartbeat(heartbeat)) => Ok(Some(Step::Heartbeat {
                 commit_revision: Revision(heartbeat.commit_revision),

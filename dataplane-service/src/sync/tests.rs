@@ -41,7 +41,13 @@ impl Opened {
 
     async fn delta(&self, revision: u64, slug: &str) {
         let change = watch::Change { kind: Some(watch::change::Kind::Put(tenant(slug))) };
-        self.say(event::Kind::Delta(watch::Delta { revision, changes: vec![change], stamped_at_ms: 0 })).await;
+        self.say(event::Kind::Delta(watch::Delta {
+            revision,
+            changes: vec![change],
+            stamped_at_ms: 0,
+            traceparent: None,
+        }))
+        .await;
     }
 
     async fn acknowledged(&mut self, revision: u64) -> watch::Ack {

@@ -112,6 +112,9 @@ pub struct Delta {
     /// When the leader stamped the change, milliseconds since the Unix epoch.
     #[prost(int64, tag = "3")]
     pub stamped_at_ms: i64,
+    /// W3C Trace Context of the request that made the change, when it is traced.
+    #[prost(string, optional, tag = "4")]
+    pub traceparent: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Sent about every second, so that a pod knows how stale it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

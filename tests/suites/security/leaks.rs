@@ -9,6 +9,10 @@ use tests::world::World;
 #[tokio::test]
 async fn logs_metrics_and_databases_hold_no_secret() {
     let world = World::start(1, 1).await;
+    // As talkative as they can be made.
+    for url in [world.cluster.nodes[0].ops_url(), world.pods[0].ops_url()] {
+        let _ = web::send(web::client().put(format!("{url}/debug/log")).body("trace")).await.expect(200);
+    }
     let tenant = world.tenant("leaks").await;
     let alice = tenant.user("alice").await;
     let browser = Browser::new();

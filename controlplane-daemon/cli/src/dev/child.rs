@@ -76,6 +76,8 @@ impl Process {
         {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
+        // The files are for people, too.
+        command.env("HJ_LOG_FORMAT", "human");
         // An own group: Ctrl-C on the terminal is for us; we stop the children in their order.
         command.process_group(0);
         if let Some((uid, gid)) = self.user {

@@ -22,6 +22,7 @@ fn recorded() -> (World, Vec<String>) {
             address: Some("192.0.2.7".to_owned()),
             request_id: Some("r-9".to_owned()),
             credential: Some("cred".to_owned()),
+            ..Origin::default()
         };
         let command = Command { origin, actor: Actor::Admin { id: admin_id(1) }, ..command(mutation) };
         lines.extend(world.command(command).unwrap().records.into_iter().map(|record| record.line));

@@ -42,6 +42,7 @@ fn entries() {
             address: Some("192.0.2.7".to_owned()),
             request_id: Some(format!("request-{n}")),
             credential: Some(admin_id(n).to_string()),
+            ..Origin::default()
         };
         let entry = entry(Command { origin, ..command(mutation) }, n);
         assert_eq!(Entry::decode(&entry.encode()), Ok(entry.clone()));

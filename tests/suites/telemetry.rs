@@ -1,0 +1,139 @@
+//! What the daemons tell of themselves: one trace across all of them, lines that can be collected, levels that change
+//! while they run.
+
+use serde_json::{Value, json};
+use tests::cluster::Cluster;
+use tests::pod::{Plan, Pod};
+use tests::process::Process;
+use tests::tenant::Tenant;
+use tests::traces::Collector;
+use tests::wait::{PATIENCE, until};
+use tests::web;
+use tests::world::World;
+
+/// Nodes and a pod that send every trace to `collector` and write JSON.
+async fn traced(collector: &Collector, nodes: u64) -> World {
+    let endpoint = collector.endpoint();
+    let flags = ["--otlp-endpoint", endpoint.as_str(), "--log-format", "json"];
+    let cluster = Cluster::start_with(nodes, &flags).await;
+    let control_plane = cluster.watch_urls();
+    let plan = Plan { name: "pod-traced", control_plane: &control_plane, flags: &flags, ..Plan::default() };
+    let mut pod = Pod::start(&plan, &cluster.secrets).await;
+    pod.ready().await;
+    World { cluster, pods: vec![pod] }
+}
+
+/// A fresh W3C `traceparent` that asks for sampling, and its trace id.
+fn traceparent() -> (String, String) {
+    let trace_id = uuid::Uuid::new_v4().simple().to_string();
+    (format!("00-{trace_id}-00f067aa0ba902b7-01"), trace_id)
+}
+
+async fn has_spans(collector: &Collector, trace_id: &str, expected: &[(&str, usize)]) {
+    until("the spans have come", PATIENCE, async || {
+        let names = collector.names(trace_id);
+        let count = |name: &str| names.iter().filter(|known| *known == name).count();
+        if expected.iter().all(|(name, at_least)| count(name) >= *at_least) {
+            Ok(())
+        } else {
+            Err(format!("{names:#?}"))
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_trace_goes_from_an_administrators_request_to_every_node_and_pod() {
+    let collector = Collector::start().await;
+    let world = traced(&collector, 3).await;
+    let leader = world.cluster.leader().await;
+    let follower = &world.cluster.nodes[(leader + 1) % 3];
+    let admin = world.admin().await;
+    let (traceparent, trace_id) = traceparent();
+    let request = web::client()
+        .post(format!("{}/api/v1/tenants", follower.admin_url()))
+        .bearer_auth(admin.token())
+        .header("traceparent", traceparent)
+        .json(&json!({"slug": "traced", "display_name": "Traced"}));
+    let _ = web::send(request).await.expect(201);
+    let expected = [
+        ("controlplane-daemon: admin request", 1),
+        ("controlplane-daemon: propose", 1),
+        ("controlplane-daemon: forwarded", 1),
+        ("controlplane-daemon: apply", 3),
+        ("dataplane-service: apply configuration", 1),
+    ];
+    has_spans(&collector, &trace_id, &expected).await;
+}
+
+#[tokio::test]
+async fn one_trace_goes_from_a_request_of_the_data_plane_to_its_statements() {
+    let collector = Collector::start().await;
+    let world = traced(&collector, 1).await;
+    let tenant = Tenant::create(&world, "spans").await;
+    let (traceparent, trace_id) = traceparent();
+    let token = tenant.service.client_credentials("hj:users.read").await;
+    let request = web::client().get(format!("{}/api/v1/users", tenant.issuer)).bearer_auth(token);
+    let _ = web::send(request.header("traceparent", traceparent)).await.expect(200);
+    let expected = [("dataplane-service: GET /t/{slug}/api/v1/users", 1), ("dataplane-service: SQL", 1)];
+    has_spans(&collector, &trace_id, &expected).await;
+}
+
+/// The JSON lines of a process, whatever else it wrote.
+fn lines(process: &Process) -> Vec<Value> {
+    process.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+async fn has_line(process: &Process, request_id: &str) -> Value {
+    until("the line is written", PATIENCE, async || {
+        let found = lines(process).into_iter().find(|line| line["request_id"] == request_id);
+        found.ok_or_else(|| "not yet".to_owned())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn lines_of_requests_are_asked_for_while_the_process_runs() {
+    let collector = Collector::start().await;
+    let world = traced(&collector, 1).await;
+    let tenant = Tenant::create(&world, "lines").await;
+    let (http, admin) = (web::client(), world.admin().await);
+    let ask = async |request_id: &str| {
+        let discovery = format!("{}/.well-known/openid-configuration", tenant.issuer);
+        let _ = web::send(http.get(discovery).header("x-request-id", request_id)).await.expect(200);
+        let tenants = format!("{}/api/v1/tenants", world.cluster.nodes[0].admin_url());
+        let request = http.get(tenants).bearer_auth(admin.token()).header("x-request-id", request_id);
+        let _ = web::send(request).await.expect(200);
+    };
+    ask("before").await;
+    for ops in [world.cluster.nodes[0].ops_url(), world.pods[0].ops_url()] {
+        let url = format!("{ops}/debug/log");
+        assert_eq!(web::send(http.get(&url)).await.expect(200).json["level"], "info");
+        let refused = web::send(http.put(&url).body("everything")).await.expect(400);
+        assert!(refused.text.contains("names no level"), "{}", refused.text);
+        let changed = web::send(http.put(&url).body("info,access=info")).await.expect(200);
+        assert_eq!(changed.json["level"], "info,access=info");
+    }
+    ask("after").await;
+
+    let (node, pod) = (world.cluster.nodes[0].process(), world.pods[0].process());
+    let of_node = has_line(node, "after").await;
+    assert_eq!(
+        (of_node["route"].as_str(), of_node["status"].as_u64()),
+        (Some("/api/v1/tenants"), Some(200)),
+        "{of_node}"
+    );
+    let of_pod = has_line(pod, "after").await;
+    assert_eq!(of_pod["tenant"], tenant.slug.as_str(), "{of_pod}");
+    assert_eq!(of_pod["route"], "/t/{slug}/.well-known/openid-configuration");
+    for line in [&of_node, &of_pod] {
+        assert_eq!((line["target"].as_str(), line["method"].as_str()), (Some("access"), Some("GET")), "{line}");
+        assert!(
+            line["duration_ms"].is_number() && !line["revision"].is_null() && line["timestamp"].is_string(),
+            "{line}"
+        );
+    }
+    for process in [node, pod] {
+        assert!(!lines(process).iter().any(|line| line["request_id"] == "before"), "nobody had asked for it");
+    }
+}
