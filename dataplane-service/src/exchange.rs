@@ -23,7 +23,7 @@ use crate::signing::SignError;
 use crate::store::{DbError, grants};
 use crate::tenant::TenantContext;
 
-/// A request of the token endpoint, as it came.
+/// A request to the token endpoint, or to another that authenticates clients as that does, as it came.
 #[derive(Debug)]
 pub struct TokenRequest<'a> {
     pub caller: Caller<'a>,

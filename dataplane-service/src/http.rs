@@ -9,6 +9,7 @@ mod cors;
 mod discovery;
 mod durations;
 pub mod form_body;
+mod introspect;
 mod jwks;
 mod login;
 mod logout;
@@ -16,6 +17,7 @@ mod observe;
 pub mod origin;
 mod register;
 pub mod respond;
+mod revoke;
 mod token;
 mod userinfo;
 mod users;
@@ -67,6 +69,8 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/api/v1/users").get(users::list).post(users::create))
         .service(endpoint("/api/v1/users/{id}").get(users::get))
         .service(endpoint("/oauth2/token").post(token::token).method(Method::OPTIONS, cors::preflight))
+        .service(endpoint("/oauth2/introspect").post(introspect::post))
+        .service(endpoint("/oauth2/revoke").post(revoke::post).method(Method::OPTIONS, cors::preflight))
         .service(
             endpoint("/oauth2/userinfo")
                 .get(userinfo::userinfo)

@@ -42,8 +42,9 @@
 //! * A code exchange or a rotation is one SQL statement instead of a transaction of several: one round trip, and of two
 //!   requests at once one alone wins.
 //! * Access tokens are put together around keys that were parsed once ([`signing`]); `jsonwebtoken` only verifies.
-//! * There is no introspection, revocation, PAR, device flow, second factor, mail or SCIM yet.
+//! * There is no PAR, device flow, second factor, mail or SCIM yet.
 
+pub mod access_token;
 pub mod app;
 pub mod caller;
 pub mod directory;
@@ -53,6 +54,7 @@ pub mod fetch;
 #[cfg(test)]
 mod fixture;
 pub mod http;
+pub mod introspect;
 pub mod issued;
 pub mod opaque;
 pub mod ops;
@@ -61,6 +63,7 @@ pub mod password;
 pub mod problem;
 pub mod recorder;
 pub mod resolve;
+pub mod revoke;
 pub mod server;
 pub mod settings;
 pub mod signing;

@@ -3,6 +3,7 @@
 pub mod codes;
 mod connection;
 pub mod consents;
+pub mod denied;
 pub mod dsn;
 pub mod grants;
 pub mod interactions;

@@ -94,13 +94,7 @@ impl RelyingParty {
 
     /// A token request, authenticated as the client is registered (HTTP Basic when it has a secret).
     pub fn token_request(&self, form: &[(&str, &str)]) -> reqwest::RequestBuilder {
-        let request = self.http.post(self.endpoint("token"));
-        if let Some(secret) = &self.secret {
-            return request.basic_auth(&self.client_id, Some(secret)).form(form);
-        }
-        let mut form = form.to_vec();
-        form.push(("client_id", &self.client_id));
-        request.form(&form)
+        self.back_channel("token", form)
     }
 
     #[track_caller]
@@ -126,6 +120,27 @@ impl RelyingParty {
     #[track_caller]
     pub fn userinfo(&self, access_token: &str) -> impl Future<Output = Answer> + use<> {
         web::send(self.http.get(self.endpoint("userinfo")).bearer_auth(access_token))
+    }
+
+    /// A request to another endpoint that clients authenticate at, in the same way.
+    pub fn back_channel(&self, endpoint: &str, form: &[(&str, &str)]) -> reqwest::RequestBuilder {
+        let request = self.http.post(self.endpoint(endpoint));
+        match &self.secret {
+            Some(secret) => request.basic_auth(&self.client_id, Some(secret)).form(form),
+            None => request.form(&[form, &[("client_id", self.client_id.as_str())]].concat()),
+        }
+    }
+
+    /// What the server says of a token (RFC 7662).
+    #[track_caller]
+    pub fn introspect(&self, token: &str) -> impl Future<Output = Answer> + use<> {
+        web::send(self.back_channel("introspect", &[("token", token)]))
+    }
+
+    /// Gives a token up (RFC 7009).
+    #[track_caller]
+    pub fn revoke(&self, token: &str) -> impl Future<Output = Answer> + use<> {
+        web::send(self.back_channel("revoke", &[("token", token)]))
     }
 
     /// An access token of the client's own.

@@ -6,7 +6,7 @@ use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::interactions::Key;
 use dataplane_service::store::refresh::{self, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
-use dataplane_service::store::{TenantDb, consents, grants, interactions, outbox, users};
+use dataplane_service::store::{TenantDb, consents, denied, grants, interactions, outbox, users};
 use oauth_core::authorize::{AuthorizationRequest, ResponseMode};
 use oauth_core::grant::RevokedBecause;
 use oauth_core::scope::ScopeSet;
@@ -23,6 +23,8 @@ const TRIED: &[&str] = &[
     "codes::redeem",
     "consents::find",
     "consents::remember",
+    "denied::deny",
+    "denied::is_denied",
     "grants::live_user",
     "grants::revoke",
     "interactions::authenticated",
@@ -67,6 +69,9 @@ fn every_function_is_tried() {
     found.sort();
     assert_eq!(found, TRIED);
 }
+
+/// The `jti` of an access token.
+const TOKEN: Uuid = Uuid::from_u128(0x70CE);
 
 /// All that one tenant's people and clients hold.
 struct Held {
@@ -199,7 +204,9 @@ impl Held {
         let interaction =
             interactions::find(db, self.key(), NOW).await.expect("the database does as told").expect("it stands");
         assert_eq!(interaction.authenticated_sid, None);
-        assert!(grants::live_user(db, self.grant, self.user).await.expect("the database does as told").is_some());
+        assert!(
+            grants::live_user(db, self.grant, self.user, TOKEN).await.expect("the database does as told").is_some()
+        );
         assert_eq!(
             codes::redeem(db, self.code.expose(), None, NOW).await.expect("the database does as told"),
             Taken::Won
@@ -224,10 +231,12 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(users::find_for_sign_in(&b, &Email::parse("ada@example.com").unwrap()).await.unwrap().is_none());
     assert!(users::list(&b, None, 10).await.unwrap().is_empty());
     assert!(consents::find(&b, held.user, "web").await.unwrap().is_empty());
-    assert!(grants::live_user(&b, held.grant, held.user).await.unwrap().is_none());
+    assert!(grants::live_user(&b, held.grant, held.user, TOKEN).await.unwrap().is_none());
     grants::revoke(&b, held.grant, RevokedBecause::CodeReused, NOW).await.unwrap();
     assert_eq!(sessions::end_all_of(&b, held.user, &["web"], NOW).await.unwrap(), 0);
     assert_eq!(sessions::end_of_disabled(&b, &["web"], NOW).await.unwrap(), 0);
+    denied::deny(&b, TOKEN, NOW.plus_secs(600), NOW).await.unwrap();
+    assert!(denied::is_denied(&b, TOKEN, NOW).await.unwrap() && !denied::is_denied(&a, TOKEN, NOW).await.unwrap());
     // B has no such user to begin anything for.
     let new =
         NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces: None, tell: &[] };

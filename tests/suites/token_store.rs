@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use dataplane_service::store::TenantDb;
 use dataplane_service::store::codes::{self, NewCode, Taken};
-use dataplane_service::store::grants;
 use dataplane_service::store::migrate::Mode;
 use dataplane_service::store::pool::{Limits, PodPools};
 use dataplane_service::store::refresh::{self, NewRefreshToken};
+use dataplane_service::store::{denied, grants};
 use dataplane_service::sync::decode;
 use futures::future::join_all;
 use oauth_core::grant::RevokedBecause;
@@ -17,6 +17,8 @@ use vocab::{Keyring, MasterKey, Secret, TenantId, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const ALICE: Uuid = Uuid::from_u128(0xA11CE);
+/// The `jti` of some access token.
+const TOKEN: Uuid = Uuid::from_u128(0x70CE);
 
 struct Store {
     database: Database,
@@ -166,12 +168,17 @@ async fn with_its_grant_everything_dies() {
     let store = store("revoked").await;
     let (code, old) = (store.code().await, store.refresh_token().await);
     let grant = store.grant_of(&old).await;
-    let user = grants::live_user(&store.db, grant, ALICE).await.unwrap().expect("the grant stands");
+    let user = grants::live_user(&store.db, grant, ALICE, TOKEN).await.unwrap().expect("the grant stands");
     assert_eq!((user.email.as_str(), user.claims["name"].as_str()), ("a@b.example", Some("Alice")));
-    assert_eq!(grants::live_user(&store.db, grant, Uuid::from_u128(1)).await.unwrap(), None);
+    assert_eq!(grants::live_user(&store.db, grant, Uuid::from_u128(1), TOKEN).await.unwrap(), None);
+
+    // One token of several may be revoked alone.
+    denied::deny(&store.db, TOKEN, NOW.plus_secs(600), NOW).await.unwrap();
+    assert_eq!(grants::live_user(&store.db, grant, ALICE, TOKEN).await.unwrap(), None);
+    assert!(grants::live_user(&store.db, grant, ALICE, Uuid::from_u128(8)).await.unwrap().is_some());
 
     grants::revoke(&store.db, grant, RevokedBecause::RefreshTokenReused, NOW).await.unwrap();
-    assert_eq!(grants::live_user(&store.db, grant, ALICE).await.unwrap(), None);
+    assert_eq!(grants::live_user(&store.db, grant, ALICE, TOKEN).await.unwrap(), None);
     assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
     // Another grant of the same user is untouched until its code is burnt.
     codes::burn(&store.db, code.expose(), NOW).await.unwrap();
@@ -187,7 +194,7 @@ async fn a_disabled_user_gets_nothing() {
     assert!(!codes::find(&store.db, code.expose()).await.unwrap().unwrap().grant.user_is_active);
     assert_eq!(codes::redeem(&store.db, code.expose(), None, NOW).await.unwrap(), Taken::Lost);
     assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
-    assert_eq!(grants::live_user(&store.db, grant, ALICE).await.unwrap(), None);
+    assert_eq!(grants::live_user(&store.db, grant, ALICE, TOKEN).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -199,7 +206,7 @@ async fn one_tenants_values_mean_nothing_to_another() {
     assert_eq!(codes::redeem(&b.db, code.expose(), None, NOW).await.unwrap(), Taken::Lost);
     assert_eq!(refresh::find(&b.db, old.value.expose()).await.unwrap(), None);
     assert_eq!(refresh::rotate(&b.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
-    assert_eq!(grants::live_user(&b.db, grant, ALICE).await.unwrap(), None);
+    assert_eq!(grants::live_user(&b.db, grant, ALICE, TOKEN).await.unwrap(), None);
     codes::burn(&b.db, code.expose(), NOW).await.unwrap();
     grants::revoke(&b.db, grant, RevokedBecause::CodeReused, NOW).await.unwrap();
     assert_eq!(codes::redeem(&a.db, code.expose(), None, NOW).await.unwrap(), Taken::Won);

@@ -46,6 +46,8 @@ pub struct Claims {
     pub client_id: String,
     #[serde(default)]
     pub scope: String,
+    pub jti: Uuid,
+    pub exp: i64,
     /// The grant behind the token; `None`: the token of a client on its own behalf.
     #[serde(default)]
     pub hj_grant: Option<Uuid>,
@@ -82,11 +84,24 @@ impl Claims {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::error::Code;
     use proptest::prelude::*;
     use rstest::rstest;
+    use serde_json::{Value, json};
+
+    /// The claims of a token that the client `web` got for a user, with what a test is about.
+    pub(crate) fn claims_with(differs: &Value) -> Claims {
+        let mut claims = json!({
+            "sub": "u", "aud": "https://api.example", "client_id": "web",
+            "jti": Uuid::from_u128(9), "exp": 2_000_000_000,
+        });
+        for (name, value) in differs.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        serde_json::from_value(claims).unwrap()
+    }
 
     #[rstest]
     #[case(None, "", Ok(None))]
@@ -111,13 +126,13 @@ mod tests {
     }
 
     #[rstest]
-    #[case(r#"{"sub":"u","aud":"i","client_id":"c","scope":"openid email"}"#, Ok(()))]
-    #[case(r#"{"sub":"u","aud":["a","i"],"client_id":"c","scope":"openid"}"#, Ok(()))]
-    #[case(r#"{"sub":"u","aud":"a","client_id":"c","scope":"openid"}"#, Err(Code::InvalidToken))]
-    #[case(r#"{"sub":"u","aud":"i","client_id":"c","scope":"openidx"}"#, Err(Code::InsufficientScope))]
-    #[case(r#"{"sub":"u","aud":"i","client_id":"c"}"#, Err(Code::InsufficientScope))]
-    fn what_tokens_open(#[case] claims: &str, #[case] expected: Result<(), Code>) {
-        let claims: Claims = serde_json::from_str(claims).unwrap();
+    #[case(json!({"aud": "i", "scope": "openid email"}), Ok(()))]
+    #[case(json!({"aud": ["a", "i"], "scope": "openid"}), Ok(()))]
+    #[case(json!({"aud": "a", "scope": "openid"}), Err(Code::InvalidToken))]
+    #[case(json!({"aud": "i", "scope": "openidx"}), Err(Code::InsufficientScope))]
+    #[case(json!({"aud": "i"}), Err(Code::InsufficientScope))]
+    fn what_tokens_open(#[case] differs: Value, #[case] expected: Result<(), Code>) {
+        let claims = claims_with(&differs);
         assert_eq!(claims.permit("openid", "i").map_err(|error| error.code()), expected);
     }
 

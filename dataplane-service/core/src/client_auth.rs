@@ -33,7 +33,7 @@ struct Credentials<'a> {
 }
 
 /// Parameters of a token request that must never stand in a URL, where they end up in logs (RFC 6749 §2.3.1, §3.2).
-const NEVER_IN_QUERY: [&str; 12] = [
+const NEVER_IN_QUERY: [&str; 13] = [
     "client_id",
     "client_secret",
     "client_assertion",
@@ -46,6 +46,7 @@ const NEVER_IN_QUERY: [&str; 12] = [
     "username",
     "password",
     "access_token",
+    "token",
 ];
 
 /// Refuses a request that put its parameters into the URL.

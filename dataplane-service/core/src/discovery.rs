@@ -16,6 +16,8 @@ pub struct Metadata<'a> {
     authorization_endpoint: String,
     token_endpoint: String,
     userinfo_endpoint: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
     jwks_uri: String,
     scopes_supported: BTreeSet<&'a str>,
     response_types_supported: [&'static str; 1],
@@ -24,6 +26,11 @@ pub struct Metadata<'a> {
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: Vec<&'a str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// Without `none`: only who proves who it is may ask (RFC 7662 §2.1).
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// RFC 9701 §7.
+    introspection_signing_alg_values_supported: Vec<&'a str>,
     claim_types_supported: [&'static str; 1],
     claims_supported: BTreeSet<&'a str>,
     /// RFC 7636; `plain` is refused (RFC 9700 §2.1.1).
@@ -59,6 +66,8 @@ impl<'a> Metadata<'a> {
             authorization_endpoint: format!("{issuer}/oauth2/authorize"),
             token_endpoint: format!("{issuer}/oauth2/token"),
             userinfo_endpoint: format!("{issuer}/oauth2/userinfo"),
+            introspection_endpoint: format!("{issuer}/oauth2/introspect"),
+            revocation_endpoint: format!("{issuer}/oauth2/revoke"),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             scopes_supported: scopes,
             response_types_supported: ["code"],
@@ -67,6 +76,13 @@ impl<'a> Metadata<'a> {
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: signing_algorithm.into_iter().collect(),
             token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str).to_vec(),
+            introspection_endpoint_auth_methods_supported: AuthMethod::ALL
+                .into_iter()
+                .filter(|method| *method != AuthMethod::None)
+                .map(AuthMethod::as_str)
+                .collect(),
+            revocation_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str).to_vec(),
+            introspection_signing_alg_values_supported: signing_algorithm.into_iter().collect(),
             claim_types_supported: ["normal"],
             claims_supported: claims,
             code_challenge_methods_supported: ["S256"],

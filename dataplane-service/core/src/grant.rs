@@ -118,6 +118,8 @@ pub enum Effect {
 pub enum RevokedBecause {
     CodeReused,
     RefreshTokenReused,
+    /// By its client (RFC 7009).
+    ClientAsked,
 }
 
 impl RevokedBecause {
@@ -126,6 +128,7 @@ impl RevokedBecause {
         match self {
             Self::CodeReused => "code_reused",
             Self::RefreshTokenReused => "refresh_token_reused",
+            Self::ClientAsked => "client_asked",
         }
     }
 }
@@ -167,15 +170,15 @@ fn narrowed_resources(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::client::tests::{client, client_with};
     use crate::error::Code;
     use rstest::rstest;
 
-    pub(super) const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+    pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
-    pub(super) fn grant() -> Grant {
+    pub(crate) fn grant() -> Grant {
         Grant {
             id: Uuid::from_u128(1),
             user_id: Uuid::from_u128(2),

@@ -37,6 +37,7 @@ pub mod discovery;
 pub mod error;
 pub mod form;
 pub mod grant;
+pub mod introspection;
 pub mod issue;
 pub mod pkce;
 pub mod scope;

@@ -2,15 +2,14 @@
 
 use actix_web::HttpRequest;
 use oauth_core::bearer::{self, Claims};
-use oauth_core::error::OAuthError;
+use oauth_core::error::{Code, OAuthError};
 use oauth_core::form::Form;
-use oauth_core::issue::ACCESS_TOKEN_TYPE;
 use oauth_core::userinfo::User;
 use vocab::Timestamp;
 
 use super::form_body;
 use super::respond::BearerFailure;
-use crate::store::grants;
+use crate::access_token;
 use crate::tenant::TenantContext;
 
 /// The proof that the request carries a good access token with the scope that was asked for.
@@ -22,7 +21,7 @@ pub struct Bearer {
 }
 
 /// Checks the request's access token: signed by a key of this tenant, an access token by type, of this issuer, in its
-/// time, with `scope` and the issuer as audience; its client enabled; the grant behind it, if any, not revoked.
+/// time, with `scope` and the issuer as audience; its client enabled; neither it nor the grant behind it revoked.
 ///
 /// `body` is given by endpoints that accept the token in a form (RFC 6750 §2.2).
 pub async fn authenticate(
@@ -37,26 +36,15 @@ pub async fn authenticate(
     let token = bearer::presented(authorization, body)
         .map_err(refused)?
         .ok_or_else(|| BearerFailure::Missing { realm: tenant.slug.clone() })?;
-    let claims: Claims = tenant
-        .keys
-        .verify(token, ACCESS_TOKEN_TYPE, &tenant.issuer, now)
-        .map_err(|error| refused(OAuthError::quoting(INVALID, &format!("The access token is no good: {error}."))))?;
-    claims.permit(scope, &tenant.issuer).map_err(refused)?;
-    let ended = || refused(OAuthError::invalid_token("The access token was revoked."));
-    if !tenant.client(&claims.client_id).is_some_and(|client| client.spec.enabled) {
-        return Err(ended());
-    }
-    let user = match claims.hj_grant {
-        None => None,
-        Some(grant) => {
-            let user = claims.sub.parse().map_err(|_| ended())?;
-            Some(grants::live_user(tenant.db()?, grant, user).await?.ok_or_else(ended)?)
-        }
+    let unusable = |failure| match failure {
+        access_token::Failure::Database(error) => BearerFailure::Database(error),
+        told => refused(OAuthError::quoting(Code::InvalidToken, &told.to_string())),
     };
+    let claims = access_token::read(tenant, token, now).map_err(unusable)?.claims;
+    claims.permit(scope, &tenant.issuer).map_err(refused)?;
+    let user = access_token::holder(tenant, &claims, now).await.map_err(unusable)?;
     Ok(Bearer { claims, user })
 }
-
-const INVALID: oauth_core::error::Code = oauth_core::error::Code::InvalidToken;
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,15 @@ pub fn read(body: Result<web::Bytes, actix_web::Error>) -> Result<web::Bytes, OA
     body.map_err(|_| OAuthError::invalid_request("The body is over 64 KiB or was cut off."))
 }
 
+/// The body, if it is a form and kept to the limit.
+pub fn form(request: &HttpRequest, body: Result<web::Bytes, actix_web::Error>) -> Result<web::Bytes, OAuthError> {
+    if !is_form(request) {
+        let told = "The body must be application/x-www-form-urlencoded, not compressed.";
+        return Err(OAuthError::invalid_request(told));
+    }
+    read(body)
+}
+
 /// The one `Authorization` header there may be (RFC 9110 §11.6.2).
 pub fn authorization(request: &HttpRequest) -> Result<Option<&[u8]>, OAuthError> {
     let mut values = request.headers().get_all(AUTHORIZATION);

@@ -27,7 +27,13 @@ pub fn private_json(body: &impl Serialize) -> HttpResponse {
     }
 }
 
-fn private(status: StatusCode) -> HttpResponseBuilder {
+/// That it was done, for whom there is nothing to read.
+pub fn done() -> HttpResponse {
+    HttpResponse::Ok().insert_header(NO_STORE).insert_header(NO_CACHE).finish()
+}
+
+/// An answer in JSON, unless its maker says otherwise, that no cache keeps.
+pub fn private(status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response.insert_header(JSON).insert_header(NO_STORE).insert_header(NO_CACHE);
     response

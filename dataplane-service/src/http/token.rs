@@ -1,12 +1,11 @@
 //! `POST /oauth2/token` (RFC 6749 §3.2).
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
-use oauth_core::error::OAuthError;
 
 use super::respond::private_json;
 use super::{caller, cors, form_body};
 use crate::app::App;
-use crate::exchange::{Failure, TokenRequest, exchange};
+use crate::exchange::{Failure, exchange};
 use crate::resolve::Tenant;
 
 pub(super) async fn token(
@@ -27,13 +26,8 @@ async fn answer(
     app: &App,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, Failure> {
-    if !form_body::is_form(request) {
-        let told = "The body must be application/x-www-form-urlencoded, not compressed.";
-        return Err(OAuthError::invalid_request(told).into());
-    }
-    let body = form_body::read(body)?;
-    let caller = caller::of(request, app)?;
-    let asked = TokenRequest { caller, query: request.query_string(), body: &body };
+    let body = form_body::form(request, body)?;
+    let asked = caller::request(request, app, &body)?;
     let response = exchange(tenant, app.clock.now(), &asked).await?;
     Ok(private_json(&response))
 }

@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "identity",
@@ -49,6 +49,11 @@ const MIGRATIONS: [Migration; 3] = [
         version: 3,
         name: "waiting",
         sql: include_str!("../../../migrations/postgres/tenant/V0003__waiting.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "tokens",
+        sql: include_str!("../../../migrations/postgres/tenant/V0004__tokens.sql"),
     },
 ];
 

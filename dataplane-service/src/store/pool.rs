@@ -16,6 +16,7 @@ use uuid::Uuid;
 use vocab::{Keyring, Slug, TenantId};
 
 use super::connection::{Connection, LIMITS};
+use super::denied::DeniedTokens;
 use super::dsn::{Dsn, Transport};
 use super::{DbError, migrate};
 use crate::opaque;
@@ -75,6 +76,7 @@ impl PodPools {
             pool: OnceLock::new(),
             schema: OnceCell::new(),
             failed: Mutex::new(None),
+            denied: DeniedTokens::default(),
         });
         let mut databases = self.databases.lock();
         databases.retain(|database| database.strong_count() > 0);
@@ -149,6 +151,7 @@ struct Inner {
     /// Set once the schema is known to fit this build.
     schema: OnceCell<()>,
     failed: Mutex<Option<(Instant, String)>>,
+    denied: DeniedTokens,
 }
 
 impl fmt::Debug for TenantDb {
@@ -201,6 +204,10 @@ impl TenantDb {
     /// What is stored of an opaque value: see [`opaque::digest`].
     pub(crate) fn digest(&self, value: &str) -> Vec<u8> {
         opaque::digest(self.0.tenant, value)
+    }
+
+    pub(super) fn denied_tokens(&self) -> &DeniedTokens {
+        &self.0.denied
     }
 
     /// A connection that answered just now, for the second run of a statement whose connection broke. A database that

@@ -223,6 +223,7 @@ fn client_spec(wire: watch::Client) -> Result<ClientSpec, Malformed> {
         audiences: wire.audiences,
         allowed_origins: wire.allowed_origins,
         require_consent: wire.require_consent,
+        // What came later, that node cannot have set.
         ..ClientSpec::default()
     })
 }

@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ScopeName;
+use crate::{ClientId, ScopeName};
 
 /// The part of a client that its operators write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,25 @@ pub struct ClientSpec {
     pub allowed_origins: Vec<String>,
     /// Whether a user is asked before the client first gets something.
     pub require_consent: bool,
+
+    // What becomes of tokens.
+    /// The form of the access tokens that the client gets.
+    #[serde(skip_serializing_if = "AccessTokenFormat::is_default")]
+    pub access_token_format: AccessTokenFormat,
+    /// How long a refresh token that was replaced is answered with the same successor again; `None`: as the tenant says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_grace_secs: Option<u32>,
+    /// Audiences that the client speaks for as a resource server: it may introspect tokens for these (RFC 7662 §4), as
+    /// it may those that name its own `client_id`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_server_for: Vec<String>,
+    /// What the client may do with the grant of RFC 8693. Needed to use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_exchange: Option<TokenExchange>,
+    /// Who alone may exchange the client's tokens to act for their subject: the `may_act` of its access tokens
+    /// (RFC 8693 §4.4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<ClientId>,
 
     /// Shown in a frame when a session ends in which the client got something (OIDC Front-Channel Logout 1.0 §2).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,8 +119,55 @@ impl Default for ClientSpec {
             backchannel_logout_session_required: false,
             backchannel_token_delivery_mode: None,
             backchannel_client_notification_endpoint: None,
+            access_token_format: AccessTokenFormat::default(),
+            refresh_token_grace_secs: None,
+            resource_server_for: Vec::new(),
+            token_exchange: None,
+            may_act: None,
         }
     }
+}
+
+/// How an access token looks to whom it is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessTokenFormat {
+    /// A JWT (RFC 9068), which a resource server reads by itself.
+    #[default]
+    Jwt,
+    /// A random value, which means nothing without introspection.
+    Opaque,
+}
+
+impl AccessTokenFormat {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A client's policy of token exchange (RFC 8693 §1.1): whose tokens it may exchange, for whom, and as whom it then acts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenExchange {
+    /// Clients whose tokens may be exchanged, beside the client's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subject_clients: Vec<ClientId>,
+    /// Audiences that a token may be exchanged for, beside those that it has. The first is the default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// What the token then says of the client.
+    pub modes: Vec<ExchangeMode>,
+}
+
+/// Whether the new token tells who acts (RFC 8693 §1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExchangeMode {
+    /// The holder cannot be told from the subject.
+    Impersonation,
+    /// The `act` claim names who acts for the subject.
+    Delegation,
 }
 
 /// How a client authenticates at the token endpoint (OIDC Core §9).

@@ -19,6 +19,12 @@ pub struct OAuthSettings {
     /// The longest that a request of CIBA waits for the user; the client may ask for less (OIDC CIBA §7.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ciba_request_secs: Option<u32>,
+
+    // What becomes of tokens.
+    /// How long a refresh token that was replaced is answered with the same successor again, when the answer may have
+    /// been lost. A client's own setting comes first; neither: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_grace_secs: Option<u32>,
 }
 
 impl OAuthSettings {

@@ -1,6 +1,7 @@
 //! Rules of a client's document.
 
 mod backchannel;
+mod tokens;
 
 use vocab::{ScopeName, Violations};
 
@@ -22,6 +23,7 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
         check_each(&mut violations, pointer, uris, limits::REDIRECT_URIS, uri::redirect_problem);
     }
     check_each(&mut violations, "/audiences", &spec.audiences, limits::AUDIENCES, uri::audience_problem);
+    tokens::check(&mut violations, spec);
     check_each(&mut violations, "/allowed_origins", &spec.allowed_origins, limits::ORIGINS, uri::origin_problem);
 
     text::check_list(&mut violations, "/scopes", &spec.scopes, limits::CLIENT_SCOPES);

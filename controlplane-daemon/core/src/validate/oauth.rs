@@ -3,6 +3,8 @@
 use vocab::Violations;
 use vocab::oauth::OAuthSettings;
 
+use crate::limits;
+
 pub(super) fn problems(settings: &OAuthSettings) -> Violations {
     let mut violations = Violations::new();
     for (pointer, value, most) in [
@@ -13,6 +15,10 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
         violations
             .require(value.is_none_or(|value| (1..=most).contains(&value)), pointer, || format!("must be 1 to {most}"));
     }
+    let grace = settings.refresh_token_grace_secs.unwrap_or_default();
+    violations.require(grace <= limits::REFRESH_GRACE_SECS, "/refresh_token_grace_secs", || {
+        format!("must be at most {}, is {grace}", limits::REFRESH_GRACE_SECS)
+    });
     violations
 }
 

@@ -20,6 +20,7 @@ fn claims() -> Value {
         "scope": "hj:users.read",
         "iat": NOW.secs(),
         "exp": NOW.secs() + 1,
+        "jti": uuid::Uuid::from_u128(7),
     })
 }
 
