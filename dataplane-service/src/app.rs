@@ -8,6 +8,7 @@ use vocab::{Clock, Slug};
 
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
+use crate::outbox::Outbox;
 use crate::password::Hasher;
 use crate::settings::Settings;
 use crate::sync::status::Status;
@@ -25,6 +26,7 @@ pub struct App {
     pub trusted_proxies: TrustedProxies,
     /// For addresses that clients registered.
     pub fetcher: Arc<Fetcher>,
+    pub outbox: Outbox,
 }
 
 impl App {
@@ -34,6 +36,7 @@ impl App {
         status: Arc<Status>,
         clock: Arc<dyn Clock>,
         fetcher: Arc<Fetcher>,
+        outbox: Outbox,
     ) -> std::io::Result<Self> {
         Ok(Self {
             directory,
@@ -44,6 +47,7 @@ impl App {
             throttle: Throttle::default(),
             trusted_proxies: settings.trusted_proxies.clone(),
             fetcher,
+            outbox,
         })
     }
 }

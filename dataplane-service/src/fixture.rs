@@ -17,6 +17,7 @@ use crate::directory::{Directory, LiveDirectory};
 use crate::fetch::Fetcher;
 use crate::fetch::address::Reachable;
 use crate::issued::IssuedTokens;
+use crate::outbox::Outbox;
 use crate::password::Hasher;
 use crate::signing::{Algorithm, KeyRecord, KeySet, KeyStatus, SigningKey};
 use crate::tenant::{Lifetimes, Scope, TenantContext, TenantStatus};
@@ -39,6 +40,7 @@ pub(crate) fn app() -> App {
         throttle: Throttle::default(),
         trusted_proxies: TrustedProxies::default(),
         fetcher: Arc::new(Fetcher::new(Reachable::default(), &[]).expect("a client")),
+        outbox: Outbox::new().0,
     }
 }
 

@@ -3,8 +3,8 @@
 //! ```text
 //!   control plane ══ watch ══▶ sync ──▶ directory ──▶ resolve ──▶ http ──▶ store ──▶ the tenant's Postgres
 //!                               │       (one atomic pointer        │
-//!                               ▼        to immutable tenants)     ▼
-//!                          sealed state                         signing
+//!                               ▼        to immutable tenants)     ▼                             │
+//!                          sealed state                         signing       clients ◀── outbox ◀──┘
 //! ```
 //!
 //! Law: a request takes one [`directory::Directory`] when it arrives and sees nothing newer until it is answered.
@@ -58,6 +58,7 @@ pub mod introspect;
 pub mod issued;
 pub mod opaque;
 pub mod ops;
+pub mod outbox;
 pub mod pages;
 pub mod password;
 pub mod problem;

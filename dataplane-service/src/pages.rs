@@ -10,6 +10,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use askama::Template;
+use url::Url;
 
 pub use error::{PageError, PageTenant};
 pub use scopes::describe;
@@ -99,6 +100,10 @@ pub struct SignedIn {
     pub frame: Frame,
     pub email: String,
     pub csrf: String,
+    /// The client that wants the user to be signed out, if one does.
+    pub asked_by: Option<String>,
+    /// What it asked for, to come back with the form.
+    pub request: Vec<(&'static str, String)>,
 }
 
 #[derive(Template)]
@@ -106,10 +111,36 @@ pub struct SignedIn {
 #[derive(Debug)]
 pub struct SignedOut {
     pub frame: Frame,
+    /// Pages of clients that sign out there, too (OIDC Front-Channel Logout 1.0 §3).
+    pub frames: Vec<String>,
+    /// Where the browser goes once these had a moment to load.
+    pub return_to: Option<String>,
 }
 
 /// A page as an answer. `returns_to` is the redirect URI that the forms of this page may end at.
 pub fn show(status: StatusCode, frame: &Frame, page: &impl Template, returns_to: Option<&str>) -> HttpResponse {
+    respond(status, page, policy(&frame.nonce, returns_to))
+}
+
+/// The page that has other sites' pages in it: exactly those.
+pub fn show_signed_out(page: &SignedOut) -> HttpResponse {
+    let mut policy = policy(&page.frame.nonce, None);
+    let sources: Vec<String> = page.frames.iter().filter_map(|url| frame_source(url)).collect();
+    if !sources.is_empty() {
+        policy = format!("{policy}; frame-src {}", sources.join(" "));
+    }
+    respond(StatusCode::OK, page, policy)
+}
+
+/// As CSP Level 3 §2.3.1 writes it: without the query, and without a path that has characters which end a source.
+fn frame_source(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let origin = url.origin().ascii_serialization();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/%".contains(&b);
+    Some(if url.path().bytes().all(plain) { format!("{origin}{}", url.path()) } else { origin })
+}
+
+fn respond(status: StatusCode, page: &impl Template, policy: String) -> HttpResponse {
     let Ok(html) = page.render() else {
         tracing::error!("a page could not be rendered");
         return HttpResponse::InternalServerError().finish();
@@ -117,7 +148,7 @@ pub fn show(status: StatusCode, frame: &Frame, page: &impl Template, returns_to:
     let mut response = HttpResponse::build(status);
     private(&mut response);
     response
-        .insert_header((header::CONTENT_SECURITY_POLICY, policy(&frame.nonce, returns_to)))
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
         .insert_header((FRAME_OPTIONS, HeaderValue::from_static("DENY")))
         .insert_header((NOSNIFF, HeaderValue::from_static("nosniff")))
         .content_type("text/html; charset=utf-8")
@@ -203,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_page_carries_the_headers() {
-        let page = SignedOut { frame: frame() };
+        let page = SignedOut { frame: frame(), frames: vec![], return_to: None };
         let response = show(StatusCode::OK, &page.frame, &page, Some("https://app.example/cb"));
         let header = |name: &str| response.headers().get(name).unwrap().to_str().unwrap().to_owned();
         let policy = header("content-security-policy");
@@ -212,6 +243,22 @@ mod tests {
         assert_eq!(header("x-frame-options"), "DENY");
         assert_eq!(header("referrer-policy"), "no-referrer");
         assert_eq!(header("cache-control"), "no-store");
+    }
+
+    #[test]
+    fn only_the_frames_that_are_shown_are_permitted() {
+        let frames =
+            ["https://a.example/out?iss=i&sid=s", "http://127.0.0.1:9000/x;y,z", "https://a.example/\"><script>"];
+        let frames = frames.map(str::to_owned).to_vec();
+        let page = SignedOut { frame: frame(), frames, return_to: Some("https://a.example/bye?state=\"'&".into()) };
+        let response = show_signed_out(&page);
+        let policy = response.headers().get("content-security-policy").unwrap().to_str().unwrap().to_owned();
+        let (_, sources) = policy.split_once("frame-src ").unwrap();
+        assert_eq!(sources, "https://a.example/out http://127.0.0.1:9000 https://a.example/%22%3E%3Cscript%3E");
+        let html = page.render().unwrap();
+        assert!(!html.contains("<script") && !html.contains("\"'&"), "{html}");
+        let none = show_signed_out(&SignedOut { frames: vec![], ..page });
+        assert!(!none.headers().get("content-security-policy").unwrap().to_str().unwrap().contains("frame-src"));
     }
 
     #[test]

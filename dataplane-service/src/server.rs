@@ -1,7 +1,7 @@
 //! Constructs the pod, runs it, and takes it down in order. Decides nothing.
 //!
 //! ```text
-//!   settings → certificates → state file → listeners → sync + sweeper → servers → addresses file → … signal …
+//!   settings → certificates → state file → listeners → sync + sweeper + courier → servers → addresses file → … signal …
 //!   → not ready → public server (finishes requests) → sync (writes its state) → pools → ops server
 //! ```
 
@@ -32,6 +32,7 @@ use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
 use crate::http;
 use crate::ops::{self, Ops};
+use crate::outbox::{Courier, Outbox};
 use crate::recorder;
 use crate::settings::{self, EX_CONFIG, Invocation, Refusal, Settings};
 use crate::store::pool::PodPools;
@@ -198,12 +199,23 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
     let pod = Pod::start(&mut settings, public_url, reachable(http_addr).to_string())?;
     let outbound = &settings.outbound;
     let fetcher = Fetcher::new(outbound.reachable.clone(), &outbound.authorities).context("outbound requests")?;
+    let fetcher = Arc::new(fetcher);
+    let (outbox, signals) = Outbox::new();
+    let courier = Courier {
+        directory: Arc::clone(&pod.directory),
+        fetcher: Arc::clone(&fetcher),
+        clock: Arc::clone(&pod.clock),
+        signals,
+        every: settings.outbox_every,
+    };
+    pod.tasks.spawn(courier.run(pod.stop.clone()));
     let app = web::Data::new(App::new(
         &settings,
         Arc::clone(&pod.directory),
         Arc::clone(&pod.status),
         Arc::clone(&pod.clock),
-        Arc::new(fetcher),
+        fetcher,
+        outbox,
     )?);
     let public_tls = settings.public_tls.take().map(|tls| PublicTls::bind(tls, &pod)).transpose()?;
     let tls_addr = public_tls.as_ref().map(|tls| tls.listener.local_addr()).transpose()?;

@@ -50,6 +50,8 @@ pub struct Settings {
     pub pod_name: PodId,
     pub migrate: Mode,
     pub pools: Limits,
+    /// How often messages to clients are looked for that another pod left behind.
+    pub outbox_every: Duration,
     pub password_hash_concurrency: usize,
     pub log: Log,
     /// `None`: no spans are made.
@@ -171,6 +173,7 @@ impl Settings {
         let per_tenant = values.required("pool-max-per-tenant", |text| at_least_one(text, 1000));
         let total = values.required("pool-max-total", |text| at_least_one(text, 100_000));
         let idle = values.required("pool-idle-secs", |text| at_least_one(text, 86_400));
+        let outbox_every = values.required("outbox-every-secs", |text| at_least_one(text, 3600));
         let password_hash_concurrency = values.optional("password-hash-concurrency", |text| at_least_one(text, 1024));
         let format = values
             .required("log-format", |text| Format::parse(text).ok_or_else(|| "must be auto, human or json".to_owned()));
@@ -203,6 +206,7 @@ impl Settings {
                 total: total?,
                 idle: Duration::from_secs(u64::try_from(idle?).unwrap_or(u64::MAX)),
             },
+            outbox_every: Duration::from_secs(u64::try_from(outbox_every?).unwrap_or(u64::MAX)),
             password_hash_concurrency: password_hash_concurrency.unwrap_or(cores),
             log: Log { format: format?, filter: filter? },
             traces,

@@ -56,6 +56,14 @@ impl TenantContext {
         self.clients.values().filter(wants).map(|client| client.client_id.as_str()).collect()
     }
 
+    /// Whether any client is ever sent a message.
+    pub fn has_listeners(&self) -> bool {
+        self.clients.values().any(|client| {
+            client.spec.backchannel_logout_uri.is_some()
+                || client.spec.backchannel_client_notification_endpoint.is_some()
+        })
+    }
+
     pub fn client(&self, client_id: &str) -> Option<&Arc<Client>> {
         self.clients.get(client_id)
     }

@@ -27,6 +27,7 @@ pub mod browser;
 pub mod cluster;
 pub mod collector;
 pub mod counters;
+pub mod listener;
 pub mod network;
 pub mod operator;
 pub mod pki;

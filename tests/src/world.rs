@@ -31,6 +31,16 @@ pub async fn shared() -> Shared {
 }
 
 impl World {
+    /// One whose pods reach listeners of this machine, and look after each other's messages all the time.
+    pub async fn with_outbound(pods: usize) -> Self {
+        let mut world = Self::start(1, 0).await;
+        for place in 0..pods {
+            let flags = ["--outbound-allowed-networks", "127.0.0.0/8", "--outbox-every-secs", "1"];
+            world.add_pod_with(&format!("pod-{place}"), "", &flags).await;
+        }
+        world
+    }
+
     pub async fn start(nodes: u64, pods: usize) -> Self {
         let cluster = Cluster::start(nodes).await;
         let mut world = Self { cluster, pods: Vec::new() };
@@ -43,9 +53,14 @@ impl World {
     }
 
     pub async fn add_pod(&mut self, name: &str, default_tenant: &str) {
+        self.add_pod_with(name, default_tenant, &[]).await;
+    }
+
+    /// One with these flags beside the usual ones.
+    pub async fn add_pod_with(&mut self, name: &str, default_tenant: &str, flags: &[&str]) {
         let public_url = self.pods.first().map(Pod::url).unwrap_or_default();
         let control_plane = self.cluster.watch_urls();
-        let plan = Plan { name, control_plane: &control_plane, public_url: &public_url, default_tenant, flags: &[] };
+        let plan = Plan { name, control_plane: &control_plane, public_url: &public_url, default_tenant, flags };
         self.pods.push(Pod::start(&plan, &self.cluster.secrets).await);
     }
 

@@ -19,6 +19,8 @@ pub struct Metadata<'a> {
     introspection_endpoint: String,
     revocation_endpoint: String,
     jwks_uri: String,
+    /// OIDC RP-Initiated Logout 1.0 §2.1.
+    end_session_endpoint: String,
     scopes_supported: BTreeSet<&'a str>,
     response_types_supported: [&'static str; 1],
     response_modes_supported: Vec<&'static str>,
@@ -42,6 +44,11 @@ pub struct Metadata<'a> {
     request_parameter_supported: bool,
     /// Left out, it would mean true (OIDC Discovery §3).
     request_uri_parameter_supported: bool,
+    // OIDC Front-Channel Logout 1.0 §3, Back-Channel Logout 1.0 §2.1.
+    frontchannel_logout_supported: bool,
+    frontchannel_logout_session_supported: bool,
+    backchannel_logout_supported: bool,
+    backchannel_logout_session_supported: bool,
 }
 
 /// The claims that tokens and userinfo have beside those that scopes release.
@@ -69,6 +76,7 @@ impl<'a> Metadata<'a> {
             introspection_endpoint: format!("{issuer}/oauth2/introspect"),
             revocation_endpoint: format!("{issuer}/oauth2/revoke"),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+            end_session_endpoint: format!("{issuer}/oauth2/logout"),
             scopes_supported: scopes,
             response_types_supported: ["code"],
             response_modes_supported: ResponseMode::ALL.map(ResponseMode::as_str).to_vec(),
@@ -91,6 +99,10 @@ impl<'a> Metadata<'a> {
             claims_parameter_supported: false,
             request_parameter_supported: false,
             request_uri_parameter_supported: false,
+            frontchannel_logout_supported: true,
+            frontchannel_logout_session_supported: true,
+            backchannel_logout_supported: true,
+            backchannel_logout_session_supported: true,
         }
     }
 }

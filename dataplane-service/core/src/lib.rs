@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   bytes ──▶ form ──▶ authorize::validate ──▶ authorize::decide     the authorization endpoint
-//!                 └──▶ client_auth ──▶ grant::*::decide ──▶ issue    the token endpoint
+//!                 ├──▶ client_auth ──▶ grant::*::decide ──▶ issue    the token endpoint
+//!                 └──▶ logout::validate ──▶ logout::decide           the end of a session
 //! ```
 //!
 //! The shell loads the facts before and carries out the effects after; nothing here waits, reads a clock or draws a
@@ -39,6 +40,7 @@ pub mod form;
 pub mod grant;
 pub mod introspection;
 pub mod issue;
+pub mod logout;
 pub mod pkce;
 pub mod scope;
 pub mod userinfo;

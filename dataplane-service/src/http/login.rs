@@ -34,8 +34,13 @@ pub(super) async fn get(
     let Some(id) = query.get("interaction") else {
         let mut response = match session {
             Some(session) => {
-                let page =
-                    pages::SignedIn { frame: visit.frame(), email: session.email, csrf: visit.csrf(&["logout"]) };
+                let page = pages::SignedIn {
+                    frame: visit.frame(),
+                    email: session.email,
+                    csrf: visit.csrf(&["logout"]),
+                    asked_by: None,
+                    request: Vec::new(),
+                };
                 show(StatusCode::OK, &page.frame, &page, None)
             }
             None => form_page(&visit, None, Answer::fresh("")),

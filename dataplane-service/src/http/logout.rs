@@ -1,15 +1,26 @@
-//! `GET` and `POST /oauth2/logout`: signs this browser out of the tenant, after asking.
+//! `GET` and `POST /oauth2/logout` (OIDC RP-Initiated Logout 1.0): signs this browser out of the tenant, and tells the
+//! clients that it was signed in to.
 //!
-//! A link alone signs nobody out: anybody can make a browser follow one (OIDC RP-Initiated Logout §2).
+//! ```text
+//!   a client's request ─▶ does its hint fit the session? ─no─▶ asks the user ─▶ the form that was shown
+//!                                      └─yes─▶ ends the session ◀──────────────────────┘
+//!                                                  └─▶ frames of clients ─▶ back to the client
+//! ```
+//!
+//! A link alone signs nobody out: anybody can make a browser follow one (§2). Clients of the back channel are told by
+//! the [outbox](crate::outbox).
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::form::Form;
+use oauth_core::issue::ID_TOKEN_TYPE;
+use oauth_core::logout::{self, Decision, Hint, LogoutRequest};
 
 use super::cookies::Kind;
 use super::visit::{self, Visit, add_cookie};
 use crate::app::App;
-use crate::pages::{PageError, PageTenant, SignedIn, SignedOut, show};
-use crate::store::sessions;
+use crate::pages::{PageError, PageTenant, SignedIn, SignedOut, see_other, show, show_signed_out};
+use crate::store::sessions::{self, Ended, Session};
 
 pub(super) async fn get(
     request: HttpRequest,
@@ -17,15 +28,7 @@ pub(super) async fn get(
     app: web::Data<App>,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let mut response = match visit.session().await? {
-        Some(session) => {
-            let page = SignedIn { frame: visit.frame(), email: session.email, csrf: visit.csrf(&["logout"]) };
-            show(StatusCode::OK, &page.frame, &page, None)
-        }
-        None => signed_out(&visit),
-    };
-    visit.bind(&mut response);
-    Ok(response)
+    asked(&visit, &visit::form(&tenant, request.query_string().as_bytes())?).await
 }
 
 pub(super) async fn post(
@@ -36,18 +39,97 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
     let body = visit::body(&request, &tenant, body)?;
-    visit.check_csrf(&visit::form(&tenant, &body)?, &["logout"])?;
-    if let Some(cookie) = visit.session_cookie() {
-        sessions::end(visit.db()?, cookie, &visit.tenant.told_of_logout(), visit.now)
-            .await
-            .map_err(|e| visit.fault(&e))?;
+    let form = visit::form(&tenant, &body)?;
+    if form.get("csrf").is_some() {
+        return confirmed(&visit, &form).await;
     }
-    let mut response = signed_out(&visit);
+    if visit.session_cookie().is_none() {
+        // Browsers send no SameSite=Lax cookie with a form of another site, but do with the request that follows.
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(form.iter()).finish();
+        return Ok(see_other(&format!("{}?{query}", visit.path("/oauth2/logout"))));
+    }
+    asked(&visit, &form).await
+}
+
+fn validate<'v>(visit: &'v Visit<'_>, form: &Form<'_>, hint: Hint) -> Result<LogoutRequest<'v>, PageError> {
+    logout::validate(form, hint, |id| visit.tenant.client(id).map(AsRef::as_ref))
+        .map_err(|error| PageError::refused(visit.tenant, &error))
+}
+
+fn hint(visit: &Visit<'_>, form: &Form<'_>) -> Hint {
+    let Some(hint) = form.get("id_token_hint") else { return Hint::Absent };
+    let tenant = visit.tenant;
+    tenant.keys.verify_expired(hint, ID_TOKEN_TYPE, &tenant.issuer).map_or(Hint::Invalid, Hint::Of)
+}
+
+/// A client's request, or a person who came by.
+async fn asked(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
+    let request = validate(visit, form, hint(visit, form))?;
+    let session = visit.session().await?;
+    match (logout::decide(&request, session.as_ref().map(|session| &session.facts)), session) {
+        (Decision::End, _) => end(visit, &request).await,
+        (Decision::Ask, Some(session)) => Ok(ask(visit, &request, session)),
+        (Decision::Done, _) | (Decision::Ask, None) => Ok(leave(visit, &request, None)),
+    }
+}
+
+fn ask(visit: &Visit<'_>, request: &LogoutRequest<'_>, session: Session) -> HttpResponse {
+    let mut fields = Vec::new();
+    if let Some(client) = request.client {
+        fields.push(("client_id", client.client_id.to_string()));
+    }
+    if let Some(to) = &request.return_to {
+        fields.push(("post_logout_redirect_uri", to.uri.clone()));
+        fields.extend(to.state.clone().map(|state| ("state", state)));
+    }
+    let page = SignedIn {
+        frame: visit.frame(),
+        email: session.email,
+        csrf: visit.csrf(&["logout"]),
+        asked_by: request.client.map(|client| client.spec.name.clone()),
+        request: fields,
+    };
+    let returns_to = request.return_to.as_ref().map(|to| to.uri.as_str());
+    let mut response = show(StatusCode::OK, &page.frame, &page, returns_to);
+    visit.bind(&mut response);
+    response
+}
+
+/// The form of the page: what it asks for is checked like any request.
+async fn confirmed(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
+    visit.check_csrf(form, &["logout"])?;
+    let request = validate(visit, form, Hint::Absent)?;
+    end(visit, &request).await
+}
+
+async fn end(visit: &Visit<'_>, request: &LogoutRequest<'_>) -> Result<HttpResponse, PageError> {
+    let ended = match visit.session_cookie() {
+        Some(cookie) => sessions::end(visit.db()?, cookie, &visit.tenant.told_of_logout(), visit.now)
+            .await
+            .map_err(|e| visit.fault(&e))?,
+        None => None,
+    };
+    visit.app.outbox.look_at(visit.tenant.id);
+    let mut response = leave(visit, request, ended.as_ref());
     add_cookie(&mut response, &Kind::Session.clear(visit.tenant));
     Ok(response)
 }
 
-fn signed_out(visit: &Visit<'_>) -> HttpResponse {
-    let page = SignedOut { frame: visit.frame() };
-    show(StatusCode::OK, &page.frame, &page, None)
+/// Back to the client; by way of a page where clients have to be shown.
+fn leave(visit: &Visit<'_>, request: &LogoutRequest<'_>, ended: Option<&Ended>) -> HttpResponse {
+    let frames = ended.map(|ended| frames(visit, ended)).unwrap_or_default();
+    let return_to = request.return_to.as_ref().map(logout::ReturnTo::url);
+    match return_to {
+        Some(url) if frames.is_empty() => see_other(&url),
+        return_to => {
+            let mut response = show_signed_out(&SignedOut { frame: visit.frame(), frames, return_to });
+            visit.bind(&mut response);
+            response
+        }
+    }
+}
+
+fn frames(visit: &Visit<'_>, ended: &Ended) -> Vec<String> {
+    let clients = ended.clients.iter().filter_map(|id| visit.tenant.client(id)).filter(|client| client.spec.enabled);
+    clients.filter_map(|client| logout::frame_url(client, &visit.tenant.issuer, ended.sid)).collect()
 }

@@ -27,6 +27,7 @@ fn allowed(flag: &str) -> &'static str {
         "pool-max-per-tenant" => "1 to 1000; the tenant's own `max_connections` may ask for fewer",
         "pool-max-total" => "1 to 100000",
         "pool-idle-secs" => "1 to 86400",
+        "outbox-every-secs" => "1 to 3600",
         "password-hash-concurrency" => "1 to 1024",
         "tls-ca-file" => "a readable PEM file; required when an address of `--control-plane` is https",
         "tls-cert-file" | "tls-key-file" => "a readable PEM file; both or none",

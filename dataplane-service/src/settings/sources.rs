@@ -26,7 +26,7 @@ const fn secret(flag: &'static str, file_flag: &'static str, name: &'static str,
     Definition { flag, help, default: None, bare: Some(name), file_flag: Some(file_flag) }
 }
 
-pub(super) const TABLE: [Definition; 30] = [
+pub(super) const TABLE: [Definition; 31] = [
     plain("http-addr", Some("0.0.0.0:8080"), "Listener for OAuth, OpenID Connect and pages"),
     plain("tls-addr", None, "The same listener over TLS, beside the plain one"),
     plain("public-tls-cert-file", None, "PEM file of the certificate of --tls-addr"),
@@ -60,6 +60,7 @@ pub(super) const TABLE: [Definition; 30] = [
     plain("pool-max-per-tenant", Some("10"), "Most connections to one tenant's database"),
     plain("pool-max-total", Some("200"), "Most connections to all databases together"),
     plain("pool-idle-secs", Some("60"), "Connections idle for this long are closed"),
+    plain("outbox-every-secs", Some("15"), "How often messages to clients are looked for that another pod left behind"),
     plain("password-hash-concurrency", None, "Passwords hashed at once; by default the number of cores"),
     bare("tls-ca-file", "TLS_CA_FILE", "PEM file of the authorities that an https watch is trusted by"),
     bare("tls-cert-file", "TLS_CERT_FILE", "PEM file of the pod's certificate for the watch"),

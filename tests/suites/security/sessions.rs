@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Method;
 use serde_json::json;
-use tests::browser::{Browser, Form};
+use tests::browser::{Browser, Field, Form};
 use tests::relying_party::parameters;
 use tests::table::Table;
 use tests::tenant::{Tenant, User};
@@ -65,6 +65,9 @@ async fn signing_out_takes_a_form_and_ends_the_session_for_every_copy_of_its_coo
     assert_eq!(silently(&tenant, &browser).await, "a code", "a link alone signs nobody out");
     let real = form.clone();
     form.fields.retain(|field| field.name != "csrf");
+    assert!(browser.submit(&form, &[], None).await.text().contains("Sign out"), "asked, as by a link");
+    assert_eq!(silently(&tenant, &browser).await, "a code");
+    form.fields.push(Field { name: "csrf".to_owned(), kind: "hidden".to_owned(), value: "x".to_owned() });
     assert_eq!(browser.submit(&form, &[], None).await.status, 403);
     assert_eq!(silently(&tenant, &browser).await, "a code");
     assert_eq!(browser.submit(&real, &[], None).await.status, 200);

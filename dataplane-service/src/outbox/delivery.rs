@@ -1,0 +1,111 @@
+//! One attempt to deliver one message, and what becomes of it.
+
+use oauth_core::client::Client;
+use oauth_core::issue::{LOGOUT_TOKEN_TYPE, LogoutToken};
+use uuid::Uuid;
+use vocab::Timestamp;
+
+use super::{MAX_ATTEMPTS, pause_secs};
+use crate::fetch::{FetchError, Fetcher};
+use crate::opaque;
+use crate::signing::SignError;
+use crate::store::outbox::{self, About, Message};
+use crate::store::{DbError, TenantDb};
+use crate::tenant::TenantContext;
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("the client answered with status {0}")]
+    Status(u16),
+    #[error("the logout token was not signed: {0}")]
+    Signing(#[from] SignError),
+}
+
+/// What came of an attempt.
+enum Outcome {
+    Delivered,
+    /// The client does not want it any more.
+    Dropped,
+    Failed(Failure),
+}
+
+/// Tries, and writes down what came of it. The time of the next attempt, if there will be one.
+pub(super) async fn deliver(
+    tenant: &TenantContext,
+    db: &TenantDb,
+    fetcher: &Fetcher,
+    message: &Message,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, DbError> {
+    let kind = match message.about {
+        About::Logout(_) => "logout",
+        About::CibaPing(_) => "ciba_ping",
+    };
+    let count = |outcome: &'static str| {
+        let tenant = tenant.slug.to_string();
+        metrics::counter!("hj_dp_outbox_deliveries_total", "tenant" => tenant, "kind" => kind, "outcome" => outcome)
+            .increment(1);
+    };
+    let outcome = attempt(tenant, fetcher, message, now).await;
+    let failure = match outcome {
+        Outcome::Delivered => {
+            count("delivered");
+            outbox::remove(db, message.id).await?;
+            return Ok(None);
+        }
+        Outcome::Dropped => {
+            count("dropped");
+            outbox::remove(db, message.id).await?;
+            return Ok(None);
+        }
+        Outcome::Failed(failure) => failure,
+    };
+    let (slug, client, attempts) = (&tenant.slug, message.client_id.as_str(), message.attempts);
+    if attempts >= MAX_ATTEMPTS {
+        count("given_up");
+        tracing::error!(tenant = %slug, client, kind, attempts, %failure, "a message to a client is given up");
+        outbox::remove(db, message.id).await?;
+        return Ok(None);
+    }
+    count("failed");
+    tracing::warn!(tenant = %slug, client, kind, attempts, %failure, "a message to a client was not delivered");
+    let due_at = now.plus_secs(pause_secs(attempts));
+    outbox::postpone(db, message.id, due_at).await?;
+    Ok(Some(due_at))
+}
+
+async fn attempt(tenant: &TenantContext, fetcher: &Fetcher, message: &Message, now: Timestamp) -> Outcome {
+    let Some(client) = tenant.client(&message.client_id).filter(|client| client.spec.enabled) else {
+        return Outcome::Dropped;
+    };
+    let result = match &message.about {
+        About::Logout(sid) => match &client.spec.backchannel_logout_uri {
+            Some(uri) => logout(tenant, fetcher, client, uri, (*sid, message.user_id), now).await,
+            None => return Outcome::Dropped,
+        },
+        About::CibaPing(_) => return Outcome::Dropped,
+    };
+    result.map_or_else(Outcome::Failed, |()| Outcome::Delivered)
+}
+
+/// OIDC Back-Channel Logout 1.0 §2.5: a form with one parameter. §2.8: 200 says yes; 204 is what some frameworks make
+/// of it.
+async fn logout(
+    tenant: &TenantContext,
+    fetcher: &Fetcher,
+    client: &Client,
+    uri: &str,
+    (sid, user): (Uuid, Uuid),
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let sub = user.to_string();
+    let claims = LogoutToken::new(&tenant.issuer, &sub, client.client_id.as_str(), sid, opaque::fresh_jti(), now);
+    let token = tenant.keys.sign(LOGOUT_TOKEN_TYPE, &claims)?;
+    match fetcher.post_form(uri, &[("logout_token", &token)]).await?.status {
+        200 | 204 => Ok(()),
+        status => Err(Failure::Status(status)),
+    }
+}
