@@ -150,7 +150,7 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
     let control = control_plane::start(node, settings.keyring.clone(), Arc::clone(&clock)).await?;
     let applier = Applier { control: control.clone(), keyring: settings.keyring.clone(), clock: Arc::clone(&clock) };
     let gitops = settings.gitops.clone().map(|settings| Gitops::new(settings, applier));
-    let listeners = Listeners::default();
+    let listeners = Listeners::new(settings.events_heartbeat);
     let api = web::Data::new(Api {
         control: control.clone(),
         keyring: settings.keyring.clone(),

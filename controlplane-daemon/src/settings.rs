@@ -72,6 +72,7 @@ pub struct Settings {
     /// `None`: the admin API speaks plain HTTP.
     pub admin_tls: Option<IdentityFiles>,
     pub admin_oidc: Option<OidcSettings>,
+    pub events_heartbeat: Duration,
     pub trusted_proxies: TrustedProxies,
     pub heartbeat: Duration,
     pub election_timeout_min: Duration,

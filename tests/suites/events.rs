@@ -1,5 +1,12 @@
 //! What changes, as it changes: resumed, filtered by role, ended with the credential.
 
+#[path = "events/endings.rs"]
+mod endings;
+#[path = "events/shell.rs"]
+mod shell;
+#[path = "events/websocket.rs"]
+mod websocket;
+
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tests::admin::Admin;

@@ -188,6 +188,11 @@ async fn whoever_waits_for_the_fleet_is_told_who_lags() {
     assert!(waited["laggards"][0]["lag"].as_u64() > Some(0), "{waited}");
     let lagging = listed(&admin, "pod-slow").await.expect("it is listed");
     assert!(lagging["lag_ms"].as_u64() > Some(0), "{lagging}");
+    let file = web::send(admin.request(reqwest::Method::GET, "/export")).await.expect(200).text;
+    let import = admin.request(reqwest::Method::POST, "/import?mode=merge&wait=fleet&timeout=500ms");
+    let _ = admin.patch("/settings", &json!({ "gone_pods_kept_secs": 901 })).await.expect(200);
+    let imported = web::send(import.body(file)).await.expect(200);
+    assert_eq!(imported.header("x-fleet-laggards"), Some("pod-slow"), "{imported:?}");
     let revision = revision.to_string();
     let output = hellojohn(&cluster, 0, &["fleet", "wait", &revision, "--timeout", "1"]);
     assert_eq!(output.status.code(), Some(8), "{output:?}");

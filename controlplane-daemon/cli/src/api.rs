@@ -24,6 +24,8 @@ use crate::problem::Problem;
 use crate::profile::{Profiles, Proof, Target};
 use crate::random;
 
+/// Between two tries to reach a server that was there before.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Longer than every bounded wait of the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// For files of many megabytes.
@@ -85,6 +87,23 @@ impl Api {
     }
 
     /// Exchanges the credential for a short-lived token.
+    /// For whoever listened already and goes on: waits for the server to be there again.
+    pub(crate) async fn reconnect(connection: &Connection) -> Result<Self, Failure> {
+        let mut is_told = false;
+        loop {
+            match Self::connect(connection).await {
+                Err(why @ Failure::Unreachable { .. }) => {
+                    if !is_told {
+                        eprintln!("hellojohn: {why}; trying again");
+                        is_told = true;
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+                connected => return connected,
+            }
+        }
+    }
+
     pub(crate) async fn login(target: &Target) -> Result<Self, Failure> {
         let base = parse_server(&target.server)?;
         let mut api = Self {
@@ -214,9 +233,7 @@ impl Api {
             }
         };
         let pause = retry_after(&response).unwrap_or(Duration::from_millis(500)).min(MAX_PAUSE);
-        let fleet = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let laggards = (fleet("x-fleet").as_deref() == Some("timeout"))
-            .then(|| fleet("x-fleet-laggards").unwrap_or_else(|| "(not named)".to_owned()));
+        let laggards = laggards(&response);
         match self.read_body(response).await {
             Ok(body) => Ok(Answer { body, laggards }),
             Err(Failure::Problem(problem))
@@ -280,8 +297,9 @@ impl Api {
         path: &[&str],
         query: &[(String, String)],
         file: Vec<u8>,
-    ) -> Result<Value, Failure> {
-        let request = self.http.post(self.url(path, query)).header(AUTHORIZATION, self.bearer()).timeout(FILE_TIMEOUT);
+    ) -> Result<Answer, Failure> {
+        let query: Vec<_> = self.wait.iter().chain(query).cloned().collect();
+        let request = self.http.post(self.url(path, &query)).header(AUTHORIZATION, self.bearer()).timeout(FILE_TIMEOUT);
         let response = request.header("Content-Type", "application/jsonl").body(file).send().await;
         let lost = |error: reqwest::Error| {
             if error.is_connect() {
@@ -290,7 +308,9 @@ impl Api {
                 Failure::OutcomeUnknown { server: self.base.to_string(), reason: reason(&error) }
             }
         };
-        self.read_body(response.map_err(lost)?).await
+        let response = response.map_err(lost)?;
+        let laggards = laggards(&response);
+        Ok(Answer { body: self.read_body(response).await?, laggards })
     }
 
     async fn read_body(&self, response: Response) -> Result<Value, Failure> {
@@ -354,6 +374,13 @@ pub(crate) fn parse_server(server: &str) -> Result<Url, Failure> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         _ => Err(Failure::Usage(format!("'{server}' is not an http or https URL"))),
     }
+}
+
+/// The pods that were waited for in vain.
+fn laggards(response: &Response) -> Option<String> {
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    (header("x-fleet").as_deref() == Some("timeout"))
+        .then(|| header("x-fleet-laggards").unwrap_or_else(|| "(not named)".to_owned()))
 }
 
 /// Where a follower says the leader is. Never from https to http.

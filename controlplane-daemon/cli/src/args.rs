@@ -138,7 +138,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Cluster(command) => cluster::run(&api().await?, command).await,
         Command::Fleet(args) => fleet::run(&api().await?, args).await,
         Command::Audit(command) => audit::run(&connection, command).await,
-        Command::Events { since } => events::run(&api().await?, since).await,
+        Command::Events { since } => events::run(&connection, since).await,
         Command::Token(token) => token::run(&connection, *token).await,
         Command::Completions { shell } => {
             let mut command = <Args as clap::CommandFactory>::command();

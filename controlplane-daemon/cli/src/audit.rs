@@ -101,7 +101,7 @@ impl LogsArgs {
 
 pub(crate) async fn run(connection: &Connection, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Logs(args) => logs(&Api::connect(connection).await?, &args).await,
+        Command::Logs(args) => logs(connection, &args).await,
         Command::Verify { file: Some(file), keys } => {
             verify_file(Output::new(connection.output), &file, keys.as_deref())
         }
@@ -114,11 +114,23 @@ pub(crate) async fn run(connection: &Connection, command: Command) -> Result<(),
     }
 }
 
-async fn logs(api: &Api, args: &LogsArgs) -> Result<(), Failure> {
+async fn logs(connection: &Connection, args: &LogsArgs) -> Result<(), Failure> {
+    let mut api = Api::connect(connection).await?;
     let mut items = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let mut page = api.get_with(&["audit", "logs"], &args.query(PAGE, cursor.as_deref())).await?;
+        let mut page = match api.get_with(&["audit", "logs"], &args.query(PAGE, cursor.as_deref())).await {
+            // Who follows outlives a restart of the server, and its own token.
+            Err(Failure::Unreachable { .. }) if args.follow => {
+                api = Api::reconnect(connection).await?;
+                continue;
+            }
+            Err(Failure::Problem(problem)) if args.follow && problem.status == 401 => {
+                api = Api::connect(connection).await?;
+                continue;
+            }
+            page => page?,
+        };
         if page["complete"] == Value::Bool(false) {
             eprintln!("This node is still getting older records from its peers; ask another one for all of them.");
         }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use serde_json::Value;
 
 use crate::api::Api;
 use crate::failure::Failure;
@@ -66,8 +65,8 @@ async fn download(api: &Api, path: &[&str], file: &Path) -> Result<(), Failure> 
 pub(crate) async fn import(api: &Api, file: &Path, mode: Mode, dry_run: bool) -> Result<(), Failure> {
     let bytes = std::fs::read(file).map_err(|why| Failure::Usage(format!("cannot read {}: {why}", file.display())))?;
     let query = [("mode".to_owned(), mode.as_str().to_owned()), ("dry_run".to_owned(), dry_run.to_string())];
-    let answer: Value = api.upload(&["import"], &query, bytes).await?;
-    api.output.document(&answer)
+    let answer = api.upload(&["import"], &query, bytes).await?;
+    api.output.answer(&answer, "imported")
 }
 
 /// `hellojohn cluster recover` works on files, not on the API: it becomes the daemon's own subcommand, with its settings.

@@ -104,12 +104,7 @@ impl List {
 
 impl Write {
     fn take(request: &HttpRequest, query: &mut Query) -> Result<Self, Problem> {
-        let wait_for_fleet = match query.take("wait").as_deref() {
-            None if query.has("timeout") => return Err(Problem::bad_request("timeout is for wait=fleet")),
-            None => None,
-            Some("fleet") => Some(query.timeout()?),
-            Some(_) => return Err(Problem::bad_request("wait must be fleet")),
-        };
+        let wait_for_fleet = wait_for_fleet(query)?;
         let request_id = match header(request, &HeaderName::from_static("idempotency-key"))? {
             None => None,
             Some(text) => {
@@ -117,6 +112,15 @@ impl Write {
             }
         };
         Ok(Self { request_id, expected_revision: if_match(request)?, based_on: None, wait_for_fleet })
+    }
+}
+
+fn wait_for_fleet(query: &mut Query) -> Result<Option<Duration>, Problem> {
+    match query.take("wait").as_deref() {
+        None if query.has("timeout") => Err(Problem::bad_request("timeout is for wait=fleet")),
+        None => Ok(None),
+        Some("fleet") => Ok(Some(query.timeout()?)),
+        Some(_) => Err(Problem::bad_request("wait must be fleet")),
     }
 }
 
@@ -327,6 +331,7 @@ pub(super) struct Apply {
 pub(super) struct Import {
     pub(super) mode: Mode,
     pub(super) dry_run: bool,
+    pub(super) wait_for_fleet: Option<Duration>,
 }
 
 impl FromRequest for Import {
@@ -341,7 +346,7 @@ impl FromRequest for Import {
                 Some("replace") => Mode::Replace,
                 Some(_) => return Err(Problem::bad_request("mode must be add, merge or replace")),
             };
-            Ok(Self { mode, dry_run: query.flag("dry_run")? })
+            Ok(Self { mode, dry_run: query.flag("dry_run")?, wait_for_fleet: wait_for_fleet(query)? })
         })
     }
 }

@@ -102,7 +102,7 @@ impl Node {
             tokens: VerifiedTokens::default(),
             gitops: None,
             audit_token: Some(Secret::new("the-token-of-the-audit".to_owned())),
-            listeners: super::Listeners::default(),
+            listeners: super::Listeners::new(std::time::Duration::from_secs(10)),
         };
         let mut node = Self { api: web::Data::new(api), clock, owner: String::new(), _dir: dir };
         node.owner = node.sign_in(owner.reveal().expose()).await;

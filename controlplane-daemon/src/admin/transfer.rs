@@ -91,7 +91,11 @@ pub(super) async fn import(
     let report = carried_out.await.map_err(Problem::internal)??;
     tracing::info!(actor = who.name(), revision = %report.revision, "an import was carried out");
     let document = json!({ "dry_run": false, "summary": report.tally, "revision": report.revision });
-    Ok(answer::show(report.revision, None, &document))
+    let fleet = match asked.wait_for_fleet {
+        Some(timeout) => Some(api.control.wait_for_fleet(report.revision, timeout).await),
+        None => None,
+    };
+    Ok(answer::applied(report.revision, fleet.as_ref(), &document))
 }
 
 impl From<ImportError> for Problem {

@@ -115,6 +115,7 @@ pub(super) const ALL: &[Setting] = &[
     plain("tls-watch-names", None, "Names of which a pod's certificate has one; absent: any of that authority"),
     plain("admin-tls-cert-file", None, "PEM certificate of the admin API; absent: it speaks plain HTTP"),
     plain("admin-tls-key-file", None, "Its PEM private key"),
+    plain("events-heartbeat-secs", Some("10"), "How long a stream of /events is quiet before it says that it is alive"),
     plain("trusted-proxies", None, "Addresses and networks whose forwarding headers are believed, comma-separated"),
     plain(
         "trusted-proxy-header",

@@ -74,6 +74,7 @@ impl Judge {
         let tls = self.tls();
         let admin_tls = self.admin_tls();
         let admin_oidc = self.admin_oidc();
+        let events_heartbeat = self.number("events-heartbeat-secs", 1, 300).map(Duration::from_secs);
         let trusted_proxies = self.trusted_proxies();
         let timings = self.timings();
         let snapshot_every = self.number("snapshot-every", 1, 1_000_000_000);
@@ -110,6 +111,7 @@ impl Judge {
             tls,
             admin_tls,
             admin_oidc,
+            events_heartbeat: events_heartbeat?,
             trusted_proxies: trusted_proxies?,
             heartbeat,
             election_timeout_min,

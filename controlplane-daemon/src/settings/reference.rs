@@ -33,6 +33,7 @@ fn allowed(flag: &str) -> &'static str {
         "tls-cert-file" | "tls-key-file" | "tls-ca-file" => "a readable PEM file; all three or none",
         "tls-peer-names" | "tls-watch-names" => "DNS names, IP addresses or URIs (`spiffe://…`), separated by commas",
         "admin-tls-cert-file" | "admin-tls-key-file" => "a readable PEM file; both or none",
+        "events-heartbeat-secs" => "1 to 300; who takes nothing for twice as long is closed",
         "trusted-proxies" => "addresses and networks (`10.0.0.0/8,2001:db8::7`), separated by commas; absent: none",
         "trusted-proxy-header" => "`x-forwarded-for` (with `-proto` and `-host`) or `forwarded` (RFC 7239)",
         "admin-oidc-issuer" => "an https URL (http on loopback only), byte by byte as in the tokens' `iss`",
