@@ -42,6 +42,7 @@ pub mod table;
 pub mod tenant;
 pub mod tls;
 pub mod tokens;
+pub mod tools;
 pub mod traces;
 pub mod wait;
 pub mod web;
