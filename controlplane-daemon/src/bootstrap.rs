@@ -121,12 +121,12 @@ async fn ensure(
     leads: bool,
     out: &mut (dyn Write + Send),
 ) -> Result<Progress, BootstrapError> {
-    let has_key = || control.read(|state| state.active_key(KeyOwner::Global).is_some());
+    let has_key = || control.read(|state| state.active_keys(KeyOwner::Global).next().is_some());
     let has_owner = || control.read(|state| state.admins_after(None).next().is_some());
     // What an earlier leader committed must be seen before anything is missed.
     control.barrier(Consistency::Linearizable, BARRIER).await?;
     if leads && !has_key() {
-        let mutation = Mutation::KeyRotate { tenant: None, step: RotateStep::Now };
+        let mutation = Mutation::KeyRotate { tenant: None, step: RotateStep::Now, algorithm: None };
         propose(control, "bootstrap-global-key", mutation).await?;
         tracing::info!("the cluster has its first global signing key");
     }

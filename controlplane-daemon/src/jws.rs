@@ -22,9 +22,9 @@ pub enum SignError {
 pub fn sign(key: &SigningKey, keyring: &Keyring, kind: &str, claims: &impl Serialize) -> Result<String, SignError> {
     let pkcs8 = keyring.open(&key.private_key)?;
     let signing_key = match key.algorithm {
-        SigningAlgorithm::Es256 => EncodingKey::from_ec_der(pkcs8.expose()),
+        SigningAlgorithm::Es256 | SigningAlgorithm::Es384 => EncodingKey::from_ec_der(pkcs8.expose()),
         SigningAlgorithm::EdDsa => EncodingKey::from_ed_der(pkcs8.expose()),
-        SigningAlgorithm::Rs256 => {
+        SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => {
             // jsonwebtoken takes RSA keys as PKCS#8 in PEM only.
             let body = Secret::new(STANDARD.encode(pkcs8.expose()));
             let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", body.expose());
@@ -50,5 +50,7 @@ pub const fn algorithm(algorithm: SigningAlgorithm) -> Algorithm {
         SigningAlgorithm::Es256 => Algorithm::ES256,
         SigningAlgorithm::EdDsa => Algorithm::EdDSA,
         SigningAlgorithm::Rs256 => Algorithm::RS256,
+        SigningAlgorithm::Ps256 => Algorithm::PS256,
+        SigningAlgorithm::Es384 => Algorithm::ES384,
     }
 }

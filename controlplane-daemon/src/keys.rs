@@ -4,11 +4,14 @@
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeySize, PublicKeyComponents};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use controlplane_core::FreshKey;
-use controlplane_core::model::SigningAlgorithm;
+use controlplane_core::model::KeyFamily;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use vocab::{ErrorCode, KeyId, Keyring, Secret};
@@ -30,17 +33,20 @@ impl From<aws_lc_rs::error::Unspecified> for KeyGenError {
     }
 }
 
-/// A fresh key pair for `algorithm`: private key as sealed PKCS#8 DER, public key as JWK. RSA takes about 100 ms of CPU.
-pub fn generate(algorithm: SigningAlgorithm, keyring: &Keyring) -> Result<FreshKey, KeyGenError> {
-    let pair = Pair::generate(algorithm)?;
+/// A fresh key pair: private key as sealed PKCS#8 DER, public key as JWK. RSA takes about 100 ms of CPU.
+///
+/// An RSA key's JWK has no `alg`: it signs with more than one (RFC 7517 §4.4 leaves the member out then).
+pub fn generate(family: KeyFamily, keyring: &Keyring) -> Result<FreshKey, KeyGenError> {
+    let pair = Pair::generate(family)?;
     let kid = pair.public.thumbprint();
-    let public_jwk = json_object(pair.public.members().into_iter().chain([
-        ("alg", algorithm.as_str().to_owned()),
-        ("kid", kid.as_str().to_owned()),
-        ("use", "sig".to_owned()),
-    ]));
+    let alg = match family.algorithms() {
+        [only] => Some(("alg", only.as_str().to_owned())),
+        _ => None,
+    };
+    let about = [("kid", kid.as_str().to_owned()), ("use", "sig".to_owned())];
+    let public_jwk = json_object(pair.public.members().into_iter().chain(alg).chain(about));
     let private_key = keyring.seal(pair.pkcs8.expose(), rand::random());
-    Ok(FreshKey { kid, algorithm, public_jwk, private_key })
+    Ok(FreshKey { kid, algorithm: family.stored_as(), public_jwk, private_key })
 }
 
 struct Pair {
@@ -49,22 +55,16 @@ struct Pair {
 }
 
 impl Pair {
-    fn generate(algorithm: SigningAlgorithm) -> Result<Self, KeyGenError> {
-        match algorithm {
-            SigningAlgorithm::Es256 => {
-                let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
-                // SEC 1 §2.3.3: 0x04 ‖ x ‖ y
-                let point = pair.public_key().as_ref();
-                let (x, y) = point.get(1..).and_then(|xy| xy.split_at_checked(32)).ok_or(KeyGenError)?;
-                let public = PublicKey::P256 { x: x.to_vec(), y: y.to_vec() };
-                Ok(Self { pkcs8: Secret::new(pair.to_pkcs8v1()?.as_ref().to_vec()), public })
-            }
-            SigningAlgorithm::EdDsa => {
+    fn generate(family: KeyFamily) -> Result<Self, KeyGenError> {
+        match family {
+            KeyFamily::P256 => Self::on_curve("P-256", 32, &ECDSA_P256_SHA256_FIXED_SIGNING),
+            KeyFamily::P384 => Self::on_curve("P-384", 48, &ECDSA_P384_SHA384_FIXED_SIGNING),
+            KeyFamily::Ed25519 => {
                 let pair = Ed25519KeyPair::generate()?;
                 let public = PublicKey::Ed25519 { x: pair.public_key().as_ref().to_vec() };
                 Ok(Self { pkcs8: Secret::new(pair.to_pkcs8v1()?.as_ref().to_vec()), public })
             }
-            SigningAlgorithm::Rs256 => {
+            KeyFamily::Rsa => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
                 let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(pair.public_key());
                 let der: Pkcs8V1Der<'static> = pair.as_der()?;
@@ -72,10 +72,23 @@ impl Pair {
             }
         }
     }
+
+    fn on_curve(
+        crv: &'static str,
+        coordinate_bytes: usize,
+        algorithm: &'static EcdsaSigningAlgorithm,
+    ) -> Result<Self, KeyGenError> {
+        let pair = EcdsaKeyPair::generate(algorithm)?;
+        // SEC 1 §2.3.3: 0x04 ‖ x ‖ y
+        let point = pair.public_key().as_ref();
+        let (x, y) = point.get(1..).and_then(|xy| xy.split_at_checked(coordinate_bytes)).ok_or(KeyGenError)?;
+        let public = PublicKey::Ec { crv, x: x.to_vec(), y: y.to_vec() };
+        Ok(Self { pkcs8: Secret::new(pair.to_pkcs8v1()?.as_ref().to_vec()), public })
+    }
 }
 
 enum PublicKey {
-    P256 { x: Vec<u8>, y: Vec<u8> },
+    Ec { crv: &'static str, x: Vec<u8>, y: Vec<u8> },
     Ed25519 { x: Vec<u8> },
     Rsa { n: Vec<u8>, e: Vec<u8> },
 }
@@ -85,8 +98,8 @@ impl PublicKey {
     fn members(&self) -> Vec<(&'static str, String)> {
         let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match self {
-            Self::P256 { x, y } => {
-                vec![("crv", "P-256".to_owned()), ("kty", "EC".to_owned()), ("x", b64(x)), ("y", b64(y))]
+            Self::Ec { crv, x, y } => {
+                vec![("crv", (*crv).to_owned()), ("kty", "EC".to_owned()), ("x", b64(x)), ("y", b64(y))]
             }
             Self::Ed25519 { x } => vec![("crv", "Ed25519".to_owned()), ("kty", "OKP".to_owned()), ("x", b64(x))],
             Self::Rsa { n, e } => vec![("e", b64(e)), ("kty", "RSA".to_owned()), ("n", b64(n))],
@@ -113,8 +126,6 @@ mod tests {
     use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
     use vocab::MasterKey;
 
-    const ALL: [SigningAlgorithm; 3] = [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa, SigningAlgorithm::Rs256];
-
     fn ring() -> Keyring {
         Keyring::new(MasterKey::new([3; 32]), vec![])
     }
@@ -129,15 +140,16 @@ mod tests {
 
     #[test]
     fn what_a_generated_key_signs_its_jwk_verifies_and_no_other() {
-        for algorithm in ALL {
-            let fresh = generate(algorithm, &ring()).unwrap();
-            let other = generate(algorithm, &ring()).unwrap();
+        for family in KeyFamily::ALL {
+            let fresh = generate(family, &ring()).unwrap();
+            let other = generate(family, &ring()).unwrap();
             assert_ne!(fresh.kid, other.kid);
             let pkcs8 = ring().open(&fresh.private_key).unwrap();
-            let (alg, signing_key) = match algorithm {
-                SigningAlgorithm::Es256 => (Algorithm::ES256, EncodingKey::from_ec_der(pkcs8.expose())),
-                SigningAlgorithm::EdDsa => (Algorithm::EdDSA, EncodingKey::from_ed_der(pkcs8.expose())),
-                SigningAlgorithm::Rs256 => {
+            let (alg, signing_key) = match family {
+                KeyFamily::P256 => (Algorithm::ES256, EncodingKey::from_ec_der(pkcs8.expose())),
+                KeyFamily::P384 => (Algorithm::ES384, EncodingKey::from_ec_der(pkcs8.expose())),
+                KeyFamily::Ed25519 => (Algorithm::EdDSA, EncodingKey::from_ed_der(pkcs8.expose())),
+                KeyFamily::Rsa => {
                     let body = base64::engine::general_purpose::STANDARD.encode(pkcs8.expose());
                     let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
                     (Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap())
@@ -152,18 +164,19 @@ mod tests {
                 let key = DecodingKey::from_jwk(&jwk).unwrap();
                 jsonwebtoken::decode::<serde_json::Value>(&token, &key, &rules)
             };
-            assert!(verify(&fresh.public_jwk).is_ok(), "{algorithm:?}");
-            assert!(verify(&other.public_jwk).is_err(), "{algorithm:?}");
+            assert!(verify(&fresh.public_jwk).is_ok(), "{family:?}");
+            assert!(verify(&other.public_jwk).is_err(), "{family:?}");
         }
     }
 
     #[test]
     fn the_jwk_says_what_it_is_for_and_holds_nothing_private() {
-        for algorithm in ALL {
-            let fresh = generate(algorithm, &ring()).unwrap();
+        for family in KeyFamily::ALL {
+            let fresh = generate(family, &ring()).unwrap();
             let jwk: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&fresh.public_jwk).unwrap();
             assert_eq!(jwk["kid"], fresh.kid.as_str());
-            assert_eq!(jwk["alg"], algorithm.as_str());
+            let alg = (family != KeyFamily::Rsa).then(|| family.stored_as().as_str().into());
+            assert_eq!(jwk.get("alg"), alg.as_ref());
             assert_eq!(jwk["use"], "sig");
             for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
                 assert!(!jwk.contains_key(private), "{private}");

@@ -6,6 +6,8 @@
 //!   active ───────▶ next published ───────▶ next is active, old retiring ───────▶ old revoked
 //! ```
 //!
+//! Each family of an owner's keys (`ES256`, `EdDSA`, RSA, `ES384`) goes through this by itself.
+//!
 //! Where a rotation stands is only what the keys' states say, so any leader can go on from any point. A wait is measured
 //! by the leader's monotonic clock since it saw for itself what is waited for: a new leader waits anew, and no clock that
 //! jumps makes a step come early. Wall clocks decide only when a rotation begins.
@@ -17,9 +19,10 @@ mod evidence;
 mod policy;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use controlplane_core::model::{KeyOwner, KeyStatus, SigningKey};
+use controlplane_core::model::{KeyFamily, KeyOwner, KeyStatus, SigningKey};
 use controlplane_core::mutation::RotateStep;
 use controlplane_core::{Mutation, State};
 use vocab::{KeyId, Revision, Slug, Timestamp};
@@ -108,25 +111,36 @@ struct Round<'a> {
 
 impl Round<'_> {
     fn look(&mut self, state: &State, owner: KeyOwner, tenant: Option<&Slug>, policy: Policy) {
-        let Some(active) = state.active_key(owner) else { return };
-        let old = self.is_old(active, policy);
-        let retiring: Vec<_> = state.keys_of(owner).filter(|key| key.status == KeyStatus::Retiring).collect();
-        let next = state.next_key(owner);
+        for family in KeyFamily::ALL {
+            self.look_at(family, state, owner, tenant, policy);
+        }
+    }
+
+    fn look_at(&mut self, family: KeyFamily, state: &State, owner: KeyOwner, tenant: Option<&Slug>, policy: Policy) {
+        let active = state.active_key(owner, family);
+        let old = active.is_some_and(|active| self.is_old(active, policy));
+        let of_family = |key: &&Arc<SigningKey>| key.family() == family && key.status == KeyStatus::Retiring;
+        let retiring: Vec<_> = state.keys_of(owner).filter(of_family).collect();
         for key in &retiring {
             // Nobody may sign with it any more, and whoever rejects the active key does.
-            if self.waited(key, tenant, &[key.as_ref(), active.as_ref()], policy, policy.tokens_live) {
+            let used: Vec<&SigningKey> = [*key].into_iter().chain(active).map(AsRef::as_ref).collect();
+            if self.waited(key, tenant, &used, policy, policy.tokens_live) {
                 let mutation = Mutation::KeyRevoke { tenant: tenant.cloned(), kid: key.kid.clone() };
                 self.step("revoke", tenant, mutation, key.revision);
             }
         }
-        if let Some(next) = next {
+        if let Some(next) = state.next_key(owner, family) {
             if self.waited(next, tenant, &[next.as_ref()], policy, policy.caches_live) {
                 let mutation = Mutation::KeyActivate { tenant: tenant.cloned(), kid: next.kid.clone() };
                 self.step("activate", tenant, mutation, next.revision);
             }
-        } else if retiring.is_empty() && old {
+        } else if let Some(active) = active
+            && old
+            && retiring.is_empty()
+        {
             // One rotation at a time, so that the number of published keys stays small.
-            let mutation = Mutation::KeyRotate { tenant: tenant.cloned(), step: RotateStep::Publish };
+            let (step, algorithm) = (RotateStep::Publish, tenant.map(|_| active.algorithm));
+            let mutation = Mutation::KeyRotate { tenant: tenant.cloned(), step, algorithm };
             self.step("publish", tenant, mutation, active.revision);
         }
     }

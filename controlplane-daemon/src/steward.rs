@@ -126,7 +126,7 @@ impl Keeper {
             Ok(None) => return,
             Err(error) => return tracing::error!(%error, "audit records cannot be read"),
         };
-        let Some(key) = state.active_key(KeyOwner::Global) else { return };
+        let Some(key) = state.active_keys(KeyOwner::Global).next() else { return };
         let truncation = match audit::sign(key, &self.keyring, cut.through_seq, cut.last_hash, cut.removed) {
             Ok(truncation) => truncation,
             Err(error) => return tracing::error!(%error, "the removal of audit records cannot be signed"),

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType};
 use transport::forwarded::TrustedProxies;
 use vocab::oauth::OAuthSettings;
-use vocab::{ClusterId, Keyring, ManualClock, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
+use vocab::{ClusterId, KeyFamily, Keyring, ManualClock, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
 
 use crate::app::App;
 use crate::directory::{Directory, LiveDirectory};
@@ -19,7 +19,7 @@ use crate::fetch::address::Reachable;
 use crate::issued::IssuedTokens;
 use crate::outbox::Outbox;
 use crate::password::Hasher;
-use crate::signing::{Algorithm, KeyRecord, KeySet, KeyStatus, SigningKey};
+use crate::signing::{KeyRecord, KeySet, KeyStatus, SigningKey};
 use crate::tenant::{Lifetimes, Scope, TenantContext, TenantStatus};
 use crate::throttle::Throttle;
 
@@ -125,10 +125,10 @@ fn keys() -> KeySet {
     });
     let record = KeyRecord {
         kid: "k1".parse().expect("a kid"),
-        algorithm: Algorithm::Es256,
+        family: KeyFamily::P256,
         status: KeyStatus::Active,
         public_jwk: public_jwk.to_string(),
         private_key: keyring.seal(pkcs8.as_ref(), [2; 24]),
     };
-    KeySet::new(vec![Arc::new(SigningKey::open(&record, &keyring).expect("a usable key"))])
+    KeySet::new(vec![Arc::new(SigningKey::open(&record, &keyring).expect("a usable key"))], None)
 }

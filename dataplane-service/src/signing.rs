@@ -1,4 +1,4 @@
-//! A tenant's signing keys: one signs, all that are published verify.
+//! A tenant's signing keys: one of each family signs, all that are published verify.
 //!
 //! Private keys are parsed once and kept, and the JWS (RFC 7515 §3.1) is put together around them: parsing a key for
 //! each signature would cost as much as the signature itself.
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256,
+    RSA_PSS_SHA256, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,46 +17,7 @@ use jsonwebtoken::{DecodingKey, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use vocab::{KeyId, Keyring, SealError, Sealed, Timestamp};
-
-/// What signing keys are made for (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    Es256,
-    EdDsa,
-    Rs256,
-}
-
-impl Algorithm {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-            Self::Rs256 => "RS256",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Es256, Self::EdDsa, Self::Rs256].into_iter().find(|algorithm| algorithm.as_str() == text)
-    }
-
-    const fn verifier(self) -> jsonwebtoken::Algorithm {
-        match self {
-            Self::Es256 => jsonwebtoken::Algorithm::ES256,
-            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
-        }
-    }
-
-    /// The public members of a JWK of this algorithm (RFC 7518 §6, RFC 8037 §2).
-    const fn public_members(self) -> &'static [&'static str] {
-        match self {
-            Self::Es256 => &["kty", "crv", "x", "y"],
-            Self::EdDsa => &["kty", "crv", "x"],
-            Self::Rs256 => &["kty", "n", "e"],
-        }
-    }
-}
+use vocab::{KeyFamily, KeyId, Keyring, SealError, Sealed, SigningAlgorithm, Timestamp};
 
 /// Where a key stands in its life. Revoked keys never come here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +31,7 @@ pub enum KeyStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
     pub kid: KeyId,
-    pub algorithm: Algorithm,
+    pub family: KeyFamily,
     pub status: KeyStatus,
     /// A JWK, JSON text.
     pub public_jwk: String,
@@ -82,15 +44,15 @@ pub struct KeyRecord {
 pub enum KeyFault {
     #[error("the private key is sealed: {0}")]
     Sealed(#[from] SealError),
-    #[error("the private key is not {alg} in PKCS#8", alg = .0.as_str())]
-    PrivateKey(Algorithm),
+    #[error("the private key is not one for {alg} in PKCS#8", alg = .0.stored_as().as_str())]
+    PrivateKey(KeyFamily),
     #[error("the public JWK is not usable: {0}")]
     PublicKey(String),
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    #[error("the tenant has no active signing key")]
+    #[error("the tenant has no active signing key for what is asked")]
     NoActiveKey,
     #[error("the claims cannot be written as JSON: {0}")]
     Claims(#[from] serde_json::Error),
@@ -120,31 +82,33 @@ pub enum VerifyError {
 }
 
 enum Signer {
-    Es256(EcdsaKeyPair),
+    /// On either curve.
+    Ec(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
-    Rs256(RsaKeyPair),
+    Rsa(RsaKeyPair),
 }
 
 impl Signer {
-    fn parse(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyFault> {
-        match algorithm {
-            Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Self::Es256),
-            Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map(Self::EdDsa),
-            Algorithm::Rs256 => RsaKeyPair::from_pkcs8(pkcs8).map(Self::Rs256),
+    fn parse(family: KeyFamily, pkcs8: &[u8]) -> Result<Self, KeyFault> {
+        match family {
+            KeyFamily::P256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Self::Ec),
+            KeyFamily::P384 => EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8).map(Self::Ec),
+            KeyFamily::Ed25519 => Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map(Self::EdDsa),
+            KeyFamily::Rsa => RsaKeyPair::from_pkcs8(pkcs8).map(Self::Rsa),
         }
-        .map_err(|_| KeyFault::PrivateKey(algorithm))
+        .map_err(|_| KeyFault::PrivateKey(family))
     }
 
     /// Appends the base64url of the signature of all that is in `jws`.
-    fn sign_onto(&self, jws: &mut String) -> Result<(), SignError> {
+    fn sign_onto(&self, algorithm: SigningAlgorithm, jws: &mut String) -> Result<(), SignError> {
         let encode = |signature: &[u8], jws: &mut String| {
             jws.push('.');
             URL_SAFE_NO_PAD.encode_string(signature, jws);
         };
         let failed = |_| SignError::Signature;
         match self {
-            // RFC 7518 §3.4: r and s side by side, not DER.
-            Self::Es256(pair) => {
+            // RFC 7518 §3.4: r and s side by side, not DER. The hash is the curve's.
+            Self::Ec(pair) => {
                 let signature = pair.sign(&SystemRandom::new(), jws.as_bytes()).map_err(failed)?;
                 encode(signature.as_ref(), jws);
             }
@@ -154,9 +118,10 @@ impl Signer {
             }
             // A quarter of a millisecond, on the worker that answers: handing it to a thread costs less than that but frees no
             // processor, and there are as many workers as processors. Who wants speed takes ES256, the default.
-            Self::Rs256(pair) => {
+            Self::Rsa(pair) => {
+                let padding = if algorithm == SigningAlgorithm::Ps256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), jws.as_bytes(), &mut signature).map_err(failed)?;
+                pair.sign(padding, &SystemRandom::new(), jws.as_bytes(), &mut signature).map_err(failed)?;
                 encode(&signature, jws);
             }
         }
@@ -167,14 +132,20 @@ impl Signer {
 /// A key ready for use. Made once and shared by every later picture of the tenant in which it is unchanged.
 pub struct SigningKey {
     kid: KeyId,
-    algorithm: Algorithm,
+    family: KeyFamily,
     status: KeyStatus,
     public: Map<String, Value>,
     verifier: DecodingKey,
     signer: Option<Signer>,
-    /// `base64url(header).` of the two types that are issued all the time.
-    access_token_header: String,
-    jwt_header: String,
+    /// One for each algorithm of the family.
+    headers: Vec<Headers>,
+}
+
+/// `base64url(header).` of the two types that are issued all the time.
+struct Headers {
+    algorithm: SigningAlgorithm,
+    access_token: String,
+    jwt: String,
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -189,23 +160,30 @@ impl SigningKey {
         let fault = |error: &dyn std::fmt::Display| KeyFault::PublicKey(error.to_string());
         let given: Map<String, Value> = serde_json::from_str(&record.public_jwk).map_err(|e| fault(&e))?;
         let mut public: Map<String, Value> =
-            given.into_iter().filter(|(name, _)| record.algorithm.public_members().contains(&name.as_str())).collect();
+            given.into_iter().filter(|(name, _)| public_members(record.family).contains(&name.as_str())).collect();
         public.insert("kid".to_owned(), record.kid.as_str().into());
-        public.insert("alg".to_owned(), record.algorithm.as_str().into());
         public.insert("use".to_owned(), "sig".into());
+        // RFC 7517 §4.4: the one algorithm that a key is for. An RSA key is for two.
+        if let [only] = record.family.algorithms() {
+            public.insert("alg".to_owned(), only.as_str().into());
+        }
         let jwk = serde_json::from_value(Value::Object(public.clone())).map_err(|e| fault(&e))?;
         let verifier = DecodingKey::from_jwk(&jwk).map_err(|e| fault(&e))?;
         let signer = match record.status {
             KeyStatus::Next | KeyStatus::Active => {
-                Some(Signer::parse(record.algorithm, keyring.open(&record.private_key)?.expose())?)
+                Some(Signer::parse(record.family, keyring.open(&record.private_key)?.expose())?)
             }
             KeyStatus::Retiring => None,
         };
+        let headers = record.family.algorithms().iter().map(|algorithm| Headers {
+            algorithm: *algorithm,
+            access_token: header(*algorithm, &record.kid, ACCESS_TOKEN),
+            jwt: header(*algorithm, &record.kid, JWT),
+        });
         Ok(Self {
-            access_token_header: header(record.algorithm, &record.kid, ACCESS_TOKEN),
-            jwt_header: header(record.algorithm, &record.kid, JWT),
+            headers: headers.collect(),
             kid: record.kid.clone(),
-            algorithm: record.algorithm,
+            family: record.family,
             status: record.status,
             public,
             verifier,
@@ -214,12 +192,31 @@ impl SigningKey {
     }
 }
 
+/// The public members of a JWK (RFC 7518 §6, RFC 8037 §2).
+const fn public_members(family: KeyFamily) -> &'static [&'static str] {
+    match family {
+        KeyFamily::P256 | KeyFamily::P384 => &["kty", "crv", "x", "y"],
+        KeyFamily::Ed25519 => &["kty", "crv", "x"],
+        KeyFamily::Rsa => &["kty", "n", "e"],
+    }
+}
+
+const fn verifier(algorithm: SigningAlgorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        SigningAlgorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+        SigningAlgorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        SigningAlgorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
+        SigningAlgorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
+        SigningAlgorithm::Es384 => jsonwebtoken::Algorithm::ES384,
+    }
+}
+
 /// RFC 9068 §2.1.
 const ACCESS_TOKEN: &str = "at+jwt";
 const JWT: &str = "JWT";
 
 /// `base64url(header).` (RFC 7515 §3.1). Neither member needs escaping: a `KeyId` is checked, a type is ours.
-fn header(algorithm: Algorithm, kid: &KeyId, typ: &str) -> String {
+fn header(algorithm: SigningAlgorithm, kid: &KeyId, typ: &str) -> String {
     let json = format!(r#"{{"alg":"{}","typ":"{typ}","kid":"{kid}"}}"#, algorithm.as_str());
     let mut header = URL_SAFE_NO_PAD.encode(json);
     header.push('.');
@@ -230,15 +227,27 @@ fn header(algorithm: Algorithm, kid: &KeyId, typ: &str) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<Arc<SigningKey>>,
+    /// Those that sign, one of a family; the one of the tenant's own algorithm first.
+    active: Vec<Arc<SigningKey>>,
+    /// The tenant's own.
+    algorithm: Option<SigningAlgorithm>,
     jwks: Bytes,
 }
 
 impl KeySet {
-    pub fn new(mut keys: Vec<Arc<SigningKey>>) -> Self {
+    /// `wanted` is what the tenant signs with of itself. Without a key for it, it is whatever there is a key for.
+    pub fn new(mut keys: Vec<Arc<SigningKey>>, wanted: Option<SigningAlgorithm>) -> Self {
         keys.sort_by(|a, b| a.kid.cmp(&b.kid));
         let public: Vec<_> = keys.iter().map(|key| &key.public).collect();
         let jwks = serde_json::json!({ "keys": public }).to_string().into();
-        Self { keys, jwks }
+        let signs = |key: &&Arc<SigningKey>| key.status == KeyStatus::Active && key.signer.is_some();
+        let mut active: Vec<_> = keys.iter().filter(signs).cloned().collect();
+        active.sort_by_key(|key| (Some(key.family) != wanted.map(SigningAlgorithm::family), key.family));
+        let algorithm = active.first().map(|key| match wanted {
+            Some(wanted) if wanted.family() == key.family => wanted,
+            _ => key.family.stored_as(),
+        });
+        Self { keys, active, algorithm, jwks }
     }
 
     /// The JWK Set document (RFC 7517 §5).
@@ -247,34 +256,41 @@ impl KeySet {
     }
 
     /// The `alg` of what [`KeySet::sign`] makes.
-    pub fn signing_algorithm(&self) -> Option<Algorithm> {
-        self.active().map(|(key, _)| key.algorithm)
+    pub const fn signing_algorithm(&self) -> Option<SigningAlgorithm> {
+        self.algorithm
     }
 
-    fn active(&self) -> Option<(&SigningKey, &Signer)> {
-        let key = self.keys.iter().find(|key| key.status == KeyStatus::Active)?;
-        Some((key, key.signer.as_ref()?))
-    }
-
-    /// A JWS in compact form (RFC 7515 §7.1) of `claims`, by the active key, its header's `typ` as given.
+    /// A JWS in compact form (RFC 7515 §7.1) of `claims`, as the tenant signs, its header's `typ` as given.
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, SignError> {
-        let (key, signer) = self.active().ok_or(SignError::NoActiveKey)?;
+        self.sign_with(self.algorithm.ok_or(SignError::NoActiveKey)?, typ, claims)
+    }
+
+    /// As [`KeySet::sign`], by an algorithm that somebody asks for.
+    pub fn sign_with(
+        &self,
+        algorithm: SigningAlgorithm,
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, SignError> {
+        let key = self.active.iter().find(|key| key.family == algorithm.family()).ok_or(SignError::NoActiveKey)?;
+        let signer = key.signer.as_ref().ok_or(SignError::NoActiveKey)?;
+        let headers = key.headers.iter().find(|it| it.algorithm == algorithm).ok_or(SignError::NoActiveKey)?;
         let payload = serde_json::to_vec(claims)?;
         // Header, payload in base64, and the signature of the longest usual key (RSA 2048: 342 characters).
         let mut jws = String::with_capacity(128 + payload.len() * 4 / 3 + 4 + 344);
         match typ {
-            ACCESS_TOKEN => jws.push_str(&key.access_token_header),
-            JWT => jws.push_str(&key.jwt_header),
-            other => jws.push_str(&header(key.algorithm, &key.kid, other)),
+            ACCESS_TOKEN => jws.push_str(&headers.access_token),
+            JWT => jws.push_str(&headers.jwt),
+            other => jws.push_str(&header(algorithm, &key.kid, other)),
         }
         URL_SAFE_NO_PAD.encode_string(&payload, &mut jws);
-        signer.sign_onto(&mut jws)?;
+        signer.sign_onto(algorithm, &mut jws)?;
         Ok(jws)
     }
 
     /// The claims of `token`, when it was signed by one of these keys, as a `typ`, by `issuer`, and is valid at `now`.
     ///
-    /// The algorithm is the key's, whatever the header says (RFC 8725 §3.1); the type is compared (§3.11).
+    /// The algorithm is one of the key's, whatever the header says (RFC 8725 §3.1); the type is compared (§3.11).
     pub fn verify<T: DeserializeOwned>(
         &self,
         token: &str,
@@ -299,15 +315,14 @@ impl KeySet {
     ) -> Result<T, VerifyError> {
         let header = read_header(token)?;
         let key = self.keys.iter().find(|key| key.kid.as_str() == header.kid).ok_or(VerifyError::UnknownKey)?;
-        if header.alg != key.algorithm.as_str() {
-            return Err(VerifyError::Algorithm);
-        }
+        let algorithm = key.family.algorithms().iter().find(|algorithm| algorithm.as_str() == header.alg);
+        let algorithm = *algorithm.ok_or(VerifyError::Algorithm)?;
         // RFC 7515 §4.1.9: `application/` may be left out.
         let given = header.typ.to_ascii_lowercase();
         if given.strip_prefix("application/").unwrap_or(&given) != typ.to_ascii_lowercase() {
             return Err(VerifyError::Type);
         }
-        let mut rules = Validation::new(key.algorithm.verifier());
+        let mut rules = Validation::new(verifier(algorithm));
         // Checked below, against the clock that was passed in.
         rules.validate_exp = false;
         rules.validate_aud = false;

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 #[derive(Clone, Debug)]
 pub struct Jwt {
@@ -65,6 +65,15 @@ pub fn verify(token: &str, jwks: &Value) -> Result<Value, String> {
 
 /// `at_hash` of an access token under a SHA-256 algorithm (OIDC Core §3.1.3.6).
 pub fn at_hash(access_token: &str) -> String {
-    let digest = Sha256::digest(access_token.as_bytes());
-    URL_SAFE_NO_PAD.encode(&digest[..16])
+    at_hash_by("ES256", access_token)
+}
+
+/// `at_hash` in an ID token that is signed so.
+pub fn at_hash_by(algorithm: &str, access_token: &str) -> String {
+    let digest = match algorithm {
+        "ES384" => Sha384::digest(access_token.as_bytes()).to_vec(),
+        "EdDSA" => Sha512::digest(access_token.as_bytes()).to_vec(),
+        _ => Sha256::digest(access_token.as_bytes()).to_vec(),
+    };
+    URL_SAFE_NO_PAD.encode(&digest[..digest.len() / 2])
 }

@@ -208,7 +208,7 @@ async fn client_credentials_give_a_token_of_the_clients_own() {
 #[tokio::test]
 async fn tokens_are_signed_by_the_algorithm_of_the_tenant_and_survive_a_rotation() {
     let world = world::shared().await;
-    for algorithm in ["ES256", "EdDSA", "RS256"] {
+    for algorithm in ["ES256", "EdDSA", "RS256", "PS256", "ES384"] {
         let settings = json!({ "signing_algorithm": algorithm });
         let tenant = Tenant::create_with(&world, "algorithm", settings).await;
         let before = tenant.service.client_credentials("hj:users.read").await;
@@ -340,7 +340,7 @@ async fn npms_openid_client_signs_in() {
 #[tokio::test]
 async fn npms_jose_verifies_our_tokens_against_the_served_keys() {
     let world = world::shared().await;
-    for algorithm in ["ES256", "EdDSA", "RS256"] {
+    for algorithm in ["ES256", "EdDSA", "RS256", "PS256", "ES384"] {
         let tenant = Tenant::create_with(&world, "jose", json!({ "signing_algorithm": algorithm })).await;
         let tokens = tenant.backend.sign_in(&tenant.user("alice").await).await;
         let claims = Jwt::parse(&tokens.access).claims;

@@ -62,7 +62,8 @@ pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Appl
             batch::decide(state, revision, &stamp, batch)?
         }
         single => {
-            let stamped = Stamped { at: stamp.at, id: stamp.id, key: stamp.key.as_ref() };
+            let keys: Vec<_> = stamp.keys().collect();
+            let stamped = Stamped { at: stamp.at, id: stamp.id, keys: &keys };
             let context = Context { state, revision, stamp: stamped, expected, managed_by: None };
             decide(&context, single)?
         }
@@ -103,7 +104,8 @@ struct Context<'a> {
 struct Stamped<'a> {
     at: Timestamp,
     id: Uuid,
-    key: Option<&'a FreshKey>,
+    /// Those that no earlier item of a batch took.
+    keys: &'a [&'a FreshKey],
 }
 
 fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
@@ -124,7 +126,7 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::ScopeCreate { tenant, name, spec } => scope::create(cx, tenant, name, spec),
         M::ScopeUpdate { tenant, name, spec } => scope::update(cx, tenant, name, spec),
         M::ScopeDelete { tenant, name } => scope::delete(cx, tenant, name),
-        M::KeyRotate { tenant, step } => key::rotate(cx, tenant, step),
+        M::KeyRotate { tenant, step, algorithm } => key::rotate(cx, tenant, step, algorithm),
         M::KeyActivate { tenant, kid } => key::activate(cx, tenant, &kid),
         M::KeyRevoke { tenant, kid } => key::revoke(cx, tenant, kid),
         M::AdminCreate { id, spec, digest } => admin::create(cx, id, spec, digest),

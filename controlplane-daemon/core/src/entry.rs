@@ -116,19 +116,24 @@ pub struct Stamp {
     pub at: Timestamp,
     /// A fresh UUIDv7, for a mutation that makes something.
     pub id: Uuid,
-    /// For mutations that need a key made: `tenant.create` and most of `key.rotate`.
+    /// For mutations that need a key made: `tenant.create`, most of `key.rotate`, and whatever makes a tenant sign with an
+    /// algorithm for which it has no key yet.
     #[serde(default)]
     pub key: Option<FreshKey>,
-    /// The keys of a batch's items beyond the first that needs one, in order.
+    /// The keys beyond the first. Each mutation takes those of its families, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more_keys: Vec<FreshKey>,
 }
 
 impl Stamp {
-    /// The stamp with the keys that [`Mutation::fresh_key_algorithms`] asked for.
+    /// The stamp with the keys that [`Mutation::fresh_keys`] asked for.
     pub fn new(at: Timestamp, id: Uuid, keys: Vec<FreshKey>) -> Self {
         let mut keys = keys.into_iter();
         Self { at, id, key: keys.next(), more_keys: keys.collect() }
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &FreshKey> {
+        self.key.iter().chain(&self.more_keys)
     }
 }
 

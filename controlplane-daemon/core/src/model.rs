@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
 pub use vocab::oauth::OAuthSettings;
 use vocab::{AdminId, ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
+pub use vocab::{KeyFamily, SigningAlgorithm};
 
 /// A customer: a name, a database, keys of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ pub struct TenantSettings {
     /// Whether people may create their own accounts on `/register`.
     pub registration_enabled: bool,
     pub lifetimes: Lifetimes,
-    /// What new signing keys of this tenant are made for.
+    /// With what tokens are signed, unless a client asks for another algorithm.
     pub signing_algorithm: SigningAlgorithm,
     /// `None`: as the cluster's settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,28 +95,6 @@ pub enum IssuerMode {
     Path,
     /// `https://{first of hosts}`
     Host,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum SigningAlgorithm {
-    #[default]
-    #[serde(rename = "ES256")]
-    Es256,
-    #[serde(rename = "EdDSA")]
-    EdDsa,
-    #[serde(rename = "RS256")]
-    Rs256,
-}
-
-impl SigningAlgorithm {
-    /// The JWS `alg` (RFC 7518 §3.1, RFC 8037 §3.1).
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-            Self::Rs256 => "RS256",
-        }
-    }
 }
 
 /// How long things live, in seconds.
@@ -231,6 +210,7 @@ pub enum KeyOwner {
 pub struct SigningKey {
     pub owner: KeyOwner,
     pub kid: KeyId,
+    /// What stands for its [`KeyFamily`].
     pub algorithm: SigningAlgorithm,
     pub status: KeyStatus,
     /// The public key as a JWK (RFC 7517), JSON text.
@@ -243,13 +223,19 @@ pub struct SigningKey {
     pub revision: Revision,
 }
 
+impl SigningKey {
+    pub const fn family(&self) -> KeyFamily {
+        self.algorithm.family()
+    }
+}
+
 /// `next → active → retiring → revoked`; a key never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyStatus {
     /// Published, so that verifiers learn it before it signs.
     Next,
-    /// Signs. Exactly one per owner.
+    /// Signs. One per owner and family; each owner has one at least.
     Active,
     /// Still published, no longer signs.
     Retiring,

@@ -3,7 +3,8 @@
 //! The tags are the wire format. A mutation is added by: a variant here, its arm in `apply`, its name in
 //! [`Mutation::name`], an apply test, and (when old nodes could meet it) a new [`crate::entry::FORMAT`].
 
-use std::collections::BTreeMap;
+mod demand;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,13 @@ use vocab::{
     Slug, TenantId, Timestamp,
 };
 
+use demand::Demand;
+pub(crate) use demand::{families_of, families_of_tenant};
+
 use crate::entry::Actor;
 use crate::model::{
-    Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyOwner, NodeRecord, NodeSpec,
-    PodRecord, PodSighting, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
+    Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyFamily, KeyOwner, NodeRecord,
+    NodeSpec, PodRecord, PodSighting, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
 };
 use crate::note::Noted;
 use crate::seals::SealedPlace;
@@ -25,17 +29,18 @@ use crate::state::State;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "body", deny_unknown_fields)]
 pub enum Mutation {
-    /// Makes the tenant and its first signing key (from the stamp).
+    /// Makes the tenant and the signing key of its algorithm (from the stamp).
     #[serde(rename = "tenant.create")]
     TenantCreate { slug: Slug, spec: TenantSpec },
-    /// Replaces the whole spec.
+    /// Replaces the whole spec. A first signing key of another algorithm comes with it (from the stamp).
     #[serde(rename = "tenant.update")]
     TenantUpdate { slug: Slug, spec: TenantSpec },
     /// With everything that belongs to it: clients, scopes, keys, its tenant-admins' credentials.
     #[serde(rename = "tenant.delete")]
     TenantDelete { slug: Slug },
 
-    /// `client_id` absent: the stamp's id. `secret` is needed exactly for confidential clients.
+    /// `client_id` absent: the stamp's id. `secret` is needed exactly for confidential clients. Like `client.update` it
+    /// takes the first keys of the algorithms that the client asks for from the stamp.
     #[serde(rename = "client.create")]
     ClientCreate { tenant: Slug, client_id: Option<ClientId>, spec: ClientSpec, secret: Option<NewSecret> },
     #[serde(rename = "client.update")]
@@ -59,11 +64,17 @@ pub enum Mutation {
 
     /// `tenant` absent: the global key set.
     #[serde(rename = "key.rotate")]
-    KeyRotate { tenant: Option<Slug>, step: RotateStep },
+    KeyRotate {
+        tenant: Option<Slug>,
+        step: RotateStep,
+        /// Which of the owner's keys. Absent: the one of the tenant's algorithm.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        algorithm: Option<SigningAlgorithm>,
+    },
     /// The next key becomes active, if it is this one: whoever waited until verifiers knew it means no other.
     #[serde(rename = "key.activate")]
     KeyActivate { tenant: Option<Slug>, kid: KeyId },
-    /// A next or retiring key becomes revoked. The active key cannot be: rotate first.
+    /// A next or retiring key becomes revoked; an active one only when nobody signs with its family any more.
     #[serde(rename = "key.revoke")]
     KeyRevoke { tenant: Option<Slug>, kid: KeyId },
 
@@ -158,37 +169,14 @@ pub enum Restored {
 }
 
 impl Mutation {
-    /// The keys that the leader must stamp, by the algorithm that each owner asks for: one for every mutation here that
-    /// [needs one](Mutation::needs_key), in order. Where no owner is found the algorithm is any: `apply` will refuse.
-    pub fn fresh_key_algorithms(&self, state: &State) -> Vec<SigningAlgorithm> {
-        // What earlier items of a batch ask for, by tenant.
-        let mut asked: BTreeMap<&Slug, SigningAlgorithm> = BTreeMap::new();
-        let mut algorithms = Vec::new();
+    /// The keys that the leader must stamp, in the order in which the mutations here take them. A guess where others write
+    /// at the same time: what is missing then `apply` refuses, what is too much it leaves.
+    pub fn fresh_keys(&self, state: &State) -> Vec<KeyFamily> {
+        let mut demand = Demand::new(state);
         for item in self.items() {
-            if let Self::TenantCreate { slug, spec } | Self::TenantUpdate { slug, spec } = item {
-                asked.insert(slug, spec.settings.signing_algorithm);
-            }
-            if item.needs_key() {
-                let stored = |slug| state.tenant(slug).map(|tenant| tenant.spec.settings.signing_algorithm);
-                let algorithm = match item {
-                    Self::TenantCreate { slug, .. } | Self::KeyRotate { tenant: Some(slug), .. } => {
-                        asked.get(slug).copied().or_else(|| stored(slug))
-                    }
-                    _ => None,
-                };
-                algorithms.push(algorithm.unwrap_or_default());
-            }
+            demand.of(item);
         }
-        algorithms
-    }
-
-    /// Whether `apply` takes a [`crate::FreshKey`] of the stamp for this mutation itself.
-    pub const fn needs_key(&self) -> bool {
-        match self {
-            Self::TenantCreate { .. } => true,
-            Self::KeyRotate { step, .. } => step.needs_key(),
-            _ => false,
-        }
+        demand.fresh
     }
 
     /// Whether it tells the audit something, instead of changing the configuration.

@@ -6,6 +6,7 @@ mod build;
 mod documents;
 mod every_mutation;
 mod formats;
+mod keys;
 mod nodes;
 mod properties;
 mod refusals;

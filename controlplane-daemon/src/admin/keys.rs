@@ -14,7 +14,7 @@ use super::page::{Page, after};
 use super::problem::Problem;
 use super::query::{Create, List, Read, Write};
 use super::tenants;
-use super::view::KeyView;
+use super::view::{ALGORITHMS, KeyView};
 use super::{Api, answer};
 
 /// The tenant of the path; `None`: the global set.
@@ -70,10 +70,12 @@ pub(super) async fn rotate(
     let problems = Problems::default();
     let read = Fields::of(&body.0, "", &problems).map(|fields| {
         let step = fields.word("step", "now, publish or activate").unwrap_or_default();
+        let algorithm = fields.word("algorithm", ALGORITHMS);
         fields.finish();
-        step
+        (step, algorithm)
     });
-    let mutation = Mutation::KeyRotate { tenant, step: problems.settle(read)? };
+    let (step, algorithm) = problems.settle(read)?;
+    let mutation = Mutation::KeyRotate { tenant, step, algorithm };
     change(&api, &who, &write.0, mutation).await
 }
 

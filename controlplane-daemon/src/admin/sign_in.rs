@@ -33,7 +33,7 @@ pub(super) async fn issue(api: web::Data<Api>, request: HttpRequest, body: Docum
         Proof::Issuer(tokens) => (by_issuer(&api, &request, &tokens).await?, "oidc"),
     };
     metrics::counter!("hj_cp_admin_sign_ins_total", "method" => method).increment(1);
-    let key = api.control.read(|state| state.active_key(KeyOwner::Global).cloned());
+    let key = api.control.read(|state| state.active_keys(KeyOwner::Global).next().cloned());
     let key = key.ok_or_else(|| Problem::new(ErrorCode::Unavailable, "the cluster has no signing key yet"))?;
     let token = token::sign(&key, &api.keyring, &holder, api.clock.now())?;
     Ok(HttpResponse::Ok().json(json!({

@@ -22,6 +22,9 @@ use vocab::Timestamp;
 
 use super::fields::Fields;
 
+/// For whoever wrote another word.
+pub(super) const ALGORITHMS: &str = "ES256, EdDSA, RS256, PS256 or ES384";
+
 /// RFC 3339, UTC.
 pub(super) fn rfc3339(time: Timestamp) -> String {
     // Out of jiff's range (years -9999 to 9999) only by a corrupted clock.

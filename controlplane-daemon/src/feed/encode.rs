@@ -117,6 +117,7 @@ fn tenant(tenant: &Tenant) -> watch::Tenant {
         lifetimes: Some(lifetimes(&settings.lifetimes)),
         revision: tenant.revision.0,
         staleness: settings.staleness.as_ref().map(staleness),
+        signing_algorithm: settings.signing_algorithm.as_str().to_owned(),
         oauth_json: if settings.oauth.is_default() { Bytes::new() } else { json(&settings.oauth) },
     }
 }

@@ -165,7 +165,7 @@ mod tests {
     /// A key pair of ours, as a JWK and for signing.
     fn key() -> (Jwk, EncodingKey) {
         let ring = Keyring::new(MasterKey::new([1; 32]), vec![]);
-        let made = crate::keys::generate(controlplane_core::model::SigningAlgorithm::Es256, &ring).unwrap();
+        let made = crate::keys::generate(controlplane_core::model::KeyFamily::P256, &ring).unwrap();
         let private = ring.open(&made.private_key).unwrap();
         (serde_json::from_str(&made.public_jwk).unwrap(), EncodingKey::from_ec_der(private.expose()))
     }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use controlplane_core::model::SigningAlgorithm;
+use controlplane_core::model::KeyFamily;
 use controlplane_core::{Applied, Command, Entry, FreshKey, Rejection, Stamp};
 use openraft::ReadPolicy;
 use openraft::errors::{ClientWriteError, RaftError};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vocab::{Clock, ClusterId, Keyring, Timestamp};
 
@@ -30,6 +31,7 @@ struct Inner {
     replica: Arc<Replica>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
+    slow_keys: Semaphore,
 }
 
 impl fmt::Debug for Proposals {
@@ -59,7 +61,7 @@ pub enum NotHere {
 
 impl Proposals {
     pub fn new(raft: Raft, replica: Arc<Replica>, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner { raft, replica, keyring, clock }) }
+        Self { inner: Arc::new(Inner { raft, replica, keyring, clock, slow_keys: Semaphore::new(1) }) }
     }
 
     /// Proposes at this node; it must lead.
@@ -97,24 +99,27 @@ impl Proposals {
     }
 
     async fn stamp(&self, command: &Command) -> Result<Stamp, NotHere> {
-        let algorithms = self.inner.replica.read(|state| command.mutation.fresh_key_algorithms(state));
-        let mut keys = Vec::with_capacity(algorithms.len());
-        for algorithm in algorithms {
-            keys.push(self.fresh_key(algorithm).await?);
+        let families = self.inner.replica.read(|state| command.mutation.fresh_keys(state));
+        let mut keys = Vec::with_capacity(families.len());
+        for family in families {
+            keys.push(self.fresh_key(family).await?);
         }
         let at = self.inner.clock.now();
         Ok(Stamp::new(at, fresh_id(at), keys))
     }
 
-    async fn fresh_key(&self, algorithm: SigningAlgorithm) -> Result<FreshKey, NotHere> {
-        let key = match algorithm {
-            // An RSA key takes a tenth of a second: not on a thread that others wait for.
-            SigningAlgorithm::Rs256 => {
+    async fn fresh_key(&self, family: KeyFamily) -> Result<FreshKey, NotHere> {
+        let key = match family {
+            // An RSA key takes a tenth of a second: not on a thread that others wait for, and one at a time, so that many
+            // who ask at once leave the other processors to the log. Only those who ask for one wait.
+            KeyFamily::Rsa => {
                 let keyring = self.inner.keyring.clone();
-                let generated = tokio::task::spawn_blocking(move || keys::generate(algorithm, &keyring));
-                generated.await.map_err(|_| NotHere::KeyGeneration)?
+                let turn = self.inner.slow_keys.acquire().await.map_err(|_| NotHere::KeyGeneration)?;
+                let generated = tokio::task::spawn_blocking(move || keys::generate(family, &keyring)).await;
+                drop(turn);
+                generated.map_err(|_| NotHere::KeyGeneration)?
             }
-            SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa => keys::generate(algorithm, &self.inner.keyring),
+            KeyFamily::P256 | KeyFamily::Ed25519 | KeyFamily::P384 => keys::generate(family, &self.inner.keyring),
         };
         key.map_err(|_| NotHere::KeyGeneration)
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use controlplane_core::model::{
-    KeyRotation, Lifetimes, PodSighting, Presence, SigningAlgorithm, Staleness, TenantSettings, TenantSpec,
+    KeyFamily, KeyRotation, Lifetimes, PodSighting, Presence, SigningAlgorithm, Staleness, TenantSettings, TenantSpec,
     TenantStatus,
 };
 use controlplane_core::{Actor, Command, Entry, FreshKey, Stamp, Tenant};
@@ -62,14 +62,15 @@ impl World {
     fn apply(&mut self, mutation: Mutation) {
         self.revision += 1;
         let n = self.revision;
-        let key = FreshKey {
-            kid: format!("key-{n}").parse().unwrap(),
-            algorithm: SigningAlgorithm::Es256,
+        let key = |(family, index): (KeyFamily, u64)| FreshKey {
+            kid: format!("key-{}", n + 1000 * index).parse().unwrap(),
+            algorithm: family.stored_as(),
             public_jwk: "{}".to_owned(),
             private_key: format!("hjs1.0a1b2c3d.{}", "A".repeat(64)).parse().unwrap(),
         };
         let at = Timestamp::from_secs(self.secs.cast_signed());
-        let stamp = Stamp { at, id: Uuid::from_u128(n.into()), key: Some(key), more_keys: vec![] };
+        let keys = mutation.fresh_keys(&self.state).into_iter().zip(0..).map(key).collect();
+        let stamp = Stamp::new(at, Uuid::from_u128(n.into()), keys);
         let entry = Entry::new(Command::new(Actor::System, mutation), stamp);
         controlplane_core::apply(&mut self.state, Revision(n), entry).unwrap();
     }
@@ -166,6 +167,24 @@ fn a_whole_rotation_takes_what_its_phases_take() {
 }
 
 #[test]
+fn each_family_of_keys_rotates() {
+    let mut world = World::new();
+    let mut spec = world.tenant().spec.clone();
+    spec.settings.signing_algorithm = SigningAlgorithm::Ps256;
+    world.apply(Mutation::TenantUpdate { slug: slug(), spec });
+    world.acknowledge();
+    assert_eq!(world.until_due(200), Some((vec!["publish", "publish"], MAX_AGE)));
+    world.acknowledge();
+    assert_eq!(world.until_due(200), Some((vec!["activate", "activate"], CACHE + 1)));
+    world.acknowledge();
+    assert_eq!(world.until_due(200), Some((vec!["revoke", "revoke"], TOKENS + 1)));
+    let owner = KeyOwner::Tenant(world.tenant().id);
+    let active: Vec<_> = world.state.active_keys(owner).map(|key| key.family()).collect();
+    assert_eq!(active.len(), 2);
+    assert!(active.contains(&KeyFamily::P256) && active.contains(&KeyFamily::Rsa));
+}
+
+#[test]
 fn a_connected_pod_without_the_key_holds_it_up_for_as_long_as_it_takes() {
     let mut world = World::new().published();
     assert_eq!(world.until_due(10 * STALE), None);
@@ -181,7 +200,7 @@ fn a_pod_that_rejects_the_key_holds_it_up_by_either_name() {
         let mut world = World::new().published();
         world.acknowledge();
         let owner = KeyOwner::Tenant(world.tenant().id);
-        let kid = world.state.next_key(owner).unwrap().kid.clone();
+        let kid = world.state.next_key(owner, KeyFamily::P256).unwrap().kid.clone();
         let tenant = tenant.map_or_else(|| world.tenant().id.to_string(), ToOwned::to_owned);
         let resource = format!("tenants/{tenant}/keys/{kid}");
         world.pods[0].rejected = vec![RejectedResource { resource, reason: "sealed".to_owned() }];
@@ -254,7 +273,7 @@ fn what_was_allowed_once_is_waited_for() {
 fn clocks_that_were_set_back_do_not_keep_a_key_for_ever() {
     let mut world = World::new();
     world.secs = 10_000;
-    world.apply(Mutation::KeyRotate { tenant: Some(slug()), step: RotateStep::Now });
+    world.apply(Mutation::KeyRotate { tenant: Some(slug()), step: RotateStep::Now, algorithm: None });
     world.acknowledge();
     world.secs = 0;
     assert_eq!(world.until_due(200).unwrap().0, ["revoke"]);
@@ -268,7 +287,7 @@ fn without_a_policy_nothing_moves() {
     let mut spec = world.tenant().spec.clone();
     spec.settings.key_rotation = Some(KeyRotation::default());
     world.apply(Mutation::TenantUpdate { slug: slug(), spec });
-    world.apply(Mutation::KeyRotate { tenant: Some(slug()), step: RotateStep::Publish });
+    world.apply(Mutation::KeyRotate { tenant: Some(slug()), step: RotateStep::Publish, algorithm: None });
     world.acknowledge();
     assert_eq!(world.until_due(300), None);
 }

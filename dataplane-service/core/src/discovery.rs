@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::authorize::{Prompt, ResponseMode};
 use crate::client::{AuthMethod, GrantType};
 use crate::scope::BUILT_IN;
+use vocab::SigningAlgorithm;
 
 /// The same document serves OpenID Connect and plain OAuth.
 #[derive(Debug, Serialize)]
@@ -26,13 +27,13 @@ pub struct Metadata<'a> {
     response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
     subject_types_supported: [&'static str; 1],
-    id_token_signing_alg_values_supported: Vec<&'a str>,
+    id_token_signing_alg_values_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     /// Without `none`: only who proves who it is may ask (RFC 7662 §2.1).
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     /// RFC 9701 §7.
-    introspection_signing_alg_values_supported: Vec<&'a str>,
+    introspection_signing_alg_values_supported: Vec<&'static str>,
     claim_types_supported: [&'static str; 1],
     claims_supported: BTreeSet<&'a str>,
     /// RFC 7636; `plain` is refused (RFC 9700 §2.1.1).
@@ -58,7 +59,7 @@ impl<'a> Metadata<'a> {
     /// Of the tenant that is `issuer`. `tenant_scopes`: the scopes it defines itself, with the claims they release.
     pub fn of(
         issuer: &'a str,
-        signing_algorithm: Option<&'a str>,
+        signing_algorithm: Option<SigningAlgorithm>,
         tenant_scopes: impl Iterator<Item = (&'a str, &'a [String])>,
     ) -> Self {
         let mut scopes: BTreeSet<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
@@ -82,7 +83,7 @@ impl<'a> Metadata<'a> {
             response_modes_supported: ResponseMode::ALL.map(ResponseMode::as_str).to_vec(),
             grant_types_supported: GrantType::ALL.map(GrantType::as_str).to_vec(),
             subject_types_supported: ["public"],
-            id_token_signing_alg_values_supported: signing_algorithm.into_iter().collect(),
+            id_token_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
             token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str).to_vec(),
             introspection_endpoint_auth_methods_supported: AuthMethod::ALL
                 .into_iter()
@@ -90,7 +91,10 @@ impl<'a> Metadata<'a> {
                 .map(AuthMethod::as_str)
                 .collect(),
             revocation_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str).to_vec(),
-            introspection_signing_alg_values_supported: signing_algorithm.into_iter().collect(),
+            introspection_signing_alg_values_supported: signing_algorithm
+                .map(SigningAlgorithm::as_str)
+                .into_iter()
+                .collect(),
             claim_types_supported: ["normal"],
             claims_supported: claims,
             code_challenge_methods_supported: ["S256"],
@@ -115,7 +119,11 @@ mod tests {
     #[test]
     fn the_document_names_what_exists_and_nothing_that_is_forbidden() {
         let claims = ["badge".to_owned()];
-        let metadata = Metadata::of("https://id.example/t/acme", Some("ES256"), [("staff", &claims[..])].into_iter());
+        let metadata = Metadata::of(
+            "https://id.example/t/acme",
+            Some(SigningAlgorithm::Es256),
+            [("staff", &claims[..])].into_iter(),
+        );
         let document: Value = serde_json::to_value(&metadata).unwrap();
         assert_eq!(document["issuer"], "https://id.example/t/acme");
         assert_eq!(document["token_endpoint"], "https://id.example/t/acme/oauth2/token");
@@ -125,7 +133,8 @@ mod tests {
             document["grant_types_supported"],
             json!(["authorization_code", "refresh_token", "client_credentials"])
         );
-        assert_eq!(document["id_token_signing_alg_values_supported"], json!(["ES256"]));
+        // OIDC Discovery §3: "The algorithm RS256 MUST be included."
+        assert!(document["id_token_signing_alg_values_supported"].as_array().unwrap().contains(&json!("RS256")));
         assert_eq!(document["authorization_response_iss_parameter_supported"], true);
         assert_eq!(document["request_uri_parameter_supported"], false);
         assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("staff")));

@@ -4,9 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use uuid::Uuid;
-use vocab::Timestamp;
+use vocab::{SigningAlgorithm, Timestamp};
 
 use crate::client::Client;
 use crate::grant::Grant;
@@ -151,22 +151,15 @@ pub fn expiry(now: Timestamp, lifetime_secs: u32) -> i64 {
     now.plus_secs(i64::from(lifetime_secs)).secs()
 }
 
-/// The hash function that belongs to the algorithm of the ID token's signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtHash {
-    /// ES256, RS256.
-    Sha256,
-    /// EdDSA with Ed25519, which hashes with SHA-512 itself (RFC 8032 §5.1).
-    Sha512,
-}
-
-impl AtHash {
-    /// The left half of the access token's hash (OIDC Core §3.1.3.6).
-    pub fn of(self, access_token: &str) -> String {
-        match self {
-            Self::Sha256 => left_half(&Sha256::digest(access_token)),
-            Self::Sha512 => left_half(&Sha512::digest(access_token)),
+/// The left half of the access token's hash, by the hash function of the ID token's own signature (OIDC Core §3.1.3.6).
+pub fn at_hash(algorithm: SigningAlgorithm, access_token: &str) -> String {
+    match algorithm {
+        SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => {
+            left_half(&Sha256::digest(access_token))
         }
+        SigningAlgorithm::Es384 => left_half(&Sha384::digest(access_token)),
+        // Ed25519 hashes with SHA-512 itself (RFC 8032 §5.1).
+        SigningAlgorithm::EdDsa => left_half(&Sha512::digest(access_token)),
     }
 }
 
@@ -221,10 +214,14 @@ mod tests {
         );
     }
 
-    /// The expected value was computed with Python's hashlib.
-    #[test]
-    fn at_hash_is_half_of_the_hash() {
-        assert_eq!(AtHash::Sha256.of("jHkWEdUXMU1BwAsC4vtUsZwnvTvxEIG0z9K3vx5KF_Q"), "BhpKxOE-Vcaj4xuUJrlndg");
-        assert_eq!(AtHash::Sha512.of("x").len(), 43);
+    /// The expected values were computed with Python's hashlib.
+    #[rstest]
+    #[case(SigningAlgorithm::Es256, "BhpKxOE-Vcaj4xuUJrlndg")]
+    #[case(SigningAlgorithm::Rs256, "BhpKxOE-Vcaj4xuUJrlndg")]
+    #[case(SigningAlgorithm::Ps256, "BhpKxOE-Vcaj4xuUJrlndg")]
+    #[case(SigningAlgorithm::Es384, "GNvvIKfa4ISDvJ6x9hOcDH4_zn0eNRzv")]
+    #[case(SigningAlgorithm::EdDsa, "01ZtquSCcUtq2rgvsuLBbDaoUaRC-fePR3RqO_YfDY0")]
+    fn at_hash_is_half_of_the_hash(#[case] algorithm: SigningAlgorithm, #[case] expected: &str) {
+        assert_eq!(at_hash(algorithm, "jHkWEdUXMU1BwAsC4vtUsZwnvTvxEIG0z9K3vx5KF_Q"), expected);
     }
 }

@@ -1,12 +1,12 @@
 //! The tokens of a user: an access token, an ID token when the scope says `openid`, a refresh token when there is one.
 
 use oauth_core::grant::{Grant, UserTokens};
-use oauth_core::issue::{ACCESS_TOKEN_TYPE, AccessToken, AtHash, Audience, ID_TOKEN_TYPE, IdToken, UserPart, expiry};
+use oauth_core::issue::{ACCESS_TOKEN_TYPE, AccessToken, Audience, ID_TOKEN_TYPE, IdToken, UserPart, at_hash, expiry};
 use oauth_core::scope::OPENID;
 
 use super::{Context, Failure, TokenResponse};
 use crate::opaque;
-use crate::signing::Algorithm;
+use crate::signing::SignError;
 use crate::store::refresh::NewRefreshToken;
 
 /// The refresh token that will follow, if one does.
@@ -42,10 +42,8 @@ pub(super) fn sign(
         },
     )?;
     let id_token = if tokens.scope.contains(OPENID) {
-        let hash = match tenant.keys.signing_algorithm() {
-            Some(Algorithm::EdDsa) => AtHash::Sha512,
-            Some(Algorithm::Es256 | Algorithm::Rs256) | None => AtHash::Sha256,
-        };
+        let asked = context.client().spec.id_token_signed_response_alg;
+        let algorithm = asked.or(tenant.keys.signing_algorithm()).ok_or(SignError::NoActiveKey)?;
         let claims = IdToken {
             iss: &tenant.issuer,
             sub: &sub,
@@ -56,9 +54,9 @@ pub(super) fn sign(
             nonce,
             amr: &grant.amr,
             sid: grant.sid,
-            at_hash: hash.of(&access_token),
+            at_hash: at_hash(algorithm, &access_token),
         };
-        Some(tenant.keys.sign(ID_TOKEN_TYPE, &claims)?)
+        Some(tenant.keys.sign_with(algorithm, ID_TOKEN_TYPE, &claims)?)
     } else {
         None
     };

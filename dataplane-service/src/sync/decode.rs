@@ -8,9 +8,9 @@ use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType
 use serde::de::DeserializeOwned;
 use shared_proto::watch;
 use vocab::oauth::OAuthSettings;
-use vocab::{ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, Slug, TenantId, Timestamp};
+use vocab::{ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SigningAlgorithm, Slug, TenantId, Timestamp};
 
-use crate::signing::{Algorithm, KeyRecord, KeyStatus};
+use crate::signing::{KeyRecord, KeyStatus};
 use crate::staleness::{FailMode, Policy};
 use crate::tenant::{Lifetimes, Scope, TenantStatus};
 
@@ -102,6 +102,8 @@ pub struct TenantRecord {
     pub lifetimes: Lifetimes,
     pub staleness: Option<Policy>,
     pub oauth: OAuthSettings,
+    /// `None`: a node of the release before, whose tenants have one active key.
+    pub signing_algorithm: Option<SigningAlgorithm>,
     pub revision: Revision,
 }
 
@@ -159,6 +161,10 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
             },
         },
         staleness: wire.staleness.map(|wire| staleness(&wire)).transpose()?,
+        signing_algorithm: match wire.signing_algorithm.as_str() {
+            "" => None,
+            name => Some(algorithm(name)?),
+        },
         oauth: if wire.oauth_json.is_empty() { OAuthSettings::default() } else { json(&wire.oauth_json)? },
         revision: Revision(wire.revision),
     })
@@ -246,15 +252,17 @@ pub fn key(wire: watch::SigningKey) -> Result<Option<KeyRecord>, Malformed> {
         watch::KeyStatus::Revoked => return Ok(None),
         watch::KeyStatus::Unspecified => return Err(Malformed("an unknown status".to_owned())),
     };
-    let algorithm = Algorithm::parse(&wire.algorithm)
-        .ok_or_else(|| Malformed(format!("an unknown algorithm {:?}", wire.algorithm)))?;
     Ok(Some(KeyRecord {
         kid: id(&wire.kid)?,
-        algorithm,
+        family: algorithm(&wire.algorithm)?.family(),
         status,
         public_jwk: wire.public_jwk,
         private_key: id(&wire.sealed_private_key)?,
     }))
+}
+
+fn algorithm(name: &str) -> Result<SigningAlgorithm, Malformed> {
+    SigningAlgorithm::parse(name).ok_or_else(|| Malformed(format!("an unknown algorithm {name:?}")))
 }
 
 #[cfg(test)]

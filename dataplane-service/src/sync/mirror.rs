@@ -12,7 +12,7 @@ use oauth_core::client::Client;
 use prost::Message as _;
 use shared_proto::watch;
 use url::Url;
-use vocab::{ClientId, ClusterId, KeyId, Keyring, Revision, ScopeName, SealError, TenantId};
+use vocab::{ClientId, ClusterId, KeyFamily, KeyId, Keyring, Revision, ScopeName, SealError, TenantId};
 
 use super::decode::{self, Database, IssuerMode, Malformed, ResourceKey, TenantRecord};
 use crate::directory::Directory;
@@ -47,8 +47,8 @@ struct Parts {
     clients: HashMap<ClientId, Arc<Client>>,
     scopes: BTreeMap<ScopeName, Scope>,
     keys: BTreeMap<KeyId, (KeyRecord, Arc<SigningKey>)>,
-    /// The last active key that could be used: signs on when its successor cannot be.
-    last_active: Option<(KeyId, Arc<SigningKey>)>,
+    /// The last active key of each family that could be used: signs on when its successor cannot be.
+    last_active: BTreeMap<KeyFamily, (KeyId, Arc<SigningKey>)>,
     /// The newest revision that touched any of it.
     revision: Revision,
     /// What the directory shows.
@@ -145,7 +145,7 @@ impl Mirror {
         for (id, old) in &mut before.tenants {
             let kept = Parts {
                 keys: std::mem::take(&mut old.keys),
-                last_active: old.last_active.take(),
+                last_active: std::mem::take(&mut old.last_active),
                 built: old.built.take(),
                 ..Parts::default()
             };
@@ -357,22 +357,16 @@ impl Parts {
         }
     }
 
-    /// Its keys; when the active one cannot be used, the one before signs, unless it was taken back.
+    /// Its keys; when the active one of a family cannot be used, the one before signs, unless it was taken back.
     fn key_set(&mut self) -> KeySet {
-        let active = self.keys.values().find(|(record, _)| record.status == KeyStatus::Active);
-        if let Some((record, key)) = active {
-            self.last_active = Some((record.kid.clone(), Arc::clone(key)));
+        for (record, key) in self.keys.values().filter(|(record, _)| record.status == KeyStatus::Active) {
+            self.last_active.insert(record.family, (record.kid.clone(), Arc::clone(key)));
         }
-        let last = self.last_active.as_ref();
-        KeySet::new(
-            self.keys
-                .iter()
-                .map(|(kid, (_, key))| match last {
-                    Some((last, signs)) if last == kid => Arc::clone(signs),
-                    _ => Arc::clone(key),
-                })
-                .collect(),
-        )
+        let keys = self.keys.iter().map(|(kid, (record, key))| match self.last_active.get(&record.family) {
+            Some((last, signs)) if last == kid => Arc::clone(signs),
+            _ => Arc::clone(key),
+        });
+        KeySet::new(keys.collect(), self.record.as_ref().and_then(|record| record.signing_algorithm))
     }
 
     /// `None` when there is no tenant (any more).

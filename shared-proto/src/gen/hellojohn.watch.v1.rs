@@ -247,6 +247,9 @@ pub struct Tenant {
     /// JSON of vocab's OAuthSettings; empty: everything at its default. A pod refuses a setting that it does not know.
     #[prost(bytes = "bytes", tag = "12")]
     pub oauth_json: ::prost::bytes::Bytes,
+    /// The JWS `alg` of tokens, unless a client asks for another. Empty: whatever the active key is for.
+    #[prost(string, tag = "13")]
+    pub signing_algorithm: ::prost::alloc::string::String,
 }
 /// What is set for every tenant that does not say otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

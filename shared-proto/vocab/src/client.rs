@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientId, ScopeName};
+use crate::{ClientId, ScopeName, SigningAlgorithm};
 
 /// The part of a client that its operators write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct ClientSpec {
     /// A client that is not enabled is as good as none.
     pub enabled: bool,
     pub token_endpoint_auth_method: AuthMethod,
+    /// How the client's ID tokens are signed (OIDC Registration §2). Absent: as the tenant signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_signed_response_alg: Option<SigningAlgorithm>,
     pub redirect_uris: Vec<String>,
     pub post_logout_redirect_uris: Vec<String>,
     pub grant_types: Vec<GrantType>,
@@ -100,12 +103,20 @@ impl TokenDeliveryMode {
     }
 }
 
+impl ClientSpec {
+    /// What the tenant must be able to sign with for this client.
+    pub fn signing_algorithms(&self) -> impl Iterator<Item = SigningAlgorithm> + use<> {
+        self.id_token_signed_response_alg.into_iter()
+    }
+}
+
 impl Default for ClientSpec {
     fn default() -> Self {
         Self {
             name: String::new(),
             enabled: true,
             token_endpoint_auth_method: AuthMethod::default(),
+            id_token_signed_response_alg: None,
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],

@@ -10,7 +10,7 @@
 //! [`Revision`] that orders everything, [`Timestamp`]s, [`Secret`]s and the [`seal`] envelope that carries them
 //! through the log, the [`ErrorCode`]s that outsiders see, and the [`Violation`]s that tell them which field was wrong.
 //! What a [`client`] is registered with and a tenant's [`oauth`] settings are here because both planes and the log
-//! between them must mean the same by every field. The [`chain`] is here because the control plane writes it and the command line checks it.
+//! between them must mean the same by every field; so are the algorithms of [`jose`]. The [`chain`] is here because the control plane writes it and the command line checks it.
 //!
 //! Law: no clock, no randomness, no I/O. Time and random bytes are arguments. (The one exception is
 //! [`time::SystemClock`], which the shells construct and hand on.)
@@ -27,6 +27,7 @@ pub mod chain;
 pub mod client;
 pub mod error_code;
 pub mod id;
+pub mod jose;
 pub mod oauth;
 pub mod revision;
 pub mod seal;
@@ -39,6 +40,7 @@ pub use error_code::ErrorCode;
 pub use id::{
     AdminId, ClientId, ClusterId, InvalidId, KeyId, NodeId, PodId, RequestId, ScopeName, SecretId, Slug, TenantId,
 };
+pub use jose::{KeyFamily, SigningAlgorithm};
 pub use revision::Revision;
 pub use seal::{Keyring, KeyringError, MasterKey, SealError, Sealed};
 pub use secret::{Secret, SecretDigest};

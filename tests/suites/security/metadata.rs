@@ -48,7 +48,7 @@ async fn the_issuer_does_not_follow_the_host_header() {
 #[tokio::test]
 async fn key_sets_hold_public_members_only() {
     let world = world::shared().await;
-    for algorithm in ["ES256", "EdDSA", "RS256"] {
+    for algorithm in ["ES256", "EdDSA", "RS256", "PS256", "ES384"] {
         let tenant = Tenant::create_with(&world, "jwks", json!({ "signing_algorithm": algorithm })).await;
         let jwks = tenant.app.jwks().await;
         let keys = jwks.json["keys"].as_array().expect("keys");

@@ -61,6 +61,9 @@ pub(crate) enum Command {
         /// `publish` first and `activate` later lets verifiers learn the key before it signs
         #[arg(long, value_parser = ["now", "publish", "activate"])]
         step: Option<String>,
+        /// Which of the tenant's keys: the one that signs by this algorithm. Usually the one of the tenant's own
+        #[arg(long, value_parser = ["ES256", "EdDSA", "RS256", "PS256", "ES384"])]
+        algorithm: Option<String>,
     },
     /// Which master keys the stored secrets are sealed with, and which node holds which
     Seals,
@@ -119,8 +122,10 @@ pub(crate) async fn run(api: &Api, command: Command) -> Result<(), Failure> {
             let title = format!("there is no key '{kid}'");
             Err(Failure::Problem(Box::new(Problem { status: 404, title, ..Problem::default() })))
         }
-        Command::Rotate { owner, step } => {
-            let body = step.map_or_else(|| json!({}), |step| json!({ "step": step }));
+        Command::Rotate { owner, step, algorithm } => {
+            let named = [("step", step), ("algorithm", algorithm)];
+            let members = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+            let body = Value::Object(members.collect());
             let path = owner.path(&["rotate"]);
             let change = Change { method: Method::POST, path: &path, body: Some(body), if_match: None };
             api.output.answer(&api.change(change).await?, "rotated")

@@ -7,10 +7,10 @@ use uuid::Uuid;
 use vocab::{Revision, Violations};
 
 use super::{Context, Decision, Stamped, check, check_room, conflict, decide as decide_item};
-use crate::entry::Stamp;
+use crate::entry::{FreshKey, Stamp};
 use crate::limits;
 use crate::model::KeyOwner;
-use crate::mutation::{Mutation, Precondition, ResourceRef};
+use crate::mutation::{Change, Mutation, Precondition, ResourceRef};
 use crate::rejection::{ItemRejection, Rejection};
 use crate::state::State;
 use crate::validate::manifest_set_problems;
@@ -37,7 +37,7 @@ pub(super) fn decide(state: &State, revision: Revision, stamp: &Stamp, batch: Ba
     }
     check_plan(state, planned_on)?;
 
-    let mut keys = stamp.key.iter().chain(&stamp.more_keys);
+    let mut keys: Vec<_> = stamp.keys().collect();
     let mut state = state.clone();
     let (mut changes, mut refused) = (Vec::new(), Vec::new());
     for (index, item) in items.into_iter().enumerate() {
@@ -47,12 +47,12 @@ pub(super) fn decide(state: &State, revision: Revision, stamp: &Stamp, batch: Ba
             refused.push(ItemRejection { index, rejection });
             continue;
         }
-        let key = item.needs_key().then(|| keys.next()).flatten();
-        let stamped = Stamped { at: stamp.at, id: id_of(stamp.id, index), key };
+        let stamped = Stamped { at: stamp.at, id: id_of(stamp.id, index), keys: &keys };
         let expected = expected.filter(|_| index == 0);
         let context = Context { state: &state, revision, stamp: stamped, expected, managed_by: managed_by.as_ref() };
         match decide_item(&context, item) {
             Ok(decision) => {
+                keys.retain(|key| !decision.changes.iter().any(|change| is_of(change, key)));
                 for change in decision.changes {
                     state.absorb(change.clone());
                     changes.push(change);
@@ -66,6 +66,11 @@ pub(super) fn decide(state: &State, revision: Revision, stamp: &Stamp, batch: Ba
     } else {
         Err(Rejection::Items { items: refused })
     }
+}
+
+/// Whether a key was taken.
+fn is_of(change: &Change, key: &FreshKey) -> bool {
+    matches!(change, Change::KeyPut(put) if put.kid == key.kid)
 }
 
 /// The stamped id, counted on: it stays a UUIDv7 of the same millisecond (RFC 9562 §5.7), and the first item has the

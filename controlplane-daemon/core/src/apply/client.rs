@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use vocab::{ClientId, Revision, SecretId, Slug, TenantId, Timestamp, Violations};
 
-use super::{Context, Decision, check, check_room, conflict, not_found};
+use super::{Context, Decision, check, check_room, conflict, key, not_found};
 use crate::limits;
-use crate::model::{AuthMethod, Client, ClientSecret, ClientSpec};
-use crate::mutation::{Change, NewSecret, ResourceRef};
+use crate::model::{AuthMethod, Client, ClientSecret, ClientSpec, KeyOwner};
+use crate::mutation::{Change, NewSecret, ResourceRef, families_of};
 use crate::rejection::Rejection;
 use crate::validate;
 
@@ -35,7 +35,7 @@ pub(super) fn create(
     let secrets = secret.map(|secret| kept(cx, &secret)).transpose()?.into_iter().collect();
     let (revision, managed_by) = (cx.revision, cx.manager(None));
     let client = Client { tenant_id, client_id, spec, secrets, created_at: at, updated_at: at, revision, managed_by };
-    Ok(put(tenant, client))
+    put_with_keys(cx, tenant, client)
 }
 
 pub(super) fn update(
@@ -52,7 +52,7 @@ pub(super) fn update(
         "a public client cannot become confidential, nor the reverse: make another client".to_owned()
     });
     check(violations)?;
-    Ok(put(tenant, changed(cx, old, |client| client.spec = spec)))
+    put_with_keys(cx, tenant, changed(cx, old, |client| client.spec = spec))
 }
 
 pub(super) fn delete(cx: &Context<'_>, tenant: Slug, client_id: ClientId) -> Result<Decision, Rejection> {
@@ -134,6 +134,14 @@ fn changed(cx: &Context<'_>, old: &Client, change: impl FnOnce(&mut Client)) -> 
     let mut client = Client { updated_at: cx.stamp.at, revision: cx.revision, managed_by, ..old.clone() };
     change(&mut client);
     client
+}
+
+/// With the tenant's first keys of the algorithms that the client asks for.
+fn put_with_keys(cx: &Context<'_>, tenant: Slug, client: Client) -> Result<Decision, Rejection> {
+    let mut changes = key::first_of(cx, KeyOwner::Tenant(client.tenant_id), families_of(&client.spec))?;
+    let Decision { resource, changes: puts } = put(tenant, client);
+    changes.extend(puts);
+    Ok(Decision { resource, changes })
 }
 
 fn put(tenant: Slug, client: Client) -> Decision {

@@ -161,7 +161,7 @@ impl After<'_> {
         check(self.violations)?;
         for owner in self.key_owners {
             let count = |status| self.state.keys_of(owner).filter(|key| key.status == status).count();
-            if count(KeyStatus::Active) != 1 || count(KeyStatus::Next) > 1 {
+            if !self.state.are_keys_consistent(owner) {
                 let whose = match owner {
                     KeyOwner::Global => "the global key set".to_owned(),
                     KeyOwner::Tenant(id) => {
@@ -169,7 +169,9 @@ impl After<'_> {
                         format!("the key set of tenant {}", slug.unwrap_or_else(|| id.to_string()))
                     }
                 };
-                return Err(conflict(format!("{whose} must have exactly one active key and at most one next")));
+                return Err(conflict(format!(
+                    "{whose} must have an active key, and of each family at most one active and one next"
+                )));
             }
             let kept = count(KeyStatus::Retiring) + count(KeyStatus::Revoked);
             check_room("keys that sign no more", kept, limits::RETIRING_KEYS + limits::REVOKED_KEYS + 1)?;

@@ -4,8 +4,8 @@ use vocab::{Revision, Slug, TenantId};
 
 use super::{Context, Decision, check, check_room, conflict, key};
 use crate::limits;
-use crate::model::{KeyOwner, KeyStatus, Longest, Role, Tenant, TenantSpec};
-use crate::mutation::{Change, ResourceRef};
+use crate::model::{KeyOwner, Longest, Role, Tenant, TenantSpec};
+use crate::mutation::{Change, ResourceRef, families_of_tenant};
 use crate::rejection::Rejection;
 use crate::validate::slug_problems;
 
@@ -23,7 +23,7 @@ pub(super) fn create(cx: &Context<'_>, slug: Slug, spec: TenantSpec) -> Result<D
         return Err(conflict("the stamped id is taken"));
     }
     check_hosts(cx, id, &spec)?;
-    let key = key::fresh(cx, KeyOwner::Tenant(id), KeyStatus::Active, Some(spec.settings.signing_algorithm))?;
+    let keys = key::first_of(cx, KeyOwner::Tenant(id), families_of_tenant(&spec))?;
     let at = cx.stamp.at;
     let tenant = Tenant {
         id,
@@ -35,10 +35,8 @@ pub(super) fn create(cx: &Context<'_>, slug: Slug, spec: TenantSpec) -> Result<D
         longest: Longest::default(),
         managed_by: cx.manager(None),
     };
-    Ok(Decision {
-        resource: ResourceRef::Tenant { slug },
-        changes: vec![Change::TenantPut(tenant), Change::KeyPut(key)],
-    })
+    let changes = std::iter::once(Change::TenantPut(tenant)).chain(keys).collect();
+    Ok(Decision { resource: ResourceRef::Tenant { slug }, changes })
 }
 
 pub(super) fn update(cx: &Context<'_>, slug: &Slug, spec: TenantSpec) -> Result<Decision, Rejection> {
@@ -46,11 +44,13 @@ pub(super) fn update(cx: &Context<'_>, slug: &Slug, spec: TenantSpec) -> Result<
     cx.check_precondition(old.revision)?;
     check(spec.validate())?;
     check_hosts(cx, old.id, &spec)?;
+    let keys = key::first_of(cx, KeyOwner::Tenant(old.id), families_of_tenant(&spec))?;
     let longest = remember(old);
     let managed_by = cx.manager(old.managed_by.as_ref());
     let tenant =
         Tenant { spec, updated_at: cx.stamp.at, revision: cx.revision, longest, managed_by, ..Tenant::clone(old) };
-    Ok(Decision { resource: ResourceRef::Tenant { slug: slug.clone() }, changes: vec![Change::TenantPut(tenant)] })
+    let changes = keys.into_iter().chain([Change::TenantPut(tenant)]).collect();
+    Ok(Decision { resource: ResourceRef::Tenant { slug: slug.clone() }, changes })
 }
 
 /// The longest so far, with what ends now.

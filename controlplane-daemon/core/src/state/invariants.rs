@@ -6,7 +6,7 @@
 use imbl::OrdMap;
 use vocab::TenantId;
 
-use crate::model::{Admin, KeyOwner, KeyStatus, Role};
+use crate::model::{Admin, KeyOwner, Role};
 use crate::state::State;
 use crate::validate::STANDARD_SCOPES;
 
@@ -72,9 +72,9 @@ impl State {
             if let KeyOwner::Tenant(tenant) = owner {
                 self.check_owner("keys", *tenant, keys.is_empty())?;
             }
-            let count = |status| keys.iter().filter(|(_, key)| key.status == status).count();
-            ensure(count(KeyStatus::Active) == 1, || format!("{owner:?} has not exactly one active key"))?;
-            ensure(count(KeyStatus::Next) <= 1, || format!("{owner:?} has two next keys"))?;
+            ensure(self.are_keys_consistent(*owner), || {
+                format!("{owner:?} has no active key, or two active or next keys of one family")
+            })?;
         }
         let keyless = self.tenants.iter().find(|(id, _)| !self.has_keys(KeyOwner::Tenant(**id)));
         ensure(keyless.is_none(), || "a tenant has no key".to_owned())

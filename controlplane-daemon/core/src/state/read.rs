@@ -10,8 +10,8 @@ use vocab::{AdminId, ClientId, KeyId, NodeId, PodId, RequestId, Revision, ScopeN
 use crate::audit::Chain;
 use crate::entry::Actor;
 use crate::model::{
-    Admin, Client, ClusterSettings, KeyOwner, KeyRotation, KeyStatus, NodeRecord, PodRecord, Scope, SigningKey,
-    Staleness, Tenant,
+    Admin, Client, ClusterSettings, KeyFamily, KeyOwner, KeyRotation, KeyStatus, NodeRecord, PodRecord, Scope,
+    SigningKey, Staleness, Tenant,
 };
 use crate::state::{Remembered, State};
 
@@ -140,14 +140,26 @@ impl State {
         self.keys.get(&owner).into_iter().flat_map(|keys| keys.iter().map(|(_, key)| key))
     }
 
-    /// The key that signs for an owner. A tenant always has one; the global set has one once it was first rotated.
-    pub fn active_key(&self, owner: KeyOwner) -> Option<&Arc<SigningKey>> {
-        self.keys_of(owner).find(|key| key.status == KeyStatus::Active)
+    /// The keys that sign for an owner, one of a family. A tenant always has one at least; the global set has one once it
+    /// was first rotated.
+    pub fn active_keys(&self, owner: KeyOwner) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.keys_of(owner).filter(|key| key.status == KeyStatus::Active)
     }
 
-    /// The published key that will sign after the active one.
-    pub fn next_key(&self, owner: KeyOwner) -> Option<&Arc<SigningKey>> {
-        self.keys_of(owner).find(|key| key.status == KeyStatus::Next)
+    pub fn active_key(&self, owner: KeyOwner, family: KeyFamily) -> Option<&Arc<SigningKey>> {
+        self.active_keys(owner).find(|key| key.family() == family)
+    }
+
+    /// The published key that will sign after the active one of its family.
+    pub fn next_key(&self, owner: KeyOwner, family: KeyFamily) -> Option<&Arc<SigningKey>> {
+        self.keys_of(owner).find(|key| key.status == KeyStatus::Next && key.family() == family)
+    }
+
+    /// Whether what there is of an owner's keys can be: one that signs at least, and of no family two, nor two that follow.
+    pub(crate) fn are_keys_consistent(&self, owner: KeyOwner) -> bool {
+        let of = |family, status| self.keys_of(owner).filter(move |key| key.family() == family && key.status == status);
+        let several = |family| of(family, KeyStatus::Active).count() > 1 || of(family, KeyStatus::Next).count() > 1;
+        self.active_keys(owner).next().is_some() && !KeyFamily::ALL.into_iter().any(several)
     }
 
     /// What a verifier may meet: every key that is not revoked.

@@ -4,7 +4,7 @@ use vocab::{ErrorCode, Revision};
 
 use super::build::*;
 use crate::entry::Command;
-use crate::model::{KeyOwner, ScopeSpec, SigningAlgorithm};
+use crate::model::{KeyFamily, KeyOwner, ScopeSpec, SigningAlgorithm};
 use crate::mutation::{Mutation, Precondition, ResourceRef, RotateStep};
 use crate::rejection::Rejection;
 
@@ -43,8 +43,10 @@ fn ids_and_keys_differ_by_item_and_follow_from_the_stamp() {
     let stamped = uuid(world.revision);
     assert_eq!(tenants[0].id.to_string(), stamped.to_string());
     assert_eq!(tenants[1].id.to_string(), uuid(world.revision + 2).to_string());
-    let keys: Vec<_> =
-        tenants.iter().map(|tenant| world.state.active_key(KeyOwner::Tenant(tenant.id)).unwrap().kid.clone()).collect();
+    let keys: Vec<_> = tenants
+        .iter()
+        .map(|tenant| world.state.active_key(KeyOwner::Tenant(tenant.id), KeyFamily::P256).unwrap().kid.clone())
+        .collect();
     // The scope in between takes none.
     assert_eq!(keys, [kid(world.revision), kid(world.revision + 1_000_000)]);
 }
@@ -54,7 +56,7 @@ fn the_leader_is_asked_for_each_items_key_by_what_stands_before_it() {
     let world = World::furnished();
     let mut rsa = tenant_spec(&[]);
     rsa.settings.signing_algorithm = SigningAlgorithm::Rs256;
-    let rotate = |name: &str| Mutation::KeyRotate { tenant: Some(slug(name)), step: RotateStep::Now };
+    let rotate = |name: &str| Mutation::KeyRotate { tenant: Some(slug(name)), step: RotateStep::Now, algorithm: None };
     let asked = batch(vec![
         rotate("acme"),
         Mutation::TenantCreate { slug: slug("b"), spec: rsa.clone() },
@@ -63,10 +65,11 @@ fn the_leader_is_asked_for_each_items_key_by_what_stands_before_it() {
         Mutation::TenantUpdate { slug: slug("acme"), spec: rsa },
         rotate("acme"),
         rotate("nobody"),
-        Mutation::KeyRotate { tenant: None, step: RotateStep::Activate },
+        Mutation::KeyRotate { tenant: None, step: RotateStep::Activate, algorithm: None },
     ]);
-    let (ec, rsa) = (SigningAlgorithm::Es256, SigningAlgorithm::Rs256);
-    assert_eq!(asked.fresh_key_algorithms(&world.state), [ec, rsa, rsa, rsa, ec]);
+    let (ec, rsa) = (KeyFamily::P256, KeyFamily::Rsa);
+    // The update brings a first key, which the rotation after it replaces.
+    assert_eq!(asked.fresh_keys(&world.state), [ec, rsa, rsa, rsa, rsa, ec]);
 }
 
 #[test]

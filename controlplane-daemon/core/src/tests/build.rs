@@ -142,7 +142,7 @@ pub(super) fn scope_create(name: &str) -> Mutation {
 }
 
 pub(super) fn rotate(step: RotateStep) -> Mutation {
-    Mutation::KeyRotate { tenant: Some(slug("acme")), step }
+    Mutation::KeyRotate { tenant: Some(slug("acme")), step, algorithm: None }
 }
 
 pub(super) fn revoke(n: u64) -> Mutation {

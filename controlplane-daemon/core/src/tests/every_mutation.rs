@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use vocab::Timestamp;
 
 use super::build::*;
-use crate::model::{ClusterSettingsSpec, KeyOwner, KeyRotation, KeyStatus, Presence, Staleness};
+use crate::model::{ClusterSettingsSpec, KeyFamily, KeyOwner, KeyRotation, KeyStatus, Presence, Staleness};
 use crate::mutation::{Change, Mutation, RotateStep};
 
 fn names(changes: &[Change]) -> Vec<&'static str> {
@@ -92,12 +92,12 @@ fn every_mutation_has_a_row() {
 fn a_key_goes_from_next_to_active_to_retiring_to_revoked() {
     let mut world = World::furnished();
     let owner = KeyOwner::Tenant(world.state.tenant(&slug("acme")).unwrap().id);
-    let first = world.state.active_key(owner).unwrap().kid.clone();
+    let first = world.state.active_key(owner, KeyFamily::P256).unwrap().kid.clone();
     world.apply(rotate(RotateStep::Publish)).unwrap();
-    let next = world.state.next_key(owner).unwrap().kid.clone();
-    assert_eq!(world.state.active_key(owner).unwrap().kid, first);
+    let next = world.state.next_key(owner, KeyFamily::P256).unwrap().kid.clone();
+    assert_eq!(world.state.active_key(owner, KeyFamily::P256).unwrap().kid, first);
     world.apply(rotate(RotateStep::Activate)).unwrap();
-    assert_eq!(world.state.active_key(owner).unwrap().kid, next);
+    assert_eq!(world.state.active_key(owner, KeyFamily::P256).unwrap().kid, next);
     assert_eq!(world.state.key(owner, &first).unwrap().status, KeyStatus::Retiring);
     world.apply(Mutation::KeyRevoke { tenant: Some(slug("acme")), kid: first.clone() }).unwrap();
     assert_eq!(world.state.key(owner, &first).unwrap().status, KeyStatus::Revoked);
@@ -109,7 +109,7 @@ fn old_revoked_keys_are_dropped_and_their_number_stays_bounded() {
     let mut world = World::furnished();
     let owner = KeyOwner::Tenant(world.state.tenant(&slug("acme")).unwrap().id);
     for _ in 0..40 {
-        let active = world.state.active_key(owner).unwrap().kid.clone();
+        let active = world.state.active_key(owner, KeyFamily::P256).unwrap().kid.clone();
         world.apply(rotate(RotateStep::Now)).unwrap();
         world.apply(Mutation::KeyRevoke { tenant: Some(slug("acme")), kid: active }).unwrap();
     }

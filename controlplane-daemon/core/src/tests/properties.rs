@@ -6,7 +6,7 @@ use vocab::{NodeId, Revision};
 use super::build::*;
 use crate::entry::{Command, Entry, Stamp};
 use crate::model::{Presence, Role, ScopeSpec};
-use crate::mutation::{Mutation, RotateStep};
+use crate::mutation::{Change, Mutation, RotateStep};
 use crate::rejection::Rejection;
 use crate::snapshot;
 use crate::state::State;
@@ -40,7 +40,7 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
             tenant, name: n.parse().unwrap(), spec: ScopeSpec::default(),
         }),
         1 => (tenant(), name()).prop_map(|(tenant, n)| Mutation::ScopeDelete { tenant, name: n.parse().unwrap() }),
-        2 => (prop::option::of(tenant()), step).prop_map(|(tenant, step)| Mutation::KeyRotate { tenant, step }),
+        2 => (prop::option::of(tenant()), step).prop_map(|(tenant, step)| Mutation::KeyRotate { tenant, step, algorithm: None }),
         2 => (prop::option::of(tenant()), small()).prop_map(|(tenant, n)| Mutation::KeyRevoke { tenant, kid: kid(n) }),
         2 => (small(), role()).prop_map(|(n, role)| admin_create(n, role)),
         1 => (small(), role()).prop_map(|(n, r)| Mutation::AdminUpdate { id: admin_id(n), spec: admin_spec(r) }),
@@ -74,13 +74,15 @@ fn any_command() -> impl Strategy<Value = Command> {
 
 /// The items as entries of their own, at the same revision and of the same stamp; those that were refused.
 fn one_by_one(state: &mut State, revision: u64, stamp: &Stamp, items: Vec<Mutation>) -> Vec<(usize, Rejection)> {
-    let mut keys = stamp.key.iter().chain(&stamp.more_keys).cloned();
+    let mut keys: Vec<_> = stamp.keys().cloned().collect();
     let mut refused = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
-        let key = item.needs_key().then(|| keys.next()).flatten();
-        let stamp = Stamp::new(stamp.at, uuid(revision + index as u64), key.into_iter().collect());
-        if let Err(rejection) = crate::apply(state, Revision(revision), Entry::new(command(item), stamp)) {
-            refused.push((index, rejection));
+        let stamp = Stamp::new(stamp.at, uuid(revision + index as u64), keys.clone());
+        match crate::apply(state, Revision(revision), Entry::new(command(item), stamp)) {
+            Ok(applied) => keys.retain(|key| {
+                !applied.changes.iter().any(|change| matches!(change, Change::KeyPut(put) if put.kid == key.kid))
+            }),
+            Err(rejection) => refused.push((index, rejection)),
         }
     }
     refused

@@ -3,7 +3,7 @@
 use vocab::{ErrorCode, Revision};
 
 use super::build::*;
-use crate::model::{KeyOwner, KeyStatus, Role};
+use crate::model::{KeyFamily, KeyOwner, KeyStatus, Role};
 use crate::mutation::{Change, Mutation, Restored};
 use crate::rejection::Rejection;
 use crate::state::{Resource, State};
@@ -71,7 +71,7 @@ fn the_keys_of_an_owner_are_the_whole_set() {
     let keys = |key: u64, status| Restored::Key(restored_key(owner, key, status));
     let applied = world.apply(restore(vec![keys(70, KeyStatus::Active), keys(71, KeyStatus::Retiring)])).unwrap();
     assert!(matches!(applied.changes.last(), Some(Change::KeyDeleted { kid: gone, .. }) if *gone == kid(2)));
-    assert_eq!(world.state.active_key(owner).unwrap().kid, kid(70));
+    assert_eq!(world.state.active_key(owner, KeyFamily::P256).unwrap().kid, kid(70));
     assert_eq!(world.state.keys_of(owner).count(), 2);
     for wrong in [vec![keys(72, KeyStatus::Retiring)], vec![keys(73, KeyStatus::Active), keys(74, KeyStatus::Active)]] {
         assert_eq!(world.apply(restore(wrong)).unwrap_err().code(), ErrorCode::Conflict);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use controlplane_core::model::SigningAlgorithm;
+use controlplane_core::model::KeyFamily;
 use controlplane_core::{Actor, Command, Entry, FreshKey, Mutation, Origin, Rejection, Stamp, State};
 use vocab::{Clock, ErrorCode, Keyring, RequestId, Revision};
 
@@ -106,13 +106,13 @@ impl Applier {
             return Ok(plan);
         }
         let mutation = batch(&plan, request.set);
-        let stand_in = |(number, algorithm): (usize, SigningAlgorithm)| FreshKey {
+        let stand_in = |(number, family): (usize, KeyFamily)| FreshKey {
             kid: format!("rehearsal-{number}").parse().expect("is a key id by its grammar"),
-            algorithm,
+            algorithm: family.stored_as(),
             public_jwk: "{}".to_owned(),
             private_key: self.keyring.seal(b"", [0; 24]),
         };
-        let keys = mutation.fresh_key_algorithms(&state).into_iter().enumerate().map(stand_in).collect();
+        let keys = mutation.fresh_keys(&state).into_iter().enumerate().map(stand_in).collect();
         let stamp = Stamp::new(self.clock.now(), id::fresh(&*self.clock), keys);
         let revision = Revision(self.control.applied_revision().0 + 1);
         let entry = Entry::new(Command::new(Actor::System, mutation), stamp);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use vocab::{Keyring, Revision, Sealed, Secret, Slug, TenantId};
 
 use super::policy::{key_rotation, staleness};
-use super::{rfc3339, unchanged};
+use super::{ALGORITHMS, rfc3339, unchanged};
 use crate::admin::fields::{Fields, Problems};
 use crate::admin::problem::Problem;
 
@@ -129,7 +129,7 @@ fn settings(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) ->
         hosts: fields.list("hosts").unwrap_or_default(),
         registration_enabled: fields.flag("registration_enabled").unwrap_or_default(),
         lifetimes: fields.object("lifetimes").map(lifetimes).unwrap_or_default(),
-        signing_algorithm: fields.word("signing_algorithm", "ES256, EdDSA or RS256").unwrap_or_default(),
+        signing_algorithm: fields.word("signing_algorithm", ALGORITHMS).unwrap_or_default(),
         key_rotation: fields.object("key_rotation").map(key_rotation),
         staleness: fields.object("staleness").map(staleness),
         oauth: fields.object("oauth").and_then(Fields::rest).unwrap_or_default(),
