@@ -47,6 +47,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use controlplane_core::{Applied, Command, Mutation, ResourceRef, State};
 use serde::Serialize;
@@ -84,6 +85,8 @@ pub struct Api {
     /// Who may read the audit without being an administrator.
     pub audit_token: Option<Secret<String>>,
     pub listeners: Listeners,
+    /// Whether this node was told to stop.
+    pub leaving: Arc<AtomicBool>,
 }
 
 /// A change that was made, and how far it has spread if that was asked.

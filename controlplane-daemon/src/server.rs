@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -151,6 +152,7 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
     let applier = Applier { control: control.clone(), keyring: settings.keyring.clone(), clock: Arc::clone(&clock) };
     let gitops = settings.gitops.clone().map(|settings| Gitops::new(settings, applier));
     let listeners = Listeners::new(settings.events_heartbeat);
+    let leaving = Arc::<AtomicBool>::default();
     let api = web::Data::new(Api {
         control: control.clone(),
         keyring: settings.keyring.clone(),
@@ -164,6 +166,7 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
         gitops: gitops.as_ref().map(Gitops::status),
         audit_token: settings.audit_api_token.clone(),
         listeners: listeners.clone(),
+        leaving: Arc::clone(&leaving),
     });
     let ops = Ops::new(control.clone(), metrics, settings.data_dir.clone(), telemetry.lines().clone());
     let uses_of = api.clone();
@@ -230,8 +233,15 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
         }
     };
     ops.stopping();
+    leaving.store(true, Ordering::Relaxed);
     // First of all: requests that are under way can still be forwarded to the successor.
     control.hand_over().await;
+    tokio::select! {
+        () = tokio::time::sleep(settings.drain) => {}
+        // Told again: at once.
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
     // Streams have no end of their own.
     listeners.close();
     admin_handle.stop(true).await;

@@ -83,6 +83,8 @@ pub struct Settings {
     pub log_level: Filter,
     /// `None`: no spans are made.
     pub traces: Option<Traces>,
+    /// How long the node, not ready any more, goes on taking requests.
+    pub drain: Duration,
     pub addresses_file: Option<PathBuf>,
     pub gitops: Option<gitops::Settings>,
     pub fs_projection: Option<PathBuf>,

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use actix_web::middleware::Next;
@@ -189,7 +190,9 @@ pub async fn pin_directory(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let began = Instant::now();
     check_head(&request)?;
-    let directory = request.app_data::<web::Data<App>>().map(|app| app.directory.load()).unwrap_or_default();
+    let app = request.app_data::<web::Data<App>>();
+    let leaving = app.is_some_and(|app| app.status.is_stopping());
+    let directory = app.map(|app| app.directory.load()).unwrap_or_default();
     let revision = HeaderValue::from(directory.revision.get());
     request.extensions_mut().insert(directory);
     let secure = request.app_config().secure()
@@ -201,6 +204,10 @@ pub async fn pin_directory(
         .await
         .map_err(|_| Problem::new(ErrorCode::Unavailable, "the request took too long"))??;
     response.headers_mut().insert(X_CONFIG_REVISION.clone(), revision);
+    if leaving {
+        // RFC 9112 §9.6: whoever has a connection here opens the next one, which a balancer leads elsewhere.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     if secure {
         // RFC 6797 §7.2: over plain HTTP it must not be said.
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));

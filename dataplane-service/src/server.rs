@@ -242,8 +242,14 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    tracing::info!("stopping");
+    tracing::info!(drain = ?settings.drain, "stopping");
     pod.status.stop();
+    tokio::select! {
+        () = tokio::time::sleep(settings.drain) => {}
+        // Told again: at once.
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
     public_handle.stop(true).await;
     public.await??;
     pod.stop().await;

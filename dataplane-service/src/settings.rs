@@ -56,6 +56,8 @@ pub struct Settings {
     pub log: Log,
     /// `None`: no spans are made.
     pub traces: Option<Traces>,
+    /// How long the pod, not ready any more, goes on taking requests.
+    pub drain: Duration,
     pub addresses_file: Option<PathBuf>,
 }
 
@@ -184,6 +186,10 @@ impl Settings {
         let traces = values.optional("otlp-endpoint", |text| {
             Traces::new(text, ratio.as_deref().unwrap_or("1")).map_err(|error| error.to_string())
         });
+        let drain = values.required("drain-secs", |text| match text.parse::<u64>() {
+            Ok(secs) if secs <= 600 => Ok(secs),
+            _ => Err("must be a whole number from 0 to 600".to_owned()),
+        });
         let addresses_file = values.optional("addresses-file", |text| Ok(PathBuf::from(text)));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Some(Self {
@@ -210,6 +216,7 @@ impl Settings {
             password_hash_concurrency: password_hash_concurrency.unwrap_or(cores),
             log: Log { format: format?, filter: filter? },
             traces,
+            drain: Duration::from_secs(drain?),
             addresses_file,
         })
     }

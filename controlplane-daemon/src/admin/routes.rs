@@ -1,9 +1,11 @@
 //! The table of the admin API: what there is, who may use it, who handles it. Nothing is served that does not stand here.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::{Next, from_fn};
@@ -232,7 +234,9 @@ async fn observe(
     let asked = AskedAs::read(request.request());
     let request_id = HeaderValue::from_str(&asked.0);
     request.extensions_mut().insert(asked);
-    let revision = request.app_data::<web::Data<Api>>().map(|api| api.control.applied_revision());
+    let api = request.app_data::<web::Data<Api>>();
+    let leaving = api.is_some_and(|api| api.leaving.load(Ordering::Relaxed));
+    let revision = api.map(|api| api.control.applied_revision());
     let span = tracing::trace_span!(
         target: telemetry::TRACE,
         "admin request",
@@ -249,6 +253,10 @@ async fn observe(
     span.record("http.response.status_code", status);
     access_line(&method, &route, status, request_id.as_ref().ok(), revision, began.elapsed());
     let status = status.to_string();
+    if leaving {
+        // RFC 9112 §9.6: the next request comes by a connection that a balancer leads elsewhere.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let headers = response.headers_mut();
     if let (false, Some(revision)) = (headers.contains_key(X_REVISION), revision) {
         headers.insert(X_REVISION, HeaderValue::from(revision.get()));

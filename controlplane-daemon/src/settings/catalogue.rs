@@ -136,5 +136,6 @@ pub(super) const ALL: &[Setting] = &[
     plain("log-level", Some("info"), "error, warn, info, debug, trace, or levels by target such as info,access=info"),
     plain("otlp-endpoint", None, "Send traces to this OTLP/gRPC receiver: http(s)://collector:4317"),
     plain("otlp-sample-ratio", Some("1"), "The part of the traces that begin here which is sent, 0 to 1"),
+    plain("drain-secs", Some("0"), "Go on taking requests for this long after being told to stop"),
     plain("addresses-file", None, "Write the bound addresses to this file as JSON"),
 ];

@@ -83,6 +83,7 @@ impl Judge {
         let log_format = self.word("log-format", &Format::WORDS);
         let log_level = self.parse::<Filter>("log-level");
         let traces = self.traces();
+        let drain = self.number("drain-secs", 0, 600).map(Duration::from_secs);
         let addresses_file = self.text("addresses-file").map(PathBuf::from);
         let gitops = self.gitops();
         let fs_projection = self.text("fs-projection").map(PathBuf::from);
@@ -121,6 +122,7 @@ impl Judge {
             log_format: log_format?,
             log_level: log_level?,
             traces,
+            drain: drain?,
             addresses_file,
             gitops,
             fs_projection,

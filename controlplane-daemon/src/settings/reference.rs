@@ -59,6 +59,7 @@ fn allowed(flag: &str) -> &'static str {
         "log-level" => "a level, or levels by target, separated by commas; `PUT /debug/log` changes it at run time",
         "otlp-endpoint" => "an `http://` or `https://` URL; absent: nothing is traced",
         "otlp-sample-ratio" => "a number from 0 to 1; a caller that sent `traceparent` has decided already",
+        "drain-secs" => "0 to 600; the node is not ready meanwhile, so that balancers learn of it before it refuses",
         "addresses-file" => "a path; its folder must exist; written whole once every listener is bound",
         _ => "",
     }

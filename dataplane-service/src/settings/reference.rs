@@ -35,6 +35,7 @@ fn allowed(flag: &str) -> &'static str {
         "log-level" => "a level, or levels by target, separated by commas; `PUT /debug/log` changes it at run time",
         "otlp-endpoint" => "an `http://` or `https://` URL; absent: nothing is traced",
         "otlp-sample-ratio" => "a number from 0 to 1; a caller that sent `traceparent` has decided already",
+        "drain-secs" => "0 to 600; the pod is not ready meanwhile, so that balancers learn of it before it refuses",
         "addresses-file" => "a path; its folder must exist; written whole once both listeners are bound",
         "config" => "a readable TOML file",
         _ => "",
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn every_setting_says_what_it_takes() {
-        for setting in &TABLE {
+        for setting in TABLE {
             assert!(!allowed(setting.flag).is_empty(), "--{}: say what is allowed", setting.flag);
         }
     }

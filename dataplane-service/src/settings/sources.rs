@@ -26,7 +26,7 @@ const fn secret(flag: &'static str, file_flag: &'static str, name: &'static str,
     Definition { flag, help, default: None, bare: Some(name), file_flag: Some(file_flag) }
 }
 
-pub(super) const TABLE: [Definition; 31] = [
+pub(super) const TABLE: &[Definition] = &[
     plain("http-addr", Some("0.0.0.0:8080"), "Listener for OAuth, OpenID Connect and pages"),
     plain("tls-addr", None, "The same listener over TLS, beside the plain one"),
     plain("public-tls-cert-file", None, "PEM file of the certificate of --tls-addr"),
@@ -69,6 +69,7 @@ pub(super) const TABLE: [Definition; 31] = [
     plain("log-level", Some("info"), "error, warn, info, debug, trace, or levels by target such as info,access=info"),
     plain("otlp-endpoint", None, "Send traces to this OTLP/gRPC receiver: http(s)://collector:4317"),
     plain("otlp-sample-ratio", Some("1"), "The part of the traces that begin here which is sent, 0 to 1"),
+    plain("drain-secs", Some("0"), "Go on taking requests for this long after being told to stop"),
     plain("addresses-file", None, "JSON file to write the bound addresses to"),
     plain("config", None, "TOML file of settings"),
 ];
@@ -87,7 +88,7 @@ pub(super) fn command() -> Command {
                 .about("Brings the schema of one tenant's database, or of all, up to date")
                 .arg(Arg::new("tenant").long("tenant").value_name("SLUG")),
         );
-    for setting in &TABLE {
+    for setting in TABLE {
         let arg = Arg::new(setting.flag).long(setting.flag).global(true).help(setting.help);
         command = command.arg(arg);
         if let Some(file) = setting.file_flag {

@@ -1,5 +1,6 @@
 //! How well informed the pod is: ready or why not, how stale, and by whom it is told.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -11,6 +12,8 @@ pub struct Status {
     facts: Mutex<Facts>,
     ready: tokio::sync::watch::Sender<bool>,
     stopping: tokio::sync::watch::Sender<bool>,
+    /// The same, for who asks with every request.
+    leaving: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl Default for Status {
             rejected: 0,
         };
         let flag = || tokio::sync::watch::Sender::new(false);
-        Self { facts: Mutex::new(facts), ready: flag(), stopping: flag() }
+        Self { facts: Mutex::new(facts), ready: flag(), stopping: flag(), leaving: AtomicBool::new(false) }
     }
 }
 
@@ -101,7 +104,12 @@ impl Status {
 
     /// The pod finishes what it has begun, and then ends.
     pub fn stop(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
         self.stopping.send_replace(true);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     pub fn stopping(&self) -> tokio::sync::watch::Receiver<bool> {

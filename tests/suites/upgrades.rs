@@ -1,0 +1,226 @@
+//! Every process is replaced, one by one, while people sign in, clients refresh and administrators write: not one request
+//! fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::json;
+use tests::balancer::{Backend, Balancer};
+use tests::cluster::Cluster;
+use tests::pod::{Plan, Pod};
+use tests::relying_party::RelyingParty;
+use tests::tenant::{Tenant, User};
+use tests::wait::{PATIENCE, until};
+use tests::web;
+use tests::world::World;
+use tokio::task::JoinHandle;
+
+/// Balancers probe every 50 ms and a probe takes a moment on a busy machine.
+const DRAIN: [&str; 2] = ["--drain-secs", "3"];
+
+/// What one kind of request came to.
+#[derive(Debug, Default)]
+struct Tally {
+    done: AtomicU64,
+    failed: std::sync::Mutex<Vec<String>>,
+}
+
+impl Tally {
+    fn failed(&self, what: String) {
+        self.failed.lock().expect("nobody panics with it").push(what);
+    }
+}
+
+struct Load {
+    stop: Arc<AtomicBool>,
+    tallies: Vec<(&'static str, Arc<Tally>)>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn new() -> Self {
+        Self { stop: Arc::default(), tallies: Vec::new(), tasks: Vec::new() }
+    }
+
+    /// Repeats `one` until the load is stopped. A panic, too, is a failed request.
+    fn add<F>(&mut self, name: &'static str, mut one: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let (tally, stop) = (Arc::new(Tally::default()), Arc::clone(&self.stop));
+        self.tallies.push((name, Arc::clone(&tally)));
+        self.tasks.push(tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                match tokio::spawn(one()).await {
+                    Ok(Ok(())) => drop(tally.done.fetch_add(1, Ordering::Relaxed)),
+                    Ok(Err(what)) => tally.failed(what),
+                    Err(panicked) => tally.failed(panicked.to_string()),
+                }
+            }
+        }));
+    }
+
+    /// Waits until every kind was answered some times more, so that each process is replaced under load.
+    async fn goes_on(&self) {
+        const MORE: u64 = 3;
+        let counts = || self.tallies.iter().map(|(_, tally)| tally.done.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let before = counts();
+        until("the load goes on", PATIENCE, async || {
+            let now = counts();
+            let failed: Vec<_> = self.tallies.iter().map(|(name, tally)| (*name, &tally.failed)).collect();
+            let on = now.iter().zip(&before).all(|(now, before)| now - before >= MORE);
+            if on { Ok(()) } else { Err(format!("{before:?} then {now:?}; {failed:#?}")) }
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.expect("it counts panics and has none");
+        }
+        let failed: Vec<String> = self
+            .tallies
+            .iter()
+            .flat_map(|(name, tally)| {
+                let failed = tally.failed.lock().expect("nobody panics with it").clone();
+                failed.into_iter().map(move |what| format!("{name}: {what}"))
+            })
+            .collect();
+        let done: Vec<_> =
+            self.tallies.iter().map(|(name, tally)| (*name, tally.done.load(Ordering::Relaxed))).collect();
+        println!("{done:?}");
+        assert!(failed.is_empty(), "{} requests failed beside {done:?}: {failed:#?}", failed.len());
+    }
+}
+
+/// Nodes and pods, and what stands before each kind.
+struct System {
+    world: World,
+    nodes: Balancer,
+    pods: Balancer,
+}
+
+impl System {
+    async fn start() -> Self {
+        let (nodes, pods) = (Balancer::start().await, Balancer::start().await);
+        let cluster = Cluster::start_with(3, &DRAIN).await;
+        let (control_plane, public_url) = (cluster.watch_urls(), pods.url());
+        let mut world = World { cluster, pods: Vec::new() };
+        for name in ["pod-a", "pod-b", "pod-c"] {
+            let plan =
+                Plan { name, control_plane: &control_plane, public_url: &public_url, flags: &DRAIN, ..Plan::default() };
+            world.pods.push(Pod::start(&plan, &world.cluster.secrets).await);
+        }
+        let system = Self { world, nodes, pods };
+        for place in 0..3 {
+            system.takes_node(place).await;
+            system.takes_pod(place).await;
+        }
+        system
+    }
+
+    async fn takes_node(&self, place: usize) {
+        let node = &self.world.cluster.nodes[place];
+        let traffic = node.admin_url().trim_start_matches("http://").to_owned();
+        self.nodes.set(place, Backend { traffic, readiness: format!("{}/readyz", node.ops_url()) }).await;
+    }
+
+    async fn takes_pod(&self, place: usize) {
+        let pod = &self.world.pods[place];
+        let backend = Backend { traffic: pod.address().to_owned(), readiness: format!("{}/readyz", pod.ops_url()) };
+        self.pods.set(place, backend).await;
+    }
+
+    async fn replace_node(&mut self, place: usize) {
+        let node = &mut self.world.cluster.nodes[place];
+        assert_eq!(node.stop(PATIENCE).await, Some(0));
+        node.start().await;
+        node.ready().await;
+        self.takes_node(place).await;
+    }
+
+    async fn replace_pod(&mut self, place: usize) {
+        let pod = &mut self.world.pods[place];
+        assert_eq!(pod.stop(PATIENCE).await, Some(0));
+        pod.start_again().await;
+        pod.ready().await;
+        self.takes_pod(place).await;
+    }
+
+    /// Sign-ins, refreshes, tokens of machines, writes of administrators.
+    async fn load(&self, tenant: &Tenant, user: &User) -> Load {
+        let base = format!("{}/t/{}", self.pods.url(), tenant.slug);
+        let [backend, service] = [&tenant.backend, &tenant.service].map(|party| party.at(&base));
+        let mut load = Load::new();
+        load.add("sign-in", {
+            let (backend, user) = (backend.clone(), user.clone());
+            move || sign_in(backend.clone(), user.clone())
+        });
+        let newest = Arc::new(tokio::sync::Mutex::new(backend.sign_in(user).await.refresh().to_owned()));
+        load.add("refresh", move || refresh(backend.clone(), Arc::clone(&newest)));
+        load.add("client_credentials", move || machine(service.clone()));
+        let (url, token) =
+            (format!("{}/api/v1/tenants/{}", self.nodes.url(), tenant.slug), tenant.admin.token().to_owned());
+        let http = web::client();
+        load.add("admin write", move || {
+            write(http.patch(&url).bearer_auth(&token).json(&json!({ "display_name": "Renamed again" })))
+        });
+        load
+    }
+}
+
+async fn sign_in(party: RelyingParty, user: User) -> Result<(), String> {
+    // It panics where an answer is not what it must be.
+    let tokens = party.sign_in(&user).await;
+    if tokens.access.is_empty() { Err("no token".to_owned()) } else { Ok(()) }
+}
+
+async fn refresh(party: RelyingParty, newest: Arc<tokio::sync::Mutex<String>>) -> Result<(), String> {
+    let mut newest = newest.lock().await;
+    let form = [("grant_type", "refresh_token"), ("refresh_token", newest.as_str())];
+    let answer = web::try_send(party.token_request(&form)).await.map_err(|error| format!("{error:?}"))?;
+    let next = answer.json["refresh_token"].as_str().map(ToOwned::to_owned);
+    *newest = next.ok_or_else(|| format!("{answer:?}"))?;
+    Ok(())
+}
+
+async fn machine(party: RelyingParty) -> Result<(), String> {
+    let form = [("grant_type", "client_credentials"), ("scope", "hj:users.read")];
+    let answer = web::try_send(party.token_request(&form)).await.map_err(|error| format!("{error:?}"))?;
+    if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+}
+
+async fn write(request: reqwest::RequestBuilder) -> Result<(), String> {
+    let answer = web::try_send(request).await.map_err(|error| format!("{error:?}"))?;
+    if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+}
+
+async fn roll(rounds: usize) {
+    let mut system = System::start().await;
+    let tenant = Tenant::create(&system.world, "rolling").await;
+    let user = tenant.user("alice").await;
+    let load = system.load(&tenant, &user).await;
+    for _ in 0..rounds {
+        for place in 0..3 {
+            load.goes_on().await;
+            system.replace_pod(place).await;
+            load.goes_on().await;
+            system.replace_node(place).await;
+        }
+    }
+    load.goes_on().await;
+    load.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_process_is_replaced_under_load_and_no_request_fails() {
+    roll(1).await;
+}
+
+/// The same for some minutes: `cargo test --workspace --test upgrades -- --ignored`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes"]
+async fn every_process_is_replaced_twenty_times_under_load_and_no_request_fails() {
+    roll(20).await;
+}
