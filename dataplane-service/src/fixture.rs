@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType};
+use oauth_core::jose::ClientKeys;
 use transport::forwarded::TrustedProxies;
 use vocab::oauth::OAuthSettings;
 use vocab::{ClusterId, KeyFamily, Keyring, ManualClock, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
@@ -109,6 +110,7 @@ fn client(id: &str, auth_method: AuthMethod) -> Client {
             ..ClientSpec::default()
         },
         secrets: if auth_method == AuthMethod::None { vec![] } else { vec![secret] },
+        keys: ClientKeys::default(),
         revision: Revision::default(),
     }
 }

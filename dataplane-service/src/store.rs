@@ -10,6 +10,7 @@ pub mod interactions;
 pub mod migrate;
 pub mod outbox;
 pub mod pool;
+pub mod proofs;
 pub mod refresh;
 pub mod sessions;
 pub mod users;

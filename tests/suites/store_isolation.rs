@@ -4,9 +4,10 @@
 use dataplane_service::email::Email;
 use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::interactions::Key;
+use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
-use dataplane_service::store::{TenantDb, consents, denied, grants, interactions, outbox, users};
+use dataplane_service::store::{TenantDb, consents, denied, grants, interactions, outbox, proofs, users};
 use oauth_core::authorize::{AuthorizationRequest, ResponseMode};
 use oauth_core::grant::RevokedBecause;
 use oauth_core::scope::ScopeSet;
@@ -35,6 +36,7 @@ const TRIED: &[&str] = &[
     "outbox::left",
     "outbox::postpone",
     "outbox::remove",
+    "proofs::first_use",
     "refresh::find",
     "refresh::rotate",
     "sessions::begin",
@@ -86,7 +88,7 @@ struct Held {
 }
 
 fn next(value: &str) -> NewRefreshToken {
-    NewRefreshToken { value: Secret::new(value.to_owned()), idle_until: NOW.plus_secs(500) }
+    NewRefreshToken { value: Secret::new(value.to_owned()), idle_until: NOW.plus_secs(500), confirmation: None }
 }
 
 async fn issue(db: &TenantDb, user: Uuid, sid: Option<Uuid>) -> Secret<String> {
@@ -100,6 +102,7 @@ async fn issue(db: &TenantDb, user: Uuid, sid: Option<Uuid>) -> Secret<String> {
         auth_time: NOW,
         amr: &[],
         redirect_uri: "https://app.example/cb",
+        dpop_jkt: None,
         code_challenge: None,
         now: NOW,
         expires_at: NOW.plus_secs(60),
@@ -157,6 +160,13 @@ impl Held {
         Key { id: self.interaction.expose(), browser: "browser" }
     }
 
+    /// The same proof, used with `db` for the first time.
+    async fn proof_is_new_at(&self, db: &TenantDb) -> bool {
+        let jti = self.code.expose();
+        let proof = Proof { kind: "assertion", owner: "web", jti };
+        proofs::first_use(db, proof, NOW.plus_secs(60), NOW).await.expect("the database does as told")
+    }
+
     /// Everything that takes an opaque value: `db` knows none of these, and cannot end them either.
     async fn try_values_at(&self, db: &TenantDb) {
         let idle_since = NOW.plus_secs(-60);
@@ -185,6 +195,7 @@ impl Held {
         outbox::remove(db, self.message).await.expect("the database does as told");
         let left = outbox::left(db).await.expect("the database does as told");
         assert_eq!((left.messages, left.next_due_at), (0, None));
+        assert!(self.proof_is_new_at(db).await, "what is used with one tenant is not used with another");
         let token = self.refresh_token.value.expose();
         assert!(refresh::find(db, token).await.expect("the database does as told").is_none());
         assert_eq!(
@@ -201,6 +212,8 @@ impl Held {
         assert_eq!(session.expect("it lives").last_seen_at, NOW);
         let claimed = outbox::claim(db, NOW, NOW.plus_secs(30), 9).await.expect("the database does as told");
         assert_eq!(claimed.iter().map(|message| message.id).collect::<Vec<_>>(), [self.message]);
+        assert!(self.proof_is_new_at(db).await);
+        assert!(!self.proof_is_new_at(db).await);
         let interaction =
             interactions::find(db, self.key(), NOW).await.expect("the database does as told").expect("it stands");
         assert_eq!(interaction.authenticated_sid, None);

@@ -57,6 +57,7 @@ impl Store {
             auth_time: NOW,
             amr: &["pwd".to_owned()],
             redirect_uri: "https://app.example/cb",
+            dpop_jkt: None,
             code_challenge: None,
             now: NOW,
             expires_at: NOW.plus_secs(60),
@@ -94,7 +95,7 @@ impl Store {
 }
 
 fn token(value: &str) -> NewRefreshToken {
-    NewRefreshToken { value: Secret::new(value.to_owned()), idle_until: NOW.plus_secs(5000) }
+    NewRefreshToken { value: Secret::new(value.to_owned()), idle_until: NOW.plus_secs(5000), confirmation: None }
 }
 
 #[tokio::test]

@@ -159,6 +159,7 @@ pub struct Reseal {
 /// A resource as an export holds it. Its revision is that of the entry which puts it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a client has many settings, and few are on their way at once")]
 pub enum Restored {
     Tenant(Tenant),
     Scope(Scope),
@@ -293,6 +294,7 @@ impl RotateStep {
 /// One thing that became different. The one list that is stored, watched, audited and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a client has many settings, and few are on their way at once")]
 pub enum Change {
     TenantPut(Tenant),
     TenantDeleted {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
+use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
 use crate::form::Form;
 
@@ -51,6 +52,8 @@ pub struct Claims {
     /// The grant behind the token; `None`: the token of a client on its own behalf.
     #[serde(default)]
     pub hj_grant: Option<Uuid>,
+    #[serde(default)]
+    pub cnf: Option<Confirmation>,
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -3,6 +3,8 @@
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
 use vocab::{ClientId, Revision, ScopeName, SecretDigest, Timestamp};
 
+use crate::jose::ClientKeys;
+
 /// A registered client. Whoever holds one knows that it belongs to the tenant at hand, not that it authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -10,6 +12,8 @@ pub struct Client {
     pub spec: ClientSpec,
     /// Empty for public clients.
     pub secrets: Vec<ClientSecret>,
+    /// Those of its `jwks`; what it publishes at its `jwks_uri` is fetched when it is needed.
+    pub keys: ClientKeys,
     pub revision: Revision,
 }
 
@@ -103,6 +107,7 @@ pub(crate) mod tests {
             client_id: "web".parse().unwrap(),
             spec,
             secrets: vec![ClientSecret { digest: SecretDigest::of(b"s3cret"), expires_at: None }],
+            keys: ClientKeys::default(),
             revision: Revision::default(),
         }
     }

@@ -8,6 +8,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use vocab::{SecretDigest, Timestamp};
 
 use crate::client::{AuthMethod, Client};
+use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
 use crate::form::{self, Form};
 
@@ -17,11 +18,40 @@ const MAX_HEADER_BYTES: usize = 4 * 1024;
 /// The proof that a client is who it says, by the one method it is registered for. A public client has shown nothing
 /// but its name. Only [`authenticate`] makes one.
 #[derive(Clone, Copy, Debug)]
-pub struct AuthenticatedClient<'c>(&'c Client);
+pub struct AuthenticatedClient<'c> {
+    client: &'c Client,
+    confirmation: Option<Confirmation>,
+}
 
 impl<'c> AuthenticatedClient<'c> {
+    const fn new(client: &'c Client) -> Self {
+        Self { client, confirmation: None }
+    }
+
     pub const fn client(&self) -> &'c Client {
-        self.0
+        self.client
+    }
+
+    /// What the request proved to have, and every token that it gets is therefore bound to.
+    pub const fn confirmation(&self) -> Option<Confirmation> {
+        self.confirmation
+    }
+
+    /// The same client, its tokens to be bound.
+    #[must_use]
+    pub const fn bound_to(self, confirmation: Option<Confirmation>) -> Self {
+        Self { confirmation, ..self }
+    }
+
+    /// What a refresh token is bound to. A confidential client's is bound by its authentication already (RFC 9449 §5,
+    /// RFC 8705 §4).
+    pub fn refresh_confirmation(&self) -> Option<Confirmation> {
+        self.confirmation.filter(|_| self.client.is_public())
+    }
+
+    /// Whether the request proved to have what a refresh token was bound to.
+    pub fn confirms(&self, bound: Option<Confirmation>) -> bool {
+        bound.is_none() || bound == self.confirmation
     }
 }
 
@@ -72,7 +102,7 @@ pub fn authenticate<'c>(
     let presented = presented(authorization, form)?;
     let client = find_client(&presented.client_id);
     let proven = proves(now, client, &presented);
-    client.filter(|client| proven && client.spec.enabled).map(AuthenticatedClient).ok_or(FAILED)
+    client.filter(|client| proven && client.spec.enabled).map(AuthenticatedClient::new).ok_or(FAILED)
 }
 
 const FAILED: OAuthError = OAuthError::invalid_client("Client authentication failed.");

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use vocab::Timestamp;
 
 use crate::client::{Client, GrantType};
+use crate::confirmation::{Confirmation, Thumbprint};
 use crate::error::OAuthError;
 use crate::form::Form;
 use crate::pkce::Challenge;
@@ -74,6 +75,8 @@ pub struct StoredCode {
     pub grant: Grant,
     pub redirect_uri: String,
     pub code_challenge: Option<Challenge>,
+    /// The key that the authorization request bound the code to (RFC 9449 §10).
+    pub dpop_jkt: Option<Thumbprint>,
     pub expires_at: Timestamp,
     pub is_redeemed: bool,
 }
@@ -83,6 +86,8 @@ pub struct StoredRefreshToken {
     pub grant: Grant,
     /// The idle end.
     pub expires_at: Timestamp,
+    /// What a public client must prove to have to use it.
+    pub confirmation: Option<Confirmation>,
     pub is_rotated: bool,
 }
 

@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn refresh_tokens() {
-        let stored = StoredRefreshToken { grant: grant(), expires_at: NOW.plus_secs(1), is_rotated: false };
+        let stored =
+            StoredRefreshToken { grant: grant(), expires_at: NOW.plus_secs(1), confirmation: None, is_rotated: false };
         let ask = |change: fn(&mut StoredRefreshToken)| {
             let mut token = stored.clone();
             change(&mut token);

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use vocab::{SigningAlgorithm, Timestamp};
 
 use crate::client::Client;
+use crate::confirmation::Confirmation;
 use crate::grant::Grant;
 use crate::scope::is_issuers_own;
 
@@ -30,6 +31,9 @@ pub struct AccessToken<'a> {
     pub iat: i64,
     pub exp: i64,
     pub jti: Uuid,
+    /// What whoever presents the token must prove to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserPart>,
 }
@@ -206,6 +210,7 @@ mod tests {
             iat: 1,
             exp: 2,
             jti: Uuid::nil(),
+            cnf: None,
             user: None,
         };
         assert_eq!(

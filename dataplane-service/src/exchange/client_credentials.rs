@@ -1,5 +1,6 @@
 //! A client on its own behalf (RFC 6749 §4.4): no database, no lock; one signature.
 
+use oauth_core::confirmation::Confirmation;
 use oauth_core::grant::client_credentials::Request;
 use oauth_core::issue::{ACCESS_TOKEN_TYPE, AccessToken, Audience, expiry};
 
@@ -20,11 +21,12 @@ pub(super) fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<To
         iat: context.now.secs(),
         exp: expiry(context.now, lifetime_secs),
         jti: opaque::fresh_jti(),
+        cnf: context.proof.confirmation(),
         user: None,
     };
     Ok(TokenResponse {
         access_token: tenant.keys.sign(ACCESS_TOKEN_TYPE, &claims)?,
-        token_type: "Bearer",
+        token_type: Confirmation::token_type(context.proof.confirmation()),
         expires_in: lifetime_secs,
         refresh_token: None,
         id_token: None,

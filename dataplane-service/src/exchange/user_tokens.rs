@@ -1,5 +1,6 @@
 //! The tokens of a user: an access token, an ID token when the scope says `openid`, a refresh token when there is one.
 
+use oauth_core::confirmation::Confirmation;
 use oauth_core::grant::{Grant, UserTokens};
 use oauth_core::issue::{ACCESS_TOKEN_TYPE, AccessToken, Audience, ID_TOKEN_TYPE, IdToken, UserPart, at_hash, expiry};
 use oauth_core::scope::OPENID;
@@ -12,7 +13,11 @@ use crate::store::refresh::NewRefreshToken;
 /// The refresh token that will follow, if one does.
 pub(super) fn next_refresh_token(context: &Context<'_>) -> NewRefreshToken {
     let idle_secs = i64::from(context.tenant.lifetimes.refresh_token_idle_secs);
-    NewRefreshToken { value: opaque::fresh(), idle_until: context.now.plus_secs(idle_secs) }
+    NewRefreshToken {
+        value: opaque::fresh(),
+        idle_until: context.now.plus_secs(idle_secs),
+        confirmation: context.proof.refresh_confirmation(),
+    }
 }
 
 /// Signs what was decided. `nonce` is the grant's on the first exchange only (OIDC Core §12.2).
@@ -38,6 +43,7 @@ pub(super) fn sign(
             iat: now.secs(),
             exp: expiry(now, tenant.lifetimes.access_token_secs),
             jti: opaque::fresh_jti(),
+            cnf: context.proof.confirmation(),
             user: Some(UserPart::of(grant)),
         },
     )?;
@@ -62,7 +68,7 @@ pub(super) fn sign(
     };
     Ok(TokenResponse {
         access_token,
-        token_type: "Bearer",
+        token_type: Confirmation::token_type(context.proof.confirmation()),
         expires_in: tenant.lifetimes.access_token_secs,
         refresh_token: refresh_token.map(|token| token.value.expose().clone()),
         id_token,

@@ -1,5 +1,6 @@
 //! Authorization codes: made with their grant, taken once.
 
+use oauth_core::confirmation::Thumbprint;
 use oauth_core::grant::StoredCode;
 use oauth_core::pkce::Challenge;
 use uuid::Uuid;
@@ -24,6 +25,7 @@ pub struct NewCode<'a> {
     pub amr: &'a [String],
     pub redirect_uri: &'a str,
     pub code_challenge: Option<&'a Challenge>,
+    pub dpop_jkt: Option<Thumbprint>,
     pub now: Timestamp,
     /// When the code ends: a minute at most.
     pub expires_at: Timestamp,
@@ -49,8 +51,8 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                  insert into session_clients (sid, client_id) \
                  select sid, $3 from sessions where sid = $4 for key share on conflict do nothing \
              ) \
-             insert into authorization_codes (code_hash, grant_id, redirect_uri, code_challenge, expires_at) \
-             select $12, id, $13, $14, $15 from granted",
+             insert into authorization_codes (code_hash, grant_id, redirect_uri, code_challenge, expires_at, dpop_jkt) \
+             select $12, id, $13, $14, $15, $16 from granted",
         )
         .await?;
     client
@@ -72,6 +74,7 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                 &new.redirect_uri,
                 &new.code_challenge.map(Challenge::as_str),
                 &new.expires_at.system_time(),
+                &new.dpop_jkt.map(|key| key.to_string()),
             ],
         )
         .await?;
@@ -83,7 +86,7 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
     let client = db.get().await?;
     let statement = client
         .prepare_cached(concat!(
-            "select c.redirect_uri, c.code_challenge, c.expires_at, c.redeemed_at is not null as is_redeemed, ",
+            "select c.redirect_uri, c.code_challenge, c.dpop_jkt, c.expires_at, c.redeemed_at is not null as is_redeemed, ",
             grant_columns!(),
             " from authorization_codes c join grants g on g.id = c.grant_id join users u on u.id = g.user_id ",
             "where c.code_hash = $1",
@@ -93,11 +96,15 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
         return Ok(None);
     };
     let challenge: Option<String> = row.try_get("code_challenge")?;
+    let dpop_jkt: Option<String> = row.try_get("dpop_jkt")?;
     Ok(Some(StoredCode {
         grant: grants::read(&row)?,
         redirect_uri: row.try_get("redirect_uri")?,
         code_challenge: challenge
             .map(|text| Challenge::parse(&text).map_err(|error| DbError::Schema(error.to_string())))
+            .transpose()?,
+        dpop_jkt: dpop_jkt
+            .map(|text| text.parse().map_err(|_| DbError::Schema("a dpop_jkt is no thumbprint".to_owned())))
             .transpose()?,
         expires_at: timestamp(&row, "expires_at")?,
         is_redeemed: row.try_get("is_redeemed")?,
@@ -130,15 +137,17 @@ pub async fn redeem(
                    and g.id = c.grant_id and g.revoked_at is null and u.status = 'active' \
                  returning c.grant_id, g.expires_at \
              ), follows as ( \
-                 insert into refresh_tokens (token_hash, grant_id, created_at, expires_at) \
-                 select $3, grant_id, $2, least($4, expires_at) from taken where $3::bytea is not null \
+                 insert into refresh_tokens (token_hash, grant_id, created_at, expires_at, confirmation) \
+                 select $3, grant_id, $2, least($4, expires_at), $5 from taken where $3::bytea is not null \
              ) \
              select exists (select from taken)",
         )
         .await?;
     let hash = follows.map(|token| db.digest(token.value.expose()));
     let idle_end = follows.map(|token| token.idle_until.system_time());
-    let row = client.query_one(&statement, &[&db.digest(code), &now.system_time(), &hash, &idle_end]).await?;
+    let confirmation = follows.and_then(NewRefreshToken::confirmation);
+    let row =
+        client.query_one(&statement, &[&db.digest(code), &now.system_time(), &hash, &idle_end, &confirmation]).await?;
     Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
 }
 

@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "identity",
@@ -54,6 +54,11 @@ const MIGRATIONS: [Migration; 4] = [
         version: 4,
         name: "tokens",
         sql: include_str!("../../../migrations/postgres/tenant/V0004__tokens.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "proofs",
+        sql: include_str!("../../../migrations/postgres/tenant/V0005__proofs.sql"),
     },
 ];
 

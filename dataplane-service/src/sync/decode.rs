@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType};
+use oauth_core::jose::ClientKeys;
 use serde::de::DeserializeOwned;
 use shared_proto::watch;
 use vocab::oauth::OAuthSettings;
@@ -199,11 +200,15 @@ pub fn client(wire: watch::Client) -> Result<Client, Malformed> {
         let expires_at = secret.expires_at_ms.map(Timestamp::from_millis);
         Ok(ClientSecret { digest: SecretDigest::from_bytes(digest), expires_at })
     });
+    let (client_id, revision) = (id(&wire.client_id)?, Revision(wire.revision));
+    let secrets = secrets.collect::<Result<_, Malformed>>()?;
+    let spec = client_spec(wire)?;
     Ok(Client {
-        client_id: id(&wire.client_id)?,
-        secrets: secrets.collect::<Result<_, Malformed>>()?,
-        revision: Revision(wire.revision),
-        spec: client_spec(wire)?,
+        client_id,
+        secrets,
+        revision,
+        keys: spec.jwks.as_ref().map(ClientKeys::registered).transpose().map_err(Malformed)?.unwrap_or_default(),
+        spec,
     })
 }
 
@@ -282,6 +287,15 @@ mod tests {
     fn a_client_is_what_its_json_says() {
         let read = client(wire(r#"{"name":"Web","grant_types":["client_credentials"]}"#)).unwrap();
         assert_eq!((read.spec.name.as_str(), read.spec.grant_types), ("Web", vec![GrantType::ClientCredentials]));
+    }
+
+    #[test]
+    fn keys_are_parsed_when_they_arrive() {
+        let with = |key: &str| client(wire(&format!(r#"{{"name":"Web","jwks":{{"keys":[{key}]}}}}"#)));
+        let good = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        assert_eq!(with(good).unwrap().keys.iter().count(), 1);
+        let refused = with(r#"{"kty":"oct","k":"AAAA"}"#).unwrap_err();
+        assert!(refused.0.contains("jwks"), "{refused}");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::jwk::Jwks;
 use crate::{ClientId, ScopeName, SigningAlgorithm};
 
 /// The part of a client that its operators write.
@@ -59,6 +60,12 @@ pub struct ClientSpec {
     /// (RFC 8693 §4.4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_act: Option<ClientId>,
+
+    /// The client's public keys (RFC 7591 §2), by value or where it publishes them, never both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<Jwks>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
 
     /// Shown in a frame when a session ends in which the client got something (OIDC Front-Channel Logout 1.0 §2).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +131,8 @@ impl Default for ClientSpec {
             audiences: Vec::new(),
             allowed_origins: Vec::new(),
             require_consent: false,
+            jwks: None,
+            jwks_uri: None,
             frontchannel_logout_uri: None,
             frontchannel_logout_session_required: false,
             backchannel_logout_uri: None,

@@ -28,6 +28,8 @@ pub mod client;
 pub mod error_code;
 pub mod id;
 pub mod jose;
+pub mod jwk;
+pub mod jws;
 pub mod oauth;
 pub mod revision;
 pub mod seal;

@@ -1,6 +1,7 @@
 //! Rules of a client's document.
 
 mod backchannel;
+mod keys;
 mod tokens;
 
 use vocab::{ScopeName, Violations};
@@ -16,6 +17,7 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
     text::check_name(&mut violations, "/name", &spec.name);
     check_grants(&mut violations, spec);
     backchannel::check(&mut violations, spec);
+    keys::check(&mut violations, spec);
 
     let redirects =
         [("/redirect_uris", &spec.redirect_uris), ("/post_logout_redirect_uris", &spec.post_logout_redirect_uris)];

@@ -4,6 +4,7 @@ use vocab::Timestamp;
 
 use super::{Effect, Refusal, RevokedBecause, StoredCode, UNKNOWN, UserTokens, may_refresh, narrowed_resources};
 use crate::client_auth::AuthenticatedClient;
+use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
 use crate::form::Form;
 use crate::pkce;
@@ -62,6 +63,9 @@ impl<'a> Request<'a> {
         if self.redirect_uri != Some(code.redirect_uri.as_str()) {
             return Err(OAuthError::invalid_grant("The redirect_uri is not the one of the authorization request."));
         }
+        if code.dpop_jkt.is_some_and(|key| proof.confirmation() != Some(Confirmation::Key(key))) {
+            return Err(OAuthError::invalid_grant("The code is bound to a key that this request has no proof of."));
+        }
         pkce::verify(code.code_challenge.as_ref(), self.code_verifier)?;
         Ok(UserTokens {
             scope: grant.scope.clone(),
@@ -88,6 +92,7 @@ mod tests {
     use crate::client::tests::{client, client_with};
     use crate::client::{AuthMethod, Client, GrantType};
     use crate::client_auth::authenticate;
+    use crate::confirmation::Thumbprint;
     use crate::error::Code;
     use crate::pkce::Challenge;
     use crate::scope::ScopeSet;
@@ -102,6 +107,7 @@ mod tests {
             grant: grant(),
             redirect_uri: "https://app.example/cb".into(),
             code_challenge: Some(Challenge::parse("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM").unwrap()),
+            dpop_jkt: None,
             expires_at: NOW.plus_secs(1),
             is_redeemed: false,
         }
@@ -195,5 +201,25 @@ mod tests {
         assert_eq!(run(&client(), GOOD, Some(&code)), Err((Code::InvalidGrant, revoked)));
         code.grant.client_id = "other".into();
         assert_eq!(run(&client(), GOOD, Some(&code)), Err((Code::InvalidGrant, Effect::Nothing)));
+    }
+
+    #[test]
+    fn a_bound_code_is_of_use_with_its_key_only() {
+        let [own, other] = [b"own", b"oth"].map(|key| Thumbprint::of(key));
+        let public = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::None);
+        let hello = Form::parse(b"client_id=web").unwrap();
+        let form = Form::parse(GOOD.as_bytes()).unwrap();
+        let code = StoredCode { dpop_jkt: Some(own), ..stored() };
+        for (shown, good) in [
+            (Some(Confirmation::Key(own)), true),
+            (Some(Confirmation::Key(other)), false),
+            (Some(Confirmation::Certificate(own)), false),
+            (None, false),
+        ] {
+            let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap().bound_to(shown);
+            let decided = Request::parse(&form).unwrap().decide(NOW, "https://id.example", proof, Some(&code));
+            let refused = decided.map_err(|refusal| (refusal.error.code(), refusal.effect)).err();
+            assert_eq!(refused, (!good).then_some((Code::InvalidGrant, Effect::BurnCode)), "{shown:?}");
+        }
     }
 }

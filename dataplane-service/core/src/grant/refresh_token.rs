@@ -43,6 +43,11 @@ impl<'a> Request<'a> {
         if grant.client_id != proof.client().client_id.as_str() {
             return Err(Refusal::quietly(UNKNOWN));
         }
+        // Before anything else is told or done about it: who lacks the key has a copy that is worth nothing.
+        if !proof.confirms(token.confirmation) {
+            let told = "The refresh token is bound to a key that this request has no proof of.";
+            return Err(Refusal::quietly(OAuthError::invalid_grant(told)));
+        }
         if token.is_rotated {
             let effect = Effect::RevokeGrant(RevokedBecause::RefreshTokenReused);
             return Err(Refusal { error: UNKNOWN, effect });
@@ -72,11 +77,12 @@ mod tests {
     use crate::client::AuthMethod;
     use crate::client::tests::client_with;
     use crate::client_auth::authenticate;
+    use crate::confirmation::{Confirmation, Thumbprint};
     use crate::error::Code;
     use rstest::rstest;
 
     fn stored() -> StoredRefreshToken {
-        StoredRefreshToken { grant: grant(), expires_at: NOW.plus_secs(1), is_rotated: false }
+        StoredRefreshToken { grant: grant(), expires_at: NOW.plus_secs(1), confirmation: None, is_rotated: false }
     }
 
     fn run(body: &str, found: Option<&StoredRefreshToken>) -> Result<UserTokens, (Code, Effect)> {
@@ -129,5 +135,23 @@ mod tests {
         assert_eq!(run("refresh_token=r", None), Err(quiet));
         let reused = Effect::RevokeGrant(RevokedBecause::RefreshTokenReused);
         assert_eq!(with(|token| token.is_rotated = true), (Code::InvalidGrant, reused));
+    }
+
+    #[test]
+    fn a_bound_token_is_of_use_with_its_key_only() {
+        let [own, other] = [b"own", b"oth"].map(|key| Some(Confirmation::Key(Thumbprint::of(key))));
+        let public = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::None);
+        let hello = Form::parse(b"client_id=web").unwrap();
+        let form = Form::parse(b"refresh_token=r").unwrap();
+        for (bound, shown, good) in
+            [(None, None, true), (None, own, true), (own, own, true), (own, None, false), (own, other, false)]
+        {
+            let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap().bound_to(shown);
+            // Even a used one: whoever has no key learns and ends nothing.
+            let token = StoredRefreshToken { confirmation: bound, is_rotated: !good, ..stored() };
+            let decided = Request::parse(&form).unwrap().decide(NOW, "https://id.example", proof, Some(&token));
+            let refused = decided.map_err(|refusal| (refusal.error.code(), refusal.effect)).err();
+            assert_eq!(refused, (!good).then_some((Code::InvalidGrant, Effect::Nothing)), "{bound:?} {shown:?}");
+        }
     }
 }
