@@ -28,6 +28,7 @@ mod page;
 mod patch;
 mod problem;
 mod query;
+mod registration_tokens;
 pub mod routes;
 mod scopes;
 mod seals;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 2] = ["hellojohn/watch/v1/watch.proto", "hellojohn/peer/v1/peer.proto"];
+const PROTOS: [&str; 3] =
+    ["hellojohn/watch/v1/watch.proto", "hellojohn/watch/v1/registration.proto", "hellojohn/peer/v1/peer.proto"];
 
 fn generate(out: &Path) {
     let proto_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");

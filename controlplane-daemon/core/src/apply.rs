@@ -12,6 +12,7 @@ mod client;
 mod fleet;
 mod key;
 mod node;
+mod registration;
 mod replay;
 mod restore;
 mod scope;
@@ -123,6 +124,15 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::ClientSecretRemove { tenant, client_id, secret_id } => {
             client::remove_secret(cx, tenant, &client_id, secret_id)
         }
+        M::ClientRegister { tenant, spec, secret, proofs } => registration::register(cx, tenant, spec, secret, &proofs),
+        M::ClientReregister { tenant, client_id, spec, proof, statement_issuer } => {
+            registration::reregister(cx, tenant, &client_id, spec, registration::Shown { proof, statement_issuer })
+        }
+        M::ClientUnregister { tenant, client_id, proof } => registration::unregister(cx, tenant, client_id, &proof),
+        M::RegistrationTokenCreate { tenant, id, spec, digest } => {
+            registration::create_token(cx, tenant, id, spec, digest)
+        }
+        M::RegistrationTokenRevoke { tenant, id } => registration::revoke_token(cx, tenant, id),
         M::ScopeCreate { tenant, name, spec } => scope::create(cx, tenant, name, spec),
         M::ScopeUpdate { tenant, name, spec } => scope::update(cx, tenant, name, spec),
         M::ScopeDelete { tenant, name } => scope::delete(cx, tenant, name),

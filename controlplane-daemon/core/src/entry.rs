@@ -13,7 +13,8 @@ use crate::mutation::Mutation;
 ///
 /// * 1: the first.
 /// * 2: where a command came from, notes, and the mutations of cluster operation.
-pub const FORMAT: u16 = 2;
+/// * 3: clients that register themselves, and what clients and tenants say of OAuth beyond the first fields.
+pub const FORMAT: u16 = 3;
 
 /// What somebody asked for, before the leader stamped it. Any node makes one and sends it to the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +92,8 @@ pub enum Actor {
     },
     /// The leader itself, for the files of its `--gitops-dir`.
     Gitops,
+    /// Somebody at a tenant's registration endpoint, for a client of its own (RFC 7591).
+    Registrant,
     /// Somebody whom the administrators' OpenID Connect issuer vouches for.
     Subject {
         issuer: String,
@@ -104,6 +107,7 @@ impl fmt::Display for Actor {
             Self::System => f.write_str("system"),
             Self::Admin { id } => id.fmt(f),
             Self::Gitops => f.write_str("gitops"),
+            Self::Registrant => f.write_str("registrant"),
             Self::Subject { issuer, subject } => write!(f, "{subject} of {issuer}"),
         }
     }

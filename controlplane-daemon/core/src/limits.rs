@@ -4,6 +4,8 @@ use std::time::Duration;
 
 pub const TENANTS: usize = 100_000;
 pub const CLIENTS_PER_TENANT: usize = 10_000;
+/// Initial access tokens of a tenant. Those that let nobody in any more make room.
+pub const REGISTRATION_TOKENS: usize = 100;
 pub const SCOPES_PER_TENANT: usize = 500;
 pub const ADMINS: usize = 1_000;
 /// Voters of the control plane: seven survive three. More only make each commit wait for more disks.
@@ -31,6 +33,16 @@ pub const SUBJECT_CLIENTS: usize = 50;
 pub const REFRESH_GRACE_SECS: u32 = 300;
 pub const ORIGINS: usize = 50;
 pub const CLAIMS_PER_SCOPE: usize = 50;
+
+pub const CONTACTS: usize = 20;
+/// Texts of a client in other languages.
+pub const LOCALIZED: usize = 100;
+/// Whose software statements a tenant believes.
+pub const STATEMENT_ISSUERS: usize = 20;
+/// Bytes of such an issuer's JWK Set.
+pub const JWKS_BYTES: usize = 16_384;
+/// Registrations in a minute that may be allowed.
+pub const REGISTRATIONS_PER_MINUTE: u32 = 10_000;
 
 /// Characters of a name that people read.
 pub const NAME_CHARS: usize = 128;

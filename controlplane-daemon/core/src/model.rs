@@ -6,11 +6,13 @@ mod cluster_settings;
 mod node;
 mod pod;
 mod policy;
+mod registration;
 
 pub use cluster_settings::{ClusterSettings, ClusterSettingsSpec};
 pub use node::{NodeRecord, NodeSource, NodeSpec, Promotion};
 pub use pod::{PodRecord, PodSighting, Presence};
 pub use policy::{AuditRetention, FailMode, KeyRotation, Longest, Staleness};
+pub use registration::{Registration, RegistrationToken, RegistrationTokenSpec};
 use serde::{Deserialize, Serialize};
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
 pub use vocab::oauth::OAuthSettings;
@@ -30,6 +32,9 @@ pub struct Tenant {
     pub revision: Revision,
     #[serde(default, skip_serializing_if = "Longest::is_empty")]
     pub longest: Longest,
+    /// In the order of their making. They have no part in the revision: a tenant does not change when clients register.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registration_tokens: Vec<RegistrationToken>,
     /// The manifest set that states this resource, if one does: only that set may change or prune it by `/apply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
@@ -163,6 +168,9 @@ pub struct Client {
     /// The manifest set that states this resource, if one does: only that set may change or prune it by `/apply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
+    /// Of a client that registered itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Registration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

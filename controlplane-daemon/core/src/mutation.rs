@@ -9,8 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use vocab::{
-    AdminId, ChainHash, ClientId, KeyId, NodeId, PodId, RequestId, Revision, ScopeName, Sealed, SecretDigest, SecretId,
-    Slug, TenantId, Timestamp,
+    AdminId, ChainHash, ClientId, KeyId, NodeId, PodId, RegistrationTokenId, RequestId, Revision, ScopeName, Sealed,
+    SecretDigest, SecretId, Slug, TenantId, Timestamp,
 };
 
 use demand::Demand;
@@ -19,7 +19,8 @@ pub(crate) use demand::{families_of, families_of_tenant};
 use crate::entry::Actor;
 use crate::model::{
     Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyFamily, KeyOwner, NodeRecord,
-    NodeSpec, PodRecord, PodSighting, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant, TenantSpec,
+    NodeSpec, PodRecord, PodSighting, RegistrationTokenSpec, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant,
+    TenantSpec,
 };
 use crate::note::Noted;
 use crate::seals::SealedPlace;
@@ -53,6 +54,29 @@ pub enum Mutation {
     /// The last one cannot be removed.
     #[serde(rename = "client.secret.remove")]
     ClientSecretRemove { tenant: Slug, client_id: ClientId, secret_id: SecretId },
+
+    /// A client registers itself (RFC 7591 §3), as far as the tenant's policy lets it. `secret` is left when the client
+    /// needs none.
+    #[serde(rename = "client.register")]
+    ClientRegister { tenant: Slug, spec: ClientSpec, secret: Option<NewSecret>, proofs: RegistrationProofs },
+    /// What it says of itself is replaced (RFC 7592 §2.2). `proof`: of its registration access token.
+    #[serde(rename = "client.reregister")]
+    ClientReregister {
+        tenant: Slug,
+        client_id: ClientId,
+        spec: ClientSpec,
+        proof: SecretDigest,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        statement_issuer: Option<String>,
+    },
+    /// It is gone (RFC 7592 §2.3).
+    #[serde(rename = "client.unregister")]
+    ClientUnregister { tenant: Slug, client_id: ClientId, proof: SecretDigest },
+
+    #[serde(rename = "registration_token.create")]
+    RegistrationTokenCreate { tenant: Slug, id: RegistrationTokenId, spec: RegistrationTokenSpec, digest: SecretDigest },
+    #[serde(rename = "registration_token.revoke")]
+    RegistrationTokenRevoke { tenant: Slug, id: RegistrationTokenId },
 
     #[serde(rename = "scope.create")]
     ScopeCreate { tenant: Slug, name: ScopeName, spec: ScopeSpec },
@@ -204,6 +228,11 @@ impl Mutation {
             Self::ClientDelete { .. } => "client.delete",
             Self::ClientSecretAdd { .. } => "client.secret.add",
             Self::ClientSecretRemove { .. } => "client.secret.remove",
+            Self::ClientRegister { .. } => "client.register",
+            Self::ClientReregister { .. } => "client.reregister",
+            Self::ClientUnregister { .. } => "client.unregister",
+            Self::RegistrationTokenCreate { .. } => "registration_token.create",
+            Self::RegistrationTokenRevoke { .. } => "registration_token.revoke",
             Self::ScopeCreate { .. } => "scope.create",
             Self::ScopeUpdate { .. } => "scope.update",
             Self::ScopeDelete { .. } => "scope.delete",
@@ -269,6 +298,27 @@ pub struct NewSecret {
     pub digest: SecretDigest,
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
+}
+
+/// What a client that registers itself shows, and what it will show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrationProofs {
+    /// Of the registration access token that it is given.
+    pub management: SecretDigest,
+    /// Of the initial access token that it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<InitialProof>,
+    /// Whose software statement it came with; the node that took it in has verified it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement_issuer: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitialProof {
+    pub id: RegistrationTokenId,
+    pub digest: SecretDigest,
 }
 
 /// How far a rotation goes.
@@ -348,6 +398,10 @@ pub enum ResourceRef {
         tenant: Slug,
         client_id: ClientId,
     },
+    RegistrationToken {
+        tenant: Slug,
+        id: RegistrationTokenId,
+    },
     Scope {
         tenant: Slug,
         name: ScopeName,
@@ -377,6 +431,7 @@ impl fmt::Display for ResourceRef {
         match self {
             Self::Tenant { slug } => write!(f, "tenant {slug}"),
             Self::Client { tenant, client_id } => write!(f, "client {client_id} of tenant {tenant}"),
+            Self::RegistrationToken { tenant, id } => write!(f, "registration token {id} of tenant {tenant}"),
             Self::Scope { tenant, name } => write!(f, "scope {name} of tenant {tenant}"),
             Self::Key { tenant: Some(tenant), kid } => write!(f, "key {kid} of tenant {tenant}"),
             Self::Key { tenant: None, kid } => write!(f, "global key {kid}"),

@@ -18,6 +18,9 @@ pub enum Rejection {
     PreconditionFailed { expected: Revision, actual: Revision },
     #[error("{why}")]
     Conflict { why: String },
+    /// What was shown does not allow it.
+    #[error("{why}")]
+    Unauthenticated { why: String },
     #[error("{what}: at most {limit}")]
     LimitReached { what: String, limit: u64 },
     #[error("this Idempotency-Key was used for another request")]
@@ -51,6 +54,7 @@ impl Rejection {
             Self::Invalid { .. } => ErrorCode::ValidationFailed,
             Self::PreconditionFailed { .. } | Self::Overtaken { .. } => ErrorCode::PreconditionFailed,
             Self::Conflict { .. } => ErrorCode::Conflict,
+            Self::Unauthenticated { .. } => ErrorCode::Unauthenticated,
             Self::LimitReached { .. } => ErrorCode::LimitReached,
             Self::IdempotencyMismatch => ErrorCode::IdempotencyMismatch,
             Self::Items { items } => match items.as_slice() {

@@ -18,7 +18,7 @@ use crate::mutation::Change;
 use crate::state::{Counts, Remembered, Resource, State};
 
 /// The version this build writes. It reads this one and every older one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const MAGIC: &str = "hellojohn configuration";
 

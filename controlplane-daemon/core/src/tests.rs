@@ -10,5 +10,6 @@ mod keys;
 mod nodes;
 mod properties;
 mod refusals;
+mod registration;
 mod restores;
 mod seals;

@@ -9,6 +9,7 @@ mod manifest_set;
 mod node;
 mod oauth;
 mod policy;
+pub(crate) mod registration;
 mod scope;
 mod tenant;
 mod text;

@@ -21,8 +21,8 @@ use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
 use super::{
-    Api, admins, apply, audit, backup, clients, cluster, events, fleet, keys, members, scopes, seals, settings,
-    sign_in, tenants, transfer,
+    Api, admins, apply, audit, backup, clients, cluster, events, fleet, keys, members, registration_tokens, scopes,
+    seals, settings, sign_in, tenants, transfer,
 };
 
 pub const PREFIX: &str = "/api/v1";
@@ -117,6 +117,8 @@ const CLIENTS: &str = "/tenants/{slug}/clients";
 const CLIENT: &str = "/tenants/{slug}/clients/{client_id}";
 const SECRETS: &str = "/tenants/{slug}/clients/{client_id}/secrets";
 const SECRET: &str = "/tenants/{slug}/clients/{client_id}/secrets/{secret_id}";
+const REGISTRATION_TOKENS: &str = "/tenants/{slug}/registration-tokens";
+const REGISTRATION_TOKEN: &str = "/tenants/{slug}/registration-tokens/{id}";
 const SCOPES: &str = "/tenants/{slug}/scopes";
 const SCOPE: &str = "/tenants/{slug}/scopes/{name}";
 
@@ -140,6 +142,11 @@ pub static ROUTES: &[Row] = &[
     row(DELETE, CLIENT,                               Tenant,            || to(clients::delete)),
     row(POST,   SECRETS,                              Tenant,            || to(clients::add_secret)),
     row(DELETE, SECRET,                               Tenant,            || to(clients::remove_secret)),
+
+    row(GET,    REGISTRATION_TOKENS,                  TenantAndAuditors, || to(registration_tokens::list)),
+    row(POST,   REGISTRATION_TOKENS,                  Tenant,            || to(registration_tokens::create)),
+    row(GET,    REGISTRATION_TOKEN,                   TenantAndAuditors, || to(registration_tokens::get)),
+    row(DELETE, REGISTRATION_TOKEN,                   Tenant,            || to(registration_tokens::revoke)),
 
     row(GET,    SCOPES,                               TenantAndAuditors, || to(scopes::list)),
     row(POST,   SCOPES,                               Tenant,            || to(scopes::create)),

@@ -12,6 +12,8 @@
 //! 2. Its rules in `controlplane_core::validate::client`. The admin API reads and shows it by itself.
 //! 3. Its meaning in the data plane; its row in `docs/admin-api.md`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::jwk::Jwks;
@@ -60,6 +62,29 @@ pub struct ClientSpec {
     /// (RFC 8693 §4.4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_act: Option<ClientId>,
+    // What a client says of itself (RFC 7591 §2, OIDC Registration §2).
+    #[serde(skip_serializing_if = "ApplicationType::is_default")]
+    pub application_type: ApplicationType,
+    /// Pages for people: the client's own, its logo, its terms, its policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logo_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tos_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_uri: Option<String>,
+    /// Who is responsible for it: e-mail addresses as a rule.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<String>,
+    /// The software that this is an instance of, whatever its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_version: Option<String>,
+    /// The same in other languages, by name and language tag: `client_name#fr` (RFC 7591 §2.2).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub localized: BTreeMap<String, String>,
 
     /// The client's public keys (RFC 7591 §2), by value or where it publishes them, never both.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +169,15 @@ impl Default for ClientSpec {
             resource_server_for: Vec::new(),
             token_exchange: None,
             may_act: None,
+            application_type: ApplicationType::default(),
+            client_uri: None,
+            logo_uri: None,
+            tos_uri: None,
+            policy_uri: None,
+            contacts: Vec::new(),
+            software_id: None,
+            software_version: None,
+            localized: BTreeMap::new(),
         }
     }
 }
@@ -188,6 +222,25 @@ pub enum ExchangeMode {
     Impersonation,
     /// The `act` claim names who acts for the subject.
     Delegation,
+}
+
+/// What can be said in several languages (RFC 7591 §2.2).
+pub const LOCALIZABLE: [&str; 5] = ["client_name", "client_uri", "logo_uri", "tos_uri", "policy_uri"];
+
+/// Where a client runs (OIDC Registration §2). It decides nothing here: what may be redirected to depends on the URI alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplicationType {
+    #[default]
+    Web,
+    Native,
+}
+
+impl ApplicationType {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Web)
+    }
 }
 
 /// How a client authenticates at the token endpoint (OIDC Core §9).

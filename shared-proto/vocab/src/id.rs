@@ -54,6 +54,8 @@ uuid_id!(/// An administrator's credential.
     AdminId, "admin id");
 uuid_id!(/// One of a client's secrets.
     SecretId, "secret id");
+uuid_id!(/// An initial access token, which lets clients register themselves (RFC 7591 §3).
+    RegistrationTokenId, "registration token id");
 uuid_id!(/// One control-plane cluster; every peer RPC carries it, so that two clusters never mix.
     ClusterId, "cluster id");
 

@@ -31,6 +31,7 @@ pub mod jose;
 pub mod jwk;
 pub mod jws;
 pub mod oauth;
+pub mod registration;
 pub mod revision;
 pub mod seal;
 pub mod secret;
@@ -40,7 +41,8 @@ pub mod violation;
 pub use chain::{ChainError, ChainHash, ChainWalk, Link};
 pub use error_code::ErrorCode;
 pub use id::{
-    AdminId, ClientId, ClusterId, InvalidId, KeyId, NodeId, PodId, RequestId, ScopeName, SecretId, Slug, TenantId,
+    AdminId, ClientId, ClusterId, InvalidId, KeyId, NodeId, PodId, RegistrationTokenId, RequestId, ScopeName, SecretId,
+    Slug, TenantId,
 };
 pub use jose::{KeyFamily, SigningAlgorithm};
 pub use revision::Revision;

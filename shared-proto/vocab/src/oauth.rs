@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::registration::RegistrationPolicy;
+
 /// A tenant's `settings.oauth`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +27,9 @@ pub struct OAuthSettings {
     /// been lost. A client's own setting comes first; neither: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token_grace_secs: Option<u32>,
+    /// Who may register clients by itself, and which (RFC 7591).
+    #[serde(skip_serializing_if = "RegistrationPolicy::is_default")]
+    pub registration: RegistrationPolicy,
 }
 
 impl OAuthSettings {

@@ -80,6 +80,46 @@ pub(crate) enum Command {
     /// A client's secrets: two may overlap, so that one is rotated without an outage
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Initial access tokens: whoever has one registers clients by itself, as the tenant's policy allows
+    #[command(subcommand)]
+    RegistrationToken(RegistrationTokenCommand),
+}
+
+const TOKEN_COLUMNS: &[Column] = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("USES", "/uses"),
+    ("MAX USES", "/max_uses"),
+    ("EXPIRES", "/expires_at"),
+    ("CREATED", "/created_at"),
+];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistrationTokenCommand {
+    /// All initial access tokens of a tenant
+    List {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Make one, shown once
+    Create {
+        /// Who gets it
+        name: String,
+        #[command(flatten)]
+        of: Of,
+        /// How many clients it lets in
+        #[arg(long, value_name = "NUMBER")]
+        max_uses: Option<u32>,
+        /// When it stops working (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
+    },
+    /// Make one worthless; clients that it let in stay
+    Revoke {
+        id: String,
+        #[command(flatten)]
+        of: Of,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -174,6 +214,7 @@ pub(crate) async fn run(api: &Api, command: Command) -> Result<(), Failure> {
             super::delete(api, &["tenants", of.slug(), "clients", &client_id], precondition).await
         }
         Command::Secret(command) => secret(api, command).await,
+        Command::RegistrationToken(command) => registration_token(api, command).await,
     }
 }
 
@@ -188,6 +229,28 @@ async fn secret(api: &Api, command: SecretCommand) -> Result<(), Failure> {
             let path = ["tenants", of.slug(), "clients", &client_id, "secrets", &secret_id];
             let change = Change { method: Method::DELETE, path: &path, body: None, if_match: None };
             api.output.answer(&api.change(change).await?, "removed")
+        }
+    }
+}
+
+async fn registration_token(api: &Api, command: RegistrationTokenCommand) -> Result<(), Failure> {
+    const TOKENS: &str = "registration-tokens";
+    match command {
+        RegistrationTokenCommand::List { of } => {
+            api.output.list(&api.list(&["tenants", of.slug(), TOKENS]).await?, TOKEN_COLUMNS)
+        }
+        RegistrationTokenCommand::Create { name, of, max_uses, expires_at } => {
+            let body = json!({ "name": name, "max_uses": max_uses, "expires_at": expires_at });
+            super::create(api, &["tenants", of.slug(), TOKENS], body).await
+        }
+        RegistrationTokenCommand::Revoke { id, of } => {
+            let change = Change {
+                method: Method::DELETE,
+                path: &["tenants", of.slug(), TOKENS, &id],
+                body: None,
+                if_match: None,
+            };
+            api.output.answer(&api.change(change).await?, "revoked")
         }
     }
 }

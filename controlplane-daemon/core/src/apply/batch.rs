@@ -119,7 +119,11 @@ fn revision_of(state: &State, resource: &ResourceRef) -> Revision {
         ResourceRef::Admin { id } => state.admin(*id).map(|it| it.revision),
         ResourceRef::Settings => Some(state.settings().revision),
         ResourceRef::Node { id } => state.node(*id).map(|it| it.revision),
-        ResourceRef::Configuration | ResourceRef::Audit | ResourceRef::Fleet | ResourceRef::Nodes => None,
+        ResourceRef::RegistrationToken { .. }
+        | ResourceRef::Configuration
+        | ResourceRef::Audit
+        | ResourceRef::Fleet
+        | ResourceRef::Nodes => None,
     };
     found.unwrap_or(Revision::ZERO)
 }

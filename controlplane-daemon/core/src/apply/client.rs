@@ -34,7 +34,17 @@ pub(super) fn create(
     let at = cx.stamp.at;
     let secrets = secret.map(|secret| kept(cx, &secret)).transpose()?.into_iter().collect();
     let (revision, managed_by) = (cx.revision, cx.manager(None));
-    let client = Client { tenant_id, client_id, spec, secrets, created_at: at, updated_at: at, revision, managed_by };
+    let client = Client {
+        tenant_id,
+        client_id,
+        spec,
+        secrets,
+        created_at: at,
+        updated_at: at,
+        revision,
+        managed_by,
+        registration: None,
+    };
     put_with_keys(cx, tenant, client)
 }
 

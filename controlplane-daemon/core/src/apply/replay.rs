@@ -44,6 +44,10 @@ fn leave_out_generated(mutation: &mut Mutation) -> Option<u32> {
             return spec.settings.database.take().map(|database| database.max_connections);
         }
         Mutation::ClientCreate { secret: Some(secret), .. } | Mutation::ClientSecretAdd { secret, .. } => blank(secret),
+        Mutation::RegistrationTokenCreate { id, digest, .. } => {
+            *id = vocab::RegistrationTokenId::from_uuid(uuid::Uuid::nil());
+            *digest = NO_DIGEST;
+        }
         Mutation::AdminCreate { id, digest, .. } => {
             *id = vocab::AdminId::from_uuid(uuid::Uuid::nil());
             *digest = NO_DIGEST;

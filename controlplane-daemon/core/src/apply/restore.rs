@@ -61,6 +61,8 @@ impl After<'_> {
 
     fn tenant(&mut self, tenant: Tenant, found: &mut Violations) -> Result<Change, Rejection> {
         let (id, slug) = (tenant.id, &tenant.slug);
+        let tokens = tenant.registration_tokens.len();
+        check_room("registration tokens of a tenant", tokens, limits::REGISTRATION_TOKENS + 1)?;
         found.nest("/slug", slug_problems(slug));
         found.nest("/spec", tenant.spec.validate());
         match (self.state.tenant_by_id(id), self.state.tenant(slug)) {

@@ -34,6 +34,7 @@ pub(super) fn create(cx: &Context<'_>, slug: Slug, spec: TenantSpec) -> Result<D
         revision: cx.revision,
         longest: Longest::default(),
         managed_by: cx.manager(None),
+        registration_tokens: Vec::new(),
     };
     let changes = std::iter::once(Change::TenantPut(tenant)).chain(keys).collect();
     Ok(Decision { resource: ResourceRef::Tenant { slug }, changes })

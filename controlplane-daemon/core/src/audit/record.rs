@@ -306,7 +306,9 @@ impl ResourceRef {
     pub fn tenant(&self) -> Option<&Slug> {
         match self {
             Self::Tenant { slug } => Some(slug),
-            Self::Client { tenant, .. } | Self::Scope { tenant, .. } => Some(tenant),
+            Self::Client { tenant, .. } | Self::Scope { tenant, .. } | Self::RegistrationToken { tenant, .. } => {
+                Some(tenant)
+            }
             Self::Key { tenant, .. } => tenant.as_ref(),
             _ => None,
         }
@@ -317,6 +319,7 @@ impl ResourceRef {
         match self {
             Self::Tenant { slug } => format!("tenants/{slug}"),
             Self::Client { tenant, client_id } => format!("tenants/{tenant}/clients/{client_id}"),
+            Self::RegistrationToken { tenant, id } => format!("tenants/{tenant}/registration-tokens/{id}"),
             Self::Scope { tenant, name } => format!("tenants/{tenant}/scopes/{name}"),
             Self::Key { tenant: Some(tenant), kid } => format!("tenants/{tenant}/keys/{kid}"),
             Self::Key { tenant: None, kid } => format!("keys/{kid}"),

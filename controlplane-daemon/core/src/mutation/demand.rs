@@ -43,7 +43,10 @@ impl<'a> Demand<'a> {
             Mutation::TenantDelete { slug } => {
                 self.tenants.remove(slug);
             }
-            Mutation::ClientCreate { tenant, spec, .. } | Mutation::ClientUpdate { tenant, spec, .. } => {
+            Mutation::ClientCreate { tenant, spec, .. }
+            | Mutation::ClientUpdate { tenant, spec, .. }
+            | Mutation::ClientRegister { tenant, spec, .. }
+            | Mutation::ClientReregister { tenant, spec, .. } => {
                 self.lacking(tenant, families_of(spec));
             }
             Mutation::KeyRotate { tenant, step, algorithm } if step.needs_key() => {

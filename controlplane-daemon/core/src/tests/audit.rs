@@ -74,6 +74,7 @@ fn a_record_says_who_what_when_and_from_where() {
     assert_eq!(update["time"], format!("1970-01-01T00:00:{revision:02}.000Z"));
     let changed = serde_json::json!([{"resource": "tenants/acme", "change": "updated", "fields": [
         {"field": "/settings/hosts", "before": ["acme.example"], "after": ["new.example"]},
+        {"field": "/settings/oauth/registration/mode", "after": "token"},
     ]}]);
     assert_eq!(update["changes"], changed);
     let refused = lines.iter().map(|line| read(line)).find(|line| line["action"] == "request.refused").unwrap();

@@ -1,19 +1,22 @@
 //! Short ways to make what the tests apply.
 
 use uuid::Uuid;
+use vocab::registration::RegistrationMode;
 use vocab::{
-    AdminId, ChainHash, ClusterId, KeyId, NodeId, PodId, Revision, Sealed, SecretDigest, SecretId, Slug, TenantId,
-    Timestamp,
+    AdminId, ChainHash, ClientId, ClusterId, KeyId, NodeId, PodId, RegistrationTokenId, Revision, Sealed, SecretDigest,
+    SecretId, Slug, TenantId, Timestamp,
 };
 
 use crate::apply;
 use crate::entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
 use crate::model::{
     Admin, AdminSpec, Client, ClientSecret, ClientSpec, ClusterSettings, ClusterSettingsSpec, FailMode, KeyOwner,
-    KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion, Role, Scope, ScopeSpec,
-    SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
+    KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion, RegistrationTokenSpec,
+    Role, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
 };
-use crate::mutation::{AdminUse, Mutation, NewSecret, Reseal, Restored, RotateStep, Truncation};
+use crate::mutation::{
+    AdminUse, InitialProof, Mutation, NewSecret, RegistrationProofs, Reseal, Restored, RotateStep, Truncation,
+};
 use crate::note::{Note, Noted};
 use crate::rejection::Rejection;
 use crate::seals::SealedPlace;
@@ -137,6 +140,40 @@ pub(super) fn secret_add(id: &str, n: u64, previous_expires_at: Option<Timestamp
     Mutation::ClientSecretAdd { tenant, client_id, secret: secret(n), previous_expires_at }
 }
 
+pub(super) fn registration_token_id() -> RegistrationTokenId {
+    RegistrationTokenId::from_uuid(uuid(77))
+}
+
+/// A tenant at which clients register themselves with a token.
+pub(super) fn registering_tenant_spec() -> TenantSpec {
+    let mut spec = tenant_spec(&["new.example"]);
+    spec.settings.oauth.registration.mode = RegistrationMode::Token;
+    spec
+}
+
+pub(super) fn registered_spec() -> ClientSpec {
+    ClientSpec { scopes: vec!["openid".parse().unwrap()], ..client_spec() }
+}
+
+pub(super) fn registering() -> Mutation {
+    let initial = InitialProof { id: registration_token_id(), digest: SecretDigest::of(b"initial") };
+    Mutation::ClientRegister {
+        tenant: slug("acme"),
+        spec: registered_spec(),
+        secret: Some(secret(9)),
+        proofs: RegistrationProofs {
+            management: SecretDigest::of(b"management"),
+            initial: Some(initial),
+            statement_issuer: None,
+        },
+    }
+}
+
+/// Of the client that registered itself in the entry `n`.
+pub(super) fn registered_client(n: u64) -> ClientId {
+    uuid(n).to_string().parse().unwrap()
+}
+
 pub(super) fn scope_create(name: &str) -> Mutation {
     Mutation::ScopeCreate { tenant: slug("acme"), name: name.parse().unwrap(), spec: ScopeSpec::default() }
 }
@@ -174,6 +211,7 @@ pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
         updated_at: at,
         revision,
         longest: Longest::default(),
+        registration_tokens: Vec::new(),
         managed_by: None,
     };
     let NewSecret { id, digest, expires_at } = secret(n);
@@ -186,6 +224,7 @@ pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
         updated_at: at,
         revision,
         managed_by: None,
+        registration: None,
     };
     let scope =
         Scope { tenant_id, name: "orders".parse().unwrap(), spec: ScopeSpec::default(), revision, managed_by: None };
@@ -316,18 +355,42 @@ pub(super) fn catalogue() -> Vec<Mutation> {
     names.name = "Shop".to_owned();
     vec![
         Mutation::TenantCreate { slug: slug("umbrella"), spec: tenant_spec(&[]) },
-        Mutation::TenantUpdate { slug: acme(), spec: tenant_spec(&["new.example"]) },
+        Mutation::TenantUpdate { slug: acme(), spec: registering_tenant_spec() },
         client_create("app", Some(secret(7))),
         client_update("web", names),
         secret_add("web", 8, Some(Timestamp::from_secs(1_000))),
         Mutation::ClientSecretRemove { tenant: acme(), client_id: web(), secret_id: secret(1).id },
+        Mutation::RegistrationTokenCreate {
+            tenant: acme(),
+            id: registration_token_id(),
+            spec: RegistrationTokenSpec {
+                name: "Partner".to_owned(),
+                expires_at: Some(Timestamp::from_secs(9_000)),
+                max_uses: Some(2),
+            },
+            digest: SecretDigest::of(b"initial"),
+        },
+        registering(),
+        Mutation::ClientReregister {
+            tenant: acme(),
+            client_id: registered_client(14),
+            spec: registered_spec(),
+            proof: SecretDigest::of(b"management"),
+            statement_issuer: None,
+        },
+        Mutation::ClientUnregister {
+            tenant: acme(),
+            client_id: registered_client(14),
+            proof: SecretDigest::of(b"management"),
+        },
+        Mutation::RegistrationTokenRevoke { tenant: acme(), id: registration_token_id() },
         scope_create("invoices"),
         Mutation::ScopeUpdate { tenant: acme(), name: orders(), spec: ScopeSpec::default() },
         Mutation::ScopeDelete { tenant: acme(), name: orders() },
         rotate(RotateStep::Now),
         revoke(2),
         rotate(RotateStep::Publish),
-        Mutation::KeyActivate { tenant: Some(acme()), kid: kid(18) },
+        Mutation::KeyActivate { tenant: Some(acme()), kid: kid(23) },
         admin_create(3, Role::Auditor),
         Mutation::AdminUpdate { id: admin_id(3), spec: admin_spec(Role::Operator) },
         Mutation::AdminDelete { id: admin_id(3) },

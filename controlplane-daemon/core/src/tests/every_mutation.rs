@@ -39,6 +39,11 @@ fn each_changes_what_its_row_says() {
         ("client.update", &["client"]),
         ("client.secret.add", &["client"]),
         ("client.secret.remove", &["client"]),
+        ("registration_token.create", &["tenant"]),
+        ("client.register", &["client", "tenant"]),
+        ("client.reregister", &["client"]),
+        ("client.unregister", &["-client"]),
+        ("registration_token.revoke", &["tenant"]),
         ("scope.create", &["scope"]),
         ("scope.update", &["scope"]),
         // Two clients may ask for it.

@@ -49,14 +49,14 @@ fn entries() {
         text.extend(entry.encode());
         text.push(b'\n');
     }
-    golden("entries-v2.jsonl", &text);
+    golden("entries-v3.jsonl", &text);
 }
 
 #[test]
 fn snapshots() {
     let state = furnished();
     let bytes = bytes_of(&state);
-    golden("snapshot-v2.jsonl", &bytes);
+    golden("snapshot-v3.jsonl", &bytes);
     assert_eq!(snapshot::decode(bytes.as_slice()).unwrap(), state);
 }
 
@@ -67,17 +67,21 @@ fn older_formats_are_read() {
         let text = std::fs::read_to_string(golden_path(name)).unwrap();
         text.lines().map(ToOwned::to_owned).collect()
     };
-    for line in lines("entries-v1.jsonl") {
-        let entry = Entry::decode(line.as_bytes()).unwrap();
-        assert_eq!(entry.format, 1);
-        assert!(entry.command.origin.is_unknown());
-        assert_eq!(String::from_utf8(entry.encode()).unwrap(), line, "an absent value leaves no trace");
+    for format in 1..FORMAT {
+        for line in lines(&format!("entries-v{format}.jsonl")) {
+            let entry = Entry::decode(line.as_bytes()).unwrap();
+            assert_eq!(entry.format, format);
+            assert_eq!(entry.command.origin.is_unknown(), format == 1);
+            assert_eq!(String::from_utf8(entry.encode()).unwrap(), line, "an absent value leaves no trace");
+        }
     }
-    let old = lines("snapshot-v1.jsonl");
-    let state = snapshot::decode(old.join("\n").as_bytes()).unwrap();
-    let new = String::from_utf8(bytes_of(&state)).unwrap();
-    let kept = |line: &&String| new.lines().any(|new| new == *line);
-    assert_eq!(old.iter().skip(1).find(|line| !kept(line)), None, "every record is still there");
+    for version in 1..snapshot::VERSION {
+        let old = lines(&format!("snapshot-v{version}.jsonl"));
+        let state = snapshot::decode(old.join("\n").as_bytes()).unwrap();
+        let new = String::from_utf8(bytes_of(&state)).unwrap();
+        let kept = |line: &&String| new.lines().any(|new| new == *line);
+        assert_eq!(old.iter().skip(1).find(|line| !kept(line)), None, "every record is still there");
+    }
 }
 
 #[test]
@@ -99,7 +103,7 @@ fn a_snapshot_that_is_not_whole_or_not_known_is_refused() {
     assert!(matches!(read(&text[..text.len() - 20]), SnapshotError::Malformed { .. }));
     assert!(matches!(read(""), SnapshotError::NotASnapshot { .. }));
     assert!(matches!(read("{\"a\":1}\n"), SnapshotError::NotASnapshot { .. }));
-    let newer = text.replacen("\"version\":2", "\"version\":99", 1);
+    let newer = text.replacen(&format!("\"version\":{}", snapshot::VERSION), "\"version\":99", 1);
     assert!(matches!(read(&newer), SnapshotError::UnknownVersion { found: 99, known: snapshot::VERSION }));
     let unknown = text.replacen("{\"kind\":\"scope\"", "{\"kind\":\"realm\"", 1);
     assert!(matches!(read(&unknown), SnapshotError::UnknownKind { kind, .. } if kind == "realm"));

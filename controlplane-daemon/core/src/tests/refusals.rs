@@ -40,6 +40,8 @@ fn each_row_is_refused_with_its_code() {
             Mutation::ClientSecretRemove { tenant: acme(), client_id: "web".parse().unwrap(), secret_id: secret(1).id },
             E::Conflict,
         ),
+        (registering(), E::Unauthenticated),
+        (Mutation::RegistrationTokenRevoke { tenant: acme(), id: registration_token_id() }, E::NotFound),
         (scope_create("orders"), E::AlreadyExists),
         (scope_create("openid"), E::ValidationFailed),
         (scope_create("hj:mine"), E::ValidationFailed),
@@ -99,6 +101,14 @@ fn if_match_is_held_against_every_mutation() {
         }
         if mutation.name() == "admin.update" || mutation.name() == "admin.delete" {
             world.apply(admin_create(3, Role::Auditor)).unwrap();
+        }
+        if matches!(mutation.name(), "client.reregister" | "client.unregister") {
+            world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec: registering_tenant_spec() }).unwrap();
+            let token = catalogue().into_iter().find(|it| it.name() == "registration_token.create").unwrap();
+            world.apply(token).unwrap();
+            // The entry makes the id of the client.
+            world.revision = 13;
+            world.apply(registering()).unwrap();
         }
         let stale = Command { expected_revision: Some(Revision(999)), ..command(mutation.clone()) };
         assert_eq!(world.command(stale).unwrap_err().code(), ErrorCode::PreconditionFailed, "{}", mutation.name());

@@ -1,5 +1,6 @@
 //! Rules of a client's document.
 
+mod about;
 mod backchannel;
 mod keys;
 mod tokens;
@@ -27,6 +28,8 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
     check_each(&mut violations, "/audiences", &spec.audiences, limits::AUDIENCES, uri::audience_problem);
     tokens::check(&mut violations, spec);
     check_each(&mut violations, "/allowed_origins", &spec.allowed_origins, limits::ORIGINS, uri::origin_problem);
+
+    about::check(&mut violations, spec);
 
     text::check_list(&mut violations, "/scopes", &spec.scopes, limits::CLIENT_SCOPES);
     for (index, name) in spec.scopes.iter().enumerate() {

@@ -3,6 +3,7 @@
 use vocab::Violations;
 use vocab::oauth::OAuthSettings;
 
+use super::registration;
 use crate::limits;
 
 pub(super) fn problems(settings: &OAuthSettings) -> Violations {
@@ -19,6 +20,7 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
     violations.require(grace <= limits::REFRESH_GRACE_SECS, "/refresh_token_grace_secs", || {
         format!("must be at most {}, is {grace}", limits::REFRESH_GRACE_SECS)
     });
+    violations.nest("/registration", registration::policy_problems(&settings.registration));
     violations
 }
 

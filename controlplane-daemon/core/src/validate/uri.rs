@@ -40,6 +40,30 @@ pub(super) fn web_problem(uri: &str) -> Option<&'static str> {
     if is_web { redirect_problem(uri) } else { Some("must be https, or http on loopback") }
 }
 
+/// A URL that a stranger names for us or for browsers to fetch: https, and a host by a name that can be anybody's. What
+/// the name leads to is seen when it is fetched.
+pub(crate) fn public_problem(uri: &str) -> Option<&'static str> {
+    // The fragment tells answers apart (OIDC Core §6.2) and is not fetched.
+    let uri = uri.split_once('#').map_or(uri, |(before, _)| before);
+    let parts = match split(uri) {
+        Ok(parts) => parts,
+        Err(problem) => return Some(problem),
+    };
+    let Some(authority) = parts.authority.filter(|_| parts.scheme == "https") else {
+        return Some("must be https://host…");
+    };
+    if let Some(problem) = authority_problem(authority) {
+        return Some(problem);
+    }
+    let host = host_and_port(authority).0;
+    let Some((_, last)) = host.rsplit_once('.') else { return Some("must name a public host") };
+    // WHATWG URL §3.5: what ends in a number is an address, also in hexadecimal.
+    let number = last.bytes().all(|b| b.is_ascii_digit())
+        || last.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+    let local = ["localhost", "local", "internal", "localdomain"].contains(&last);
+    (number || local || host.starts_with('[')).then_some("must name a public host")
+}
+
 /// What an access token may be for: a name, or an absolute URI without fragment (RFC 8707 §2, RFC 7519 §2 StringOrURI).
 pub(super) fn audience_problem(audience: &str) -> Option<&'static str> {
     if audience.contains(':') {

@@ -15,7 +15,7 @@ pub(super) fn tenant(mut part: Part) -> Part {
 
 /// A client or a scope.
 pub(super) fn item(mut part: Part) -> Part {
-    for name in ["secrets", "created_at", "updated_at", "revision", "managed_by"] {
+    for name in ["secrets", "registered", "created_at", "updated_at", "revision", "managed_by"] {
         part.body.remove(name);
     }
     part

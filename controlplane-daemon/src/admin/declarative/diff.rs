@@ -18,7 +18,7 @@ pub(super) const MASKED: &str = "(secret)";
 pub(super) const MASKED_NEW: &str = "(another secret)";
 
 /// Members that follow from a change and are not what somebody wrote.
-const DERIVED: [&str; 6] = ["id", "created_at", "updated_at", "revision", "secrets", "managed_by"];
+const DERIVED: [&str; 7] = ["id", "created_at", "updated_at", "revision", "secrets", "registered", "managed_by"];
 
 /// Of two views of the same resource.
 pub(super) fn between(before: Option<&impl Serialize>, after: Option<&impl Serialize>) -> Vec<Difference> {

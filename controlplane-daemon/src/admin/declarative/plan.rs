@@ -480,6 +480,7 @@ fn preview(slug: &Slug, spec: &TenantSpec) -> TenantView {
         updated_at: at,
         revision: Revision::ZERO,
         longest: controlplane_core::model::Longest::default(),
+        registration_tokens: Vec::new(),
         managed_by: None,
     })
 }

@@ -9,7 +9,8 @@ use vocab::{ErrorCode, Slug};
 use super::plan::{Fault, Source};
 
 /// What the admin API shows and nobody writes.
-const READ_ONLY: [&str; 7] = ["id", "created_at", "updated_at", "revision", "secrets", "managed_by", "configured"];
+const READ_ONLY: [&str; 8] =
+    ["id", "created_at", "updated_at", "revision", "secrets", "registered", "managed_by", "configured"];
 
 /// A resource that a document states.
 pub(super) struct Wanted {

@@ -4,7 +4,7 @@ use controlplane_core::Client;
 use controlplane_core::model::{ClientSecret, ClientSpec};
 use serde::Serialize;
 use serde_json::Value;
-use vocab::{ClientId, Revision, SecretId};
+use vocab::{ClientId, RegistrationTokenId, Revision, SecretId};
 
 use super::{rfc3339, unchanged};
 use crate::admin::fields::{Fields, Problems};
@@ -16,9 +16,19 @@ pub(in crate::admin) struct ClientView {
     #[serde(flatten)]
     spec: ClientSpec,
     secrets: Vec<SecretView>,
+    /// Of a client that registered itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered: Option<RegisteredView>,
     created_at: String,
     updated_at: String,
     pub(in crate::admin) revision: Revision,
+}
+
+/// How a client came here by itself.
+#[derive(Serialize)]
+struct RegisteredView {
+    token_id: Option<RegistrationTokenId>,
+    statement_issuer: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -39,6 +49,10 @@ impl ClientView {
             client_id: client.client_id.clone(),
             spec: client.spec.clone(),
             secrets: client.secrets.iter().map(secret).collect(),
+            registered: client.registration.as_ref().map(|registration| RegisteredView {
+                token_id: registration.token_id,
+                statement_issuer: registration.statement_issuer.clone(),
+            }),
             created_at: rfc3339(client.created_at),
             updated_at: rfc3339(client.updated_at),
             revision: client.revision,
@@ -55,7 +69,7 @@ pub(in crate::admin) fn read_client(
     let read = (|| {
         let fields = Fields::of(document, "", &problems)?;
         let client_id = if let Some(client) = current {
-            let names = ["client_id", "secrets", "created_at", "updated_at", "revision"];
+            let names = ["client_id", "secrets", "registered", "created_at", "updated_at", "revision"];
             unchanged(&fields, &names, &ClientView::of(client));
             Some(client.client_id.clone())
         } else {
