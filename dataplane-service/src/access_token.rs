@@ -7,8 +7,9 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use vocab::Timestamp;
 
+use crate::opaque;
 use crate::signing::VerifyError;
-use crate::store::{DbError, denied, grants};
+use crate::store::{DbError, access_tokens, denied, grants};
 use crate::tenant::TenantContext;
 
 /// A token of this tenant in its time. Whether it [still holds](holder) is another question.
@@ -30,11 +31,27 @@ pub enum Failure {
     Database(#[from] DbError),
 }
 
-/// Reads a token: signed by a key of this tenant, an access token by type, of this issuer, in its time.
-pub fn read(tenant: &TenantContext, token: &str, now: Timestamp) -> Result<AccessToken, Failure> {
-    let all: Map<String, Value> = tenant.keys.verify(token, ACCESS_TOKEN_TYPE, &tenant.issuer, now)?;
+/// Reads a token. A JWT: signed by a key of this tenant, an access token by type, of this issuer, in its time. An opaque
+/// one: stored in this tenant's database, in its time.
+pub async fn read(tenant: &TenantContext, token: &str, now: Timestamp) -> Result<AccessToken, Failure> {
+    let all: Map<String, Value> = if opaque::looks_like(token) {
+        // A tenant without a database has issued none.
+        let db = tenant.db().map_err(|_| VerifyError::Malformed)?;
+        access_tokens::find(db, token, now).await?.ok_or(VerifyError::Malformed)?
+    } else {
+        tenant.keys.verify(token, ACCESS_TOKEN_TYPE, &tenant.issuer, now)?
+    };
     let claims = Claims::deserialize(&all).map_err(|_| VerifyError::Claims)?;
     Ok(AccessToken { claims, all })
+}
+
+/// Gives a token up for good.
+pub async fn revoke(tenant: &TenantContext, token: &str, found: &AccessToken, now: Timestamp) -> Result<(), DbError> {
+    let db = tenant.db()?;
+    if opaque::looks_like(token) {
+        return access_tokens::remove(db, token).await;
+    }
+    denied::deny(db, found.claims.jti, Timestamp::from_secs(found.claims.exp), now).await
 }
 
 /// Who holds a token that still holds: the active user behind it, or `None` for a client on its own behalf. Its client is

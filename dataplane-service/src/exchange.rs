@@ -6,7 +6,9 @@
 
 mod authorization_code;
 mod client_credentials;
+mod issue;
 mod refresh_token;
+mod token_exchange;
 mod user_tokens;
 
 use oauth_core::client::Client;
@@ -35,6 +37,9 @@ pub struct TokenRequest<'a> {
 #[derive(Serialize)]
 pub struct TokenResponse {
     access_token: String,
+    /// RFC 8693 §2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
     token_type: &'static str,
     expires_in: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +79,12 @@ impl<'a> Context<'a> {
     const fn client(&self) -> &'a Client {
         self.proof.client()
     }
+
+    /// How long a replaced refresh token of the client is answered with its successor again.
+    fn refresh_grace_secs(&self) -> u32 {
+        let of_client = self.client().spec.refresh_token_grace_secs;
+        of_client.or(self.tenant.oauth.refresh_token_grace_secs).unwrap_or_default()
+    }
 }
 
 pub async fn exchange(
@@ -88,9 +99,10 @@ pub async fn exchange(
     let request = Request::parse(&form, proof.client())?;
     let grant_type = request.grant_type();
     let response = match request {
-        Request::ClientCredentials(request) => client_credentials::exchange(&context, request)?,
+        Request::ClientCredentials(request) => client_credentials::exchange(&context, request).await?,
         Request::AuthorizationCode(request) => authorization_code::exchange(&context, request).await?,
         Request::RefreshToken(request) => refresh_token::exchange(&context, request).await?,
+        Request::TokenExchange(request) => token_exchange::exchange(&context, request).await?,
     };
     tenant.issued.count(grant_type);
     Ok(response)

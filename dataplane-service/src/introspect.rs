@@ -9,6 +9,7 @@ use vocab::Timestamp;
 use crate::access_token;
 use crate::caller;
 use crate::exchange::{Failure, TokenRequest};
+use crate::opaque;
 use crate::store::{DbError, refresh};
 use crate::tenant::TenantContext;
 
@@ -38,7 +39,7 @@ async fn look_up(
     caller: AuthenticatedClient<'_>,
     token: &str,
 ) -> Result<Answer, DbError> {
-    match access_token::read(tenant, token, now) {
+    match access_token::read(tenant, token, now).await {
         Ok(found) if introspection::may_ask(caller.client(), &found.claims) => {
             match access_token::holder(tenant, &found.claims, now).await {
                 Ok(_) => Ok(introspection::access_token(found.all)),
@@ -47,7 +48,7 @@ async fn look_up(
             }
         }
         Err(access_token::Failure::Database(error)) => Err(error),
-        Err(_) if is_opaque(token) => {
+        Err(_) if opaque::looks_like(token) => {
             // A tenant without a database has issued none.
             let Ok(db) = tenant.db() else { return Ok(Answer::Inactive) };
             let found = refresh::find(db, token).await?;
@@ -55,9 +56,4 @@ async fn look_up(
         }
         _ => Ok(Answer::Inactive),
     }
-}
-
-/// Whether it could be an opaque value of ours; a JWT has dots.
-fn is_opaque(token: &str) -> bool {
-    !token.contains('.')
 }

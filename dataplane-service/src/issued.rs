@@ -9,6 +9,7 @@ pub struct IssuedTokens {
     authorization_code: Counter,
     refresh_token: Counter,
     client_credentials: Counter,
+    token_exchange: Counter,
 }
 
 impl IssuedTokens {
@@ -18,6 +19,7 @@ impl IssuedTokens {
             authorization_code: counter(GrantType::AuthorizationCode),
             refresh_token: counter(GrantType::RefreshToken),
             client_credentials: counter(GrantType::ClientCredentials),
+            token_exchange: counter(GrantType::TokenExchange),
         }
     }
 
@@ -26,6 +28,7 @@ impl IssuedTokens {
             GrantType::AuthorizationCode => &self.authorization_code,
             GrantType::RefreshToken => &self.refresh_token,
             GrantType::ClientCredentials => &self.client_credentials,
+            GrantType::TokenExchange => &self.token_exchange,
         };
         counter.increment(1);
     }

@@ -70,6 +70,7 @@ pub mod settings;
 pub mod signing;
 pub mod staleness;
 pub mod store;
+pub mod successor;
 pub mod sync;
 pub mod tenant;
 pub mod throttle;

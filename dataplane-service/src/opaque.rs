@@ -12,6 +12,11 @@ pub fn fresh() -> Secret<String> {
     Secret::new(URL_SAFE_NO_PAD.encode(bytes))
 }
 
+/// Whether it could be such a value; a JWT has dots.
+pub fn looks_like(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
 /// What is stored of an opaque value, and looked up when it is presented. The tenant is part of it: in a database that
 /// two tenants share by mistake, or that a tenant left to its successor, the values of one are nothing to the other.
 pub fn digest(tenant: TenantId, value: &str) -> Vec<u8> {

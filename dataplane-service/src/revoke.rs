@@ -12,7 +12,8 @@ use vocab::Timestamp;
 use crate::access_token;
 use crate::caller;
 use crate::exchange::{Failure, TokenRequest};
-use crate::store::{denied, grants, refresh};
+use crate::opaque;
+use crate::store::{grants, refresh};
 use crate::tenant::TenantContext;
 
 /// §2.1: the client is told, in the words of RFC 6749 §5.2.
@@ -25,12 +26,14 @@ pub async fn revoke(tenant: &TenantContext, now: Timestamp, request: &TokenReque
     let own = proof.client().client_id.as_str();
     // A hint is not needed to tell the kinds apart, and a wrong one must not mislead (§2.1).
     let token = form.get("token").ok_or(OAuthError::invalid_request("The token is missing."))?;
-    if let Ok(found) = access_token::read(tenant, token, now) {
-        if found.claims.client_id != own {
-            return Err(ANOTHERS.into());
-        }
-        denied::deny(tenant.db()?, found.claims.jti, Timestamp::from_secs(found.claims.exp), now).await?;
-    } else if let Ok(db) = tenant.db()
+    match access_token::read(tenant, token, now).await {
+        Ok(found) if found.claims.client_id != own => return Err(ANOTHERS.into()),
+        Ok(found) => return Ok(access_token::revoke(tenant, token, &found, now).await?),
+        Err(access_token::Failure::Database(error)) => return Err(error.into()),
+        Err(_) => {}
+    }
+    if opaque::looks_like(token)
+        && let Ok(db) = tenant.db()
         && let Some(found) = refresh::find(db, token).await?
     {
         if found.grant.client_id != own {

@@ -1,5 +1,6 @@
 //! The tenants' databases: each tenant has its own, reached only through its own [`TenantDb`].
 
+pub mod access_tokens;
 pub mod codes;
 mod connection;
 pub mod consents;

@@ -2,10 +2,11 @@
 //! and (for whatever a browser or client holds) in the very same database under another tenant's id.
 
 use dataplane_service::email::Email;
+use dataplane_service::store::access_tokens::{self, NewAccessToken};
 use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::interactions::Key;
 use dataplane_service::store::proofs::Proof;
-use dataplane_service::store::refresh::{self, NewRefreshToken};
+use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::{TenantDb, consents, denied, grants, interactions, outbox, proofs, users};
 use oauth_core::authorize::{AuthorizationRequest, ResponseMode};
@@ -18,6 +19,9 @@ use vocab::Secret;
 
 /// What the tests below try. A new function of a store must be added here, with its attempt.
 const TRIED: &[&str] = &[
+    "access_tokens::find",
+    "access_tokens::remove",
+    "access_tokens::store",
     "codes::burn",
     "codes::find",
     "codes::issue",
@@ -27,6 +31,7 @@ const TRIED: &[&str] = &[
     "denied::deny",
     "denied::is_denied",
     "grants::live_user",
+    "grants::newest_of_session",
     "grants::revoke",
     "interactions::authenticated",
     "interactions::begin",
@@ -143,7 +148,9 @@ async fn hold(db: &TenantDb) -> Held {
     outbox::postpone(db, message, NOW).await.expect("the database does as told");
     let (used, refresh_token) = (issue(db, user, None).await, next("first"));
     assert_eq!(
-        codes::redeem(db, used.expose(), Some(&refresh_token), NOW).await.expect("the database does as told"),
+        codes::redeem(db, used.expose(), Follows::refresh_token(&refresh_token), NOW)
+            .await
+            .expect("the database does as told"),
         Taken::Won
     );
     let grant = refresh::find(db, refresh_token.value.expose())
@@ -186,7 +193,7 @@ impl Held {
         assert!(!interactions::finish(db, self.key()).await.expect("the database does as told"));
         assert!(codes::find(db, self.code.expose()).await.expect("the database does as told").is_none());
         assert_eq!(
-            codes::redeem(db, self.code.expose(), None, NOW).await.expect("the database does as told"),
+            codes::redeem(db, self.code.expose(), Follows::default(), NOW).await.expect("the database does as told"),
             Taken::Lost
         );
         codes::burn(db, self.code.expose(), NOW).await.expect("the database does as told");
@@ -199,7 +206,9 @@ impl Held {
         let token = self.refresh_token.value.expose();
         assert!(refresh::find(db, token).await.expect("the database does as told").is_none());
         assert_eq!(
-            refresh::rotate(db, token, &next("stolen"), NOW).await.expect("the database does as told"),
+            refresh::rotate(db, token, Follows::refresh_token(&next("stolen")), NOW)
+                .await
+                .expect("the database does as told"),
             Taken::Lost
         );
     }
@@ -221,12 +230,14 @@ impl Held {
             grants::live_user(db, self.grant, self.user, TOKEN).await.expect("the database does as told").is_some()
         );
         assert_eq!(
-            codes::redeem(db, self.code.expose(), None, NOW).await.expect("the database does as told"),
+            codes::redeem(db, self.code.expose(), Follows::default(), NOW).await.expect("the database does as told"),
             Taken::Won
         );
         let token = self.refresh_token.value.expose();
         assert_eq!(
-            refresh::rotate(db, token, &next("second"), NOW).await.expect("the database does as told"),
+            refresh::rotate(db, token, Follows::refresh_token(&next("second")), NOW)
+                .await
+                .expect("the database does as told"),
             Taken::Won
         );
         assert!(interactions::finish(db, self.key()).await.expect("the database does as told"));
@@ -248,6 +259,15 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     grants::revoke(&b, held.grant, RevokedBecause::CodeReused, NOW).await.unwrap();
     assert_eq!(sessions::end_all_of(&b, held.user, &["web"], NOW).await.unwrap(), 0);
     assert_eq!(sessions::end_of_disabled(&b, &["web"], NOW).await.unwrap(), 0);
+    let claims = serde_json::json!({ "sub": "service" });
+    let value = Secret::new("an opaque token".to_owned());
+    let opaque =
+        NewAccessToken { value, grant: None, client_id: "web".to_owned(), claims, expires_at: NOW.plus_secs(600) };
+    access_tokens::store(&a, &opaque, NOW).await.unwrap();
+    assert!(access_tokens::find(&b, opaque.value.expose(), NOW).await.unwrap().is_none());
+    access_tokens::remove(&b, opaque.value.expose()).await.unwrap();
+    assert!(access_tokens::find(&a, opaque.value.expose(), NOW).await.unwrap().is_some());
+    assert!(grants::newest_of_session(&b, Uuid::from_u128(1), "web", NOW).await.unwrap().is_none());
     denied::deny(&b, TOKEN, NOW.plus_secs(600), NOW).await.unwrap();
     assert!(denied::is_denied(&b, TOKEN, NOW).await.unwrap() && !denied::is_denied(&a, TOKEN, NOW).await.unwrap());
     // B has no such user to begin anything for.

@@ -6,7 +6,7 @@ use dataplane_service::store::TenantDb;
 use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::migrate::Mode;
 use dataplane_service::store::pool::{Limits, PodPools};
-use dataplane_service::store::refresh::{self, NewRefreshToken};
+use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::{denied, grants};
 use dataplane_service::sync::decode;
 use futures::future::join_all;
@@ -69,7 +69,9 @@ impl Store {
     async fn refresh_token(&self) -> NewRefreshToken {
         let (code, token) = (self.code().await, token("first"));
         assert_eq!(
-            codes::redeem(&self.db, code.expose(), Some(&token), NOW).await.expect("the database does as told"),
+            codes::redeem(&self.db, code.expose(), Follows::refresh_token(&token), NOW)
+                .await
+                .expect("the database does as told"),
             Taken::Won
         );
         token
@@ -118,7 +120,8 @@ async fn of_many_redemptions_one_wins_and_one_refresh_token_follows() {
     let store = store("redeem").await;
     let code = store.code().await;
     let followers: Vec<_> = (0..10).map(|n| token(&format!("r{n}"))).collect();
-    let attempts = followers.iter().map(|next| codes::redeem(&store.db, code.expose(), Some(next), NOW));
+    let attempts =
+        followers.iter().map(|next| codes::redeem(&store.db, code.expose(), Follows::refresh_token(next), NOW));
     let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(answers.iter().filter(|taken| **taken == Taken::Won).count(), 1, "{answers:?}");
     let rows = store.database.connect().await.query("select 1 from refresh_tokens", &[]).await.unwrap();
@@ -131,16 +134,18 @@ async fn of_many_rotations_one_wins() {
     let store = store("rotate").await;
     let old = store.refresh_token().await;
     let followers: Vec<_> = (0..10).map(|n| token(&format!("r{n}"))).collect();
-    let attempts = followers.iter().map(|next| refresh::rotate(&store.db, old.value.expose(), next, NOW));
+    let attempts =
+        followers.iter().map(|next| refresh::rotate(&store.db, old.value.expose(), Follows::refresh_token(next), NOW));
     let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(answers.iter().filter(|taken| **taken == Taken::Won).count(), 1, "{answers:?}");
     let won = answers.iter().position(|taken| *taken == Taken::Won).unwrap();
     let next = refresh::find(&store.db, followers[won].value.expose()).await.unwrap().unwrap();
-    assert!(!next.is_rotated);
+    assert!(next.rotated_at.is_none());
     assert_eq!(next.expires_at, NOW.plus_secs(1000), "the absolute end of the grant comes before the idle one");
-    assert!(refresh::find(&store.db, old.value.expose()).await.unwrap().unwrap().is_rotated);
+    assert!(refresh::find(&store.db, old.value.expose()).await.unwrap().unwrap().rotated_at.is_some());
     // The same rotation again, as after a broken connection, knows itself.
-    let again = refresh::rotate(&store.db, old.value.expose(), &followers[won], NOW).await.unwrap();
+    let again =
+        refresh::rotate(&store.db, old.value.expose(), Follows::refresh_token(&followers[won]), NOW).await.unwrap();
     assert_eq!(again, Taken::Won);
 }
 
@@ -149,11 +154,17 @@ async fn a_fault_consumes_nothing() {
     let store = store("fault").await;
     let (code, old) = (store.code().await, store.refresh_token().await);
     store.break_refresh_tokens().await;
-    codes::redeem(&store.db, code.expose(), Some(&token("x")), NOW).await.unwrap_err();
-    refresh::rotate(&store.db, old.value.expose(), &token("y"), NOW).await.unwrap_err();
+    codes::redeem(&store.db, code.expose(), Follows::refresh_token(&token("x")), NOW).await.unwrap_err();
+    refresh::rotate(&store.db, old.value.expose(), Follows::refresh_token(&token("y")), NOW).await.unwrap_err();
     store.execute("alter table refresh_tokens drop constraint broken").await;
-    assert_eq!(codes::redeem(&store.db, code.expose(), Some(&token("x")), NOW).await.unwrap(), Taken::Won);
-    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("y"), NOW).await.unwrap(), Taken::Won);
+    assert_eq!(
+        codes::redeem(&store.db, code.expose(), Follows::refresh_token(&token("x")), NOW).await.unwrap(),
+        Taken::Won
+    );
+    assert_eq!(
+        refresh::rotate(&store.db, old.value.expose(), Follows::refresh_token(&token("y")), NOW).await.unwrap(),
+        Taken::Won
+    );
 }
 
 #[tokio::test]
@@ -161,7 +172,10 @@ async fn a_rotation_survives_that_every_connection_is_cut() {
     let store = store("cut").await;
     let old = store.refresh_token().await;
     store.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await;
-    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Won);
+    assert_eq!(
+        refresh::rotate(&store.db, old.value.expose(), Follows::refresh_token(&token("next")), NOW).await.unwrap(),
+        Taken::Won
+    );
 }
 
 #[tokio::test]
@@ -180,10 +194,13 @@ async fn with_its_grant_everything_dies() {
 
     grants::revoke(&store.db, grant, RevokedBecause::RefreshTokenReused, NOW).await.unwrap();
     assert_eq!(grants::live_user(&store.db, grant, ALICE, TOKEN).await.unwrap(), None);
-    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(
+        refresh::rotate(&store.db, old.value.expose(), Follows::refresh_token(&token("next")), NOW).await.unwrap(),
+        Taken::Lost
+    );
     // Another grant of the same user is untouched until its code is burnt.
     codes::burn(&store.db, code.expose(), NOW).await.unwrap();
-    assert_eq!(codes::redeem(&store.db, code.expose(), None, NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(codes::redeem(&store.db, code.expose(), Follows::default(), NOW).await.unwrap(), Taken::Lost);
 }
 
 #[tokio::test]
@@ -193,8 +210,11 @@ async fn a_disabled_user_gets_nothing() {
     let grant = store.grant_of(&old).await;
     store.execute("update users set status = 'disabled'").await;
     assert!(!codes::find(&store.db, code.expose()).await.unwrap().unwrap().grant.user_is_active);
-    assert_eq!(codes::redeem(&store.db, code.expose(), None, NOW).await.unwrap(), Taken::Lost);
-    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(codes::redeem(&store.db, code.expose(), Follows::default(), NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(
+        refresh::rotate(&store.db, old.value.expose(), Follows::refresh_token(&token("next")), NOW).await.unwrap(),
+        Taken::Lost
+    );
     assert_eq!(grants::live_user(&store.db, grant, ALICE, TOKEN).await.unwrap(), None);
 }
 
@@ -204,13 +224,16 @@ async fn one_tenants_values_mean_nothing_to_another() {
     let (code, old) = (a.code().await, a.refresh_token().await);
     let grant = a.grant_of(&old).await;
     assert_eq!(codes::find(&b.db, code.expose()).await.unwrap(), None);
-    assert_eq!(codes::redeem(&b.db, code.expose(), None, NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(codes::redeem(&b.db, code.expose(), Follows::default(), NOW).await.unwrap(), Taken::Lost);
     assert_eq!(refresh::find(&b.db, old.value.expose()).await.unwrap(), None);
-    assert_eq!(refresh::rotate(&b.db, old.value.expose(), &token("next"), NOW).await.unwrap(), Taken::Lost);
+    assert_eq!(
+        refresh::rotate(&b.db, old.value.expose(), Follows::refresh_token(&token("next")), NOW).await.unwrap(),
+        Taken::Lost
+    );
     assert_eq!(grants::live_user(&b.db, grant, ALICE, TOKEN).await.unwrap(), None);
     codes::burn(&b.db, code.expose(), NOW).await.unwrap();
     grants::revoke(&b.db, grant, RevokedBecause::CodeReused, NOW).await.unwrap();
-    assert_eq!(codes::redeem(&a.db, code.expose(), None, NOW).await.unwrap(), Taken::Won);
+    assert_eq!(codes::redeem(&a.db, code.expose(), Follows::default(), NOW).await.unwrap(), Taken::Won);
 }
 
 #[tokio::test]
@@ -226,13 +249,22 @@ async fn what_ended_is_swept_up() {
     };
     // Used before its end, a rotated token stays: it must be known when it comes again.
     let (first, second) = (token("r1"), token("r2"));
-    assert_eq!(refresh::rotate(&store.db, old.value.expose(), &first, NOW).await.unwrap(), Taken::Won);
-    assert_eq!(refresh::rotate(&store.db, first.value.expose(), &second, NOW).await.unwrap(), Taken::Won);
+    assert_eq!(
+        refresh::rotate(&store.db, old.value.expose(), Follows::refresh_token(&first), NOW).await.unwrap(),
+        Taken::Won
+    );
+    assert_eq!(
+        refresh::rotate(&store.db, first.value.expose(), Follows::refresh_token(&second), NOW).await.unwrap(),
+        Taken::Won
+    );
     assert_eq!(count("refresh_tokens").await, 3);
     store
         .execute("update refresh_tokens set expires_at = expires_at - interval '1 day' where rotated_at is not null")
         .await;
-    assert_eq!(refresh::rotate(&store.db, second.value.expose(), &token("r3"), NOW).await.unwrap(), Taken::Won);
+    assert_eq!(
+        refresh::rotate(&store.db, second.value.expose(), Follows::refresh_token(&token("r3")), NOW).await.unwrap(),
+        Taken::Won
+    );
     assert_eq!(count("refresh_tokens").await, 2);
 
     // All six grants have ended, but only a new one makes room.

@@ -131,7 +131,12 @@ mod tests {
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
         assert_eq!(
             document["grant_types_supported"],
-            json!(["authorization_code", "refresh_token", "client_credentials"])
+            json!([
+                "authorization_code",
+                "refresh_token",
+                "client_credentials",
+                "urn:ietf:params:oauth:grant-type:token-exchange"
+            ])
         );
         // OIDC Discovery §3: "The algorithm RS256 MUST be included."
         assert!(document["id_token_signing_alg_values_supported"].as_array().unwrap().contains(&json!("RS256")));

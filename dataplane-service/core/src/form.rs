@@ -9,8 +9,8 @@ pub const MAX_BYTES: usize = 64 * 1024;
 /// Most parameters in one form.
 pub const MAX_PARAMETERS: usize = 64;
 
-/// Parameters that may come more than once (RFC 8707 §2).
-const REPEATABLE: [&str; 1] = ["resource"];
+/// Parameters that may come more than once (RFC 8707 §2, RFC 8693 §2.1).
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
 /// The parameters of one request. Each name stands at most once, no value holds a NUL, all is UTF-8.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,6 +79,17 @@ impl<'a> Form<'a> {
     /// Every value of a parameter that may be repeated.
     pub fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
         self.parameters.iter().filter(move |(n, v)| n == name && !v.is_empty()).map(|(_, v)| &**v)
+    }
+
+    /// The resources that are asked for (RFC 8707 §2), each once.
+    pub fn resources(&self) -> Vec<&str> {
+        let mut once = Vec::new();
+        for resource in self.all("resource") {
+            if !once.contains(&resource) {
+                once.push(resource);
+            }
+        }
+        once
     }
 
     /// Names and values, as they came.
@@ -157,6 +168,7 @@ mod tests {
         assert_eq!(form.get("b"), Some("x y!"));
         assert_eq!((form.get("empty"), form.get("c"), form.get("none")), (None, None, None));
         assert_eq!(form.all("resource").collect::<Vec<_>>(), ["r1", "r2"]);
+        assert_eq!(Form::parse(b"resource=b&resource=a&resource=b").unwrap().resources(), ["b", "a"]);
         assert!(!format!("{form:?}").contains("x y!"));
     }
 

@@ -6,6 +6,7 @@
 pub mod authorization_code;
 pub mod client_credentials;
 pub mod refresh_token;
+pub mod token_exchange;
 
 use uuid::Uuid;
 use vocab::Timestamp;
@@ -23,6 +24,7 @@ pub enum Request<'a> {
     AuthorizationCode(authorization_code::Request<'a>),
     RefreshToken(refresh_token::Request<'a>),
     ClientCredentials(client_credentials::Request<'a>),
+    TokenExchange(token_exchange::Request<'a>),
 }
 
 impl<'a> Request<'a> {
@@ -38,6 +40,7 @@ impl<'a> Request<'a> {
             GrantType::AuthorizationCode => Self::AuthorizationCode(authorization_code::Request::parse(form)?),
             GrantType::RefreshToken => Self::RefreshToken(refresh_token::Request::parse(form)?),
             GrantType::ClientCredentials => Self::ClientCredentials(client_credentials::Request::parse(form)),
+            GrantType::TokenExchange => Self::TokenExchange(token_exchange::Request::parse(form)?),
         })
     }
 
@@ -46,6 +49,7 @@ impl<'a> Request<'a> {
             Self::AuthorizationCode(_) => GrantType::AuthorizationCode,
             Self::RefreshToken(_) => GrantType::RefreshToken,
             Self::ClientCredentials(_) => GrantType::ClientCredentials,
+            Self::TokenExchange(_) => GrantType::TokenExchange,
         }
     }
 }
@@ -88,7 +92,10 @@ pub struct StoredRefreshToken {
     pub expires_at: Timestamp,
     /// What a public client must prove to have to use it.
     pub confirmation: Option<Confirmation>,
-    pub is_rotated: bool,
+    /// When it was replaced.
+    pub rotated_at: Option<Timestamp>,
+    /// Its successor, sealed, when that may be had again.
+    pub successor: Option<String>,
 }
 
 /// What is to be issued in the name of a user.
@@ -154,6 +161,8 @@ fn may_refresh(client: &Client, scope: &ScopeSet) -> bool {
     client.may_use(GrantType::RefreshToken) && scope.contains(OFFLINE_ACCESS)
 }
 
+const NOT_GRANTED: OAuthError = OAuthError::invalid_target("The resource is not part of the grant.");
+
 /// RFC 8707 §2.2: a token request may narrow the resources of its grant, never widen them. When the authorization
 /// request named none, any that the client is registered for will do.
 fn narrowed_resources(
@@ -162,16 +171,14 @@ fn narrowed_resources(
     client: &Client,
     issuer: &str,
 ) -> Result<Vec<String>, OAuthError> {
+    let may_have = |resource: &String| resource == issuer || client.spec.audiences.contains(resource);
     if asked.is_empty() {
-        return Ok(grant.audience.clone());
+        // What the client has lost the right to ask for since is no longer issued.
+        let left: Vec<_> = grant.audience.iter().filter(|resource| may_have(resource)).cloned().collect();
+        return if left.is_empty() && !grant.audience.is_empty() { Err(NOT_GRANTED) } else { Ok(left) };
     }
-    let granted = if grant.audience.is_empty() { &client.spec.audiences } else { &grant.audience };
-    let is_issuer = |resource: &str| grant.audience.is_empty() && resource == issuer;
-    if asked.iter().all(|resource| granted.contains(resource) || is_issuer(resource)) {
-        Ok(asked)
-    } else {
-        Err(OAuthError::invalid_target("The resource is not part of the grant."))
-    }
+    let granted = |resource: &String| grant.audience.is_empty() || grant.audience.contains(resource);
+    if asked.iter().all(|resource| granted(resource) && may_have(resource)) { Ok(asked) } else { Err(NOT_GRANTED) }
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub fn refresh_token(caller: &Client, found: Option<&StoredRefreshToken>, issuer
     let Some(token) = found else { return Answer::Inactive };
     let grant = &token.grant;
     let ends = token.expires_at.min(grant.expires_at);
-    let lives = now < ends && !token.is_rotated && !grant.is_revoked && grant.user_is_active;
+    let lives = now < ends && token.rotated_at.is_none() && !grant.is_revoked && grant.user_is_active;
     if !lives || grant.client_id != caller.client_id.as_str() {
         return Answer::Inactive;
     }
@@ -149,8 +149,13 @@ mod tests {
 
     #[test]
     fn refresh_tokens() {
-        let stored =
-            StoredRefreshToken { grant: grant(), expires_at: NOW.plus_secs(1), confirmation: None, is_rotated: false };
+        let stored = StoredRefreshToken {
+            grant: grant(),
+            expires_at: NOW.plus_secs(1),
+            confirmation: None,
+            rotated_at: None,
+            successor: None,
+        };
         let ask = |change: fn(&mut StoredRefreshToken)| {
             let mut token = stored.clone();
             change(&mut token);
@@ -160,7 +165,7 @@ mod tests {
         assert_eq!((&active["active"], &active["exp"]), (&json!(true), &json!(NOW.plus_secs(1).secs())));
         assert_eq!(active["client_id"], "web");
         let inactive = Answer::Inactive.into_object();
-        assert_eq!(ask(|token| token.is_rotated = true), inactive);
+        assert_eq!(ask(|token| token.rotated_at = Some(NOW)), inactive);
         assert_eq!(ask(|token| token.expires_at = NOW), inactive);
         assert_eq!(ask(|token| token.grant.expires_at = NOW), inactive);
         assert_eq!(ask(|token| token.grant.is_revoked = true), inactive);

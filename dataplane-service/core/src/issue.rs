@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use uuid::Uuid;
 use vocab::{SigningAlgorithm, Timestamp};
@@ -34,8 +35,20 @@ pub struct AccessToken<'a> {
     /// What whoever presents the token must prove to have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+    /// Who acts for the subject (RFC 8693 §4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<&'a Value>,
+    /// Who alone may come to act for it (RFC 8693 §4.4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<Party<'a>>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserPart>,
+}
+
+/// Somebody, by the name that a `sub` would have.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Party<'a> {
+    pub sub: &'a str,
 }
 
 /// What only the tokens of users have.
@@ -211,6 +224,8 @@ mod tests {
             exp: 2,
             jti: Uuid::nil(),
             cnf: None,
+            act: None,
+            may_act: None,
             user: None,
         };
         assert_eq!(

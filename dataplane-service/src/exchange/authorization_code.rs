@@ -6,6 +6,7 @@ use oauth_core::grant::{Effect, Refusal, RevokedBecause};
 
 use super::{Context, Failure, TokenResponse, refuse, user_tokens};
 use crate::store::codes::{self, Taken};
+use crate::store::refresh::Follows;
 
 pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
     let db = context.tenant.db()?;
@@ -19,9 +20,12 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         (Ok(_), None) => return Err(lost().error.into()),
     };
     let follows = tokens.with_refresh_token.then(|| user_tokens::next_refresh_token(context));
-    let response = user_tokens::sign(context, &found.grant, &tokens, found.grant.nonce.as_deref(), follows.as_ref())?;
-    match codes::redeem(db, code, follows.as_ref(), context.now).await? {
-        Taken::Won => Ok(response),
+    let next = follows.as_ref().map(|token| &token.value);
+    let signed = user_tokens::sign(context, &found.grant, &tokens, found.grant.nonce.as_deref(), next)?;
+    let follows =
+        Follows { refresh_token: follows.as_ref(), access_token: signed.access_token.as_ref(), successor: None };
+    match codes::redeem(db, code, follows, context.now).await? {
+        Taken::Won => Ok(signed.response),
         // Another request used the code a moment ago (RFC 6749 §4.1.2).
         Taken::Lost => Err(refuse(context, lost(), Some(found.grant.id), None).await),
     }

@@ -1,13 +1,13 @@
-//! A client on its own behalf (RFC 6749 §4.4): no database, no lock; one signature.
+//! A client on its own behalf (RFC 6749 §4.4): one signature; no database, but for an opaque token; no lock.
 
 use oauth_core::confirmation::Confirmation;
 use oauth_core::grant::client_credentials::Request;
-use oauth_core::issue::{ACCESS_TOKEN_TYPE, AccessToken, Audience, expiry};
+use oauth_core::issue::{AccessToken, Audience, expiry};
 
-use super::{Context, Failure, TokenResponse};
+use super::{Context, Failure, TokenResponse, issue};
 use crate::opaque;
 
-pub(super) fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
+pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
     let tenant = context.tenant;
     let client = context.client();
     let token = request.decide(context.proof, &tenant.issuer)?;
@@ -22,10 +22,15 @@ pub(super) fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<To
         exp: expiry(context.now, lifetime_secs),
         jti: opaque::fresh_jti(),
         cnf: context.proof.confirmation(),
+        act: None,
+        may_act: None,
         user: None,
     };
+    let issued = issue::access_token(context, &claims, None)?;
+    issued.store(context).await?;
     Ok(TokenResponse {
-        access_token: tenant.keys.sign(ACCESS_TOKEN_TYPE, &claims)?,
+        access_token: issued.into_value(),
+        issued_token_type: None,
         token_type: Confirmation::token_type(context.proof.confirmation()),
         expires_in: lifetime_secs,
         refresh_token: None,

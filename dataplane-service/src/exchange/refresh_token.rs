@@ -1,31 +1,72 @@
-//! Refreshing (RFC 6749 §6): find, decide, sign, rotate.
+//! Refreshing (RFC 6749 §6): find, decide, sign, rotate; or answer the same again to who may not have got it.
 
 use oauth_core::error::OAuthError;
-use oauth_core::grant::refresh_token::Request;
-use oauth_core::grant::{Effect, Refusal, RevokedBecause};
+use oauth_core::grant::refresh_token::{Decision, REUSED, Request};
+use oauth_core::grant::{Effect, Grant, Refusal, RevokedBecause, UserTokens};
+use uuid::Uuid;
 
 use super::{Context, Failure, TokenResponse, refuse, user_tokens};
 use crate::store::codes::Taken;
-use crate::store::refresh;
+use crate::store::refresh::{self, Follows};
+use crate::successor;
 
 pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
-    let db = context.tenant.db()?;
     let presented = request.refresh_token;
-    let found = refresh::find(db, presented).await?;
-    let grant_id = found.as_ref().map(|token| token.grant.id);
-    let decision = request.decide(context.now, &context.tenant.issuer, context.proof, found.as_ref());
-    let (tokens, found) = match (decision, found) {
-        (Ok(tokens), Some(found)) => (tokens, found),
-        (Err(refusal), _) => return Err(refuse(context, refusal, grant_id, None).await),
-        (Ok(_), None) => return Err(lost().error.into()),
+    let (grant, decision) = decide(context, request.clone()).await?;
+    let tokens = match decision {
+        Decision::Repeat(tokens, sealed) => return repeat(context, presented, &grant, &tokens, &sealed).await,
+        Decision::Rotate(tokens) => tokens,
     };
     let next = user_tokens::next_refresh_token(context);
-    let response = user_tokens::sign(context, &found.grant, &tokens, None, Some(&next))?;
-    match refresh::rotate(db, presented, &next, context.now).await? {
-        Taken::Won => Ok(response),
-        // Another request used the token a moment ago: one of the two is not the client (RFC 9700 §4.14.2).
-        Taken::Lost => Err(refuse(context, lost(), Some(found.grant.id), None).await),
+    let signed = user_tokens::sign(context, &grant, &tokens, None, Some(&next.value))?;
+    let sealed = (context.refresh_grace_secs() > 0).then(|| successor::seal(presented, &next.value));
+    let follows = Follows {
+        refresh_token: Some(&next),
+        access_token: signed.access_token.as_ref(),
+        successor: sealed.as_deref(),
+    };
+    match refresh::rotate(context.tenant.db()?, presented, follows, context.now).await? {
+        Taken::Won => Ok(signed.response),
+        // Another request used the token a moment ago: one of the two is not the client (RFC 9700 §4.14.2), or the
+        // client asked twice.
+        Taken::Lost => match decide(context, request).await? {
+            (grant, Decision::Repeat(tokens, sealed)) => repeat(context, presented, &grant, &tokens, &sealed).await,
+            (grant, Decision::Rotate(_)) => Err(refuse(context, lost(), Some(grant.id), None).await),
+        },
     }
+}
+
+async fn decide(context: &Context<'_>, request: Request<'_>) -> Result<(Grant, Decision), Failure> {
+    let found = refresh::find(context.tenant.db()?, request.refresh_token).await?;
+    let grant_id: Option<Uuid> = found.as_ref().map(|token| token.grant.id);
+    let grace = context.refresh_grace_secs();
+    match (request.decide(context.now, &context.tenant.issuer, context.proof, grace, found.as_ref()), found) {
+        (Ok(decision), Some(found)) => Ok((found.grant, decision)),
+        (Err(refusal), _) => Err(refuse(context, refusal, grant_id, None).await),
+        (Ok(_), None) => Err(lost().error.into()),
+    }
+}
+
+/// Answers the successor that was answered before, unless it was used: then its holder has it, and this is somebody else.
+/// Never a second one.
+async fn repeat(
+    context: &Context<'_>,
+    presented: &str,
+    grant: &Grant,
+    tokens: &UserTokens,
+    sealed: &str,
+) -> Result<TokenResponse, Failure> {
+    let reused = async || Err(refuse(context, REUSED, Some(grant.id), None).await);
+    let Some(next) = successor::open(presented, sealed) else { return reused().await };
+    let found = refresh::find(context.tenant.db()?, next.expose()).await?;
+    if !found.is_some_and(|found| found.rotated_at.is_none() && context.now < found.expires_at) {
+        return reused().await;
+    }
+    let signed = user_tokens::sign(context, grant, tokens, None, Some(&next))?;
+    if let Some(token) = &signed.access_token {
+        crate::store::access_tokens::store(context.tenant.db()?, token, context.now).await?;
+    }
+    Ok(signed.response)
 }
 
 const fn lost() -> Refusal {

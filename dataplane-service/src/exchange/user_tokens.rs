@@ -2,12 +2,15 @@
 
 use oauth_core::confirmation::Confirmation;
 use oauth_core::grant::{Grant, UserTokens};
-use oauth_core::issue::{ACCESS_TOKEN_TYPE, AccessToken, Audience, ID_TOKEN_TYPE, IdToken, UserPart, at_hash, expiry};
+use oauth_core::issue::{AccessToken, Audience, ID_TOKEN_TYPE, IdToken, Party, UserPart, at_hash, expiry};
 use oauth_core::scope::OPENID;
+use vocab::Secret;
 
+use super::issue::{self, Issued};
 use super::{Context, Failure, TokenResponse};
 use crate::opaque;
 use crate::signing::SignError;
+use crate::store::access_tokens::NewAccessToken;
 use crate::store::refresh::NewRefreshToken;
 
 /// The refresh token that will follow, if one does.
@@ -20,20 +23,27 @@ pub(super) fn next_refresh_token(context: &Context<'_>) -> NewRefreshToken {
     }
 }
 
+/// The answer, and what must be stored before it goes out.
+pub(super) struct Signed {
+    pub response: TokenResponse,
+    /// When it is opaque.
+    pub access_token: Option<NewAccessToken>,
+}
+
 /// Signs what was decided. `nonce` is the grant's on the first exchange only (OIDC Core §12.2).
 pub(super) fn sign(
     context: &Context<'_>,
     grant: &Grant,
     tokens: &UserTokens,
     nonce: Option<&str>,
-    refresh_token: Option<&NewRefreshToken>,
-) -> Result<TokenResponse, Failure> {
+    refresh_token: Option<&Secret<String>>,
+) -> Result<Signed, Failure> {
     let Context { tenant, now, .. } = *context;
     let client_id = context.client().client_id.as_str();
     let sub = grant.user_id.to_string();
     let scope = tokens.scope.to_string();
-    let access_token = tenant.keys.sign(
-        ACCESS_TOKEN_TYPE,
+    let access_token = issue::access_token(
+        context,
         &AccessToken {
             iss: &tenant.issuer,
             sub: &sub,
@@ -44,8 +54,11 @@ pub(super) fn sign(
             exp: expiry(now, tenant.lifetimes.access_token_secs),
             jti: opaque::fresh_jti(),
             cnf: context.proof.confirmation(),
+            act: None,
+            may_act: context.client().spec.may_act.as_ref().map(|client| Party { sub: client.as_str() }),
             user: Some(UserPart::of(grant)),
         },
+        Some(grant.id),
     )?;
     let id_token = if tokens.scope.contains(OPENID) {
         let asked = context.client().spec.id_token_signed_response_alg;
@@ -60,18 +73,24 @@ pub(super) fn sign(
             nonce,
             amr: &grant.amr,
             sid: grant.sid,
-            at_hash: at_hash(algorithm, &access_token),
+            at_hash: at_hash(algorithm, access_token.value()),
         };
         Some(tenant.keys.sign_with(algorithm, ID_TOKEN_TYPE, &claims)?)
     } else {
         None
     };
-    Ok(TokenResponse {
+    let (access_token, to_store) = match access_token {
+        Issued::Jwt(jwt) => (jwt, None),
+        Issued::Opaque(token) => (token.value.expose().clone(), Some(token)),
+    };
+    let response = TokenResponse {
         access_token,
+        issued_token_type: None,
         token_type: Confirmation::token_type(context.proof.confirmation()),
         expires_in: tenant.lifetimes.access_token_secs,
-        refresh_token: refresh_token.map(|token| token.value.expose().clone()),
+        refresh_token: refresh_token.map(|token| token.expose().clone()),
         id_token,
         scope,
-    })
+    };
+    Ok(Signed { response, access_token: to_store })
 }

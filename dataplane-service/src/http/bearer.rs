@@ -40,7 +40,7 @@ pub async fn authenticate(
         access_token::Failure::Database(error) => BearerFailure::Database(error),
         told => refused(OAuthError::quoting(Code::InvalidToken, &told.to_string())),
     };
-    let claims = access_token::read(tenant, token, now).map_err(unusable)?.claims;
+    let claims = access_token::read(tenant, token, now).await.map_err(unusable)?.claims;
     claims.permit(scope, &tenant.issuer).map_err(refused)?;
     let user = access_token::holder(tenant, &claims, now).await.map_err(unusable)?;
     Ok(Bearer { claims, user })

@@ -1,15 +1,19 @@
 //! Authorization codes: made with their grant, taken once.
 
-use oauth_core::confirmation::Thumbprint;
+use std::time::SystemTime;
+
+use oauth_core::confirmation::{Confirmation, Thumbprint};
 use oauth_core::grant::StoredCode;
 use oauth_core::pkce::Challenge;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
+use super::access_tokens::{Columns, store_with};
 use super::grants::{self, grant_columns, timestamp};
-use super::refresh::NewRefreshToken;
+use super::refresh::{Follows, NewRefreshToken};
 use crate::opaque;
-use crate::store::{DbError, TenantDb};
+use crate::store::{Connection, DbError, TenantDb};
 
 /// A grant and the code that hands it to the client.
 #[derive(Debug)]
@@ -119,36 +123,76 @@ pub enum Taken {
     Lost,
 }
 
-/// Takes the code and stores the refresh token that follows, both or neither: one statement, one commit. Of any number
-/// of requests at once, one wins: the others wait for its row lock and then find the code redeemed.
-pub async fn redeem(
-    db: &TenantDb,
-    code: &str,
-    follows: Option<&NewRefreshToken>,
-    now: Timestamp,
-) -> Result<Taken, DbError> {
-    let client = db.get().await?;
-    let statement = client
-        .prepare_cached(
-            "with taken as ( \
-                 update authorization_codes c set redeemed_at = $2 \
-                 from grants g join users u on u.id = g.user_id \
-                 where c.code_hash = $1 and c.redeemed_at is null \
-                   and g.id = c.grant_id and g.revoked_at is null and u.status = 'active' \
-                 returning c.grant_id, g.expires_at \
-             ), follows as ( \
-                 insert into refresh_tokens (token_hash, grant_id, created_at, expires_at, confirmation) \
-                 select $3, grant_id, $2, least($4, expires_at), $5 from taken where $3::bytea is not null \
-             ) \
-             select exists (select from taken)",
-        )
-        .await?;
-    let hash = follows.map(|token| db.digest(token.value.expose()));
-    let idle_end = follows.map(|token| token.idle_until.system_time());
-    let confirmation = follows.and_then(NewRefreshToken::confirmation);
-    let row =
-        client.query_one(&statement, &[&db.digest(code), &now.system_time(), &hash, &idle_end, &confirmation]).await?;
-    Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
+/// Takes the code and stores what follows, both or neither: one statement, one commit. Of any number of requests at once,
+/// one wins: the others wait for its row lock and then find the code redeemed.
+///
+/// When the connection breaks before the answer came, the statement is run once more on another connection, as
+/// [`super::refresh::rotate`] does; the attempt knows itself by the number that it left.
+pub async fn redeem(db: &TenantDb, code: &str, follows: Follows<'_>, now: Timestamp) -> Result<Taken, DbError> {
+    let redemption = Redemption {
+        code: db.digest(code),
+        attempt: opaque::fresh_jti(),
+        next: follows.refresh_token.map(|token| db.digest(token.value.expose())),
+        idle_until: follows.refresh_token.map(|token| token.idle_until.system_time()),
+        confirmation: follows.refresh_token.and_then(NewRefreshToken::confirmation),
+        access_token: Columns::of(db, follows.access_token),
+        now: now.system_time(),
+    };
+    match redemption.run(&db.get().await?).await {
+        Err(DbError::Unavailable(_)) => redemption.run(&db.get_live().await?).await,
+        answer => answer,
+    }
+}
+
+struct Redemption {
+    code: Vec<u8>,
+    attempt: Uuid,
+    next: Option<Vec<u8>>,
+    idle_until: Option<SystemTime>,
+    confirmation: Option<Json<Confirmation>>,
+    access_token: Columns,
+    now: SystemTime,
+}
+
+impl Redemption {
+    async fn run(&self, client: &Connection) -> Result<Taken, DbError> {
+        let statement = client
+            .prepare_cached(concat!(
+                "with taken as ( \
+                     update authorization_codes c set redeemed_at = $2, redeemed_by = $9 \
+                     from grants g join users u on u.id = g.user_id \
+                     where c.code_hash = $1 and c.redeemed_at is null \
+                       and g.id = c.grant_id and g.revoked_at is null and u.status = 'active' \
+                     returning c.grant_id, g.expires_at \
+                 ), follows as ( \
+                     insert into refresh_tokens (token_hash, grant_id, created_at, expires_at, confirmation) \
+                     select $3, grant_id, $2, least($4, expires_at), $10 from taken where $3::bytea is not null \
+                 ), issued as (",
+                store_with!("taken", "$5", "$6", "$7", "$8"),
+                ") select exists (select from taken) \
+                     or exists (select from authorization_codes where code_hash = $1 and redeemed_by = $9)",
+            ))
+            .await?;
+        let token = &self.access_token;
+        let row = client
+            .query_one(
+                &statement,
+                &[
+                    &self.code,
+                    &self.now,
+                    &self.next,
+                    &self.idle_until,
+                    &token.hash,
+                    &token.client_id,
+                    &token.claims,
+                    &token.expires_at,
+                    &self.attempt,
+                    &self.confirmation,
+                ],
+            )
+            .await?;
+        Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
+    }
 }
 
 /// Uses the code up without issuing anything.

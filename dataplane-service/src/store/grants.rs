@@ -55,6 +55,27 @@ pub async fn revoke(db: &TenantDb, grant: Uuid, because: RevokedBecause, now: Ti
     Ok(())
 }
 
+/// What a client was allowed last within a session, and still is.
+pub async fn newest_of_session(
+    db: &TenantDb,
+    sid: Uuid,
+    client_id: &str,
+    now: Timestamp,
+) -> Result<Option<Grant>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(concat!(
+            "select ",
+            grant_columns!(),
+            " from grants g join users u on u.id = g.user_id \
+             where g.sid = $1 and g.client_id = $2 and g.expires_at > $3 and g.revoked_at is null \
+               and u.status = 'active' \
+             order by g.created_at desc limit 1",
+        ))
+        .await?;
+    client.query_opt(&statement, &[&sid, &client_id, &now.system_time()]).await?.as_ref().map(read).transpose()
+}
+
 /// The user behind an access token, while the grant it was issued under stands, the user is active, and the token itself
 /// was not revoked.
 pub async fn live_user(db: &TenantDb, grant: Uuid, user: Uuid, jti: Uuid) -> Result<Option<User>, DbError> {

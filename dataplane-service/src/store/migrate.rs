@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "identity",
@@ -59,6 +59,11 @@ const MIGRATIONS: [Migration; 5] = [
         version: 5,
         name: "proofs",
         sql: include_str!("../../../migrations/postgres/tenant/V0005__proofs.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "exchange",
+        sql: include_str!("../../../migrations/postgres/tenant/V0006__exchange.sql"),
     },
 ];
 

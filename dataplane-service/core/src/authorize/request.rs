@@ -264,7 +264,7 @@ fn max_age(form: &Form<'_>) -> Result<Option<u32>, OAuthError> {
 
 /// RFC 8707 §2: only resources that the client is registered for, and the issuer.
 fn resources(form: &Form<'_>, client: &Client, issuer: &str) -> Result<Vec<String>, OAuthError> {
-    let asked: Vec<String> = form.all("resource").map(str::to_owned).collect();
+    let asked: Vec<String> = form.resources().into_iter().map(str::to_owned).collect();
     if asked.iter().all(|resource| resource == issuer || client.spec.audiences.contains(resource)) {
         Ok(asked)
     } else {

@@ -24,7 +24,7 @@ impl<'a> Request<'a> {
             code: form.get("code").ok_or(OAuthError::invalid_request("The code is missing."))?,
             redirect_uri: form.get("redirect_uri"),
             code_verifier: form.get("code_verifier"),
-            resources: form.all("resource").map(str::to_owned).collect(),
+            resources: form.resources().into_iter().map(str::to_owned).collect(),
         })
     }
 

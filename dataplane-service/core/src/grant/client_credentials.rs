@@ -26,7 +26,7 @@ pub struct ClientToken<'a> {
 
 impl<'a> Request<'a> {
     pub(super) fn parse(form: &'a Form<'_>) -> Self {
-        Self { scope: form.get("scope"), resources: form.all("resource").collect() }
+        Self { scope: form.get("scope"), resources: form.resources() }
     }
 
     pub fn decide(self, proof: AuthenticatedClient<'_>, issuer: &str) -> Result<ClientToken<'a>, OAuthError> {

@@ -9,7 +9,7 @@ use crate::form::Form;
 use crate::scope::ScopeSet;
 
 /// The parameters of RFC 6749 §6.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub refresh_token: &'a str,
     /// Left out: all of the grant.
@@ -24,19 +24,23 @@ impl<'a> Request<'a> {
                 .get("refresh_token")
                 .ok_or(OAuthError::invalid_request("The refresh_token is missing."))?,
             scope: form.get("scope").map(ScopeSet::parse).transpose()?,
-            resources: form.all("resource").map(str::to_owned).collect(),
+            resources: form.resources().into_iter().map(str::to_owned).collect(),
         })
     }
 
     /// Decides on the token as it was found; the shell rotates it in one statement. A refusal that is the request's
     /// own fault (a scope too wide) leaves the token as it is.
+    ///
+    /// One that was replaced less than `grace_secs` ago may come from a client whose answer was lost: it gets the same
+    /// successor again, as long as that was not used.
     pub fn decide(
         self,
         now: Timestamp,
         issuer: &str,
         proof: AuthenticatedClient<'_>,
+        grace_secs: u32,
         found: Option<&StoredRefreshToken>,
-    ) -> Result<UserTokens, Refusal> {
+    ) -> Result<Decision, Refusal> {
         let token = found.ok_or(Refusal::quietly(UNKNOWN))?;
         let grant = &token.grant;
         // Bound to the client it was issued to (RFC 6749 §6).
@@ -48,10 +52,11 @@ impl<'a> Request<'a> {
             let told = "The refresh token is bound to a key that this request has no proof of.";
             return Err(Refusal::quietly(OAuthError::invalid_grant(told)));
         }
-        if token.is_rotated {
-            let effect = Effect::RevokeGrant(RevokedBecause::RefreshTokenReused);
-            return Err(Refusal { error: UNKNOWN, effect });
-        }
+        let successor = match (token.rotated_at, &token.successor) {
+            (None, _) => None,
+            (Some(at), Some(sealed)) if now < at.plus_secs(i64::from(grace_secs)) => Some(sealed.clone()),
+            (Some(_), _) => return Err(REUSED),
+        };
         let lives = now < token.expires_at && now < grant.expires_at;
         if !lives || grant.is_revoked || !grant.user_is_active {
             return Err(Refusal::quietly(UNKNOWN));
@@ -66,9 +71,24 @@ impl<'a> Request<'a> {
             None => still_allowed,
         };
         let resources = narrowed_resources(self.resources, grant, proof.client(), issuer).map_err(Refusal::quietly)?;
-        Ok(UserTokens { scope, resources, with_refresh_token: true })
+        let tokens = UserTokens { scope, resources, with_refresh_token: true };
+        Ok(match successor {
+            None => Decision::Rotate(tokens),
+            Some(sealed) => Decision::Repeat(tokens, sealed),
+        })
     }
 }
+
+/// What happens to the refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Rotate(UserTokens),
+    /// It was rotated a moment ago: its successor, sealed, is answered again unless it was used itself.
+    Repeat(UserTokens, String),
+}
+
+/// Somebody has a copy of the token.
+pub const REUSED: Refusal = Refusal { error: UNKNOWN, effect: Effect::RevokeGrant(RevokedBecause::RefreshTokenReused) };
 
 #[cfg(test)]
 mod tests {
@@ -82,17 +102,30 @@ mod tests {
     use rstest::rstest;
 
     fn stored() -> StoredRefreshToken {
-        StoredRefreshToken { grant: grant(), expires_at: NOW.plus_secs(1), confirmation: None, is_rotated: false }
+        StoredRefreshToken {
+            grant: grant(),
+            expires_at: NOW.plus_secs(1),
+            confirmation: None,
+            rotated_at: None,
+            successor: None,
+        }
     }
 
     fn run(body: &str, found: Option<&StoredRefreshToken>) -> Result<UserTokens, (Code, Effect)> {
+        match decide(body, 0, found)? {
+            Decision::Rotate(tokens) => Ok(tokens),
+            Decision::Repeat(..) => panic!("without grace nothing is repeated"),
+        }
+    }
+
+    fn decide(body: &str, grace: u32, found: Option<&StoredRefreshToken>) -> Result<Decision, (Code, Effect)> {
         let public = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::None);
         let hello = Form::parse(b"client_id=web").unwrap();
         let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap();
         let form = Form::parse(body.as_bytes()).unwrap();
         let request = Request::parse(&form).unwrap();
         request
-            .decide(NOW, "https://id.example", proof, found)
+            .decide(NOW, "https://id.example", proof, grace, found)
             .map_err(|refusal| (refusal.error.code(), refusal.effect))
     }
 
@@ -134,7 +167,36 @@ mod tests {
         assert_eq!(with(|token| token.grant.client_id = "other".into()), quiet);
         assert_eq!(run("refresh_token=r", None), Err(quiet));
         let reused = Effect::RevokeGrant(RevokedBecause::RefreshTokenReused);
-        assert_eq!(with(|token| token.is_rotated = true), (Code::InvalidGrant, reused));
+        assert_eq!(with(|token| token.rotated_at = Some(NOW)), (Code::InvalidGrant, reused));
+    }
+
+    #[rstest]
+    #[case::a_moment_ago(0, true, true)]
+    #[case::just_in_time(9, true, true)]
+    #[case::by_a_clock_that_is_ahead(-1, true, true)]
+    #[case::too_late(10, true, false)]
+    #[case::not_kept(0, false, false)]
+    fn within_its_grace_the_same_successor_is_had_again(
+        #[case] secs_ago: i64,
+        #[case] is_kept: bool,
+        #[case] is_repeated: bool,
+    ) {
+        let mut token = stored();
+        token.rotated_at = Some(NOW.plus_secs(-secs_ago));
+        token.successor = is_kept.then(|| "sealed".to_owned());
+        let decided = decide("refresh_token=r", 10, Some(&token));
+        if is_repeated {
+            assert!(matches!(decided, Ok(Decision::Repeat(_, sealed)) if sealed == "sealed"));
+        } else {
+            let reused = Effect::RevokeGrant(RevokedBecause::RefreshTokenReused);
+            assert_eq!(decided, Err((Code::InvalidGrant, reused)));
+        }
+        // The family's end is the end, and nobody else is answered.
+        token.grant.is_revoked = true;
+        assert!(decide("refresh_token=r", 10, Some(&token)).is_err());
+        token.grant.is_revoked = false;
+        token.grant.client_id = "other".into();
+        assert_eq!(decide("refresh_token=r", 10, Some(&token)), Err((Code::InvalidGrant, Effect::Nothing)));
     }
 
     #[test]
@@ -148,8 +210,8 @@ mod tests {
         {
             let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap().bound_to(shown);
             // Even a used one: whoever has no key learns and ends nothing.
-            let token = StoredRefreshToken { confirmation: bound, is_rotated: !good, ..stored() };
-            let decided = Request::parse(&form).unwrap().decide(NOW, "https://id.example", proof, Some(&token));
+            let token = StoredRefreshToken { confirmation: bound, rotated_at: (!good).then_some(NOW), ..stored() };
+            let decided = Request::parse(&form).unwrap().decide(NOW, "https://id.example", proof, 0, Some(&token));
             let refused = decided.map_err(|refusal| (refusal.error.code(), refusal.effect)).err();
             assert_eq!(refused, (!good).then_some((Code::InvalidGrant, Effect::Nothing)), "{bound:?} {shown:?}");
         }

@@ -4,7 +4,7 @@ use vocab::Violations;
 
 use super::check_each;
 use crate::limits;
-use crate::model::{AuthMethod, ClientSpec};
+use crate::model::{AuthMethod, ClientSpec, GrantType};
 use crate::validate::{text, uri};
 
 pub(super) fn check(violations: &mut Violations, spec: &ClientSpec) {
@@ -17,6 +17,10 @@ pub(super) fn check(violations: &mut Violations, spec: &ClientSpec) {
     let public = spec.token_endpoint_auth_method == AuthMethod::None;
     violations.require(!public || spec.resource_server_for.is_empty(), "/resource_server_for", || {
         "needs a client that authenticates".to_owned()
+    });
+    let exchanges = spec.grant_types.contains(&GrantType::TokenExchange);
+    violations.require(!exchanges || (spec.token_exchange.is_some() && !public), "/token_exchange", || {
+        "the grant needs a policy, and a client that authenticates".to_owned()
     });
     if let Some(policy) = &spec.token_exchange {
         let at = |member: &str| format!("/token_exchange/{member}");
