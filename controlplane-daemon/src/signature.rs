@@ -51,6 +51,8 @@ pub enum Refusal {
     OtherReceiver,
     #[error("the caller belongs to another cluster")]
     OtherCluster,
+    #[error("the caller is no member of the cluster")]
+    NotAMember,
     #[error("the body is not the one that was signed")]
     OtherBody,
     #[error("the body is too large, or did not come whole")]
@@ -85,6 +87,7 @@ impl Refusal {
             Self::Replayed => "replayed",
             Self::OtherReceiver => "other_receiver",
             Self::OtherCluster => "other_cluster",
+            Self::NotAMember => "not_a_member",
             Self::OtherBody => "other_body",
             Self::TooLarge => "too_large",
         }

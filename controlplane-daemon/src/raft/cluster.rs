@@ -90,6 +90,19 @@ impl Cluster {
         self.contact.leader(&self.raft.metrics().borrow_watched())
     }
 
+    /// Whether `sender` has nothing to say in Raft: it is no member, as far as this node knows, and this node is in touch
+    /// with a leader that is somebody else. A node that was removed and does not know it would otherwise depose that
+    /// leader with a higher term.
+    ///
+    /// Without a leader everybody is heard: a node that was away may not know the members that came meanwhile, nor one
+    /// that comes new anybody at all.
+    pub fn turns_away(&self, sender: NodeId) -> bool {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let is_member = now.membership_config.membership().get_node(&sender.0).is_some();
+        !is_member && self.contact.leader(&now).is_some_and(|leader| leader != sender)
+    }
+
     /// The newest revision that is known here to be on a majority of disks.
     pub fn committed(&self) -> Revision {
         let committed = self.raft.metrics().borrow_watched().cluster_committed.map_or(0, |id| id.index);

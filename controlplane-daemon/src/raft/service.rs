@@ -23,9 +23,9 @@ use super::types::Raft;
 use super::wire::{self, Ballot};
 use crate::fleet::Registry;
 use crate::membership::{MemberChange, MemberRequest};
-use crate::signature::Signatures;
 use crate::signature::layer::Sender;
 use crate::signature::stream::Opened;
+use crate::signature::{Refusal, Signatures};
 use crate::storage::snapshots::Incoming;
 
 #[derive(Clone, Debug)]
@@ -74,6 +74,18 @@ fn sender<T>(request: &Request<T>) -> Option<NodeId> {
     request.extensions().get::<Sender>().map(|sender| sender.0)
 }
 
+impl Service {
+    /// For calls that are Raft's own, and for proposals.
+    fn check_member<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
+        let sender = sender(request).ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the call is not signed"))?;
+        if !self.inner.cluster.turns_away(sender) {
+            return Ok(());
+        }
+        self.inner.signatures.refused(Refusal::NotAMember, what);
+        Err(to_status(ErrorCode::Forbidden, format!("node {sender} is no member of this cluster")))
+    }
+}
+
 fn garbled(why: &wire::WireError) -> Status {
     to_status(ErrorCode::InvalidRequest, why.to_string())
 }
@@ -85,6 +97,7 @@ fn stopped(why: impl std::fmt::Display) -> Status {
 #[tonic::async_trait]
 impl Peer for Service {
     async fn append(&self, request: Request<peer::AppendRequest>) -> Result<Response<peer::AppendReply>, Status> {
+        self.check_member(&request, "Append")?;
         let request = wire::read_append(&request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.append_entries(request).await.map_err(stopped)?;
         if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
@@ -99,6 +112,7 @@ impl Peer for Service {
         &self,
         request: Request<Streaming<peer::SignedAppend>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
+        self.check_member(&request, "AppendStream")?;
         let opened = request.extensions().get::<Opened>().cloned();
         let opened = opened.ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the stream is not signed"))?;
         let signatures = self.inner.signatures.clone();
@@ -106,6 +120,7 @@ impl Peer for Service {
     }
 
     async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
+        self.check_member(&request, "RequestVote")?;
         let (request, ballot) = wire::read_vote_request(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = match ballot {
             Ballot::Real => self.inner.raft.vote(request).await,
@@ -118,6 +133,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::SnapshotChunk>,
     ) -> Result<Response<peer::SnapshotReply>, Status> {
+        self.check_member(&request, "InstallSnapshot")?;
         let chunk = request.into_inner();
         let vote = wire::read_vote(chunk.vote).map_err(|why| garbled(&why))?;
         let mut slot = self.inner.incoming.lock().await;
@@ -149,6 +165,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::TransferLeaderRequest>,
     ) -> Result<Response<peer::TransferLeaderReply>, Status> {
+        self.check_member(&request, "TransferLeader")?;
         let request = wire::read_transfer(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.handle_transfer_leader(request).await.map_err(stopped)?;
         let refusal = reply.err().map(|why| why.to_string()).unwrap_or_default();
@@ -156,6 +173,7 @@ impl Peer for Service {
     }
 
     async fn forward(&self, request: Request<peer::ForwardRequest>) -> Result<Response<peer::ForwardReply>, Status> {
+        self.check_member(&request, "Forward")?;
         let command = request.into_inner().command;
         let command = if command.len() > LONG_BYTES {
             let read = tokio::task::spawn_blocking(move || serde_json::from_slice::<Command>(&command));

@@ -46,22 +46,25 @@ async fn stream(address: &str, header: &str, messages: Vec<SignedAppend>) -> (Ve
 
 #[tokio::test]
 async fn a_message_that_is_not_the_next_of_its_stream_ends_it_and_changes_nothing() {
-    let cluster = Cluster::start(1).await;
-    let admin = cluster.admin(0).await;
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    // A member calls the leader: whoever is none is not heard at all.
+    let (to, from) = (NodeId(cluster.nodes[leader].id), NodeId(cluster.nodes[(leader + 1) % 3].id));
+    let admin = cluster.admin(leader).await;
     let before = admin.get("/cluster/status").await.expect(200).json;
     let own: ClusterId = before["cluster_id"].as_str().and_then(|id| id.parse().ok()).expect("an id is an id");
     let known = tokio::sync::watch::Sender::new(Some(own)).subscribe();
     let secrets = [Secret::new(cluster.secrets.cluster_hmac.clone())];
-    let signatures = Signatures::new(NodeId(2), &secrets, known, Arc::new(SystemClock));
-    let address = &cluster.nodes[0].addresses().raft;
+    let signatures = Signatures::new(from, &secrets, known, Arc::new(SystemClock));
+    let address = &cluster.nodes[leader].addresses().raft;
     let append = |term: u64| {
-        let vote = Vote { term, node_id: 2, committed: true };
+        let vote = Vote { term, node_id: from.0, committed: true };
         Bytes::from(AppendRequest { vote: Some(vote), ..AppendRequest::default() }.encode_to_vec())
     };
     let high = before["term"].as_u64().expect("a term") + 1000;
 
     // Signed as it must be, of a leader of long ago: it is answered.
-    let (header, mut tags) = signatures.open_stream(NodeId(1), CALL).expect("there is a secret");
+    let (header, mut tags) = signatures.open_stream(to, CALL).expect("there is a secret");
     let old = append(0);
     let good = SignedAppend { signature: Bytes::copy_from_slice(tags.sign(&old).as_ref()), append: old };
     let (answers, end) = stream(address, &header, vec![good.clone()]).await;
@@ -87,7 +90,7 @@ async fn a_message_that_is_not_the_next_of_its_stream_ends_it_and_changes_nothin
         ("another stream's tag", Box::new(|_| good.signature.clone())),
     ];
     for (what, signature) in cases {
-        let (header, mut tags) = signatures.open_stream(NodeId(1), CALL).expect("there is a secret");
+        let (header, mut tags) = signatures.open_stream(to, CALL).expect("there is a secret");
         let message = SignedAppend { append: append(high), signature: signature(&mut tags) };
         let (answers, end) = stream(address, &header, vec![message]).await;
         assert_eq!((answers.len(), end.expect("it is refused").code()), (0, Code::Unauthenticated), "{what}");

@@ -235,3 +235,75 @@ async fn data_of_another_cluster_or_node_is_refused_and_said_so() {
     cluster.ready().await;
     let _ = cluster.admin(place).await.get("/tenants/meanwhile?consistency=linearizable").await.expect(200);
 }
+
+/// M07: a node that was removed still has the secret, and perhaps does not know.
+#[tokio::test]
+async fn a_node_that_was_removed_has_no_say_and_the_term_stays() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (gone, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let admin = cluster.admin(leader).await;
+    let own: ClusterId =
+        admin.get("/cluster/status").await.expect(200).text_of("cluster_id").parse().expect("an id is an id");
+    let id = cluster.nodes[gone].id;
+    cluster.nodes[gone].kill();
+    let _ = admin.delete(&format!("/cluster/members/{id}?force=true")).await.expect(204);
+    let at_other = cluster.admin(other).await;
+    until("the other one knows", PATIENCE, async || {
+        let (_, _, members, _) = status(&at_other).await;
+        if members.as_array().map(Vec::len) == Some(2) { Ok(()) } else { Err(members.to_string()) }
+    })
+    .await;
+    let before = status(&admin).await;
+
+    // Each is sent twice: by the one that was removed, and by a stranger whom nobody ever added.
+    for sender in [id, 9] {
+        let signer = signer(sender, &cluster.secrets.cluster_hmac, Some(own), clock());
+        for place in [leader, other] {
+            let address = cluster.nodes[place].addresses().raft.clone();
+            let receiver = Receiver::Node(NodeId(cluster.nodes[place].id));
+            for (path, body) in raft_messages(sender) {
+                let signature = if path == APPEND_STREAM {
+                    signer.open_stream(NodeId(cluster.nodes[place].id), post(path)).map(|(header, _)| header)
+                } else {
+                    signer.sign(receiver, post(path), &body)
+                };
+                let code = call(&address, path, signature.as_deref(), &body).await;
+                assert_eq!(code, Code::PermissionDenied, "{path} by {sender}");
+            }
+        }
+    }
+    assert_eq!(status(&admin).await, before, "neither term nor leader nor members");
+    assert_eq!(status(&at_other).await, before);
+    let ops = cluster.nodes[other].ops_url();
+    let refused = count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", "not_a_member")]).await;
+    assert!(refused >= 2 * raft_messages(id).len() as u64);
+    // It comes up as it was, with its log and its vote, and changes nothing either.
+    cluster.nodes[gone].start().await;
+    until("it has been told", PATIENCE, async || {
+        let log = cluster.nodes[gone].process_mut().log();
+        if log.contains("stands for no election") { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    let (term, named, ..) = status(&admin).await;
+    assert_eq!((term, named), (before.0, before.1));
+    let _ = admin.post("/tenants", &tenant("after-the-removal")).await.expect(201);
+}
+
+/// Whatever could raise the term, replace the log or the state, or change something.
+fn raft_messages(sender: u64) -> Vec<(&'static str, Vec<u8>)> {
+    let vote = Some(peer::Vote { term: (1 << 63) - 1, node_id: sender, committed: true });
+    let last_log = Some(peer::LogId { term: (1 << 63) - 1, node_id: sender, index: (1 << 63) - 1 });
+    let ask = |leadership_transfer, pre_vote| {
+        let vote = Some(peer::Vote { term: (1 << 63) - 1, node_id: sender, committed: false });
+        framed(&peer::VoteRequest { vote, last_log, leadership_transfer, pre_vote })
+    };
+    let mut messages = messages();
+    messages.retain(|(path, _)| ![READ_INDEX, LIST_PODS, DESCRIBE].contains(path));
+    messages.extend([(VOTE, ask(false, false)), (VOTE, ask(true, false)), (VOTE, ask(false, true))]);
+    messages.push((
+        APPEND,
+        framed(&peer::AppendRequest { vote, previous: None, entries: Vec::new(), leader_commit: last_log }),
+    ));
+    messages
+}
