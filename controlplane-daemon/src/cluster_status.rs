@@ -34,6 +34,8 @@ pub struct ClusterStatus {
     pub applied: Revision,
     pub last_log: Revision,
     pub snapshot: Revision,
+    /// What every voter understands.
+    pub feature_level: u16,
     pub members: Vec<Member>,
 }
 

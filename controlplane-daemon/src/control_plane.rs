@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use controlplane_core::level::FEATURE_LEVEL;
 use controlplane_core::model::{NodeSource, NodeSpec};
 use controlplane_core::{Actor, Applied, Command, Origin, Rejection, State};
 use tokio::sync::watch;
@@ -94,6 +95,9 @@ pub enum ProposeError {
     /// The leader could not make the signing key that the command needs; nothing was changed.
     #[error("the leader could not generate a signing key; nothing was changed")]
     KeyGeneration,
+    /// Nothing was changed.
+    #[error("a voter of an older build would not understand the change; nothing was changed. Upgrade every node first")]
+    TooNew,
 }
 
 impl ProposeError {
@@ -104,6 +108,7 @@ impl ProposeError {
             Self::OutcomeUnknown => ErrorCode::OutcomeUnknown,
             Self::Stopping => ErrorCode::Unavailable,
             Self::KeyGeneration => ErrorCode::Internal,
+            Self::TooNew => ErrorCode::UpgradeIncomplete,
         }
     }
 }
@@ -192,6 +197,7 @@ impl ControlPlane {
             Failure::NoLeader => ProposeError::NoLeader,
             Failure::Unknown => ProposeError::OutcomeUnknown,
             Failure::KeyGeneration => ProposeError::KeyGeneration,
+            Failure::TooNew => ProposeError::TooNew,
             Failure::Stopping => ProposeError::Stopping,
         })
     }
@@ -367,7 +373,7 @@ impl ControlPlane {
             admin_url: self.inner.admin_url.clone(),
             source,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            feature_level: controlplane_core::entry::FORMAT,
+            feature_level: FEATURE_LEVEL,
             promotion: None,
         };
         let data = if self.cluster().is_blank() { Data::Blank } else { Data::OfThisCluster };

@@ -24,6 +24,7 @@ const fn grpc_code(code: ErrorCode) -> Code {
         ErrorCode::NoLeader
         | ErrorCode::DatabaseUnavailable
         | ErrorCode::RevisionNotReached
+        | ErrorCode::UpgradeIncomplete
         | ErrorCode::Unavailable => Code::Unavailable,
         ErrorCode::OutcomeUnknown => Code::Unknown,
         ErrorCode::Internal => Code::Internal,

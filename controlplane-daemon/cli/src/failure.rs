@@ -142,6 +142,7 @@ mod tests {
                 ErrorCode::NoLeader
                 | ErrorCode::DatabaseUnavailable
                 | ErrorCode::RevisionNotReached
+                | ErrorCode::UpgradeIncomplete
                 | ErrorCode::Unavailable => 6,
                 ErrorCode::OutcomeUnknown => 7,
                 ErrorCode::MethodNotAllowed

@@ -20,7 +20,8 @@
 //! 3. A new resource also needs a snapshot record ([`snapshot`]), its caps ([`limits`]), its rules ([`validate`]) and what
 //!    must hold of it ([`State::check_invariants`]).
 //! 4. A row in the tests' `catalogue` (a test compares it with the source), its refusals, and the golden file.
-//! 5. A node of an older build stops at what it does not know: raise [`entry::FORMAT`].
+//! 5. A node of an older build stops at what it does not know: its level in [`level`]; and raise [`entry::FORMAT`] when the
+//!    shape of entries themselves changes.
 //!
 //! Start reading at [`mutation`] (what can be asked), then [`apply`] (what it does), then [`model`] (what there is).
 
@@ -29,6 +30,7 @@
 pub mod apply;
 pub mod audit;
 pub mod entry;
+pub mod level;
 pub mod limits;
 pub mod model;
 pub mod mutation;

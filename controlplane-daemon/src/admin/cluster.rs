@@ -22,6 +22,7 @@ struct StatusView {
     applied_revision: Revision,
     last_log_revision: Revision,
     snapshot_revision: Revision,
+    feature_level: u16,
     members: Vec<MemberView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gitops: Option<gitops::Status>,
@@ -59,6 +60,7 @@ impl StatusView {
             applied_revision: status.applied,
             last_log_revision: status.last_log,
             snapshot_revision: status.snapshot,
+            feature_level: status.feature_level,
             members: status.members.into_iter().map(member).collect(),
             gitops,
         }

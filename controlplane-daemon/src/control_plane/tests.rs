@@ -225,3 +225,34 @@ async fn a_node_that_was_away_too_long_gets_a_snapshot() {
     }
     stop(running).await;
 }
+
+/// An older voter would stop at what it does not know, so that is not proposed; once it is replaced everything goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_voter_does_not_understand_is_not_proposed() {
+    let mut nodes = Nodes::new(1);
+    let node = nodes.start(1).await;
+    leader_of(std::slice::from_ref(&node)).await;
+    let told = async |feature_level: u16| {
+        let peer_addr = nodes.addrs[&NodeId(1)].to_string();
+        let spec = NodeSpec {
+            peer_addr,
+            admin_url: None,
+            source: NodeSource::Static,
+            version: None,
+            feature_level,
+            promotion: None,
+        };
+        node.propose(Command::new(Actor::System, Mutation::NodePut { id: NodeId(1), spec })).await.unwrap();
+    };
+    let settings = || Mutation::SettingsUpdate { spec: Default::default() };
+    told(1).await;
+    assert_eq!(node.status().feature_level, 1);
+    let refused = node.propose(Command::new(Actor::System, settings())).await.unwrap_err();
+    assert_eq!((&refused, refused.code()), (&ProposeError::TooNew, ErrorCode::UpgradeIncomplete));
+    let _ = node.propose(create_admin(7)).await.unwrap();
+
+    told(FEATURE_LEVEL).await;
+    assert_eq!(node.status().feature_level, FEATURE_LEVEL);
+    let _ = node.propose(Command::new(Actor::System, settings())).await.unwrap();
+    stop(vec![node]).await;
+}

@@ -45,6 +45,7 @@ pub enum Failure {
     NoLeader,
     Unknown,
     KeyGeneration,
+    TooNew,
     Stopping,
 }
 
@@ -159,6 +160,7 @@ impl Cluster {
                 Err(NotHere::NotLeader) => Attempt::Again,
                 Err(NotHere::Unknown) => Attempt::Failed(Failure::Unknown),
                 Err(NotHere::KeyGeneration) => Attempt::Failed(Failure::KeyGeneration),
+                Err(NotHere::TooNew) => Attempt::Failed(Failure::TooNew),
             },
             Some(leader) => self.forward(leader, command).await,
             None => Attempt::Again,
@@ -321,6 +323,7 @@ impl Cluster {
             applied: self.replica.applied(),
             last_log: Revision(now.last_log_index.unwrap_or(0)),
             snapshot: position(now.snapshot),
+            feature_level: self.replica.read(|state| state.agreed_level(voters.iter().copied().map(NodeId))),
             members: now
                 .membership_config
                 .nodes()
@@ -371,6 +374,7 @@ fn refused(status: &Status) -> Attempt {
     match error_code(status) {
         Some(ErrorCode::NoLeader | ErrorCode::Unauthenticated) => Attempt::Again,
         Some(ErrorCode::Internal) => Attempt::Failed(Failure::KeyGeneration),
+        Some(ErrorCode::UpgradeIncomplete) => Attempt::Failed(Failure::TooNew),
         None if never_arrived(status) => Attempt::Again,
         _ => Attempt::Failed(Failure::Unknown),
     }

@@ -265,10 +265,9 @@ impl Cluster {
             Admission::Learner => None,
             Admission::Voter => Some(Promotion::default()),
         };
-        if spec.feature_level < controlplane_core::entry::FORMAT {
-            let known = controlplane_core::entry::FORMAT;
-            let why =
-                format!("the node reads entries up to format {}, this cluster writes {known}", spec.feature_level);
+        let agreed = self.proposals.agreed_level();
+        if spec.feature_level < agreed {
+            let why = format!("the node is of feature level {}, this cluster of {agreed}", spec.feature_level);
             return Err(MemberError::Refused(why));
         }
         tracing::info!(node = %id, address = spec.peer_addr, source = spec.source.as_str(), "a node joins");
@@ -466,7 +465,7 @@ impl Cluster {
             Ok(applied) => Ok(Changed { log_index: applied.revision.0 }),
             Err(Failure::Rejected(why)) => Err(MemberError::Conflict(why.to_string())),
             Err(Failure::NoLeader | Failure::Stopping) => Err(MemberError::NoLeader),
-            Err(Failure::Unknown | Failure::KeyGeneration) => Err(MemberError::OutcomeUnknown),
+            Err(Failure::Unknown | Failure::KeyGeneration | Failure::TooNew) => Err(MemberError::OutcomeUnknown),
         }
     }
 

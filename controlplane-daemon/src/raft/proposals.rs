@@ -7,10 +7,11 @@ use std::time::Duration;
 use controlplane_core::model::KeyFamily;
 use controlplane_core::{Applied, Command, Entry, FreshKey, Rejection, Stamp};
 use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
-use vocab::{Clock, ClusterId, Keyring, Timestamp};
+use vocab::{Clock, ClusterId, Keyring, NodeId, Timestamp};
 
 use super::replica::Replica;
 use super::types::{Answer, Payload, Raft};
@@ -57,6 +58,8 @@ pub enum NotHere {
     Unknown,
     /// Nothing was proposed.
     KeyGeneration,
+    /// Nothing was proposed: a voter would stop at it.
+    TooNew,
 }
 
 impl Proposals {
@@ -69,12 +72,22 @@ impl Proposals {
         if !self.inner.raft.is_leader() {
             return Err(NotHere::NotLeader);
         }
+        if command.mutation.needed_level() > self.agreed_level() {
+            return Err(NotHere::TooNew);
+        }
         let stamp = self.stamp(&command).await?;
         let (answer, log_index) = self.write(Payload::entry(&Entry::new(command, stamp))).await?;
         match answer {
             Answer::Outcome(outcome) => Ok(Done { outcome: *outcome, log_index }),
             Answer::Nothing => Err(NotHere::Unknown),
         }
+    }
+
+    /// What every voter understands.
+    pub fn agreed_level(&self) -> u16 {
+        let metrics = self.inner.raft.metrics();
+        let voters: Vec<_> = metrics.borrow_watched().membership_config.voter_ids().map(NodeId).collect();
+        self.inner.replica.read(|state| state.agreed_level(voters))
     }
 
     /// Gives the cluster its id, once.

@@ -43,12 +43,14 @@ pub enum ErrorCode {
     TenantSuspended,
     /// `min_revision` or a linearizable read was not reached within the bounded wait.
     RevisionNotReached,
+    /// A voter of an older build would not understand the change. Nothing was changed.
+    UpgradeIncomplete,
     Unavailable,
     Internal,
 }
 
 impl ErrorCode {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidRequest,
         Self::ValidationFailed,
         Self::Unauthenticated,
@@ -71,6 +73,7 @@ impl ErrorCode {
         Self::NotConfigured,
         Self::TenantSuspended,
         Self::RevisionNotReached,
+        Self::UpgradeIncomplete,
         Self::Unavailable,
         Self::Internal,
     ];
@@ -102,6 +105,7 @@ impl ErrorCode {
             Self::NotConfigured => ("not_configured", 501, "Not configured"),
             Self::TenantSuspended => ("tenant_suspended", 403, "The tenant is suspended"),
             Self::RevisionNotReached => ("revision_not_reached", 503, "The revision was not reached in time"),
+            Self::UpgradeIncomplete => ("upgrade_incomplete", 503, "Not every node has been upgraded"),
             Self::Unavailable => ("unavailable", 503, "Unavailable"),
             Self::Internal => ("internal", 500, "Internal error"),
         }

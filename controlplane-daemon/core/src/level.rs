@@ -1,0 +1,144 @@
+//! Which build understands what: the feature level that a cluster agrees on while its nodes are replaced one by one.
+//!
+//! A node that meets an entry it does not understand stops. So each node tells its level in the table of nodes, and the
+//! leader proposes nothing that a voter would stop at; once the last voter is replaced, everything goes.
+//!
+//! * 1: the first build.
+//! * 2: where a command came from, notes, and the mutations of cluster operation ([`crate::entry::FORMAT`] 2).
+//! * 3: what clients and tenants say of OAuth beyond the first build's fields; keys by family.
+
+use vocab::NodeId;
+
+use crate::model::{AuthMethod, ClientSpec, GrantType, TenantSpec};
+use crate::mutation::{Mutation, Restored};
+use crate::state::State;
+
+/// What this build understands.
+pub const FEATURE_LEVEL: u16 = 3;
+
+/// The members of a client's JSON that there were at first.
+const FIRST_FIELDS: [&str; 10] = [
+    "name",
+    "enabled",
+    "token_endpoint_auth_method",
+    "redirect_uris",
+    "post_logout_redirect_uris",
+    "grant_types",
+    "scopes",
+    "audiences",
+    "allowed_origins",
+    "require_consent",
+];
+
+impl State {
+    /// What all of these voters understand. One that has not told its level yet is new, and of this build: an older one
+    /// told it in its time.
+    pub fn agreed_level(&self, voters: impl IntoIterator<Item = NodeId>) -> u16 {
+        let level = |voter| self.node(voter).map(|node| node.spec.feature_level).filter(|level| *level > 0);
+        voters.into_iter().filter_map(level).min().unwrap_or(FEATURE_LEVEL).min(FEATURE_LEVEL)
+    }
+}
+
+impl Mutation {
+    /// What every voter must understand before this is proposed.
+    pub fn needed_level(&self) -> u16 {
+        match self {
+            Self::TenantCreate { spec, .. } | Self::TenantUpdate { spec, .. } => level_of_tenant(spec).max(1),
+            Self::ClientCreate { spec, .. } | Self::ClientUpdate { spec, .. } => level_of_client(spec).max(1),
+            Self::TenantDelete { .. }
+            | Self::ClientDelete { .. }
+            | Self::ClientSecretAdd { .. }
+            | Self::ClientSecretRemove { .. }
+            | Self::ScopeCreate { .. }
+            | Self::ScopeUpdate { .. }
+            | Self::ScopeDelete { .. }
+            | Self::KeyRevoke { .. }
+            | Self::AdminCreate { .. }
+            | Self::AdminUpdate { .. }
+            | Self::AdminDelete { .. }
+            // Whoever told a level has the table; it must always be able to tell a higher one.
+            | Self::NodePut { .. }
+            | Self::NodeSeen { .. }
+            | Self::NodeRemove { .. } => 1,
+            Self::KeyRotate { .. }
+            | Self::KeyActivate { .. }
+            | Self::AdminUsed { .. }
+            | Self::KeyReseal { .. }
+            | Self::AuditNote { .. }
+            | Self::SettingsUpdate { .. }
+            | Self::FleetUpdate { .. }
+            | Self::AuditTruncate { .. }
+            | Self::AuditCursor { .. } => 2,
+            Self::Batch { items, .. } => items.iter().map(Self::needed_level).max().unwrap_or(2).max(2),
+            Self::Restore { resources } => resources.iter().map(level_of_restored).max().unwrap_or(2).max(2),
+            // What came later is of the newest level until somebody says otherwise.
+            #[expect(unreachable_patterns, reason = "there is nothing newer at the moment")]
+            _ => FEATURE_LEVEL,
+        }
+    }
+}
+
+fn level_of_restored(resource: &Restored) -> u16 {
+    match resource {
+        Restored::Tenant(tenant) => level_of_tenant(&tenant.spec),
+        Restored::Client(client) => level_of_client(&client.spec),
+        _ => 2,
+    }
+}
+
+fn level_of_tenant(spec: &TenantSpec) -> u16 {
+    if spec.settings.oauth.is_default() { 1 } else { 3 }
+}
+
+fn level_of_client(spec: &ClientSpec) -> u16 {
+    let first_method = matches!(
+        spec.token_endpoint_auth_method,
+        AuthMethod::None | AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost
+    );
+    let first_grants = [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials];
+    // Fields at their defaults are left out of the JSON, so that an older build reads what it knows.
+    let fields = serde_json::to_value(spec).ok();
+    let first_fields = fields
+        .as_ref()
+        .and_then(serde_json::Value::as_object)
+        .is_some_and(|members| members.keys().all(|name| FIRST_FIELDS.contains(&name.as_str())));
+    if first_method && first_fields && spec.grant_types.iter().all(|grant| first_grants.contains(grant)) {
+        1
+    } else {
+        3
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(change: impl FnOnce(&mut ClientSpec)) -> u16 {
+        let mut spec = ClientSpec { name: "Web".to_owned(), ..ClientSpec::default() };
+        change(&mut spec);
+        let tenant = "acme".parse().unwrap();
+        Mutation::ClientUpdate { tenant, client_id: "web".parse().unwrap(), spec }.needed_level()
+    }
+
+    #[test]
+    fn a_client_of_the_first_builds_words_is_understood_by_it() {
+        assert_eq!(client(|_| {}), 1);
+        assert_eq!(client(|spec| spec.grant_types = vec![GrantType::ClientCredentials]), 1);
+    }
+
+    #[test]
+    fn a_tenant_that_says_more_of_oauth_needs_the_newest() {
+        let mut spec: TenantSpec = serde_json::from_str(r#"{"display_name":"Acme"}"#).unwrap();
+        assert_eq!(level_of_tenant(&spec), 1);
+        spec.settings.oauth.allow_plain_pkce = true;
+        let update = Mutation::TenantUpdate { slug: "acme".parse().unwrap(), spec };
+        assert_eq!(update.needed_level(), 3);
+        let batch = Mutation::Batch { items: vec![update], planned_on: vec![], managed_by: None };
+        assert_eq!(batch.needed_level(), 3);
+    }
+
+    #[test]
+    fn who_has_not_told_a_level_is_of_this_build() {
+        assert_eq!(State::default().agreed_level([NodeId(1), NodeId(2)]), FEATURE_LEVEL);
+    }
+}
