@@ -31,6 +31,7 @@ pub mod counters;
 pub mod listener;
 pub mod network;
 pub mod operator;
+pub mod pages;
 pub mod pki;
 pub mod pod;
 pub mod postgres;

@@ -10,6 +10,7 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use controlplane_daemon::admin::routes::{Access, ROUTES};
+use tests::pages::blocks;
 use tests::programs;
 use vocab::ErrorCode;
 
@@ -97,6 +98,44 @@ fn every_oauth_error_code_is_named() {
         let row = format!("| `{}` | {} |", code.as_str(), code.status());
         assert!(page.lines().any(|line| line.starts_with(&row)), "docs/data-plane.md needs a row {row}");
     }
+}
+
+/// The command line's own help, for every command.
+#[test]
+fn the_commands_are_those_of_the_program() {
+    let mut text = String::new();
+    describe(&[], &mut text);
+    assert_fresh("docs/cli.md", "commands", &text);
+}
+
+fn describe(path: &[&str], text: &mut String) {
+    let output = Command::new(programs::hellojohn()).args(path).arg("--help").env_clear().output().expect("it runs");
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Of no use a hundred times; the first has them.
+    let shown =
+        if path.is_empty() { help.as_str() } else { help.split("\nGlobal options:").next().unwrap_or_default() };
+    let shown: Vec<&str> = shown.lines().map(str::trim_end).filter(|line| !line.contains("Print version")).collect();
+    let title = ["hellojohn"].into_iter().chain(path.iter().copied()).collect::<Vec<_>>().join(" ");
+    text.push_str(&format!("## {title}\n\n```text\n{}\n```\n\n", shown.join("\n").trim()));
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // What stands deeper goes on with the line before.
+    let commands = commands.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    for command in commands.filter_map(|line| line.split_whitespace().next()).filter(|command| *command != "help") {
+        describe(&[path, &[command]].concat(), text);
+    }
+}
+
+/// The book has every page once, and no other.
+#[test]
+fn the_book_lists_every_page() {
+    let summary = read("docs/SUMMARY.md");
+    let links = summary.match_indices("](").filter_map(|(at, _)| summary.split_at(at + 2).1.split_once(')'));
+    let mut listed: Vec<String> = links.map(|(page, _)| format!("docs/{page}")).collect();
+    listed.sort();
+    let all: Vec<String> =
+        pages().into_iter().filter(|page| page != "README.md" && page != "docs/SUMMARY.md").collect();
+    assert_eq!(listed, all, "docs/SUMMARY.md (left) and the folder (right)");
+    assert!(read("docs/book.toml").contains("\nsrc = \".\"\n"), "the pages lie beside the book's settings");
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -207,20 +246,6 @@ fn program_path(program: &str) -> PathBuf {
         "dataplane-service" => programs::dataplane_service(),
         _ => programs::hellojohn(),
     }
-}
-
-/// The blocks of `language` in a page.
-fn blocks(page: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    let text = read(page);
-    let mut blocks = Vec::new();
-    let mut rest = text.as_str();
-    while let Some((_, after)) = rest.split_once(fence.as_str()) {
-        let (block, after) = after.split_once("\n```").expect("an example ends");
-        blocks.push(block.to_owned());
-        rest = after;
-    }
-    blocks
 }
 
 #[test]

@@ -70,7 +70,7 @@ async fn nodes_join_by_seeds_become_voters_and_are_found_after_they_moved() {
 async fn nodes_join_by_dns_whichever_records_it_has() {
     let (mut cluster, seed) = hub(&[]).await;
     let seed: SocketAddr = seed.parse().expect("an address");
-    let names = NameServer::start(Zone::default()).await;
+    let names = NameServer::start("127.0.0.1:0", Zone::default()).await;
     let resolver = names.address().to_string();
     let by_address = format!("cp.test:{}", seed.port());
     let join = |name: &str| ["--join-only", "--discover-dns", name, "--dns-resolver", &resolver].map(str::to_owned);
@@ -178,7 +178,7 @@ async fn only_who_was_added_joins_where_nobody_else_may() {
 /// What a StatefulSet does: the same settings for every ordinal, from 0 on, more of them later, fewer again.
 #[tokio::test]
 async fn nodes_of_one_template_make_a_cluster_and_more_of_them_join_it() {
-    let names = NameServer::start(Zone::default()).await;
+    let names = NameServer::start("127.0.0.1:0", Zone::default()).await;
     let resolver = names.address().to_string();
     let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
     let peers = ports.iter().take(3).enumerate().map(|(id, port)| format!("{id}=127.0.0.1:{port}"));

@@ -47,8 +47,8 @@ pub(super) struct NameServer {
 }
 
 impl NameServer {
-    pub(super) async fn start(zone: Zone) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port is free");
+    pub(super) async fn start(address: &str, zone: Zone) -> Self {
+        let socket = UdpSocket::bind(address).await.expect("a port is free");
         let address = socket.local_addr().expect("it is bound");
         let (zone, current) = watch::channel(zone);
         let questions = Arc::new(AtomicUsize::new(0));
