@@ -67,6 +67,5 @@ pub async fn holder(tenant: &TenantContext, claims: &Claims, now: Timestamp) -> 
             Ok(_) | Err(_) => Ok(None),
         };
     };
-    let user = claims.sub.parse().map_err(|_| Failure::Revoked)?;
-    grants::live_user(tenant.db()?, grant, user, claims.jti).await?.map(Some).ok_or(Failure::Revoked)
+    grants::live_user(tenant.db()?, grant, claims.jti).await?.map(Some).ok_or(Failure::Revoked)
 }

@@ -52,7 +52,9 @@ async fn look_up(
             // A tenant without a database has issued none.
             let Ok(db) = tenant.db() else { return Ok(Answer::Inactive) };
             let found = refresh::find(db, token).await?;
-            Ok(introspection::refresh_token(caller.client(), found.as_ref(), &tenant.issuer, now))
+            let user = found.as_ref().map(|token| token.grant.user_id);
+            let subject = user.map(|user| tenant.subject(caller.client(), user)).transpose()?.unwrap_or_default();
+            Ok(introspection::refresh_token(caller.client(), found.as_ref(), &subject, &tenant.issuer, now))
         }
         _ => Ok(Answer::Inactive),
     }

@@ -65,6 +65,7 @@ pub mod problem;
 pub mod recorder;
 pub mod resolve;
 pub mod revoke;
+pub mod sector;
 pub mod server;
 pub mod settings;
 pub mod signing;

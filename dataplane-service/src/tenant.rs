@@ -13,6 +13,8 @@ use crate::signing::KeySet;
 use crate::staleness;
 use crate::store::{DbError, TenantDb};
 use oauth_core::client::Client;
+use oauth_core::subject;
+use uuid::Uuid;
 
 pub struct TenantContext {
     pub id: TenantId,
@@ -62,6 +64,14 @@ impl TenantContext {
             client.spec.backchannel_logout_uri.is_some()
                 || client.spec.backchannel_client_notification_endpoint.is_some()
         })
+    }
+
+    /// What `client` knows a user by. The tenant's database must have been asked for something before.
+    pub fn subject(&self, client: &Client, user: Uuid) -> Result<String, DbError> {
+        match subject::sector(&client.spec) {
+            None => Ok(user.to_string()),
+            Some(sector) => Ok(subject::pairwise(&sector, user, self.db()?.pairwise_salt()?)),
+        }
     }
 
     pub fn client(&self, client_id: &str) -> Option<&Arc<Client>> {

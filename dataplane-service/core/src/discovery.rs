@@ -8,6 +8,7 @@ use crate::authorize::{Prompt, ResponseMode};
 use crate::client::{AuthMethod, GrantType};
 use crate::scope::BUILT_IN;
 use vocab::SigningAlgorithm;
+use vocab::client::SubjectType;
 
 /// The same document serves OpenID Connect and plain OAuth.
 #[derive(Debug, Serialize)]
@@ -26,8 +27,9 @@ pub struct Metadata<'a> {
     response_types_supported: [&'static str; 1],
     response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
-    subject_types_supported: [&'static str; 1],
+    subject_types_supported: Vec<&'static str>,
     id_token_signing_alg_values_supported: Vec<&'static str>,
+    userinfo_signing_alg_values_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     /// Without `none`: only who proves who it is may ask (RFC 7662 §2.1).
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
@@ -82,7 +84,8 @@ impl<'a> Metadata<'a> {
             response_types_supported: ["code"],
             response_modes_supported: ResponseMode::ALL.map(ResponseMode::as_str).to_vec(),
             grant_types_supported: GrantType::ALL.map(GrantType::as_str).to_vec(),
-            subject_types_supported: ["public"],
+            subject_types_supported: SubjectType::ALL.map(SubjectType::as_str).to_vec(),
+            userinfo_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
             id_token_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
             token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str).to_vec(),
             introspection_endpoint_auth_methods_supported: AuthMethod::ALL

@@ -66,7 +66,15 @@ pub fn access_token(mut claims: Map<String, Value>) -> Answer {
 }
 
 /// The answer about a refresh token, which is the business of its client alone.
-pub fn refresh_token(caller: &Client, found: Option<&StoredRefreshToken>, issuer: &str, now: Timestamp) -> Answer {
+///
+/// `subject` is what the caller knows its user by.
+pub fn refresh_token(
+    caller: &Client,
+    found: Option<&StoredRefreshToken>,
+    subject: &str,
+    issuer: &str,
+    now: Timestamp,
+) -> Answer {
     let Some(token) = found else { return Answer::Inactive };
     let grant = &token.grant;
     let ends = token.expires_at.min(grant.expires_at);
@@ -76,7 +84,7 @@ pub fn refresh_token(caller: &Client, found: Option<&StoredRefreshToken>, issuer
     }
     Answer::Active(Map::from_iter([
         ("iss".to_owned(), issuer.into()),
-        ("sub".to_owned(), grant.user_id.to_string().into()),
+        ("sub".to_owned(), subject.into()),
         ("client_id".to_owned(), grant.client_id.clone().into()),
         ("scope".to_owned(), grant.scope.to_string().into()),
         ("exp".to_owned(), ends.secs().into()),
@@ -159,11 +167,11 @@ mod tests {
         let ask = |change: fn(&mut StoredRefreshToken)| {
             let mut token = stored.clone();
             change(&mut token);
-            refresh_token(&client(), Some(&token), "https://id.example", NOW).into_object()
+            refresh_token(&client(), Some(&token), "alice", "https://id.example", NOW).into_object()
         };
         let active = ask(|_| {});
         assert_eq!((&active["active"], &active["exp"]), (&json!(true), &json!(NOW.plus_secs(1).secs())));
-        assert_eq!(active["client_id"], "web");
+        assert_eq!((&active["client_id"], &active["sub"]), (&json!("web"), &json!("alice")));
         let inactive = Answer::Inactive.into_object();
         assert_eq!(ask(|token| token.rotated_at = Some(NOW)), inactive);
         assert_eq!(ask(|token| token.expires_at = NOW), inactive);
@@ -171,7 +179,7 @@ mod tests {
         assert_eq!(ask(|token| token.grant.is_revoked = true), inactive);
         assert_eq!(ask(|token| token.grant.user_is_active = false), inactive);
         assert_eq!(ask(|token| token.grant.client_id = "other".into()), inactive);
-        assert_eq!(refresh_token(&client(), None, "https://id.example", NOW), Answer::Inactive);
+        assert_eq!(refresh_token(&client(), None, "", "https://id.example", NOW), Answer::Inactive);
     }
 
     #[rstest]

@@ -45,4 +45,5 @@ pub mod jose;
 pub mod logout;
 pub mod pkce;
 pub mod scope;
+pub mod subject;
 pub mod userinfo;

@@ -31,9 +31,14 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
     let client = context.client();
     let scope = decided.scope.to_string();
     let ends = expiry(now, tenant.lifetimes.access_token_secs).min(decided.ends_by.secs());
+    // As the client that gets the token knows the user, whoever was known by what before.
+    let sub = match &subject.user {
+        Some(user) => tenant.subject(client, user.id)?,
+        None => subject.sub,
+    };
     let claims = AccessToken {
         iss: &tenant.issuer,
-        sub: &subject.sub,
+        sub: &sub,
         aud: Audience::of(&decided.audience, client, &scope, &tenant.issuer),
         client_id: client.client_id.as_str(),
         scope: &scope,
@@ -80,10 +85,10 @@ async fn access_token_party(context: &Context<'_>, token: &str) -> Result<Option
     let Context { tenant, now, .. } = *context;
     let found = async {
         let found = access_token::read(tenant, token, now).await?;
-        access_token::holder(tenant, &found.claims, now).await?;
-        Ok(found)
+        let holder = access_token::holder(tenant, &found.claims, now).await?;
+        Ok((found, holder))
     };
-    let found = match found.await {
+    let (found, holder) = match found.await {
         Ok(found) => found,
         Err(access_token::Failure::Database(error)) => return Err(error.into()),
         Err(_) => return Ok(None),
@@ -92,7 +97,12 @@ async fn access_token_party(context: &Context<'_>, token: &str) -> Result<Option
     let auth_time = all.get("auth_time").and_then(serde_json::Value::as_i64).unwrap_or_default();
     let sid = all.get("sid").and_then(|sid| sid.as_str()?.parse().ok());
     Ok(Some(Party {
-        user: claims.hj_grant.map(|grant| UserParty { grant, auth_time: Timestamp::from_secs(auth_time), sid }),
+        user: claims.hj_grant.zip(holder).map(|(grant, holder)| UserParty {
+            id: holder.id,
+            grant,
+            auth_time: Timestamp::from_secs(auth_time),
+            sid,
+        }),
         sub: claims.sub,
         client_id: claims.client_id,
         scope: ScopeSet::parse(&claims.scope)?,
@@ -151,7 +161,7 @@ fn party_of(context: &Context<'_>, grant: Grant) -> Party {
         may_act: client
             .and_then(|client| client.spec.may_act.as_ref())
             .map(|may_act| serde_json::json!({ "sub": may_act.as_str() })),
-        user: Some(UserParty { grant: grant.id, auth_time: grant.auth_time, sid: grant.sid }),
+        user: Some(UserParty { id: grant.user_id, grant: grant.id, auth_time: grant.auth_time, sid: grant.sid }),
         client_id: grant.client_id,
         scope: grant.scope,
         expires_at: grant.expires_at,

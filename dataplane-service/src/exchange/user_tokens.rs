@@ -40,7 +40,7 @@ pub(super) fn sign(
 ) -> Result<Signed, Failure> {
     let Context { tenant, now, .. } = *context;
     let client_id = context.client().client_id.as_str();
-    let sub = grant.user_id.to_string();
+    let sub = tenant.subject(context.client(), grant.user_id)?;
     let scope = tokens.scope.to_string();
     let access_token = issue::access_token(
         context,

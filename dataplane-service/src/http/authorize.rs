@@ -103,7 +103,7 @@ pub(super) async fn decide(
         signed_in_here: so_far.session.is_some_and(|session| so_far.authenticated_sid == Some(session.sid)),
         consented,
         consented_here: so_far.consented_here,
-        id_token_hint: id_token_hint(visit, asked),
+        id_token_hint: id_token_hint(visit, asked, client, so_far.session),
     };
     Ok(authorize::decide(visit.now, asked, client, &facts))
 }
@@ -118,16 +118,25 @@ pub(super) fn client_of<'v>(visit: &'v Visit<'_>, asked: &AuthorizationRequest) 
 
 #[derive(Deserialize)]
 struct HintClaims {
-    sub: Uuid,
+    sub: String,
 }
 
 /// OIDC Core §3.1.2.1: an ID token of this issuer, which may have expired.
-fn id_token_hint(visit: &Visit<'_>, asked: &AuthorizationRequest) -> IdTokenHint {
+fn id_token_hint(
+    visit: &Visit<'_>,
+    asked: &AuthorizationRequest,
+    client: &Client,
+    session: Option<&SessionFacts>,
+) -> IdTokenHint {
     let Some(hint) = &asked.id_token_hint else {
         return IdTokenHint::Absent;
     };
     let claims = visit.tenant.keys.verify_expired::<HintClaims>(hint, ID_TOKEN_TYPE, &visit.tenant.issuer);
-    claims.map_or(IdTokenHint::Invalid, |claims| IdTokenHint::Of(claims.sub))
+    let Ok(HintClaims { sub }) = claims else { return IdTokenHint::Invalid };
+    let is_them = |session: &&SessionFacts| visit.tenant.subject(client, session.user_id).is_ok_and(|own| own == sub);
+    // A pairwise subject says who it is only to whoever has somebody to compare it with.
+    let user = session.filter(is_them).map(|session| session.user_id).or_else(|| sub.parse().ok());
+    IdTokenHint::Of(user.unwrap_or_default())
 }
 
 /// Goes on with an interaction: to the page that is needed next, or back to the client.

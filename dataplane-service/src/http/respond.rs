@@ -9,6 +9,7 @@ use serde::Serialize;
 use vocab::{ErrorCode, Slug};
 
 use crate::exchange::Failure;
+use crate::signing::SignError;
 use crate::store::DbError;
 
 const JSON: (HeaderName, HeaderValue) = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -25,6 +26,11 @@ pub fn private_json(body: &impl Serialize) -> HttpResponse {
             private(StatusCode::INTERNAL_SERVER_ERROR).finish()
         }
     }
+}
+
+/// An answer as a JWT that no cache keeps.
+pub fn private_jwt(jwt: String) -> HttpResponse {
+    private(StatusCode::OK).insert_header((header::CONTENT_TYPE, "application/jwt")).body(jwt)
 }
 
 /// That it was done, for whom there is nothing to read.
@@ -136,6 +142,8 @@ pub enum BearerFailure {
     Refused { realm: Slug, error: OAuthError, scope: &'static str },
     #[error(transparent)]
     Database(#[from] DbError),
+    #[error("the answer was not signed: {0}")]
+    Signing(#[from] SignError),
 }
 
 impl ResponseError for BearerFailure {
@@ -145,11 +153,20 @@ impl ResponseError for BearerFailure {
             Self::Refused { error, .. } => status_of(error),
             Self::Database(DbError::NoDatabase) => StatusCode::CONFLICT,
             Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         match self {
+            Self::Signing(error) => {
+                tracing::error!(%error, "an answer was not signed");
+                refusal(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    &OAuthError::server_error("The answer could not be signed; it was logged."),
+                    None,
+                )
+            }
             Self::Missing { realm } => {
                 let mut response = HttpResponse::build(StatusCode::UNAUTHORIZED);
                 response.insert_header(NO_STORE);

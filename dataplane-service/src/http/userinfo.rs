@@ -6,10 +6,13 @@ use oauth_core::form::Form;
 use oauth_core::scope::OPENID;
 use oauth_core::userinfo;
 
-use super::respond::{BearerFailure, private_json};
+use super::respond::{BearerFailure, private_json, private_jwt};
 use super::{bearer, cors, form_body};
 use crate::app::App;
 use crate::resolve::Tenant;
+
+/// Nothing tells it apart from other JWTs but its audience, and that it has no `exp` (OIDC Core §5.3.2).
+const USERINFO_TYPE: &str = "JWT";
 
 pub(super) async fn userinfo(
     request: HttpRequest,
@@ -38,6 +41,20 @@ async fn answer(
     let bearer = bearer::authenticate(request, form.as_ref(), tenant, app.clock.now(), OPENID).await?;
     let user =
         bearer.user.ok_or_else(|| refused(OAuthError::invalid_token("The access token does not stand for a user.")))?;
+    let client = tenant
+        .client(&bearer.claims.client_id)
+        .ok_or_else(|| refused(OAuthError::invalid_token("Its client is gone.")))?;
     let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
-    Ok(private_json(&userinfo::claims(&user, &bearer.claims.scope, defined)))
+    let mut claims = userinfo::claims(&user, &bearer.claims.scope, defined);
+    claims.insert("sub".to_owned(), tenant.subject(client, user.id).map_err(BearerFailure::Database)?.into());
+    match client.spec.userinfo_signed_response_alg {
+        None => Ok(private_json(&claims)),
+        Some(algorithm) => {
+            // OIDC Core §5.3.2: issuer and audience are added when it is signed.
+            claims.insert("iss".to_owned(), tenant.issuer.as_str().into());
+            claims.insert("aud".to_owned(), client.client_id.as_str().into());
+            let jwt = tenant.keys.sign_with(algorithm, USERINFO_TYPE, &claims).map_err(BearerFailure::Signing)?;
+            Ok(private_jwt(jwt))
+        }
+    }
 }

@@ -22,6 +22,8 @@ enum Failure {
     Status(u16),
     #[error("the logout token was not signed: {0}")]
     Signing(#[from] SignError),
+    #[error(transparent)]
+    Database(#[from] DbError),
 }
 
 /// What came of an attempt.
@@ -101,7 +103,7 @@ async fn logout(
     (sid, user): (Uuid, Uuid),
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let sub = user.to_string();
+    let sub = tenant.subject(client, user)?;
     let claims = LogoutToken::new(&tenant.issuer, &sub, client.client_id.as_str(), sid, opaque::fresh_jti(), now);
     let token = tenant.keys.sign(LOGOUT_TOKEN_TYPE, &claims)?;
     match fetcher.post_form(uri, &[("logout_token", &token)]).await?.status {

@@ -78,17 +78,17 @@ pub async fn newest_of_session(
 
 /// The user behind an access token, while the grant it was issued under stands, the user is active, and the token itself
 /// was not revoked.
-pub async fn live_user(db: &TenantDb, grant: Uuid, user: Uuid, jti: Uuid) -> Result<Option<User>, DbError> {
+pub async fn live_user(db: &TenantDb, grant: Uuid, jti: Uuid) -> Result<Option<User>, DbError> {
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
             "select u.id, u.email, u.email_verified, u.claims, u.updated_at \
              from grants g join users u on u.id = g.user_id \
-             where g.id = $1 and u.id = $2 and g.revoked_at is null and u.status = 'active' \
-               and not exists (select from denied_tokens d where d.jti = $3)",
+             where g.id = $1 and g.revoked_at is null and u.status = 'active' \
+               and not exists (select from denied_tokens d where d.jti = $2)",
         )
         .await?;
-    let Some(row) = client.query_opt(&statement, &[&grant, &user, &jti]).await? else {
+    let Some(row) = client.query_opt(&statement, &[&grant, &jti]).await? else {
         return Ok(None);
     };
     let Json(claims): Json<Value> = row.try_get("claims")?;

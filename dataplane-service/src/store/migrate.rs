@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "identity",
@@ -64,6 +64,11 @@ const MIGRATIONS: [Migration; 6] = [
         version: 6,
         name: "exchange",
         sql: include_str!("../../../migrations/postgres/tenant/V0006__exchange.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "subjects",
+        sql: include_str!("../../../migrations/postgres/tenant/V0007__subjects.sql"),
     },
 ];
 

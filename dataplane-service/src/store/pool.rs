@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use oauth_core::subject::Salt;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -74,7 +75,7 @@ impl PodPools {
             database,
             pod: Arc::clone(self),
             pool: OnceLock::new(),
-            schema: OnceCell::new(),
+            salt: OnceCell::new(),
             failed: Mutex::new(None),
             denied: DeniedTokens::default(),
         });
@@ -148,8 +149,8 @@ struct Inner {
     database: Database,
     pod: Arc<PodPools>,
     pool: OnceLock<Pool>,
-    /// Set once the schema is known to fit this build.
-    schema: OnceCell<()>,
+    /// Set once the schema is known to fit this build: what pairwise subjects are made with.
+    salt: OnceCell<Salt>,
     failed: Mutex<Option<(Instant, String)>>,
     denied: DeniedTokens,
 }
@@ -183,18 +184,26 @@ impl TenantDb {
         let mut connection = self.connect().await?;
         let mode = self.0.pod.migrate;
         self.0
-            .schema
+            .salt
             .get_or_try_init(|| async {
                 let prepared = tokio::time::timeout(PREPARE, migrate::prepare(&mut connection, mode)).await;
                 let moved = prepared.map_err(|_| DbError::Unavailable("the schema could not be read".to_owned()))??;
                 if moved.from != moved.to {
                     tracing::info!(tenant = %self.0.slug, from = moved.from, to = moved.to, "migrated");
                 }
-                Ok(())
+                let row = connection.query_one("select salt from pairwise_salt", &[]).await?;
+                let salt: Vec<u8> = row.try_get("salt")?;
+                let wrong = |_| DbError::Unavailable("the salt of subjects has not 32 bytes".to_owned());
+                salt.try_into().map_err(wrong)
             })
             .await
             .inspect_err(|error: &DbError| tracing::error!(tenant = %self.0.slug, %error, "the schema is not ready"))?;
         Ok(Connection::new(connection))
+    }
+
+    /// What pairwise subjects are made with. Known as soon as the database was of use for anything.
+    pub fn pairwise_salt(&self) -> Result<&Salt, DbError> {
+        self.0.salt.get().ok_or_else(|| DbError::Unavailable("the database was not reached yet".to_owned()))
     }
 
     pub(super) fn tenant_id(&self) -> Uuid {

@@ -32,6 +32,15 @@ pub struct ClientSpec {
     /// How the client's ID tokens are signed (OIDC Registration §2). Absent: as the tenant signs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token_signed_response_alg: Option<SigningAlgorithm>,
+    /// Userinfo as a JWT, signed so (OIDC Core §5.3.2). Absent: as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo_signed_response_alg: Option<SigningAlgorithm>,
+    /// Whether the client knows a user by the same `sub` as every other client (OIDC Core §8).
+    #[serde(skip_serializing_if = "SubjectType::is_default")]
+    pub subject_type: SubjectType,
+    /// Whose host is the sector of pairwise subjects (§8.1). Absent: the host of the redirect URIs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sector_identifier_uri: Option<String>,
     pub redirect_uris: Vec<String>,
     pub post_logout_redirect_uris: Vec<String>,
     pub grant_types: Vec<GrantType>,
@@ -138,7 +147,33 @@ impl TokenDeliveryMode {
 impl ClientSpec {
     /// What the tenant must be able to sign with for this client.
     pub fn signing_algorithms(&self) -> impl Iterator<Item = SigningAlgorithm> + use<> {
-        self.id_token_signed_response_alg.into_iter()
+        self.id_token_signed_response_alg.into_iter().chain(self.userinfo_signed_response_alg)
+    }
+}
+
+/// What a client knows users by (OIDC Core §8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectType {
+    #[default]
+    Public,
+    /// By a `sub` that clients of another sector do not know.
+    Pairwise,
+}
+
+impl SubjectType {
+    pub const ALL: [Self; 2] = [Self::Public, Self::Pairwise];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Pairwise => "pairwise",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+    fn is_default(&self) -> bool {
+        *self == Self::Public
     }
 }
 
@@ -149,6 +184,9 @@ impl Default for ClientSpec {
             enabled: true,
             token_endpoint_auth_method: AuthMethod::default(),
             id_token_signed_response_alg: None,
+            userinfo_signed_response_alg: None,
+            subject_type: SubjectType::default(),
+            sector_identifier_uri: None,
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],

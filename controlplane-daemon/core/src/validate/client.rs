@@ -3,6 +3,7 @@
 mod about;
 mod backchannel;
 mod keys;
+mod subject;
 mod tokens;
 
 use vocab::{ScopeName, Violations};
@@ -19,6 +20,7 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
     check_grants(&mut violations, spec);
     backchannel::check(&mut violations, spec);
     keys::check(&mut violations, spec);
+    subject::check(&mut violations, spec);
 
     let redirects =
         [("/redirect_uris", &spec.redirect_uris), ("/post_logout_redirect_uris", &spec.post_logout_redirect_uris)];

@@ -64,6 +64,11 @@ pub(crate) fn public_problem(uri: &str) -> Option<&'static str> {
     (number || local || host.starts_with('[')).then_some("must name a public host")
 }
 
+/// The host that a URI names, without its port; `None`: it names none.
+pub(super) fn host(uri: &str) -> Option<&str> {
+    Some(host_and_port(split(uri).ok()?.authority?).0)
+}
+
 /// What an access token may be for: a name, or an absolute URI without fragment (RFC 8707 §2, RFC 7519 §2 StringOrURI).
 pub(super) fn audience_problem(audience: &str) -> Option<&'static str> {
     if audience.contains(':') {

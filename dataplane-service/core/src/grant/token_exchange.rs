@@ -129,6 +129,7 @@ pub struct Party {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserParty {
+    pub id: Uuid,
     pub grant: Uuid,
     pub auth_time: Timestamp,
     pub sid: Option<Uuid>,
