@@ -10,6 +10,7 @@ mod issue;
 mod refresh_token;
 mod token_exchange;
 mod user_tokens;
+mod waiting;
 
 use oauth_core::client::Client;
 use oauth_core::client_auth::{self, AuthenticatedClient};
@@ -103,6 +104,8 @@ pub async fn exchange(
         Request::AuthorizationCode(request) => authorization_code::exchange(&context, request).await?,
         Request::RefreshToken(request) => refresh_token::exchange(&context, request).await?,
         Request::TokenExchange(request) => token_exchange::exchange(&context, request).await?,
+        Request::DeviceCode(request) => waiting::device(&context, request).await?,
+        Request::Ciba(request) => waiting::ciba(&context, request).await?,
     };
     tenant.issued.count(grant_type);
     Ok(response)

@@ -1,11 +1,15 @@
 //! The routes, and what all of them share: the directory a request uses, the header that names it, the default errors.
 
+mod account;
 mod authorize;
+mod bc_authorize;
 pub mod bearer;
 pub mod caller;
 mod consent;
 mod cookies;
 mod cors;
+mod device;
+mod device_authorization;
 mod discovery;
 mod durations;
 pub mod form_body;
@@ -14,6 +18,7 @@ mod jwks;
 mod login;
 mod logout;
 mod observe;
+mod onward;
 pub mod origin;
 mod register;
 pub mod respond;
@@ -64,6 +69,10 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
     config
         .service(endpoint("/oauth2/authorize").get(authorize::get).post(authorize::post))
         .service(endpoint("/oauth2/logout").get(logout::get).post(logout::post))
+        .service(endpoint("/oauth2/device_authorization").post(device_authorization::post))
+        .service(endpoint("/oauth2/device").get(device::get).post(device::post))
+        .service(endpoint("/oauth2/bc-authorize").post(bc_authorize::post))
+        .service(endpoint("/account").get(account::get).post(account::post))
         .service(endpoint("/login").get(login::get).post(login::post))
         .service(endpoint("/register").get(register::get).post(register::post))
         .service(endpoint("/consent").get(consent::get).post(consent::post))

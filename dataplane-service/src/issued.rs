@@ -10,6 +10,8 @@ pub struct IssuedTokens {
     refresh_token: Counter,
     client_credentials: Counter,
     token_exchange: Counter,
+    device_code: Counter,
+    ciba: Counter,
 }
 
 impl IssuedTokens {
@@ -20,6 +22,8 @@ impl IssuedTokens {
             refresh_token: counter(GrantType::RefreshToken),
             client_credentials: counter(GrantType::ClientCredentials),
             token_exchange: counter(GrantType::TokenExchange),
+            device_code: counter(GrantType::DeviceCode),
+            ciba: counter(GrantType::Ciba),
         }
     }
 
@@ -29,6 +33,8 @@ impl IssuedTokens {
             GrantType::RefreshToken => &self.refresh_token,
             GrantType::ClientCredentials => &self.client_credentials,
             GrantType::TokenExchange => &self.token_exchange,
+            GrantType::DeviceCode => &self.device_code,
+            GrantType::Ciba => &self.ciba,
         };
         counter.increment(1);
     }

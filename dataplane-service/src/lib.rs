@@ -42,7 +42,7 @@
 //! * A code exchange or a rotation is one SQL statement instead of a transaction of several: one round trip, and of two
 //!   requests at once one alone wins.
 //! * Access tokens are put together around keys that were parsed once ([`signing`]); `jsonwebtoken` only verifies.
-//! * There is no PAR, device flow, second factor, mail or SCIM yet.
+//! * There is no PAR, second factor, mail or SCIM yet.
 
 pub mod access_token;
 pub mod app;
@@ -76,3 +76,4 @@ pub mod sync;
 pub mod tenant;
 pub mod throttle;
 pub mod tls;
+pub mod waiting;

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oauth_core::waiting::UserCode;
 use uuid::Uuid;
 use vocab::{Secret, SecretDigest, TenantId, Timestamp};
 
@@ -15,6 +16,18 @@ pub fn fresh() -> Secret<String> {
 /// Whether it could be such a value; a JWT has dots.
 pub fn looks_like(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// A fresh code for a person to type. Only its digest is stored, as of the others; it lives for minutes.
+pub fn fresh_user_code() -> UserCode {
+    let mut bytes = [0; 64];
+    loop {
+        aws_lc_rs::rand::fill(&mut bytes)
+            .expect("the process was seeded at start, after which the generator cannot fail");
+        if let Some(code) = UserCode::from_random(&bytes) {
+            return code;
+        }
+    }
 }
 
 /// What is stored of an opaque value, and looked up when it is presented. The tenant is part of it: in a database that

@@ -4,6 +4,7 @@
 //! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache.
 
 mod error;
+pub mod qr;
 mod scopes;
 
 use actix_web::HttpResponse;
@@ -55,6 +56,8 @@ pub struct Login {
     pub alert: Option<String>,
     pub csrf: String,
     pub interaction: Option<String>,
+    /// Where to go on, where no client waits.
+    pub onward: Vec<(&'static str, String)>,
     pub email: String,
     /// Where to register, if one may.
     pub register: Option<String>,
@@ -69,6 +72,8 @@ pub struct Register {
     pub alert: Option<String>,
     pub csrf: String,
     pub interaction: Option<String>,
+    /// Where to go on, where no client waits.
+    pub onward: Vec<(&'static str, String)>,
     pub email: String,
     pub name: String,
     pub email_problem: Option<String>,
@@ -104,6 +109,65 @@ pub struct SignedIn {
     pub asked_by: Option<String>,
     /// What it asked for, to come back with the form.
     pub request: Vec<(&'static str, String)>,
+}
+
+/// Where a person types the code of a device.
+#[derive(Template)]
+#[template(path = "device_code.html")]
+#[derive(Debug)]
+pub struct DeviceCode {
+    pub frame: Frame,
+    pub alert: Option<String>,
+    /// What was typed.
+    pub code: String,
+}
+
+/// Whether the device may have what it asks for.
+#[derive(Template)]
+#[template(path = "device_confirm.html")]
+#[derive(Debug)]
+pub struct DeviceConfirm {
+    pub frame: Frame,
+    pub client: String,
+    pub email: String,
+    pub scopes: Vec<String>,
+    /// In groups, as the device shows it.
+    pub shown_code: String,
+    pub code: String,
+    pub csrf: String,
+    /// Of this very page, for another phone: an SVG of ours.
+    pub qr: String,
+    pub switch: String,
+}
+
+#[derive(Template)]
+#[template(path = "device_done.html")]
+#[derive(Debug)]
+pub struct DeviceDone {
+    pub frame: Frame,
+    pub is_allowed: bool,
+}
+
+/// What a signed-in person sees of the account.
+#[derive(Template)]
+#[template(path = "account.html")]
+#[derive(Debug)]
+pub struct Account {
+    pub frame: Frame,
+    pub email: String,
+    /// What came of the last answer.
+    pub notice: Option<&'static str>,
+    pub requests: Vec<AccountRequest>,
+}
+
+/// A client that waits for the person's answer.
+#[derive(Debug)]
+pub struct AccountRequest {
+    pub id: String,
+    pub client: String,
+    pub binding_message: Option<String>,
+    pub scopes: Vec<String>,
+    pub csrf: String,
 }
 
 #[derive(Template)]
@@ -199,6 +263,7 @@ mod tests {
             alert: Some(NASTY.into()),
             csrf: "c".into(),
             interaction: Some("i".into()),
+            onward: vec![("next", NASTY.into())],
             email: NASTY.into(),
             register: Some("/t/acme/register?interaction=i".into()),
         };
@@ -218,6 +283,7 @@ mod tests {
             alert: None,
             csrf: "c".into(),
             interaction: None,
+            onward: vec![("next", NASTY.into())],
             email: NASTY.into(),
             name: NASTY.into(),
             email_problem: Some(NASTY.into()),

@@ -1,10 +1,12 @@
 //! The tenants' databases: each tenant has its own, reached only through its own [`TenantDb`].
 
 pub mod access_tokens;
+pub mod ciba;
 pub mod codes;
 mod connection;
 pub mod consents;
 pub mod denied;
+pub mod device;
 pub mod dsn;
 pub mod grants;
 pub mod interactions;
@@ -15,6 +17,7 @@ pub mod proofs;
 pub mod refresh;
 pub mod sessions;
 pub mod users;
+pub mod waiting;
 
 use vocab::ErrorCode;
 

@@ -3,15 +3,19 @@
 
 use dataplane_service::email::Email;
 use dataplane_service::store::access_tokens::{self, NewAccessToken};
+use dataplane_service::store::ciba::{self, NewRequest};
 use dataplane_service::store::codes::{self, NewCode, Taken};
+use dataplane_service::store::device::{self, NewDevice};
 use dataplane_service::store::interactions::Key;
 use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
+use dataplane_service::store::waiting::{self, Approval, Code};
 use dataplane_service::store::{TenantDb, consents, denied, grants, interactions, outbox, proofs, users};
 use oauth_core::authorize::{AuthorizationRequest, ResponseMode};
 use oauth_core::grant::RevokedBecause;
 use oauth_core::scope::ScopeSet;
+use oauth_core::waiting::Asked;
 use tests::postgres;
 use tests::stores::{NOW, add_user, open};
 use uuid::Uuid;
@@ -22,6 +26,10 @@ const TRIED: &[&str] = &[
     "access_tokens::find",
     "access_tokens::remove",
     "access_tokens::store",
+    "ciba::approve",
+    "ciba::begin",
+    "ciba::deny",
+    "ciba::pending",
     "codes::burn",
     "codes::find",
     "codes::issue",
@@ -30,6 +38,10 @@ const TRIED: &[&str] = &[
     "consents::remember",
     "denied::deny",
     "denied::is_denied",
+    "device::approve",
+    "device::begin",
+    "device::deny",
+    "device::find",
     "grants::live_user",
     "grants::newest_of_session",
     "grants::revoke",
@@ -54,6 +66,8 @@ const TRIED: &[&str] = &[
     "users::find",
     "users::find_for_sign_in",
     "users::list",
+    "waiting::poll",
+    "waiting::take",
 ];
 
 #[test]
@@ -90,6 +104,10 @@ struct Held {
     grant: Uuid,
     /// Of the outbox: somebody was signed out.
     message: Uuid,
+    device: device::Codes,
+    /// Of a client of CIBA, and the request's id.
+    auth_req_id: Secret<String>,
+    asked: Uuid,
 }
 
 fn next(value: &str) -> NewRefreshToken {
@@ -159,7 +177,25 @@ async fn hold(db: &TenantDb) -> Held {
         .expect("it was stored")
         .grant
         .id;
-    Held { user, cookie, interaction, code: issue(db, user, None).await, refresh_token, grant, message }
+    let asked = Asked { scope: ScopeSet::parse("openid").expect("it is one"), resources: Vec::new() };
+    let new = NewDevice { client_id: "web", asked: &asked, interval_secs: 5, now: NOW, expires_at: NOW.plus_secs(60) };
+    let device = device::begin(db, &new).await.expect("the database does as told");
+    let auth_req_id = Secret::new("auth_req_id".to_owned());
+    let new = NewRequest {
+        auth_req_id: &auth_req_id,
+        client_id: "web",
+        user_id: user,
+        asked: &asked,
+        binding_message: None,
+        sealed: None,
+        interval_secs: 5,
+        now: NOW,
+        expires_at: NOW.plus_secs(60),
+    };
+    assert!(ciba::begin(db, &new).await.expect("the database does as told"));
+    let asked = ciba::pending(db, user, NOW).await.expect("the database does as told")[0].id;
+    let code = issue(db, user, None).await;
+    Held { user, cookie, interaction, code, refresh_token, grant, message, device, auth_req_id, asked }
 }
 
 impl Held {
@@ -172,6 +208,10 @@ impl Held {
         let jti = self.code.expose();
         let proof = Proof { kind: "assertion", owner: "web", jti };
         proofs::first_use(db, proof, NOW.plus_secs(60), NOW).await.expect("the database does as told")
+    }
+
+    fn approval(&self) -> Approval<'_> {
+        Approval { user_id: self.user, auth_time: NOW, amr: &[], grant_expires_at: NOW.plus_secs(100) }
     }
 
     /// Everything that takes an opaque value: `db` knows none of these, and cannot end them either.
@@ -200,6 +240,17 @@ impl Held {
         assert!(outbox::claim(db, NOW, NOW.plus_secs(30), 9).await.expect("the database does as told").is_empty());
         outbox::postpone(db, self.message, NOW.plus_secs(900)).await.expect("the database does as told");
         outbox::remove(db, self.message).await.expect("the database does as told");
+        let (user_code, approval) = (&self.device.user_code, self.approval());
+        assert_eq!(device::find(db, user_code, NOW).await.expect("the database does as told"), None);
+        assert!(!device::approve(db, user_code, &approval, NOW).await.expect("the database does as told"));
+        assert!(!device::deny(db, user_code, NOW).await.expect("the database does as told"));
+        for code in [Code::Device(self.device.device_code.expose()), Code::Ciba(self.auth_req_id.expose())] {
+            assert_eq!(waiting::poll(db, code, "web", NOW).await.expect("the database does as told"), None);
+            assert_eq!(
+                waiting::take(db, code, Follows::default(), NOW).await.expect("the database does as told"),
+                Taken::Lost
+            );
+        }
         let left = outbox::left(db).await.expect("the database does as told");
         assert_eq!((left.messages, left.next_due_at), (0, None));
         assert!(self.proof_is_new_at(db).await, "what is used with one tenant is not used with another");
@@ -219,6 +270,19 @@ impl Held {
             .await
             .expect("the database does as told");
         assert_eq!(session.expect("it lives").last_seen_at, NOW);
+        let (user_code, approval) = (&self.device.user_code, self.approval());
+        assert!(device::find(db, user_code, NOW).await.expect("the database does as told").is_some());
+        assert!(device::approve(db, user_code, &approval, NOW).await.expect("the database does as told"));
+        assert!(ciba::approve(db, self.asked, &approval, NOW).await.expect("the database does as told"));
+        for code in [Code::Device(self.device.device_code.expose()), Code::Ciba(self.auth_req_id.expose())] {
+            let found = waiting::poll(db, code, "web", NOW).await.expect("the database does as told");
+            assert!(!found.expect("it waits").asked_too_soon);
+            assert_eq!(waiting::poll(db, code, "other", NOW).await.expect("the database does as told"), None);
+            assert_eq!(
+                waiting::take(db, code, Follows::default(), NOW).await.expect("the database does as told"),
+                Taken::Won
+            );
+        }
         let claimed = outbox::claim(db, NOW, NOW.plus_secs(30), 9).await.expect("the database does as told");
         assert_eq!(claimed.iter().map(|message| message.id).collect::<Vec<_>>(), [self.message]);
         assert!(self.proof_is_new_at(db).await);
@@ -268,6 +332,9 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(grants::newest_of_session(&b, Uuid::from_u128(1), "web", NOW).await.unwrap().is_none());
     denied::deny(&b, TOKEN, NOW.plus_secs(600), NOW).await.unwrap();
     assert!(denied::is_denied(&b, TOKEN, NOW).await.unwrap() && !denied::is_denied(&a, TOKEN, NOW).await.unwrap());
+    assert!(ciba::pending(&b, held.user, NOW).await.unwrap().is_empty());
+    assert!(!ciba::approve(&b, held.asked, &held.approval(), NOW).await.unwrap());
+    assert!(!ciba::deny(&b, held.asked, held.user, NOW).await.unwrap());
     // B has no such user to begin anything for.
     let new =
         NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces: None, tell: &[] };

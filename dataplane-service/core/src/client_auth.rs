@@ -53,6 +53,12 @@ impl<'c> AuthenticatedClient<'c> {
     pub fn confirms(&self, bound: Option<Confirmation>) -> bool {
         bound.is_none() || bound == self.confirmation
     }
+
+    /// For tests of what comes after.
+    #[cfg(test)]
+    pub(crate) const fn proven(client: &'c Client) -> Self {
+        Self::new(client)
+    }
 }
 
 /// What the request presented, and by which method.

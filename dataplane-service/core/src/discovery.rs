@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use vocab::client::TokenDeliveryMode;
 
 use crate::authorize::{Prompt, ResponseMode};
 use crate::client::{AuthMethod, GrantType};
@@ -20,6 +21,12 @@ pub struct Metadata<'a> {
     userinfo_endpoint: String,
     introspection_endpoint: String,
     revocation_endpoint: String,
+    /// RFC 8628 §4.
+    device_authorization_endpoint: String,
+    /// OIDC CIBA Core 1.0 §4.
+    backchannel_authentication_endpoint: String,
+    backchannel_token_delivery_modes_supported: [&'static str; 2],
+    backchannel_user_code_parameter_supported: bool,
     jwks_uri: String,
     /// OIDC RP-Initiated Logout 1.0 §2.1.
     end_session_endpoint: String,
@@ -78,6 +85,10 @@ impl<'a> Metadata<'a> {
             userinfo_endpoint: format!("{issuer}/oauth2/userinfo"),
             introspection_endpoint: format!("{issuer}/oauth2/introspect"),
             revocation_endpoint: format!("{issuer}/oauth2/revoke"),
+            device_authorization_endpoint: format!("{issuer}/oauth2/device_authorization"),
+            backchannel_authentication_endpoint: format!("{issuer}/oauth2/bc-authorize"),
+            backchannel_token_delivery_modes_supported: TokenDeliveryMode::ALL.map(TokenDeliveryMode::as_str),
+            backchannel_user_code_parameter_supported: false,
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             end_session_endpoint: format!("{issuer}/oauth2/logout"),
             scopes_supported: scopes,
@@ -138,7 +149,9 @@ mod tests {
                 "authorization_code",
                 "refresh_token",
                 "client_credentials",
-                "urn:ietf:params:oauth:grant-type:token-exchange"
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+                "urn:ietf:params:oauth:grant-type:device_code",
+                "urn:openid:params:grant-type:ciba"
             ])
         );
         // OIDC Discovery §3: "The algorithm RS256 MUST be included."

@@ -26,13 +26,20 @@ pub enum Code {
     RequestNotSupported,
     RequestUriNotSupported,
     RegistrationNotSupported,
+    // RFC 8628 §3.5
+    AuthorizationPending,
+    SlowDown,
+    ExpiredToken,
+    // OIDC CIBA Core 1.0 §13
+    UnknownUserId,
+    InvalidBindingMessage,
     // RFC 6750 §3.1
     InvalidToken,
     InsufficientScope,
 }
 
 impl Code {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -50,6 +57,11 @@ impl Code {
         Self::RequestNotSupported,
         Self::RequestUriNotSupported,
         Self::RegistrationNotSupported,
+        Self::AuthorizationPending,
+        Self::SlowDown,
+        Self::ExpiredToken,
+        Self::UnknownUserId,
+        Self::InvalidBindingMessage,
         Self::InvalidToken,
         Self::InsufficientScope,
     ];
@@ -65,7 +77,8 @@ impl Code {
             Self::UnsupportedGrantType => ("unsupported_grant_type", 400),
             Self::UnsupportedResponseType => ("unsupported_response_type", 400),
             Self::InvalidScope => ("invalid_scope", 400),
-            Self::AccessDenied => ("access_denied", 403),
+            // At the token endpoint (RFC 8628 §3.5); elsewhere it goes by redirect.
+            Self::AccessDenied => ("access_denied", 400),
             Self::ServerError => ("server_error", 500),
             Self::TemporarilyUnavailable => ("temporarily_unavailable", 503),
             Self::InvalidTarget => ("invalid_target", 400),
@@ -75,6 +88,11 @@ impl Code {
             Self::RequestNotSupported => ("request_not_supported", 400),
             Self::RequestUriNotSupported => ("request_uri_not_supported", 400),
             Self::RegistrationNotSupported => ("registration_not_supported", 400),
+            Self::AuthorizationPending => ("authorization_pending", 400),
+            Self::SlowDown => ("slow_down", 400),
+            Self::ExpiredToken => ("expired_token", 400),
+            Self::UnknownUserId => ("unknown_user_id", 400),
+            Self::InvalidBindingMessage => ("invalid_binding_message", 400),
             Self::InvalidToken => ("invalid_token", 401),
             Self::InsufficientScope => ("insufficient_scope", 403),
         }

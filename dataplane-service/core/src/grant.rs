@@ -4,9 +4,12 @@
 //! `exchange.rs`, and a row in the tests of both.
 
 pub mod authorization_code;
+pub mod ciba;
 pub mod client_credentials;
+pub mod device_code;
 pub mod refresh_token;
 pub mod token_exchange;
+pub mod waiting;
 
 use uuid::Uuid;
 use vocab::Timestamp;
@@ -25,6 +28,8 @@ pub enum Request<'a> {
     RefreshToken(refresh_token::Request<'a>),
     ClientCredentials(client_credentials::Request<'a>),
     TokenExchange(token_exchange::Request<'a>),
+    DeviceCode(device_code::Request<'a>),
+    Ciba(ciba::Request<'a>),
 }
 
 impl<'a> Request<'a> {
@@ -41,6 +46,8 @@ impl<'a> Request<'a> {
             GrantType::RefreshToken => Self::RefreshToken(refresh_token::Request::parse(form)?),
             GrantType::ClientCredentials => Self::ClientCredentials(client_credentials::Request::parse(form)),
             GrantType::TokenExchange => Self::TokenExchange(token_exchange::Request::parse(form)?),
+            GrantType::DeviceCode => Self::DeviceCode(device_code::Request::parse(form)?),
+            GrantType::Ciba => Self::Ciba(ciba::Request::parse(form)?),
         })
     }
 
@@ -50,6 +57,8 @@ impl<'a> Request<'a> {
             Self::RefreshToken(_) => GrantType::RefreshToken,
             Self::ClientCredentials(_) => GrantType::ClientCredentials,
             Self::TokenExchange(_) => GrantType::TokenExchange,
+            Self::DeviceCode(_) => GrantType::DeviceCode,
+            Self::Ciba(_) => GrantType::Ciba,
         }
     }
 }
@@ -214,6 +223,8 @@ pub(crate) mod tests {
     #[case("grant_type=urn:x", Code::UnsupportedGrantType)]
     #[case("grant_type=authorization_code", Code::InvalidRequest)]
     #[case("grant_type=refresh_token", Code::InvalidRequest)]
+    #[case("grant_type=urn:ietf:params:oauth:grant-type:device_code", Code::InvalidRequest)]
+    #[case("grant_type=urn:openid:params:grant-type:ciba", Code::InvalidRequest)]
     #[case("grant_type=refresh_token&refresh_token=x&scope=%22", Code::InvalidScope)]
     fn refused(#[case] body: &str, #[case] code: Code) {
         let form = Form::parse(body.as_bytes()).unwrap();

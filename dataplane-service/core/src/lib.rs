@@ -3,6 +3,7 @@
 //! ```text
 //!   bytes ──▶ form ──▶ authorize::validate ──▶ authorize::decide     the authorization endpoint
 //!                 ├──▶ client_auth ──▶ grant::*::decide ──▶ issue    the token endpoint
+//!                 ├──▶ waiting::{DeviceRequest, BackchannelRequest}      requests whose user answers elsewhere
 //!                 └──▶ logout::validate ──▶ logout::decide           the end of a session
 //! ```
 //!
@@ -47,3 +48,4 @@ pub mod pkce;
 pub mod scope;
 pub mod subject;
 pub mod userinfo;
+pub mod waiting;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::authorize::{self, Progress};
 use super::cookies::Kind;
+use super::onward::Onward;
 use super::visit::{self, Visit, add_cookie};
 use crate::app::App;
 use crate::email::Email;
@@ -32,7 +33,10 @@ pub(super) async fn get(
     let query = visit::form(&tenant, request.query_string().as_bytes())?;
     let session = visit.session().await?;
     let Some(id) = query.get("interaction") else {
+        let onward = Onward::of(&query);
         let mut response = match session {
+            Some(_) if query.get("switch").is_some() => form_page(&visit, None, &onward, Answer::fresh("")),
+            Some(_) if onward != Onward::Here => see_other(&visit.path(&onward.path())),
             Some(session) => {
                 let page = pages::SignedIn {
                     frame: visit.frame(),
@@ -43,7 +47,7 @@ pub(super) async fn get(
                 };
                 show(StatusCode::OK, &page.frame, &page, None)
             }
-            None => form_page(&visit, None, Answer::fresh("")),
+            None => form_page(&visit, None, &onward, Answer::fresh("")),
         };
         visit.bind(&mut response);
         return Ok(response);
@@ -59,7 +63,7 @@ pub(super) async fn get(
         return authorize::resume(&visit, id, &interaction, &so_far).await;
     }
     let email = interaction.request.login_hint.as_deref().unwrap_or_default();
-    Ok(form_page(&visit, Some((id, &interaction)), Answer::fresh(email)))
+    Ok(form_page(&visit, Some((id, &interaction)), &Onward::Here, Answer::fresh(email)))
 }
 
 /// What the form shows beside its fields.
@@ -79,7 +83,12 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn form_page(visit: &Visit<'_>, interaction: Option<(&str, &Interaction)>, answer: Answer<'_>) -> HttpResponse {
+fn form_page(
+    visit: &Visit<'_>,
+    interaction: Option<(&str, &Interaction)>,
+    onward: &Onward,
+    answer: Answer<'_>,
+) -> HttpResponse {
     let id = interaction.map(|(id, _)| id);
     let asked = interaction.map(|(_, interaction)| &interaction.request);
     let page = pages::Login {
@@ -88,8 +97,12 @@ fn form_page(visit: &Visit<'_>, interaction: Option<(&str, &Interaction)>, answe
         alert: answer.alert,
         csrf: visit.csrf(&["login", id.unwrap_or_default()]),
         interaction: id.map(str::to_owned),
+        onward: onward.fields(),
         email: answer.email.to_owned(),
-        register: visit.tenant.registration_enabled.then(|| visit.interaction_path("/register", id)),
+        register: visit.tenant.registration_enabled.then(|| match id {
+            Some(_) => visit.interaction_path("/register", id),
+            None => onward.by_way_of(visit, "/register"),
+        }),
     };
     show(answer.status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()))
 }
@@ -124,19 +137,20 @@ pub(super) async fn post(
     let interaction = posted_interaction(&visit, &form, "login").await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
     let email = form.get("email").unwrap_or_default();
+    let onward = Onward::of(&form);
     let answer = match authenticate(&visit, email, form.get("password").unwrap_or_default()).await? {
-        Outcome::Right(user) => return signed_in(&visit, interaction, user).await,
+        Outcome::Right(user) => return signed_in(&visit, interaction, &onward, user).await,
         Outcome::Wrong => Answer::alert(StatusCode::FORBIDDEN, WRONG, email),
         Outcome::Unusable(why) => Answer::alert(StatusCode::BAD_REQUEST, why, email),
         Outcome::Wait(secs) => {
             let text = format!("Too many attempts. Please wait {secs} seconds and try again.");
             let mut response =
-                form_page(&visit, interaction, Answer::alert(StatusCode::TOO_MANY_REQUESTS, text, email));
+                form_page(&visit, interaction, &onward, Answer::alert(StatusCode::TOO_MANY_REQUESTS, text, email));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
             return Ok(response);
         }
     };
-    Ok(form_page(&visit, interaction, answer))
+    Ok(form_page(&visit, interaction, &onward, answer))
 }
 
 enum Outcome {
@@ -186,6 +200,7 @@ async fn authenticate(visit: &Visit<'_>, email: &str, password: &str) -> Result<
 pub(super) async fn signed_in(
     visit: &Visit<'_>,
     interaction: Option<(&str, &Interaction)>,
+    onward: &Onward,
     user: Uuid,
 ) -> Result<HttpResponse, PageError> {
     let db = visit.db()?;
@@ -200,7 +215,7 @@ pub(super) async fn signed_in(
     let begun = sessions::begin(db, &new).await.map_err(|e| visit.fault(&e))?;
     let mut response = match interaction {
         Some((id, interaction)) => go_on(visit, id, interaction, &begun.facts).await?,
-        None => see_other(&visit.path("/login")),
+        None => see_other(&visit.path(&onward.path())),
     };
     add_cookie(&mut response, &Kind::Session.set(visit.tenant, begun.cookie.expose()));
     Ok(response)

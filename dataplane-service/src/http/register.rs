@@ -8,6 +8,7 @@ use serde_json::Map;
 use vocab::ErrorCode;
 
 use super::login::{client_name, posted_interaction, signed_in};
+use super::onward::Onward;
 use super::visit::{self, Visit};
 use crate::app::App;
 use crate::email::Email;
@@ -34,7 +35,8 @@ pub(super) async fn get(
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
     let hint = interaction.and_then(|(_, interaction)| interaction.request.login_hint.as_deref());
     let typed = Typed { email: hint.unwrap_or_default(), ..Typed::default() };
-    let mut response = form_page(&visit, interaction, &typed, StatusCode::OK, Problems::default());
+    let onward = Onward::of(&query);
+    let mut response = form_page(&visit, (interaction, &onward), &typed, StatusCode::OK, Problems::default());
     visit.bind(&mut response);
     Ok(response)
 }
@@ -64,7 +66,7 @@ struct Problems {
 
 fn form_page(
     visit: &Visit<'_>,
-    interaction: Option<(&str, &Interaction)>,
+    (interaction, onward): (Option<(&str, &Interaction)>, &Onward),
     typed: &Typed<'_>,
     status: StatusCode,
     problems: Problems,
@@ -77,12 +79,16 @@ fn form_page(
         alert: problems.alert,
         csrf: visit.csrf(&["register", id.unwrap_or_default()]),
         interaction: id.map(str::to_owned),
+        onward: onward.fields(),
         email: typed.email.to_owned(),
         name: typed.name.to_owned(),
         email_problem: problems.email,
         name_problem: problems.name,
         password_problem: problems.password,
-        login: visit.interaction_path("/login", id),
+        login: match id {
+            Some(_) => visit.interaction_path("/login", id),
+            None => onward.by_way_of(visit, "/login"),
+        },
     };
     show(status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()))
 }
@@ -124,11 +130,12 @@ pub(super) async fn post(
     let form = visit::form(&tenant, &body)?;
     let interaction = posted_interaction(&visit, &form, "register").await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
+    let onward = Onward::of(&form);
     let typed = Typed { email: form.get("email").unwrap_or_default(), name: form.get("name").unwrap_or_default() };
     let checked = match check(&form) {
         Ok(checked) => checked,
         Err(problems) => {
-            return Ok(form_page(&visit, interaction, &typed, StatusCode::UNPROCESSABLE_ENTITY, problems));
+            return Ok(form_page(&visit, (interaction, &onward), &typed, StatusCode::UNPROCESSABLE_ENTITY, problems));
         }
     };
     // Asking who is registered is guessing, too.
@@ -137,7 +144,8 @@ pub(super) async fn post(
         Err(wait) => {
             let alert = Some(format!("Too many attempts. Please wait {} seconds and try again.", wait.secs));
             let problems = Problems { alert, ..Problems::default() };
-            let mut response = form_page(&visit, interaction, &typed, StatusCode::TOO_MANY_REQUESTS, problems);
+            let mut response =
+                form_page(&visit, (interaction, &onward), &typed, StatusCode::TOO_MANY_REQUESTS, problems);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.secs));
             return Ok(response);
         }
@@ -147,11 +155,11 @@ pub(super) async fn post(
         app.throttle.abandoned(&attempt);
     }
     if let Some(user) = created? {
-        return signed_in(&visit, interaction, user).await;
+        return signed_in(&visit, interaction, &onward, user).await;
     }
     let email = Some("There is an account with this email address already.".to_owned());
     let problems = Problems { email, ..Problems::default() };
-    Ok(form_page(&visit, interaction, &typed, StatusCode::CONFLICT, problems))
+    Ok(form_page(&visit, (interaction, &onward), &typed, StatusCode::CONFLICT, problems))
 }
 
 /// The new user's id; `None` when the address is taken.

@@ -12,6 +12,7 @@ use crate::signing::SignError;
 use crate::store::outbox::{self, About, Message};
 use crate::store::{DbError, TenantDb};
 use crate::tenant::TenantContext;
+use crate::waiting::Ping;
 
 /// Why a message was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,8 @@ enum Failure {
     Signing(#[from] SignError),
     #[error(transparent)]
     Database(#[from] DbError),
+    #[error("what the ping needs cannot be read")]
+    Unreadable,
 }
 
 /// What came of an attempt.
@@ -51,7 +54,7 @@ pub(super) async fn deliver(
         metrics::counter!("hj_dp_outbox_deliveries_total", "tenant" => tenant, "kind" => kind, "outcome" => outcome)
             .increment(1);
     };
-    let outcome = attempt(tenant, fetcher, message, now).await;
+    let outcome = attempt(tenant, db, fetcher, message, now).await;
     let failure = match outcome {
         Outcome::Delivered => {
             count("delivered");
@@ -79,7 +82,13 @@ pub(super) async fn deliver(
     Ok(Some(due_at))
 }
 
-async fn attempt(tenant: &TenantContext, fetcher: &Fetcher, message: &Message, now: Timestamp) -> Outcome {
+async fn attempt(
+    tenant: &TenantContext,
+    db: &TenantDb,
+    fetcher: &Fetcher,
+    message: &Message,
+    now: Timestamp,
+) -> Outcome {
     let Some(client) = tenant.client(&message.client_id).filter(|client| client.spec.enabled) else {
         return Outcome::Dropped;
     };
@@ -88,7 +97,10 @@ async fn attempt(tenant: &TenantContext, fetcher: &Fetcher, message: &Message, n
             Some(uri) => logout(tenant, fetcher, client, uri, (*sid, message.user_id), now).await,
             None => return Outcome::Dropped,
         },
-        About::CibaPing(_) => return Outcome::Dropped,
+        About::CibaPing(sealed) => match &client.spec.backchannel_client_notification_endpoint {
+            Some(endpoint) => ping(db, fetcher, endpoint, sealed).await,
+            None => return Outcome::Dropped,
+        },
     };
     result.map_or_else(Outcome::Failed, |()| Outcome::Delivered)
 }
@@ -105,8 +117,21 @@ async fn logout(
 ) -> Result<(), Failure> {
     let sub = tenant.subject(client, user)?;
     let claims = LogoutToken::new(&tenant.issuer, &sub, client.client_id.as_str(), sid, opaque::fresh_jti(), now);
-    let token = tenant.keys.sign(LOGOUT_TOKEN_TYPE, &claims)?;
+    // §2.4: like an ID token of the client's.
+    let asked = client.spec.id_token_signed_response_alg;
+    let algorithm = asked.or(tenant.keys.signing_algorithm()).ok_or(SignError::NoActiveKey)?;
+    let token = tenant.keys.sign_with(algorithm, LOGOUT_TOKEN_TYPE, &claims)?;
     match fetcher.post_form(uri, &[("logout_token", &token)]).await?.status {
+        200 | 204 => Ok(()),
+        status => Err(Failure::Status(status)),
+    }
+}
+
+/// OIDC CIBA Core 1.0 §10.2: "SHOULD respond with an HTTP 204"; 200 is as good.
+async fn ping(db: &TenantDb, fetcher: &Fetcher, endpoint: &str, sealed: &str) -> Result<(), Failure> {
+    let ping = Ping::open(db, sealed).ok_or(Failure::Unreadable)?;
+    let body = serde_json::json!({ "auth_req_id": ping.auth_req_id });
+    match fetcher.post_json(endpoint, Some(&ping.notification_token), &body).await?.status {
         200 | 204 => Ok(()),
         status => Err(Failure::Status(status)),
     }

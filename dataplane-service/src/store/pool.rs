@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
-use vocab::{Keyring, Slug, TenantId};
+use vocab::{Keyring, SealError, Secret, Slug, TenantId};
 
 use super::connection::{Connection, LIMITS};
 use super::denied::DeniedTokens;
@@ -208,6 +208,15 @@ impl TenantDb {
 
     pub(super) fn tenant_id(&self) -> Uuid {
         *self.0.tenant.as_uuid()
+    }
+
+    /// Seals what must be read again, with the master key.
+    pub(crate) fn seal(&self, plain: &[u8]) -> String {
+        self.0.pod.keyring.seal(plain, rand::random()).to_string()
+    }
+
+    pub(crate) fn open(&self, sealed: &str) -> Result<Secret<Vec<u8>>, SealError> {
+        self.0.pod.keyring.open(&sealed.parse().map_err(|_| SealError::Malformed)?)
     }
 
     /// What is stored of an opaque value: see [`opaque::digest`].

@@ -50,8 +50,15 @@ fn check_grants(violations: &mut Violations, spec: &ClientSpec) {
     violations.require(!public || !has(GrantType::ClientCredentials), "/grant_types", || {
         "client_credentials needs a client that authenticates".to_owned()
     });
-    violations.require(!has(GrantType::RefreshToken) || has(GrantType::AuthorizationCode), "/grant_types", || {
-        "refresh_token needs authorization_code".to_owned()
+    let of_users = [GrantType::AuthorizationCode, GrantType::DeviceCode, GrantType::Ciba];
+    violations.require(!has(GrantType::RefreshToken) || of_users.into_iter().any(has), "/grant_types", || {
+        "refresh_token needs authorization_code, or another grant of users".to_owned()
+    });
+    // OIDC CIBA Core 1.0 §4, §7.1.
+    let rings = !public && spec.backchannel_token_delivery_mode.is_some();
+    violations.require(!has(GrantType::Ciba) || rings, "/grant_types", || {
+        "urn:openid:params:grant-type:ciba needs a client that authenticates, and backchannel_token_delivery_mode"
+            .to_owned()
     });
     // RFC 9700 §2.1: only registered URIs are redirected to, so a client without one could not finish.
     violations.require(!has(GrantType::AuthorizationCode) || !spec.redirect_uris.is_empty(), "/redirect_uris", || {

@@ -1,0 +1,102 @@
+//! `GET` and `POST /account`: what waits for the answer of the person who is signed in. The one channel through which
+//! requests of CIBA reach a user (OIDC CIBA Core 1.0 §8).
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use uuid::Uuid;
+use vocab::ErrorCode;
+
+use super::login::client_name;
+use super::onward::Onward;
+use super::visit::{self, Visit};
+use crate::app::App;
+use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::store::ciba::{self, Pending};
+use crate::store::sessions::Session;
+use crate::store::waiting::Approval;
+use crate::waiting;
+
+pub(super) async fn get(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    let Some(session) = visit.session().await? else {
+        return Ok(see_other(&Onward::Account.by_way_of(&visit, "/login")));
+    };
+    account_page(&visit, session, None).await
+}
+
+fn token_about<'a>(id: &'a str, sid: &'a str) -> [&'a str; 3] {
+    ["account", id, sid]
+}
+
+async fn account_page(
+    visit: &Visit<'_>,
+    session: Session,
+    notice: Option<&'static str>,
+) -> Result<HttpResponse, PageError> {
+    let pending = ciba::pending(visit.db()?, session.facts.user_id, visit.now).await;
+    let sid = session.facts.sid.to_string();
+    let row = |pending: Pending| {
+        let id = pending.id.to_string();
+        pages::AccountRequest {
+            client: client_name(visit, &pending.client_id).unwrap_or_else(|| pending.client_id.clone()),
+            binding_message: pending.binding_message,
+            scopes: pending.scopes.iter().map(|scope| pages::describe(visit.tenant, scope)).collect(),
+            csrf: visit.csrf(&token_about(&id, &sid)),
+            id,
+        }
+    };
+    let requests = pending.map_err(|e| visit.fault(&e))?.into_iter().map(row).collect();
+    let page = pages::Account { frame: visit.frame(), email: session.email, notice, requests };
+    let mut response = show(StatusCode::OK, &page.frame, &page, None);
+    visit.bind(&mut response);
+    Ok(response)
+}
+
+pub(super) async fn post(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    let body = visit::body(&request, &tenant, body)?;
+    let form = visit::form(&tenant, &body)?;
+    let Some(session) = visit.session().await? else {
+        return Ok(see_other(&Onward::Account.by_way_of(&visit, "/login")));
+    };
+    let asked = form.get("request").unwrap_or_default();
+    visit.check_csrf(&form, &token_about(asked, &session.facts.sid.to_string()))?;
+    let Ok(id) = asked.parse() else {
+        return Err(visit.error(ErrorCode::InvalidRequest, "The request is missing."));
+    };
+    let (is_answered, notice) = match form.get("decision") {
+        Some("allow") => (allow(&visit, &session, id).await?, "You allowed it."),
+        Some("deny") => {
+            let denied = ciba::deny(visit.db()?, id, session.facts.user_id, visit.now).await;
+            (denied.map_err(|e| visit.fault(&e))?, "You denied it.")
+        }
+        _ => return Err(visit.error(ErrorCode::InvalidRequest, "Please press one of the two buttons.")),
+    };
+    visit.app.outbox.look_at(visit.tenant.id);
+    let notice = if is_answered { notice } else { "That request waits no more." };
+    account_page(&visit, session, Some(notice)).await
+}
+
+async fn allow(visit: &Visit<'_>, session: &Session, id: Uuid) -> Result<bool, PageError> {
+    let db = visit.db()?;
+    let pending = ciba::pending(db, session.facts.user_id, visit.now).await.map_err(|e| visit.fault(&e))?;
+    let Some(pending) = pending.into_iter().find(|pending| pending.id == id) else {
+        return Ok(false);
+    };
+    let approval = Approval {
+        user_id: session.facts.user_id,
+        auth_time: session.facts.auth_time,
+        amr: &session.facts.amr,
+        grant_expires_at: waiting::grant_expiry(visit.tenant, &pending.scopes, visit.now),
+    };
+    ciba::approve(db, id, &approval, visit.now).await.map_err(|e| visit.fault(&e))
+}

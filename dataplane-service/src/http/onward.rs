@@ -1,0 +1,55 @@
+//! Where a sign-in leads that no client's request waits for: one of our own pages, by name. Never an address, which
+//! anybody could put into a link (RFC 9700 §4.11).
+
+use oauth_core::form::Form;
+use oauth_core::waiting::UserCode;
+
+use super::visit::Visit;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Onward {
+    /// The page says who is signed in.
+    #[default]
+    Here,
+    Account,
+    /// The device with that code.
+    Device(UserCode),
+}
+
+impl Onward {
+    pub(super) fn of(form: &Form<'_>) -> Self {
+        match form.get("next") {
+            Some("account") => Self::Account,
+            Some("device") => form.get("user_code").and_then(UserCode::parse).map_or(Self::Here, Self::Device),
+            _ => Self::Here,
+        }
+    }
+
+    /// The page, below the tenant's path.
+    pub(super) fn path(&self) -> String {
+        match self {
+            Self::Here => "/login".to_owned(),
+            Self::Account => "/account".to_owned(),
+            Self::Device(code) => format!("/oauth2/device?user_code={}", code.letters()),
+        }
+    }
+
+    /// What a form brings back.
+    pub(super) fn fields(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Here => Vec::new(),
+            Self::Account => vec![("next", "account".to_owned())],
+            Self::Device(code) => vec![("next", "device".to_owned()), ("user_code", code.letters().to_owned())],
+        }
+    }
+
+    /// `/login` or `/register`, which lead here afterwards.
+    pub(super) fn by_way_of(&self, visit: &Visit<'_>, page: &str) -> String {
+        let fields = self.fields();
+        if fields.is_empty() {
+            return visit.path(page);
+        }
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        format!("{}?{query}", visit.path(page))
+    }
+}
