@@ -6,6 +6,8 @@ use std::sync::Arc;
 use transport::forwarded::TrustedProxies;
 use vocab::{Clock, Slug};
 
+use crate::caller::Verifier;
+use crate::client_certificates::ClientCertificates;
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
 use crate::outbox::Outbox;
@@ -27,6 +29,11 @@ pub struct App {
     /// For addresses that clients registered.
     pub fetcher: Arc<Fetcher>,
     pub outbox: Outbox,
+    /// What it takes to check callers.
+    pub verifier: Verifier,
+    pub client_certificates: ClientCertificates,
+    /// Whether any can come in, from here or from a proxy.
+    pub takes_certificates: bool,
 }
 
 impl App {
@@ -46,6 +53,9 @@ impl App {
             hasher: Hasher::start(settings.password_hash_concurrency)?,
             throttle: Throttle::default(),
             trusted_proxies: settings.trusted_proxies.clone(),
+            verifier: Verifier::new(Arc::clone(&fetcher), &settings.keyring, settings.mutual_tls.public_url.clone()),
+            takes_certificates: settings.takes_certificates(),
+            client_certificates: settings.mutual_tls.certificates.clone(),
             fetcher,
             outbox,
         })

@@ -21,7 +21,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use vocab::Timestamp;
 
-use crate::caller::{self, Caller};
+use crate::caller::{self, Caller, possession};
 use crate::signing::SignError;
 use crate::store::{DbError, grants};
 use crate::tenant::TenantContext;
@@ -96,6 +96,7 @@ pub async fn exchange(
     client_auth::refuse_query_parameters(request.query)?;
     let form = Form::parse(request.body).map_err(OAuthError::from)?;
     let proof = caller::authenticate(tenant, now, &request.caller, &form).await?;
+    let proof = possession::bind(tenant, now, &request.caller, proof).await?;
     let context = Context { tenant, proof, now };
     let request = Request::parse(&form, proof.client())?;
     let grant_type = request.grant_type();

@@ -14,6 +14,8 @@ use vocab::oauth::OAuthSettings;
 use vocab::{ClusterId, KeyFamily, Keyring, ManualClock, MasterKey, Revision, SecretDigest, TenantId, Timestamp};
 
 use crate::app::App;
+use crate::caller::Verifier;
+use crate::client_certificates::ClientCertificates;
 use crate::directory::{Directory, LiveDirectory};
 use crate::fetch::Fetcher;
 use crate::fetch::address::Reachable;
@@ -32,6 +34,7 @@ pub(crate) fn app() -> App {
     let mut directory = Directory::default();
     directory.cluster_id = Some(ClusterId::from_uuid(uuid::Uuid::nil()));
     directory.put(None, &Arc::new(tenant()));
+    let fetcher = Arc::new(Fetcher::new(Reachable::default(), &[]).expect("a client"));
     App {
         directory: Arc::new(LiveDirectory::new(directory)),
         status: Arc::default(),
@@ -40,7 +43,10 @@ pub(crate) fn app() -> App {
         hasher: Hasher::start(1).expect("a thread"),
         throttle: Throttle::default(),
         trusted_proxies: TrustedProxies::default(),
-        fetcher: Arc::new(Fetcher::new(Reachable::default(), &[]).expect("a client")),
+        verifier: Verifier::new(Arc::clone(&fetcher), &Keyring::new(MasterKey::new([1; 32]), vec![]), None),
+        client_certificates: ClientCertificates::default(),
+        takes_certificates: false,
+        fetcher,
         outbox: Outbox::new().0,
     }
 }

@@ -47,6 +47,7 @@
 pub mod access_token;
 pub mod app;
 pub mod caller;
+pub mod client_certificates;
 pub mod directory;
 pub mod email;
 pub mod exchange;

@@ -5,6 +5,7 @@
 //!   → not ready → public server (finishes requests) → sync (writes its state) → pools → ops server
 //! ```
 
+use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -12,7 +13,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::dev::{Extensions, Server};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
 use anyhow::Context as _;
@@ -22,12 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use transport::credentials::Credentials;
 use transport::material::{Files, Unusable};
-use transport::server::server_only;
+use transport::server::{asking_for_certificate, server_only};
 use transport::watcher;
 use url::Url;
 use vocab::{Clock, Slug, SystemClock};
 
 use crate::app::App;
+use crate::client_certificates::ClientCertificates;
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
 use crate::http;
@@ -217,7 +220,8 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
         fetcher,
         outbox,
     )?);
-    let public_tls = settings.public_tls.take().map(|tls| PublicTls::bind(tls, &pod)).transpose()?;
+    let public_tls =
+        settings.public_tls.take().map(|tls| PublicTls::bind(tls, settings.mutual_tls.listener, &pod)).transpose()?;
     let tls_addr = public_tls.as_ref().map(|tls| tls.listener.local_addr()).transpose()?;
     let public = public_server(public, public_tls, app)?;
     let ops = ops_server(
@@ -263,18 +267,24 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
 struct PublicTls {
     listener: TcpListener,
     credentials: Credentials,
+    client_certificate: settings::ClientCertificate,
 }
 
 impl PublicTls {
-    fn bind(settings: settings::PublicTls, pod: &Pod) -> anyhow::Result<Self> {
+    fn bind(
+        settings: settings::PublicTls,
+        client_certificate: settings::ClientCertificate,
+        pod: &Pod,
+    ) -> anyhow::Result<Self> {
         let files = Files { identity: Some(settings.identity), authorities: None };
         let credentials = tls::load(files, Arc::clone(&pod.clock))?;
         pod.tasks.spawn(watcher::run(vec![credentials.clone()], pod.stop.clone()));
-        Ok(Self { listener: bind("tls-addr", settings.addr)?, credentials })
+        Ok(Self { listener: bind("tls-addr", settings.addr)?, credentials, client_certificate })
     }
 }
 
 fn public_server(listener: TcpListener, tls: Option<PublicTls>, app: web::Data<App>) -> io::Result<Server> {
+    let certificates = app.client_certificates.clone();
     let server = HttpServer::new(move || {
         actix_web::App::new().app_data(app.clone()).wrap(from_fn(http::pin_directory)).configure(http::configure)
     });
@@ -285,12 +295,28 @@ fn public_server(listener: TcpListener, tls: Option<PublicTls>, app: web::Data<A
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(DRAIN_SECS)
         .disable_signals()
+        .on_connect(move |stream, extensions| note_certificate(&certificates, stream, extensions))
         .listen(listener)?;
     let server = match tls {
-        Some(PublicTls { listener, credentials }) => server.listen_rustls_0_23(listener, server_only(credentials))?,
+        Some(PublicTls { listener, credentials, client_certificate }) => {
+            let config = match client_certificate {
+                settings::ClientCertificate::NotAskedFor => server_only(credentials),
+                settings::ClientCertificate::AskedFor => asking_for_certificate(credentials),
+            };
+            server.listen_rustls_0_23(listener, config)?
+        }
         None => server,
     };
     Ok(server.run())
+}
+
+/// Reads the client's certificate, if it showed one, once for all requests of the connection.
+fn note_certificate(certificates: &ClientCertificates, stream: &dyn Any, extensions: &mut Extensions) {
+    let tls = stream.downcast_ref::<TlsStream<actix_web::rt::net::TcpStream>>();
+    let shown = tls.and_then(|tls| tls.get_ref().1.peer_certificates());
+    if let Some(certificate) = shown.and_then(|chain| certificates.of_connection(chain)) {
+        extensions.insert(Arc::new(certificate));
+    }
 }
 
 fn ops_server(listener: TcpListener, ops: web::Data<Ops>) -> io::Result<Server> {

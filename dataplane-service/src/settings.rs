@@ -20,6 +20,7 @@ use transport::material::{Files, IdentityFiles};
 use url::Url;
 use vocab::{Keyring, PodId, Secret, Slug};
 
+use crate::client_certificates::{CertificateHeader, ClientCertificates};
 use crate::fetch::address::Reachable;
 use crate::store::migrate::Mode;
 use crate::store::pool::Limits;
@@ -47,6 +48,7 @@ pub struct Settings {
     pub public_url: Option<Url>,
     pub trusted_proxies: TrustedProxies,
     pub outbound: Outbound,
+    pub mutual_tls: MutualTls,
     pub pod_name: PodId,
     pub migrate: Mode,
     pub pools: Limits,
@@ -65,6 +67,23 @@ pub struct Settings {
 pub struct PublicTls {
     pub addr: SocketAddr,
     pub identity: IdentityFiles,
+}
+
+/// How clients may show certificates (RFC 8705).
+#[derive(Clone, Debug)]
+pub struct MutualTls {
+    /// Of the public listener over TLS.
+    pub listener: ClientCertificate,
+    pub certificates: ClientCertificates,
+    /// In place of `public_url`, for those that show one.
+    pub public_url: Option<Url>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificate {
+    #[default]
+    NotAskedFor,
+    AskedFor,
 }
 
 /// Requests to addresses that clients registered.
@@ -167,6 +186,13 @@ impl Settings {
         let trusted_proxies = values.optional("trusted-proxies", |text| TrustedProxies::parse(text, header));
         let reachable = values.optional("outbound-allowed-networks", Reachable::parse).unwrap_or_default();
         let authorities = values.optional("outbound-ca-file", authorities).unwrap_or_default();
+        let mutual_tls = mutual_tls(values);
+        let header_is_believed = mutual_tls.certificates.header.is_none() || trusted_proxies.is_some();
+        if !header_is_believed {
+            values
+                .problems
+                .push("client-cert-header: of no use without trusted-proxies, who alone may write it".to_owned());
+        }
         let pod_name = match values.optional("pod-name", parse::<PodId>) {
             Some(name) => Some(name),
             None => values.keep(default_pod_name().map_err(|error| format!("pod-name: {error}"))),
@@ -205,6 +231,7 @@ impl Settings {
             public_url,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             outbound: Outbound { reachable, authorities },
+            mutual_tls,
             pod_name: pod_name?,
             migrate: migrate?,
             pools: Limits {
@@ -219,6 +246,14 @@ impl Settings {
             drain: Duration::from_secs(drain?),
             addresses_file,
         })
+    }
+}
+
+impl Settings {
+    /// Whether a client can show a certificate at all.
+    pub fn takes_certificates(&self) -> bool {
+        let by_us = self.public_tls.is_some() && self.mutual_tls.listener == ClientCertificate::AskedFor;
+        by_us || self.mutual_tls.certificates.header.is_some()
     }
 }
 
@@ -256,6 +291,23 @@ fn authorities(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         Ok(found) if found.is_empty() => Err(format!("{path} holds no certificate")),
         Ok(found) => Ok(found),
         Err(error) => Err(format!("{path}: {error}")),
+    }
+}
+
+fn mutual_tls(values: &mut Values) -> MutualTls {
+    let listener = values.required("tls-client-certificates", |text| match text {
+        "off" => Ok(ClientCertificate::NotAskedFor),
+        "request" => Ok(ClientCertificate::AskedFor),
+        _ => Err("must be off or request".to_owned()),
+    });
+    let header = values.optional("client-cert-header", CertificateHeader::parse);
+    let authorities = values.optional("client-ca-file", authorities).unwrap_or_default();
+    let certificates = ClientCertificates::new(header, &authorities);
+    let certificates = values.keep(certificates.map_err(|problem| format!("client-ca-file: {problem}")));
+    MutualTls {
+        listener: listener.unwrap_or_default(),
+        certificates: certificates.unwrap_or_default(),
+        public_url: values.optional("mtls-public-url", public_url),
     }
 }
 

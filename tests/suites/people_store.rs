@@ -29,6 +29,7 @@ fn request() -> AuthorizationRequest {
         scope: scopes("openid"),
         state: Some("s\"'\\ 👍".to_owned()),
         nonce: None,
+        dpop_jkt: None,
         code_challenge: None,
         prompt: [].into(),
         max_age_secs: None,

@@ -146,6 +146,7 @@ async fn hold(db: &TenantDb) -> Held {
         scope: ScopeSet::parse("openid").expect("the database does as told"),
         state: None,
         nonce: None,
+        dpop_jkt: None,
         code_challenge: None,
         prompt: [].into(),
         max_age_secs: None,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
-use controlplane_core::model::AuthMethod;
 use controlplane_core::mutation::NewSecret;
 use controlplane_core::{Client, Mutation, ResourceRef, State};
 use serde::{Deserialize, Serialize};
@@ -114,7 +113,7 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let tenant = tenants::slug(&slug)?;
     let (client_id, spec) = read_client(&body.0, None)?;
-    let fresh = (spec.token_endpoint_auth_method != AuthMethod::None).then(|| Fresh::make(&api));
+    let fresh = spec.token_endpoint_auth_method.uses_secret().then(|| Fresh::make(&api));
     let sealed = fresh.as_ref().map(|fresh| api.seal_receipt(&fresh.receipt())).transpose()?;
     let secret = fresh.as_ref().map(Fresh::stored);
     let mutation = Mutation::ClientCreate { tenant: tenant.clone(), client_id, spec, secret };

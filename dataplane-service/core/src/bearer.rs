@@ -7,25 +7,45 @@ use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
 use crate::form::Form;
 
+/// How an access token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// RFC 6750 §2.1.
+    Bearer,
+    /// With a proof beside it (RFC 9449 §7.1).
+    Dpop,
+}
+
+impl Scheme {
+    const ALL: [Self; 2] = [Self::Bearer, Self::Dpop];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
 /// Finds the token: in the `Authorization` header or in the form of the body, not in both, never in the URL
 /// (RFC 6750 §2, RFC 9700 §4.3.2). `Ok(None)`: the request carries none, which is no error of its own (§3.1).
 pub fn presented<'a>(
     authorization: Option<&'a [u8]>,
     body: Option<&'a Form<'_>>,
-) -> Result<Option<&'a str>, OAuthError> {
+) -> Result<Option<(Scheme, &'a str)>, OAuthError> {
     let in_body = body.and_then(|form| form.get("access_token"));
     match (authorization, in_body) {
-        (None, in_body) => Ok(in_body),
+        (None, in_body) => Ok(in_body.map(|token| (Scheme::Bearer, token))),
         (Some(_), Some(_)) => Err(OAuthError::invalid_request("The access token came twice.")),
         (Some(header), None) => {
             let text = std::str::from_utf8(header).map_err(|_| MALFORMED)?;
             let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
             // The scheme's case does not matter (RFC 9110 §11.1). Another scheme is not an access token.
-            if !scheme.eq_ignore_ascii_case("bearer") {
+            let Some(scheme) = Scheme::ALL.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_str())) else {
                 return Ok(None);
-            }
+            };
             let token = token.trim_matches(' ');
-            if is_token68(token) { Ok(Some(token)) } else { Err(MALFORMED) }
+            if is_token68(token) { Ok(Some((scheme, token))) } else { Err(MALFORMED) }
         }
     }
 }
@@ -125,7 +145,15 @@ pub(crate) mod tests {
     ) {
         let form = Form::parse(body.as_bytes()).unwrap();
         let found = presented(header.map(str::as_bytes), Some(&form));
-        assert_eq!(found.map_err(|error| error.code()), expected);
+        assert_eq!(found.map(|found| found.map(|(_, token)| token)).map_err(|error| error.code()), expected);
+    }
+
+    #[rstest]
+    #[case("Bearer a", Scheme::Bearer)]
+    #[case("DPoP a", Scheme::Dpop)]
+    #[case("dpop a", Scheme::Dpop)]
+    fn schemes(#[case] header: &str, #[case] scheme: Scheme) {
+        assert_eq!(presented(Some(header.as_bytes()), None), Ok(Some((scheme, "a"))));
     }
 
     #[rstest]

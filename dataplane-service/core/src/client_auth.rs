@@ -1,5 +1,7 @@
 //! Who is asking: client authentication at the token endpoint (RFC 6749 §2.3).
 
+pub mod assertion;
+
 use std::borrow::Cow;
 
 use base64::Engine as _;
@@ -7,10 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::{Choice, ConstantTimeEq as _};
 use vocab::{SecretDigest, Timestamp};
 
+use self::assertion::{Assertion, Audience, NotProven, Once};
+use crate::certificate::ClientCertificate;
 use crate::client::{AuthMethod, Client};
 use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
 use crate::form::{self, Form};
+use crate::jose::ClientKeys;
 
 /// Longest `Authorization` header that is looked at.
 const MAX_HEADER_BYTES: usize = 4 * 1024;
@@ -111,7 +116,47 @@ pub fn authenticate<'c>(
     client.filter(|client| proven && client.spec.enabled).map(AuthenticatedClient::new).ok_or(FAILED)
 }
 
-const FAILED: OAuthError = OAuthError::invalid_client("Client authentication failed.");
+/// The one answer of those that do not prove who they are.
+pub const FAILED: OAuthError = OAuthError::invalid_client("Client authentication failed.");
+
+/// The client that a request names and nothing else proves, if it is one that shows a certificate.
+pub fn to_show_a_certificate<'c>(
+    authorization: Option<&[u8]>,
+    form: &Form<'_>,
+    find_client: impl FnOnce(&str) -> Option<&'c Client>,
+) -> Option<&'c Client> {
+    if authorization.is_some() || form.get("client_secret").is_some() {
+        return None;
+    }
+    find_client(form.get("client_id")?).filter(|client| client.spec.token_endpoint_auth_method.uses_certificate())
+}
+
+/// By mutual TLS (RFC 8705 §2).
+pub fn by_certificate<'c>(
+    now: Timestamp,
+    client: &'c Client,
+    certificate: Option<&ClientCertificate>,
+    keys: &ClientKeys,
+) -> Result<AuthenticatedClient<'c>, OAuthError> {
+    let missing = OAuthError::invalid_client("The request was not sent with a certificate.");
+    let proven = certificate.ok_or(missing)?.proves(now, client, keys);
+    if proven && client.spec.enabled { Ok(AuthenticatedClient::new(client)) } else { Err(FAILED) }
+}
+
+/// By a JWT that the client signed. The caller notes it, so that it counts once.
+pub fn by_assertion<'c>(
+    now: Timestamp,
+    client: &'c Client,
+    assertion: &Assertion<'_>,
+    keys: &ClientKeys,
+    audience: Audience<'_>,
+) -> Result<(AuthenticatedClient<'c>, Once), NotProven> {
+    if !client.spec.enabled {
+        return Err(NotProven::Refused(FAILED));
+    }
+    let once = assertion.verify(now, client, keys, audience)?;
+    Ok((AuthenticatedClient::new(client), once))
+}
 
 fn proves(now: Timestamp, client: Option<&Client>, presented: &Credentials<'_>) -> bool {
     let digest = SecretDigest::of(presented.secret.as_bytes());

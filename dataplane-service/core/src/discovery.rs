@@ -10,6 +10,7 @@ use crate::client::{AuthMethod, GrantType};
 use crate::scope::BUILT_IN;
 use vocab::SigningAlgorithm;
 use vocab::client::SubjectType;
+use vocab::jws::JwsAlgorithm;
 
 /// The same document serves OpenID Connect and plain OAuth.
 #[derive(Debug, Serialize)]
@@ -43,6 +44,17 @@ pub struct Metadata<'a> {
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     /// RFC 9701 §7.
     introspection_signing_alg_values_supported: Vec<&'static str>,
+    /// RFC 8414 §2, for `private_key_jwt`.
+    token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    /// RFC 9449 §5.1.
+    dpop_signing_alg_values_supported: Vec<&'static str>,
+    /// RFC 8705 §3.3.
+    tls_client_certificate_bound_access_tokens: bool,
+    /// RFC 8705 §5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtls_endpoint_aliases: Option<MtlsAliases>,
     claim_types_supported: [&'static str; 1],
     claims_supported: BTreeSet<&'a str>,
     /// RFC 7636; `plain` is refused (RFC 9700 §2.1.1).
@@ -61,6 +73,25 @@ pub struct Metadata<'a> {
     backchannel_logout_session_supported: bool,
 }
 
+/// The endpoints that clients with certificates reach elsewhere.
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the document's")]
+struct MtlsAliases {
+    token_endpoint: String,
+    userinfo_endpoint: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
+}
+
+/// Whether and where clients may show certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MutualTls {
+    Unavailable,
+    AtTheIssuer,
+    /// Below this base.
+    At(String),
+}
+
 /// The claims that tokens and userinfo have beside those that scopes release.
 const PROTOCOL_CLAIMS: [&str; 10] = ["iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "amr", "sid", "at_hash"];
 
@@ -69,6 +100,7 @@ impl<'a> Metadata<'a> {
     pub fn of(
         issuer: &'a str,
         signing_algorithm: Option<SigningAlgorithm>,
+        mutual_tls: &MutualTls,
         tenant_scopes: impl Iterator<Item = (&'a str, &'a [String])>,
     ) -> Self {
         let mut scopes: BTreeSet<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
@@ -78,6 +110,9 @@ impl<'a> Metadata<'a> {
             scopes.insert(name);
             claims.extend(released.iter().map(String::as_str));
         }
+        let usable = |method: &AuthMethod| *mutual_tls != MutualTls::Unavailable || !method.uses_certificate();
+        let methods = || AuthMethod::ALL.into_iter().filter(usable);
+        let signed_by = || JwsAlgorithm::ASYMMETRIC.map(JwsAlgorithm::as_str).to_vec();
         Self {
             issuer,
             authorization_endpoint: format!("{issuer}/oauth2/authorize"),
@@ -98,17 +133,30 @@ impl<'a> Metadata<'a> {
             subject_types_supported: SubjectType::ALL.map(SubjectType::as_str).to_vec(),
             userinfo_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
             id_token_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
-            token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str).to_vec(),
-            introspection_endpoint_auth_methods_supported: AuthMethod::ALL
-                .into_iter()
+            token_endpoint_auth_methods_supported: methods().map(AuthMethod::as_str).collect(),
+            introspection_endpoint_auth_methods_supported: methods()
                 .filter(|method| *method != AuthMethod::None)
                 .map(AuthMethod::as_str)
                 .collect(),
-            revocation_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str).to_vec(),
+            revocation_endpoint_auth_methods_supported: methods().map(AuthMethod::as_str).collect(),
             introspection_signing_alg_values_supported: signing_algorithm
                 .map(SigningAlgorithm::as_str)
                 .into_iter()
                 .collect(),
+            token_endpoint_auth_signing_alg_values_supported: signed_by(),
+            introspection_endpoint_auth_signing_alg_values_supported: signed_by(),
+            revocation_endpoint_auth_signing_alg_values_supported: signed_by(),
+            dpop_signing_alg_values_supported: signed_by(),
+            tls_client_certificate_bound_access_tokens: *mutual_tls != MutualTls::Unavailable,
+            mtls_endpoint_aliases: match mutual_tls {
+                MutualTls::At(base) => Some(MtlsAliases {
+                    token_endpoint: format!("{base}/oauth2/token"),
+                    userinfo_endpoint: format!("{base}/oauth2/userinfo"),
+                    introspection_endpoint: format!("{base}/oauth2/introspect"),
+                    revocation_endpoint: format!("{base}/oauth2/revoke"),
+                }),
+                MutualTls::AtTheIssuer | MutualTls::Unavailable => None,
+            },
             claim_types_supported: ["normal"],
             claims_supported: claims,
             code_challenge_methods_supported: ["S256"],
@@ -136,6 +184,7 @@ mod tests {
         let metadata = Metadata::of(
             "https://id.example/t/acme",
             Some(SigningAlgorithm::Es256),
+            &MutualTls::Unavailable,
             [("staff", &claims[..])].into_iter(),
         );
         let document: Value = serde_json::to_value(&metadata).unwrap();
@@ -160,5 +209,23 @@ mod tests {
         assert_eq!(document["request_uri_parameter_supported"], false);
         assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("staff")));
         assert!(document["claims_supported"].as_array().unwrap().contains(&json!("badge")));
+    }
+
+    #[test]
+    fn mutual_tls_is_told_of_where_there_is_some() {
+        let of = |mutual_tls| {
+            let metadata = Metadata::of("https://id.example", None, &mutual_tls, std::iter::empty());
+            serde_json::to_value(&metadata).unwrap()
+        };
+        let methods = |document: &Value| document["token_endpoint_auth_methods_supported"].to_string();
+        let none = of(MutualTls::Unavailable);
+        assert!(methods(&none).contains("private_key_jwt") && !methods(&none).contains("tls_client_auth"));
+        assert_eq!(none["tls_client_certificate_bound_access_tokens"], false);
+        assert_eq!(none.get("mtls_endpoint_aliases"), None);
+        let here = of(MutualTls::AtTheIssuer);
+        assert!(methods(&here).contains("self_signed_tls_client_auth"));
+        assert_eq!(here["tls_client_certificate_bound_access_tokens"], true);
+        let there = of(MutualTls::At("https://mtls.example".to_owned()));
+        assert_eq!(there["mtls_endpoint_aliases"]["token_endpoint"], "https://mtls.example/oauth2/token");
     }
 }

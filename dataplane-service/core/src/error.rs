@@ -36,10 +36,13 @@ pub enum Code {
     // RFC 6750 §3.1
     InvalidToken,
     InsufficientScope,
+    // RFC 9449 §5, §8. At protected endpoints their status is 401 (§7.1).
+    InvalidDpopProof,
+    UseDpopNonce,
 }
 
 impl Code {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -64,6 +67,8 @@ impl Code {
         Self::InvalidBindingMessage,
         Self::InvalidToken,
         Self::InsufficientScope,
+        Self::InvalidDpopProof,
+        Self::UseDpopNonce,
     ];
 
     /// The one table: the `error` value, and the status of an answer that is not a redirect.
@@ -95,6 +100,8 @@ impl Code {
             Self::InvalidBindingMessage => ("invalid_binding_message", 400),
             Self::InvalidToken => ("invalid_token", 401),
             Self::InsufficientScope => ("insufficient_scope", 403),
+            Self::InvalidDpopProof => ("invalid_dpop_proof", 400),
+            Self::UseDpopNonce => ("use_dpop_nonce", 400),
         }
     }
 
@@ -168,6 +175,8 @@ constructors! {
     interaction_required => InteractionRequired,
     invalid_token => InvalidToken,
     insufficient_scope => InsufficientScope,
+    invalid_dpop_proof => InvalidDpopProof,
+    use_dpop_nonce => UseDpopNonce,
 }
 
 impl fmt::Display for OAuthError {

@@ -33,10 +33,12 @@
 
 pub mod authorize;
 pub mod bearer;
+pub mod certificate;
 pub mod client;
 pub mod client_auth;
 pub mod confirmation;
 pub mod discovery;
+pub mod dpop;
 pub mod error;
 pub mod form;
 pub mod grant;

@@ -10,20 +10,29 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{TokenRequest, exchange};
-use crate::caller::Caller;
-use crate::fixture::{NOW, tenant};
+use crate::app::App;
+use crate::caller::{Caller, DpopHeader};
+use crate::fixture::{NOW, app, tenant};
 
 fn basic(credentials: &str) -> String {
     format!("Basic {}", STANDARD.encode(credentials))
 }
 
-fn caller(authorization: Option<&str>) -> Caller<'_> {
-    Caller { authorization: authorization.map(str::as_bytes) }
+fn caller<'a>(app: &'a App, authorization: Option<&'a str>) -> Caller<'a> {
+    Caller {
+        verifier: &app.verifier,
+        method: "POST",
+        path: "/oauth2/token",
+        authorization: authorization.map(str::as_bytes),
+        certificate: None,
+        dpop: DpopHeader::Absent,
+    }
 }
 
 /// Status, `WWW-Authenticate` and JSON of the answer.
 async fn ask(authorization: Option<&str>, query: &str, body: &str) -> (u16, Option<String>, Value) {
-    let request = TokenRequest { caller: caller(authorization), query, body: body.as_bytes() };
+    let app = app();
+    let request = TokenRequest { caller: caller(&app, authorization), query, body: body.as_bytes() };
     match exchange(&tenant(), NOW, &request).await {
         Ok(response) => (200, None, serde_json::to_value(&response).unwrap()),
         Err(failure) => {
@@ -44,7 +53,8 @@ async fn client_credentials_give_a_jwt_of_rfc_9068() {
     let tenant = tenant();
     let authorization = basic("web:s3cret");
     let body = b"grant_type=client_credentials&scope=staff+hj:users.read";
-    let request = TokenRequest { caller: caller(Some(&authorization)), query: "", body };
+    let app = app();
+    let request = TokenRequest { caller: caller(&app, Some(&authorization)), query: "", body };
     let response = serde_json::to_value(exchange(&tenant, NOW, &request).await.unwrap()).unwrap();
     assert_eq!(response["token_type"], "Bearer");
     assert_eq!(response["expires_in"], 600);

@@ -193,7 +193,7 @@ async fn issue(
         auth_time: session.auth_time,
         amr: &session.amr,
         redirect_uri: &asked.redirect_uri,
-        dpop_jkt: None,
+        dpop_jkt: asked.dpop_jkt,
         code_challenge: asked.code_challenge.as_ref(),
         now: visit.now,
         expires_at: code_expires_at,

@@ -5,11 +5,12 @@ use oauth_core::bearer::{self, Claims};
 use oauth_core::error::{Code, OAuthError};
 use oauth_core::form::Form;
 use oauth_core::userinfo::User;
-use vocab::Timestamp;
 
-use super::form_body;
+use super::caller;
 use super::respond::BearerFailure;
 use crate::access_token;
+use crate::app::App;
+use crate::caller::possession;
 use crate::tenant::TenantContext;
 
 /// The proof that the request carries a good access token with the scope that was asked for.
@@ -21,19 +22,20 @@ pub struct Bearer {
 }
 
 /// Checks the request's access token: signed by a key of this tenant, an access token by type, of this issuer, in its
-/// time, with `scope` and the issuer as audience; its client enabled; neither it nor the grant behind it revoked.
+/// time, with `scope` and the issuer as audience; its client enabled; neither it nor the grant behind it revoked; with a proof of what it is bound to, if it is.
 ///
 /// `body` is given by endpoints that accept the token in a form (RFC 6750 §2.2).
 pub async fn authenticate(
     request: &HttpRequest,
     body: Option<&Form<'_>>,
     tenant: &TenantContext,
-    now: Timestamp,
+    app: &App,
     scope: &'static str,
 ) -> Result<Bearer, BearerFailure> {
     let refused = |error| BearerFailure::Refused { realm: tenant.slug.clone(), error, scope };
-    let authorization = form_body::authorization(request).map_err(refused)?;
-    let token = bearer::presented(authorization, body)
+    let now = app.clock.now();
+    let caller = caller::of(request, app).map_err(refused)?;
+    let (scheme, token) = bearer::presented(caller.authorization, body)
         .map_err(refused)?
         .ok_or_else(|| BearerFailure::Missing { realm: tenant.slug.clone() })?;
     let unusable = |failure| match failure {
@@ -42,6 +44,8 @@ pub async fn authenticate(
     };
     let claims = access_token::read(tenant, token, now).await.map_err(unusable)?.claims;
     claims.permit(scope, &tenant.issuer).map_err(refused)?;
+    let confirmed = possession::confirm(tenant, now, &caller, claims.cnf, scheme, token).await;
+    confirmed.map_err(|failure| BearerFailure::of(failure, refused))?;
     let user = access_token::holder(tenant, &claims, now).await.map_err(unusable)?;
     Ok(Bearer { claims, user })
 }

@@ -13,7 +13,10 @@ pub(super) async fn preflight(request: HttpRequest, tenant: Tenant) -> HttpRespo
     if permit(&request, &tenant, response.headers_mut()) {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, dpop"),
+        );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response
@@ -32,7 +35,7 @@ pub(super) fn permit(request: &HttpRequest, tenant: &TenantContext, answer: &mut
     if known {
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         // So that a page can read why it was refused (RFC 6750 §3) and when to come back.
-        let exposed = HeaderValue::from_static("www-authenticate, retry-after");
+        let exposed = HeaderValue::from_static("www-authenticate, retry-after, dpop-nonce");
         answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     known

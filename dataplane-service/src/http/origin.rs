@@ -16,3 +16,9 @@ pub fn of(request: &HttpRequest) -> Option<Origin> {
     };
     Some(app.map_or(Origin { address: peer.to_canonical(), scheme: None, host: None }, origin))
 }
+
+/// Whether the other end of the connection is a proxy whose headers are believed.
+pub fn is_trusted_proxy(request: &HttpRequest) -> bool {
+    let app = request.app_data::<web::Data<App>>();
+    request.peer_addr().zip(app).is_some_and(|(peer, app)| app.trusted_proxies.trusts(peer.ip().to_canonical()))
+}

@@ -132,6 +132,14 @@ impl ResponseError for Failure {
     }
 }
 
+/// RFC 9449 §7.1: which proofs are taken.
+fn dpop_challenge(realm: &Slug, error: Option<&OAuthError>) -> Option<HeaderValue> {
+    let told = error
+        .map(|error| format!("error=\"{}\", error_description=\"{}\", ", error.code().as_str(), error.description()));
+    let algorithms = oauth_core::dpop::algorithms();
+    HeaderValue::try_from(format!("DPoP realm=\"{realm}\", {}algs=\"{algorithms}\"", told.unwrap_or_default())).ok()
+}
+
 /// Why an access token opens nothing (RFC 6750 §3).
 #[derive(Debug, thiserror::Error)]
 pub enum BearerFailure {
@@ -146,11 +154,30 @@ pub enum BearerFailure {
     Signing(#[from] SignError),
 }
 
+impl BearerFailure {
+    /// Of a failure to prove what a token is bound to.
+    pub fn of(failure: Failure, refused: impl FnOnce(OAuthError) -> Self) -> Self {
+        match failure {
+            Failure::Refused(error) => refused(error),
+            Failure::Database(error) => Self::Database(error),
+            Failure::Signing(error) => Self::Signing(error),
+        }
+    }
+}
+
+/// At a protected endpoint what is wrong with a proof is no different from what is wrong with a token (RFC 9449 §7.1).
+fn status_at_protected(error: &OAuthError) -> StatusCode {
+    match error.code() {
+        Code::InvalidDpopProof | Code::UseDpopNonce => StatusCode::UNAUTHORIZED,
+        _ => status_of(error),
+    }
+}
+
 impl ResponseError for BearerFailure {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Missing { .. } => StatusCode::UNAUTHORIZED,
-            Self::Refused { error, .. } => status_of(error),
+            Self::Refused { error, .. } => status_at_protected(error),
             Self::Database(DbError::NoDatabase) => StatusCode::CONFLICT,
             Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -171,6 +198,9 @@ impl ResponseError for BearerFailure {
                 let mut response = HttpResponse::build(StatusCode::UNAUTHORIZED);
                 response.insert_header(NO_STORE);
                 response.insert_header((header::WWW_AUTHENTICATE, format!("Bearer realm=\"{realm}\"")));
+                if let Some(challenge) = dpop_challenge(realm, None) {
+                    response.append_header((header::WWW_AUTHENTICATE, challenge));
+                }
                 response.finish()
             }
             Self::Refused { realm, error, scope } => {
@@ -182,9 +212,14 @@ impl ResponseError for BearerFailure {
                 };
                 let challenge =
                     format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{description}\"{needed}");
-                let mut response = refusal(status_of(error), error, None);
-                if let Ok(challenge) = HeaderValue::try_from(challenge) {
-                    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                let mut response = refusal(status_at_protected(error), error, None);
+                let headers = response.headers_mut();
+                let by_proof = matches!(error.code(), Code::InvalidDpopProof | Code::UseDpopNonce);
+                if let (Ok(challenge), false) = (HeaderValue::try_from(challenge), by_proof) {
+                    headers.append(header::WWW_AUTHENTICATE, challenge);
+                }
+                if let Some(challenge) = dpop_challenge(realm, by_proof.then_some(error)) {
+                    headers.append(header::WWW_AUTHENTICATE, challenge);
                 }
                 response
             }

@@ -17,6 +17,7 @@ pub(super) async fn token(
     let answer = answer(&request, &tenant, &app, body).await;
     let mut response = answer.unwrap_or_else(|failure| failure.error_response());
     cors::permit(&request, &tenant, response.headers_mut());
+    caller::offer_nonce(&request, &tenant, &app, response.headers_mut());
     response
 }
 

@@ -7,7 +7,7 @@ use oauth_core::scope::OPENID;
 use oauth_core::userinfo;
 
 use super::respond::{BearerFailure, private_json, private_jwt};
-use super::{bearer, cors, form_body};
+use super::{bearer, caller, cors, form_body};
 use crate::app::App;
 use crate::resolve::Tenant;
 
@@ -23,6 +23,7 @@ pub(super) async fn userinfo(
     let answer = answer(&request, &tenant, &app, body).await;
     let mut response = answer.unwrap_or_else(|failure| failure.error_response());
     cors::permit(&request, &tenant, response.headers_mut());
+    caller::offer_nonce(&request, &tenant, &app, response.headers_mut());
     response
 }
 
@@ -38,7 +39,7 @@ async fn answer(
     let carries_form = request.method() == actix_web::http::Method::POST && form_body::is_form(request);
     let form = if carries_form { Form::parse(&body).map(Some) } else { Ok(None) };
     let form = form.map_err(|error| refused(error.into()))?;
-    let bearer = bearer::authenticate(request, form.as_ref(), tenant, app.clock.now(), OPENID).await?;
+    let bearer = bearer::authenticate(request, form.as_ref(), tenant, app, OPENID).await?;
     let user =
         bearer.user.ok_or_else(|| refused(OAuthError::invalid_token("The access token does not stand for a user.")))?;
     let client = tenant

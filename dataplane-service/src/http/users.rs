@@ -34,7 +34,7 @@ pub(super) async fn list(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    bearer::authenticate(&request, None, &tenant, app.clock.now(), USERS_READ).await?;
+    bearer::authenticate(&request, None, &tenant, &app, USERS_READ).await?;
     let (limit, cursor) = paging(request.query_string())?;
     let db = tenant.db().map_err(Problem::from)?;
     // One more than asked for tells whether there is a next page.
@@ -73,7 +73,7 @@ pub(super) async fn get(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    bearer::authenticate(&request, None, &tenant, app.clock.now(), USERS_READ).await?;
+    bearer::authenticate(&request, None, &tenant, &app, USERS_READ).await?;
     let absent = || Problem::new(ErrorCode::NotFound, "there is no such user");
     let id: Uuid = request.match_info().get("id").and_then(|id| id.parse().ok()).ok_or_else(absent)?;
     let db = tenant.db().map_err(Problem::from)?;
@@ -88,7 +88,7 @@ pub(super) async fn create(
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
-    bearer::authenticate(&request, None, &tenant, now, USERS_WRITE).await?;
+    bearer::authenticate(&request, None, &tenant, &app, USERS_WRITE).await?;
     let body = read_json(&request, body)?;
     let new = NewUserDocument::parse(&body)?;
     let db = tenant.db().map_err(Problem::from)?;

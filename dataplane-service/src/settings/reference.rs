@@ -15,13 +15,20 @@ fn allowed(flag: &str) -> &'static str {
         "secretbox-master-key" => "required; each key base64 of 32 bytes: the control plane's",
         "state-dir" => "a folder, made when it is missing; absent: nothing is kept, so a start needs the control plane",
         "default-tenant" => "a slug, or empty for none",
-        "public-url" => "`http://` or `https://`, without query, fragment or user",
+        "public-url" | "mtls-public-url" => "`http://` or `https://`, without query, fragment or user",
         "trusted-proxies" => "addresses and networks (`10.0.0.0/8,2001:db8::7`), separated by commas; absent: none",
         "trusted-proxy-header" => "`x-forwarded-for` (with `-proto` and `-host`) or `forwarded` (RFC 7239)",
         "outbound-allowed-networks" => {
             "addresses and networks; absent: none; loopback ones, for development, may then be plain `http`, too"
         }
         "outbound-ca-file" => "a readable PEM file",
+        "tls-client-certificates" => {
+            "`off`, or `request`: asked for, not required, of any authority or none; browsers may then ask their users"
+        }
+        "client-ca-file" => "a readable PEM file; needed for `tls_client_auth`",
+        "client-cert-header" => {
+            "`client-cert` (RFC 9440), or another name for percent-encoded PEM; needs `--trusted-proxies`"
+        }
         "pod-name" => "1 to 128 of `A-Z a-z 0-9 . _ ~ -`, different for each pod",
         "migrate" => "`auto` or `off`",
         "pool-max-per-tenant" => "1 to 1000; the tenant's own `max_connections` may ask for fewer",

@@ -69,7 +69,8 @@ impl TrustedProxies {
         Ok(Self { networks: networks.collect::<Result<_, _>>()?, header })
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether it is one of theirs.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))
     }
 

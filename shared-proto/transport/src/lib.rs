@@ -37,5 +37,6 @@ pub mod material;
 pub mod names;
 pub mod observer;
 pub mod outcome;
+pub mod presented;
 pub mod server;
 pub mod watcher;

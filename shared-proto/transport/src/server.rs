@@ -14,6 +14,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use crate::credentials::{Credentials, Derived};
 use crate::material::{Material, provider};
 use crate::names::Callers;
+use crate::presented::AnyCertificate;
 
 /// What is done with callers that present no certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,15 @@ pub fn server_only(credentials: Credentials) -> ServerConfig {
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("the provider has suites of both versions")
         .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Current(credentials)))
+}
+
+/// The same, and callers may show a certificate of any kind: see [`crate::presented`].
+pub fn asking_for_certificate(credentials: Credentials) -> ServerConfig {
+    ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has suites of both versions")
+        .with_client_cert_verifier(Arc::new(AnyCertificate(provider())))
         .with_cert_resolver(Arc::new(Current(credentials)))
 }
 

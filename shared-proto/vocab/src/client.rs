@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::jwk::Jwks;
+use crate::jws::JwsAlgorithm;
 use crate::{ClientId, ScopeName, SigningAlgorithm};
 
 /// The part of a client that its operators write.
@@ -100,6 +101,26 @@ pub struct ClientSpec {
     pub jwks: Option<Jwks>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<String>,
+    /// The one algorithm of the client's assertions (OIDC Registration §2); `None`: any that fits its keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_signing_alg: Option<JwsAlgorithm>,
+    // The name that a certificate must have for `tls_client_auth`, exactly one of these (RFC 8705 §2.1.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_subject_dn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_dns: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_email: Option<String>,
+    /// Whether the client's tokens are bound to its certificate (RFC 8705 §3.4).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_client_certificate_bound_access_tokens: bool,
+    /// Whether the client always uses DPoP (RFC 9449 §5.2). Without it, it may.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dpop_bound_access_tokens: bool,
 
     /// Shown in a frame when a session ends in which the client got something (OIDC Front-Channel Logout 1.0 §2).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,6 +217,14 @@ impl Default for ClientSpec {
             require_consent: false,
             jwks: None,
             jwks_uri: None,
+            token_endpoint_auth_signing_alg: None,
+            tls_client_auth_subject_dn: None,
+            tls_client_auth_san_dns: None,
+            tls_client_auth_san_uri: None,
+            tls_client_auth_san_ip: None,
+            tls_client_auth_san_email: None,
+            tls_client_certificate_bound_access_tokens: false,
+            dpop_bound_access_tokens: false,
             frontchannel_logout_uri: None,
             frontchannel_logout_session_required: false,
             backchannel_logout_uri: None,
@@ -290,17 +319,43 @@ pub enum AuthMethod {
     #[default]
     ClientSecretBasic,
     ClientSecretPost,
+    /// An assertion signed by a key of its `jwks` or `jwks_uri` (OIDC Core §9, RFC 7523).
+    PrivateKeyJwt,
+    /// A certificate of an authority that the operator trusts, with the name that is registered (RFC 8705 §2.1).
+    TlsClientAuth,
+    /// A certificate that is registered itself, as the `x5c` of a key (RFC 8705 §2.2).
+    SelfSignedTlsClientAuth,
 }
 
 impl AuthMethod {
-    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+    pub const ALL: [Self; 6] = [
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+        Self::TlsClientAuth,
+        Self::SelfSignedTlsClientAuth,
+        Self::None,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
         }
+    }
+
+    /// Whether a client of this method has secrets.
+    pub const fn uses_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+
+    /// Whether it shows a certificate, for which mutual TLS must have been set up.
+    pub const fn uses_certificate(self) -> bool {
+        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
     }
 
     pub fn parse(text: &str) -> Option<Self> {

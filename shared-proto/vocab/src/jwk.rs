@@ -21,8 +21,8 @@ pub struct Jwks {
     pub keys: Vec<Jwk>,
 }
 
-/// One key. Members that are not listed here mean nothing to us and are not kept (RFC 7517 §4); of private ones
-/// it is known only that they were there.
+/// One key. Members that are not listed here mean nothing to us and are not kept (RFC 7517 §4); private ones make it
+/// unreadable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Jwk {
@@ -52,33 +52,29 @@ pub struct Jwk {
     private: Private,
 }
 
-/// Members that only whoever signs may know (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
+/// Members that only whoever signs may know (RFC 7518 §6.2.2, §6.3.2, §6.4.1). A key that has one is not even read, so that
+/// none gets into a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct Private {
-    d: Presence,
-    p: Presence,
-    q: Presence,
-    dp: Presence,
-    dq: Presence,
-    qi: Presence,
-    oth: Presence,
-    k: Presence,
+    d: Never,
+    p: Never,
+    q: Never,
+    dp: Never,
+    dq: Never,
+    qi: Never,
+    oth: Never,
+    k: Never,
 }
 
+/// What nothing can be read into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Presence(bool);
+struct Never;
 
-impl<'de> Deserialize<'de> for Presence {
+impl<'de> Deserialize<'de> for Never {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
-    }
-}
-
-impl Private {
-    fn any(&self) -> bool {
-        let Self { d, p, q, dp, dq, qi, oth, k } = self;
-        [d, p, q, dp, dq, qi, oth, k].iter().any(|member| member.0)
+        IgnoredAny::deserialize(deserializer)?;
+        Err(serde::de::Error::custom("a key holds private or secret members: publish the public key alone"))
     }
 }
 
@@ -111,9 +107,6 @@ impl Jwks {
 impl Jwk {
     /// What forbids the use of this key; `None`: nothing.
     pub fn problem(&self) -> Option<&'static str> {
-        if self.private.any() {
-            return Some("holds private or secret members: publish the public key alone");
-        }
         if self.kid.as_ref().is_some_and(|kid| kid.is_empty() || kid.len() > MAX_KID_BYTES) {
             return Some("has a kid that is empty or longer than 256 bytes");
         }
@@ -221,10 +214,8 @@ mod tests {
             (EC.replace("P-256", "secp256k1"), false),
             (EC.replace("P-256", "P-384"), false),
             (EC.replace(r#""y""#, r#""z""#), false),
-            (EC.replace('}', r#","d":"x"}"#), false),
             (ED.replace("Ed25519", "Ed448"), false),
             (ED.replace("11qY", ""), false),
-            (r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"}"#.to_owned(), false),
             (r#"{"kty":"oct"}"#.to_owned(), false),
             ("{}".to_owned(), false),
         ];
@@ -233,9 +224,8 @@ mod tests {
         }
         for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
             let private = rsa(256, "AQAB").replace('}', &format!(r#","{member}":["secret"]}}"#));
-            let private = key(&private);
-            assert!(private.problem().is_some(), "{member}");
-            assert!(!format!("{private:?}{}", serde_json::to_string(&private).unwrap()).contains("secret"));
+            let refused = serde_json::from_str::<Jwk>(&private).unwrap_err().to_string();
+            assert!(refused.contains("private") && !refused.contains("[\"secret"), "{member}: {refused}");
         }
     }
 

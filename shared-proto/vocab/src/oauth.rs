@@ -12,6 +12,9 @@ pub struct OAuthSettings {
     /// Whether `code_challenge_method=plain` is taken (RFC 7636 §4.2). RFC 9700 §2.1.1 advises against it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_plain_pkce: bool,
+    /// Whether proofs of DPoP must have a nonce of ours (RFC 9449 §8).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_dpop_nonce: bool,
     /// How long a device and its user code wait for the user (`expires_in` of RFC 8628 §3.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_code_secs: Option<u32>,

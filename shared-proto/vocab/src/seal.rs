@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use crypto_secretbox::aead::{Aead as _, KeyInit as _};
 use crypto_secretbox::{Key, Nonce, XSalsa20Poly1305};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -40,6 +41,15 @@ impl MasterKey {
     /// Eight hex digits that tell keys apart and reveal nothing of them.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// A key for something else than sealing, which nothing can be learnt from about this one: one step of HKDF-Expand
+    /// (RFC 5869 §2.3).
+    pub fn derive(&self, purpose: &str) -> Secret<[u8; 32]> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key).expect("an HMAC takes a key of any length");
+        mac.update(purpose.as_bytes());
+        mac.update(&[1]);
+        Secret::new(mac.finalize().into_bytes().into())
     }
 
     fn cipher(&self) -> XSalsa20Poly1305 {

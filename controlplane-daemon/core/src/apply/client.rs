@@ -26,9 +26,8 @@ pub(super) fn create(
     }
     cx.check_precondition(Revision::ZERO)?;
     check(problems(cx, tenant_id, &spec))?;
-    let public = spec.token_endpoint_auth_method == AuthMethod::None;
-    if public == secret.is_some() {
-        return Err(conflict("a confidential client is made with a secret, a public client without"));
+    if spec.token_endpoint_auth_method.uses_secret() != secret.is_some() {
+        return Err(conflict("a client is made with a secret if it proves itself by one, otherwise without"));
     }
     check_room("clients of a tenant", cx.state.client_count(tenant_id), limits::CLIENTS_PER_TENANT)?;
     let at = cx.stamp.at;
@@ -60,6 +59,10 @@ pub(super) fn update(
     // One way the secrets would vanish, the other way there is none, and what is public already cannot be made secret.
     violations.require(public(&spec) == public(&old.spec), "/token_endpoint_auth_method", || {
         "a public client cannot become confidential, nor the reverse: make another client".to_owned()
+    });
+    let lacks_secret = spec.token_endpoint_auth_method.uses_secret() && old.secrets.is_empty();
+    violations.require(!lacks_secret, "/token_endpoint_auth_method", || {
+        "the client has no secret yet: add one first".to_owned()
     });
     check(violations)?;
     put_with_keys(cx, tenant, changed(cx, old, |client| client.spec = spec))

@@ -104,9 +104,11 @@ impl After<'_> {
         let (tenant, id) = (client.tenant_id, &client.client_id);
         self.owner(KeyOwner::Tenant(tenant), || format!("client {id}"))?;
         found.nest("/spec", validate::client::check(&client.spec, |name| self.state.scope(tenant, name).is_some()));
-        let public = client.spec.token_endpoint_auth_method == AuthMethod::None;
-        found.require(public == client.secrets.is_empty(), "/secrets", || {
-            "a confidential client has one or two, a public client none".to_owned()
+        let method = client.spec.token_endpoint_auth_method;
+        // One that proves itself otherwise may have kept those from before.
+        let fits = if client.secrets.is_empty() { !method.uses_secret() } else { method != AuthMethod::None };
+        found.require(fits, "/secrets", || {
+            "a client that proves itself by a secret has one or two, a public client none".to_owned()
         });
         let several = client.secrets.len() <= limits::SECRETS_PER_CLIENT;
         found.require(several, "/secrets", || format!("at most {}", limits::SECRETS_PER_CLIENT));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use controlplane_core::model::{AuthMethod, TenantSpec};
+use controlplane_core::model::TenantSpec;
 use controlplane_core::mutation::Precondition;
 use controlplane_core::validate::STANDARD_SCOPES;
 use controlplane_core::{Client, Mutation, ResourceRef, Scope, State, Tenant};
@@ -309,12 +309,16 @@ impl Planner<'_> {
             Ok((None, _)) => return faults.push(Fault::invalid(source.below("/client_id"), "is needed")),
             Err(problem) => return Fault::all_of(problem, source, faults),
         };
-        let public = spec.token_endpoint_auth_method == AuthMethod::None;
-        if public && digest.is_some() {
-            return faults.push(Fault::invalid(source.below("/secret"), "a public client has no secret"));
+        let without = !spec.token_endpoint_auth_method.uses_secret();
+        if without && digest.is_some() {
+            return faults.push(Fault::invalid(
+                source.below("/secret"),
+                "a client of this token_endpoint_auth_method has no secret",
+            ));
         }
-        if !public && digest.is_none() && current.is_none() {
-            return faults.push(Fault::invalid(source.below("/secret"), "is needed to make a confidential client"));
+        if !without && digest.is_none() && current.is_none() {
+            return faults
+                .push(Fault::invalid(source.below("/secret"), "is needed to make a client that proves itself by it"));
         }
         let taken = match self.may_take(source, current.and_then(|it| it.managed_by.as_ref())) {
             Ok(taken) => taken,

@@ -7,6 +7,7 @@ use vocab::ClientId;
 
 use super::response::ReturnAddress;
 use crate::client::{Client, GrantType};
+use crate::confirmation::Thumbprint;
 use crate::error::{Code, OAuthError};
 use crate::form::Form;
 use crate::pkce::Challenge;
@@ -26,6 +27,9 @@ pub struct AuthorizationRequest {
     pub state: Option<String>,
     pub nonce: Option<String>,
     pub code_challenge: Option<Challenge>,
+    /// The key that the code will be bound to (RFC 9449 §10).
+    #[serde(default)]
+    pub dpop_jkt: Option<Thumbprint>,
     pub prompt: BTreeSet<Prompt>,
     pub max_age_secs: Option<u32>,
     pub login_hint: Option<String>,
@@ -127,6 +131,7 @@ fn check_the_rest(
         state: address.state.clone(),
         nonce: owned(form, "nonce"),
         code_challenge: code_challenge(form, client)?,
+        dpop_jkt: dpop_jkt(form)?,
         prompt: prompt(form)?,
         max_age_secs: max_age(form)?,
         login_hint: owned(form, "login_hint"),
@@ -138,6 +143,11 @@ fn check_the_rest(
 
 fn owned(form: &Form<'_>, name: &str) -> Option<String> {
     form.get(name).map(str::to_owned)
+}
+
+fn dpop_jkt(form: &Form<'_>) -> Result<Option<Thumbprint>, OAuthError> {
+    let told = "The dpop_jkt is not the SHA-256 thumbprint of a key.";
+    form.get("dpop_jkt").map(str::parse).transpose().map_err(|_| OAuthError::invalid_request(told))
 }
 
 /// RFC 6749 §4.1.2.1: no redirect without a valid client. A disabled client is as good as none.

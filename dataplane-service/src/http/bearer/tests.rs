@@ -8,7 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::authenticate;
-use crate::fixture::{NOW, tenant};
+use crate::fixture::{NOW, app, tenant};
 use crate::tenant::TenantContext;
 
 fn claims() -> Value {
@@ -29,7 +29,7 @@ async fn present(tenant: &TenantContext, header: Option<String>) -> (u16, Option
     if let Some(header) = header {
         request = request.insert_header(("authorization", header));
     }
-    match authenticate(&request.to_http_request(), None, tenant, NOW, "hj:users.read").await {
+    match authenticate(&request.to_http_request(), None, tenant, &app(), "hj:users.read").await {
         Ok(_) => (200, None),
         Err(failure) => {
             let response = failure.error_response();
