@@ -46,6 +46,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fields::read_rest;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

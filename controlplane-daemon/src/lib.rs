@@ -16,6 +16,7 @@
 //! | [`feed`], [`watch`], [`fleet`] | changes encoded once, streams to pods, who has acknowledged what |
 //! | [`audit`] | records of what was done and turned away: notes on their way in, the file, looking up, checking |
 //! | [`sinks`] | where the leader delivers the records of the audit to |
+//! | [`registration`] | clients that register themselves, as pods report them |
 //! | [`membership`] | what can be asked of the cluster's members, and why it is refused |
 //! | [`discovery`] | who is asked to take this node in, and told where it is |
 //! | [`control_plane`] | the facade: propose, read, wait |
@@ -74,6 +75,7 @@ pub mod oidc;
 pub mod ops;
 pub mod projection;
 pub mod raft;
+pub mod registration;
 pub mod recorder;
 pub mod rotation;
 pub mod sealed;

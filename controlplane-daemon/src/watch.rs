@@ -10,6 +10,7 @@
 //! a snapshot. Every node serves, leader or not. Written on HTTP bodies instead of tonic's codec, so that a frame that
 //! was encoded once is the same memory for every subscriber.
 
+mod registration;
 mod snapshot;
 mod stream;
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
 use shared_proto::status::to_status;
+use shared_proto::watch::registration_server::RegistrationServer;
 use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +41,7 @@ use vocab::{Clock, ErrorCode, Secret};
 use self::snapshot::SnapshotCache;
 use crate::fleet::Registry;
 use crate::raft::cluster::Cluster;
+use crate::registration::Registrar;
 use crate::tls::{self, Tls};
 
 /// A pod that vanished without a word is off the list by then, twice this.
@@ -78,8 +81,16 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     };
     let incoming = Incoming::new(listener, tls::watch_port(tls, certificate));
     let stopping = source.stopping.clone();
-    let shared = Shared { source, snapshots: SnapshotCache::default() };
-    let router = server.add_service(Watch { shared: Arc::new(shared) });
+    let registrar = Registrar { cluster: source.cluster.clone(), clock: Arc::clone(&source.clock) };
+    let watch = Watch { shared: Arc::new(Shared { source, snapshots: SnapshotCache::default() }) };
+    let checking = watch.clone();
+    let check = move |request: tonic::Request<()>| {
+        let authorization = request.metadata().get(AUTHORIZATION.as_str()).map(|value| value.as_encoded_bytes());
+        checking.authenticate(request.extensions().get::<Caller>(), authorization)?;
+        Ok(request)
+    };
+    let registration = RegistrationServer::with_interceptor(registration::Service(registrar), check);
+    let router = server.add_service(watch).add_service(registration);
     Ok(tokio::spawn(async move {
         if let Err(why) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled()).await {
             tracing::error!(%why, "the watch listener ended");
@@ -107,7 +118,8 @@ impl Service<Request<Body>> for Watch {
 
 impl Watch {
     fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        self.authenticate(&request)?;
+        let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        self.authenticate(request.extensions().get::<Caller>(), authorization)?;
         if request.uri().path() != "/hellojohn.watch.v1.Watch/Subscribe" {
             return Err(Status::unimplemented("there is only Subscribe"));
         }
@@ -116,13 +128,12 @@ impl Watch {
         Ok(response)
     }
 
-    fn authenticate(&self, request: &Request<Body>) -> Result<(), Status> {
+    fn authenticate(&self, caller: Option<&Caller>, authorization: Option<&[u8]>) -> Result<(), Status> {
         // The handshake has checked it.
-        if request.extensions().get::<Caller>().is_some_and(|caller| caller.certificate.is_some()) {
+        if caller.is_some_and(|caller| caller.certificate.is_some()) {
             return Ok(());
         }
-        let presented =
-            request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let presented = authorization.and_then(|value| value.strip_prefix(b"Bearer "));
         let expected = self.shared.source.token.as_ref().map(|token| token.expose().as_bytes());
         match (presented, expected) {
             (Some(presented), Some(expected)) if presented.ct_eq(expected).into() => Ok(()),

@@ -11,7 +11,9 @@ use crate::client_certificates::ClientCertificates;
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::password::Hasher;
+use crate::registrar::Registrar;
 use crate::settings::Settings;
 use crate::sync::status::Status;
 use crate::throttle::Throttle;
@@ -34,6 +36,9 @@ pub struct App {
     pub client_certificates: ClientCertificates,
     /// Whether any can come in, from here or from a proxy.
     pub takes_certificates: bool,
+    /// The control plane, for clients that register themselves; without nodes in tests.
+    pub registrar: Arc<Registrar>,
+    pub registrations: Pace,
 }
 
 impl App {
@@ -58,6 +63,8 @@ impl App {
             client_certificates: settings.mutual_tls.certificates.clone(),
             fetcher,
             outbox,
+            registrar: Arc::default(),
+            registrations: Pace::default(),
         })
     }
 }

@@ -100,19 +100,37 @@ impl fmt::Debug for Directory {
 }
 
 /// The current directory. Readers take an `Arc` and keep it; the writer (only `sync`) swaps the pointer.
-#[derive(Debug, Default)]
-pub struct LiveDirectory(ArcSwap<Directory>);
+#[derive(Debug)]
+pub struct LiveDirectory {
+    current: ArcSwap<Directory>,
+    revision: tokio::sync::watch::Sender<Revision>,
+}
+
+impl Default for LiveDirectory {
+    fn default() -> Self {
+        Self::new(Directory::default())
+    }
+}
 
 impl LiveDirectory {
     pub fn new(directory: Directory) -> Self {
-        Self(ArcSwap::from_pointee(directory))
+        let revision = tokio::sync::watch::Sender::new(directory.revision);
+        Self { current: ArcSwap::from_pointee(directory), revision }
     }
 
     pub fn load(&self) -> Arc<Directory> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
     pub fn swap(&self, directory: Directory) {
-        self.0.store(Arc::new(directory));
+        let revision = directory.revision;
+        self.current.store(Arc::new(directory));
+        self.revision.send_replace(revision);
+    }
+
+    /// Returns once requests see at least this revision.
+    pub async fn reach(&self, revision: Revision) {
+        // The sender lives in `self`, so waiting cannot fail while we borrow it.
+        let _ = self.revision.subscribe().wait_for(|reached| *reached >= revision).await;
     }
 }

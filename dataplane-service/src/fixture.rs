@@ -36,6 +36,8 @@ pub(crate) fn app() -> App {
     directory.put(None, &Arc::new(tenant()));
     let fetcher = Arc::new(Fetcher::new(Reachable::default(), &[]).expect("a client"));
     App {
+        registrar: Arc::default(),
+        registrations: crate::pace::Pace::default(),
         directory: Arc::new(LiveDirectory::new(directory)),
         status: Arc::default(),
         clock: Arc::new(ManualClock::at(NOW)),

@@ -5,6 +5,7 @@ mod authorize;
 mod bc_authorize;
 pub mod bearer;
 pub mod caller;
+mod client_registration;
 mod consent;
 mod cookies;
 mod cors;
@@ -86,6 +87,18 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
                 .get(userinfo::userinfo)
                 .post(userinfo::userinfo)
                 .method(Method::OPTIONS, cors::preflight),
+        )
+        .service(
+            endpoint("/oauth2/register")
+                .post(client_registration::create)
+                .method(Method::OPTIONS, client_registration::preflight),
+        )
+        .service(
+            endpoint("/oauth2/register/{client_id}")
+                .get(client_registration::read)
+                .method(Method::PUT, client_registration::update)
+                .method(Method::DELETE, client_registration::delete)
+                .method(Method::OPTIONS, client_registration::preflight),
         )
         .service(endpoint("/.well-known/openid-configuration").get(discovery::metadata))
         .service(endpoint("/.well-known/oauth-authorization-server").get(discovery::metadata))

@@ -37,6 +37,7 @@ use crate::http;
 use crate::ops::{self, Ops};
 use crate::outbox::{Courier, Outbox};
 use crate::recorder;
+use crate::registrar::Registrar;
 use crate::settings::{self, EX_CONFIG, Invocation, Refusal, Settings};
 use crate::store::pool::PodPools;
 use crate::sync::Sync;
@@ -126,6 +127,7 @@ struct Pod {
     directory: Arc<LiveDirectory>,
     status: Arc<Status>,
     pools: Arc<PodPools>,
+    registrar: Arc<Registrar>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -137,22 +139,26 @@ impl Pod {
         let pools = PodPools::new(settings.pools, settings.keyring.clone(), settings.migrate);
         let watch = settings.watch_tls.take().map(|files| tls::load(files, Arc::clone(&clock))).transpose()?;
         let (state_file, loaded) = load_state(settings)?;
-        let pod = Self {
+        let mut pod = Self {
             directory: Arc::default(),
             status: Arc::default(),
             pools: Arc::clone(&pools),
+            registrar: Arc::default(),
             clock: Arc::clone(&clock),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
+        let identity = PodIdentity {
+            pod_id: settings.pod_name.clone(),
+            address,
+            token: settings.watch_token.take(),
+            tls: watch.clone().map(|credentials| Arc::new(tls::to_control_plane(credentials))),
+        };
+        let endpoints = std::mem::take(&mut settings.control_plane);
+        pod.registrar = Arc::new(Registrar::new(&endpoints, &identity));
         let sync = Sync {
-            endpoints: std::mem::take(&mut settings.control_plane),
-            identity: PodIdentity {
-                pod_id: settings.pod_name.clone(),
-                address,
-                token: settings.watch_token.take(),
-                tls: watch.clone().map(|credentials| Arc::new(tls::to_control_plane(credentials))),
-            },
+            endpoints,
+            identity,
             directory: Arc::clone(&pod.directory),
             status: Arc::clone(&pod.status),
             clock,
@@ -212,14 +218,16 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
         every: settings.outbox_every,
     };
     pod.tasks.spawn(courier.run(pod.stop.clone()));
-    let app = web::Data::new(App::new(
+    let mut app = App::new(
         &settings,
         Arc::clone(&pod.directory),
         Arc::clone(&pod.status),
         Arc::clone(&pod.clock),
         fetcher,
         outbox,
-    )?);
+    )?;
+    app.registrar = Arc::clone(&pod.registrar);
+    let app = web::Data::new(app);
     let public_tls =
         settings.public_tls.take().map(|tls| PublicTls::bind(tls, settings.mutual_tls.listener, &pod)).transpose()?;
     let tls_addr = public_tls.as_ref().map(|tls| tls.listener.local_addr()).transpose()?;

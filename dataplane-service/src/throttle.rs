@@ -126,7 +126,7 @@ fn count(rows: &mut HashMap<[u8; 32], Row>, key: [u8; 32], free: u32, now: Times
 }
 
 /// One customer's network: an IPv4 address, or the /64 that is handed out as a whole in IPv6 (RFC 6177).
-fn network(address: Option<IpAddr>) -> Vec<u8> {
+pub(crate) fn network(address: Option<IpAddr>) -> Vec<u8> {
     match address.map(|address| address.to_canonical()) {
         None => Vec::new(),
         Some(IpAddr::V4(v4)) => v4.octets().to_vec(),

@@ -72,7 +72,6 @@ impl Mutation {
             Self::Batch { items, .. } => items.iter().map(Self::needed_level).max().unwrap_or(2).max(2),
             Self::Restore { resources } => resources.iter().map(level_of_restored).max().unwrap_or(2).max(2),
             // What came later is of the newest level until somebody says otherwise.
-            #[expect(unreachable_patterns, reason = "there is nothing newer at the moment")]
             _ => FEATURE_LEVEL,
         }
     }

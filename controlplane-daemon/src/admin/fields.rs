@@ -2,6 +2,8 @@
 
 mod rest;
 
+pub(crate) use rest::read as read_rest;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;

@@ -31,6 +31,9 @@ pub struct Metadata<'a> {
     jwks_uri: String,
     /// OIDC RP-Initiated Logout 1.0 §2.1.
     end_session_endpoint: String,
+    /// RFC 7591 §3; only where clients may register themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
     scopes_supported: BTreeSet<&'a str>,
     response_types_supported: [&'static str; 1],
     response_modes_supported: Vec<&'static str>,
@@ -126,6 +129,7 @@ impl<'a> Metadata<'a> {
             backchannel_user_code_parameter_supported: false,
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             end_session_endpoint: format!("{issuer}/oauth2/logout"),
+            registration_endpoint: None,
             scopes_supported: scopes,
             response_types_supported: ["code"],
             response_modes_supported: ResponseMode::ALL.map(ResponseMode::as_str).to_vec(),
@@ -170,6 +174,13 @@ impl<'a> Metadata<'a> {
             backchannel_logout_supported: true,
             backchannel_logout_session_supported: true,
         }
+    }
+
+    /// Clients may register themselves.
+    #[must_use]
+    pub fn with_registration(mut self) -> Self {
+        self.registration_endpoint = Some(format!("{}/oauth2/register", self.issuer));
+        self
     }
 }
 

@@ -39,10 +39,15 @@ pub enum Code {
     // RFC 9449 §5, §8. At protected endpoints their status is 401 (§7.1).
     InvalidDpopProof,
     UseDpopNonce,
+    // RFC 7591 §3.2.2
+    InvalidRedirectUri,
+    InvalidClientMetadata,
+    InvalidSoftwareStatement,
+    UnapprovedSoftwareStatement,
 }
 
 impl Code {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -69,6 +74,10 @@ impl Code {
         Self::InsufficientScope,
         Self::InvalidDpopProof,
         Self::UseDpopNonce,
+        Self::InvalidRedirectUri,
+        Self::InvalidClientMetadata,
+        Self::InvalidSoftwareStatement,
+        Self::UnapprovedSoftwareStatement,
     ];
 
     /// The one table: the `error` value, and the status of an answer that is not a redirect.
@@ -102,6 +111,10 @@ impl Code {
             Self::InsufficientScope => ("insufficient_scope", 403),
             Self::InvalidDpopProof => ("invalid_dpop_proof", 400),
             Self::UseDpopNonce => ("use_dpop_nonce", 400),
+            Self::InvalidRedirectUri => ("invalid_redirect_uri", 400),
+            Self::InvalidClientMetadata => ("invalid_client_metadata", 400),
+            Self::InvalidSoftwareStatement => ("invalid_software_statement", 400),
+            Self::UnapprovedSoftwareStatement => ("unapproved_software_statement", 400),
         }
     }
 

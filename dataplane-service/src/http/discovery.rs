@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use oauth_core::discovery::{Metadata, MutualTls};
+use vocab::registration::RegistrationMode;
 
 use super::respond::public_json;
 use crate::app::App;
@@ -19,7 +20,10 @@ const MAX_AGE_SECS: u32 = 300;
 
 pub(super) async fn metadata(tenant: Tenant, app: web::Data<App>) -> HttpResponse {
     let scopes = tenant.scopes.values().map(|scope| (scope.name.as_str(), scope.claims.as_slice()));
-    let document = Metadata::of(&tenant.issuer, tenant.keys.signing_algorithm(), &mutual_tls(&tenant, &app), scopes);
+    let mut document = Metadata::of(&tenant.issuer, tenant.keys.signing_algorithm(), &mutual_tls(&tenant, &app), scopes);
+    if tenant.oauth.registration.mode != RegistrationMode::Off {
+        document = document.with_registration();
+    }
     match serde_json::to_vec(&document) {
         Ok(bytes) => public_json(bytes.into(), MAX_AGE_SECS),
         Err(error) => {

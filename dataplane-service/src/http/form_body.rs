@@ -7,9 +7,18 @@ use oauth_core::error::OAuthError;
 /// Whether the body is a form (RFC 6749 §3.2, Appendix B), whatever parameters the media type has. A compressed one is
 /// not: nothing here inflates what strangers send.
 pub fn is_form(request: &HttpRequest) -> bool {
+    is(request, "application/x-www-form-urlencoded")
+}
+
+/// Whether the body is JSON (RFC 8259 §11), on the same terms.
+pub fn is_json(request: &HttpRequest) -> bool {
+    is(request, "application/json")
+}
+
+fn is(request: &HttpRequest, media_type: &str) -> bool {
     let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let essence = header(CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    essence.trim().eq_ignore_ascii_case(media_type)
         && request.headers().get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity")
 }
 

@@ -79,7 +79,7 @@ fn fault(error: &DbError) -> (StatusCode, OAuthError, ErrorCode) {
     (StatusCode::SERVICE_UNAVAILABLE, told, code)
 }
 
-fn refusal(status: StatusCode, error: &OAuthError, code: Option<ErrorCode>) -> HttpResponse {
+pub(super) fn refusal(status: StatusCode, error: &OAuthError, code: Option<ErrorCode>) -> HttpResponse {
     let mut response = private(status);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
@@ -101,7 +101,7 @@ pub fn unavailable(code: ErrorCode) -> HttpResponse {
     refusal(StatusCode::SERVICE_UNAVAILABLE, &told, Some(code))
 }
 
-fn status_of(error: &OAuthError) -> StatusCode {
+pub(super) fn status_of(error: &OAuthError) -> StatusCode {
     StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 

@@ -147,7 +147,9 @@ pub(super) fn create_token(
     });
     check(violations)?;
     let mut changed = Tenant::clone(old);
-    changed.registration_tokens.retain(|token| token.is_good_at(cx.stamp.at));
+    if changed.registration_tokens.len() >= limits::REGISTRATION_TOKENS {
+        changed.registration_tokens.retain(|token| token.is_good_at(cx.stamp.at));
+    }
     check_room("registration tokens of a tenant", changed.registration_tokens.len(), limits::REGISTRATION_TOKENS)?;
     changed.registration_tokens.push(RegistrationToken { id, spec, digest, created_at: cx.stamp.at, uses: 0 });
     Ok(put(tenant, id, changed))

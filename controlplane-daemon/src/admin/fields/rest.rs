@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 /// A JSON pointer (RFC 6901) below the object, and what is wrong there.
 type Problem = (String, String);
 
-pub(super) fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Vec<Problem>> {
+pub(crate) fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Vec<Problem>> {
     let whole = match parse::<T>(Value::Object(members.clone())) {
         Ok(read) => return Ok(read),
         Err(problem) => problem,
