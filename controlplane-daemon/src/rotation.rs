@@ -139,7 +139,10 @@ impl Round<'_> {
             && retiring.is_empty()
         {
             // One rotation at a time, so that the number of published keys stays small.
-            let (step, algorithm) = (RotateStep::Publish, tenant.map(|_| active.algorithm));
+            // The tenant's own is not named: that much an older build understands, too.
+            let own = |slug| state.tenant(slug).is_some_and(|it| it.spec.settings.signing_algorithm.family() == family);
+            let algorithm = tenant.filter(|slug| !own(slug)).map(|_| active.algorithm);
+            let step = RotateStep::Publish;
             let mutation = Mutation::KeyRotate { tenant: tenant.cloned(), step, algorithm };
             self.step("publish", tenant, mutation, active.revision);
         }

@@ -142,3 +142,50 @@ async fn userinfo_is_signed_for_whom_asks_for_it() {
     let got = tenant.backend.sign_in(&alice).await;
     assert_eq!(tenant.backend.userinfo(&got.access).await.expect(200).text_of("sub"), alice.id);
 }
+
+#[tokio::test]
+async fn scopes_release_claims_of_the_tenants_own_making() {
+    let world = world::shared().await;
+    let claims = json!({
+        "employee": { "field": "staff_no" }, "org": { "value": { "name": "Acme" } }, "absent": { "field": "nothing" },
+    });
+    let tenant = Tenant::create_with(&world, "claims", json!({ "oauth": { "claims": claims } })).await;
+    let scope = json!({ "name": "staff", "claims": ["employee", "org", "absent"] });
+    let _ = tenant.admin.post(&format!("/tenants/{}/scopes", tenant.slug), &scope).await.expect(201);
+    let hr =
+        client(&tenant, "hr", "https://hr.example/cb", json!({ "scopes": ["openid", "staff", "address", "phone"] }))
+            .await;
+    let body = json!({
+        "email": "carol@claims.example", "password": "carol is a horse with a staple", "email_verified": true,
+        "claims": {
+            "staff_no": 12, "address": { "country": "FR" }, "phone_number": "+33 1 23 45 67 89",
+            "phone_number_verified": false,
+        },
+    });
+    let token = tenant.service.client_credentials("hj:users.write").await;
+    let request = tenant.service.http.post(format!("{}/api/v1/users", tenant.issuer)).bearer_auth(token).json(&body);
+    let made = web::send(request).await.expect(201);
+    let carol = User {
+        id: made.text_of("id"),
+        email: "carol@claims.example".to_owned(),
+        password: "carol is a horse with a staple".to_owned(),
+    };
+    for (scope, expected) in [
+        ("openid staff", json!({ "sub": carol.id, "employee": 12, "org": { "name": "Acme" } })),
+        (
+            "openid address phone",
+            json!({
+                "sub": carol.id, "address": { "country": "FR" }, "phone_number": "+33 1 23 45 67 89",
+                "phone_number_verified": false,
+            }),
+        ),
+    ] {
+        let attempt = hr.attempt_with(&[("scope", Some(scope))]);
+        let callback = Browser::new().authorize(&attempt.url, &carol).await;
+        let got = Tokens::read(hr.redeem(&parameters(&callback)["code"], &attempt.verifier).await);
+        assert_eq!(hr.userinfo(&got.access).await.expect(200).json, expected);
+    }
+    let wrong = json!({ "settings": { "oauth": { "claims": { "sub": { "value": "root" } } } } });
+    let refused = tenant.admin.patch(&format!("/tenants/{}", tenant.slug), &wrong).await.expect(422);
+    assert!(refused.pointers().contains(&"/settings/oauth/claims/sub"), "{refused:#?}");
+}

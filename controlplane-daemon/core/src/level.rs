@@ -9,7 +9,7 @@
 
 use vocab::NodeId;
 
-use crate::model::{AuthMethod, ClientSpec, GrantType, TenantSpec};
+use crate::model::{AuthMethod, ClientSpec, GrantType, SigningAlgorithm, TenantSpec};
 use crate::mutation::{Mutation, Restored};
 use crate::state::State;
 
@@ -60,7 +60,8 @@ impl Mutation {
             | Self::NodePut { .. }
             | Self::NodeSeen { .. }
             | Self::NodeRemove { .. } => 1,
-            Self::KeyRotate { .. }
+            Self::KeyRotate { algorithm: Some(_), .. } => 3,
+            Self::KeyRotate { algorithm: None, .. }
             | Self::KeyActivate { .. }
             | Self::AdminUsed { .. }
             | Self::KeyReseal { .. }
@@ -86,7 +87,11 @@ fn level_of_restored(resource: &Restored) -> u16 {
 }
 
 fn level_of_tenant(spec: &TenantSpec) -> u16 {
-    if spec.settings.oauth.is_default() { 1 } else { 3 }
+    let first_algorithm = matches!(
+        spec.settings.signing_algorithm,
+        SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256
+    );
+    if spec.settings.oauth.is_default() && first_algorithm { 1 } else { 3 }
 }
 
 fn level_of_client(spec: &ClientSpec) -> u16 {
@@ -111,6 +116,7 @@ fn level_of_client(spec: &ClientSpec) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::RotateStep;
 
     fn client(change: impl FnOnce(&mut ClientSpec)) -> u16 {
         let mut spec = ClientSpec { name: "Web".to_owned(), ..ClientSpec::default() };
@@ -134,6 +140,16 @@ mod tests {
         assert_eq!(update.needed_level(), 3);
         let batch = Mutation::Batch { items: vec![update], planned_on: vec![], managed_by: None };
         assert_eq!(batch.needed_level(), 3);
+        let mut spec: TenantSpec = serde_json::from_str(r#"{"display_name":"Acme"}"#).unwrap();
+        spec.settings.signing_algorithm = SigningAlgorithm::Es384;
+        assert_eq!(level_of_tenant(&spec), 3);
+    }
+
+    #[test]
+    fn a_rotation_that_names_its_keys_needs_the_newest() {
+        let rotate = |algorithm| Mutation::KeyRotate { tenant: None, step: RotateStep::Now, algorithm };
+        assert_eq!(rotate(None).needed_level(), 2);
+        assert_eq!(rotate(Some(SigningAlgorithm::Es256)).needed_level(), 3);
     }
 
     #[test]

@@ -244,7 +244,7 @@ async fn what_an_older_voter_does_not_understand_is_not_proposed() {
         };
         node.propose(Command::new(Actor::System, Mutation::NodePut { id: NodeId(1), spec })).await.unwrap();
     };
-    let settings = || Mutation::SettingsUpdate { spec: Default::default() };
+    let settings = || Mutation::SettingsUpdate { spec: controlplane_core::model::ClusterSettingsSpec::default() };
     told(1).await;
     assert_eq!(node.status().feature_level, 1);
     let refused = node.propose(Command::new(Actor::System, settings())).await.unwrap_err();

@@ -1,8 +1,11 @@
 //! What a client learns about a user (OIDC Core §5.3, §5.4): the claims that its scopes release, no other.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 use vocab::Timestamp;
+use vocab::claims::ClaimSource;
 
 use crate::scope::built_in_claims;
 
@@ -15,6 +18,22 @@ pub struct User {
     /// The claims of OIDC Core §5.1 beside `sub`, `email` and `email_verified`.
     pub claims: Map<String, Value>,
     pub updated_at: Timestamp,
+}
+
+/// The user with the claims that the tenant makes of stored fields, or of nothing.
+#[must_use]
+pub fn with_sources(mut user: User, sources: &BTreeMap<String, ClaimSource>) -> User {
+    let made = |(name, source): (&String, &ClaimSource)| {
+        let value = match source {
+            ClaimSource::Field(field) => user.claims.get(field)?.clone(),
+            ClaimSource::Value(value) => value.clone(),
+        };
+        Some((name.clone(), value))
+    };
+    // All are read before one is written, so their order means nothing.
+    let made: Vec<_> = sources.iter().filter_map(made).collect();
+    user.claims.extend(made);
+    user
 }
 
 /// The userinfo answer for a token with `scope`. `tenant_claims` names the claims of a scope that the tenant defines.
@@ -81,5 +100,15 @@ mod tests {
         let mut answer = claims(&user, scope, |name| (name == "staff").then_some(&staff[..]));
         assert_eq!(answer.remove("sub"), Some(json!("00000000-0000-0000-0000-000000000007")));
         assert_eq!(Value::Object(answer), expected);
+    }
+
+    #[test]
+    fn a_tenants_own_claims() {
+        let claims = json!({"a": 1, "b": 2}).as_object().unwrap().clone();
+        let (email, id) = ("a@b.example".into(), Uuid::nil());
+        let user = User { id, email, email_verified: true, claims, updated_at: Timestamp::from_secs(7) };
+        let sources = json!({"a": {"field": "b"}, "b": {"field": "a"}, "c": {"value": [3]}, "d": {"field": "none"}});
+        let made = with_sources(user, &serde_json::from_value(sources).unwrap());
+        assert_eq!(Value::Object(made.claims), json!({"a": 2, "b": 1, "c": [3]}));
     }
 }

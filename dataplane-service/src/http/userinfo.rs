@@ -45,6 +45,7 @@ async fn answer(
     let client = tenant
         .client(&bearer.claims.client_id)
         .ok_or_else(|| refused(OAuthError::invalid_token("Its client is gone.")))?;
+    let user = userinfo::with_sources(user, &tenant.oauth.claims);
     let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
     let mut claims = userinfo::claims(&user, &bearer.claims.scope, defined);
     claims.insert("sub".to_owned(), tenant.subject(client, user.id).map_err(BearerFailure::Database)?.into());

@@ -24,6 +24,7 @@
 //! 3. Its row in `docs/admin-api.md`; a test asks for it.
 
 pub mod chain;
+pub mod claims;
 pub mod client;
 pub mod error_code;
 pub mod id;

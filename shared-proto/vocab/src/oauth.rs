@@ -1,8 +1,11 @@
 //! What a tenant's operators decide about OAuth for all of its clients. Stored, shown, watched and obeyed in this one
 //! shape; the rules for fields are those of [`crate::client`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::claims::ClaimSource;
 use crate::registration::RegistrationPolicy;
 
 /// A tenant's `settings.oauth`.
@@ -30,6 +33,9 @@ pub struct OAuthSettings {
     /// been lost. A client's own setting comes first; neither: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token_grace_secs: Option<u32>,
+    /// Claims that are not stored of users under their own name. A scope that lists such a claim releases it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, ClaimSource>,
     /// Who may register clients by itself, and which (RFC 7591).
     #[serde(skip_serializing_if = "RegistrationPolicy::is_default")]
     pub registration: RegistrationPolicy,

@@ -1,6 +1,9 @@
 //! Rules of a tenant's OAuth settings.
 
+use std::collections::BTreeMap;
+
 use vocab::Violations;
+use vocab::claims::ClaimSource;
 use vocab::oauth::OAuthSettings;
 
 use super::registration;
@@ -20,13 +23,79 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
     violations.require(grace <= limits::REFRESH_GRACE_SECS, "/refresh_token_grace_secs", || {
         format!("must be at most {}, is {grace}", limits::REFRESH_GRACE_SECS)
     });
+    violations.nest("/claims", claims_problems(&settings.claims));
     violations.nest("/registration", registration::policy_problems(&settings.registration));
+    violations
+}
+
+/// Names that the server itself gives a meaning to (OIDC Core §2, §5.1; RFC 7519 §4.1).
+const RESERVED: [&str; 20] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "azp",
+    "nonce",
+    "acr",
+    "amr",
+    "auth_time",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "sid",
+    "cnf",
+    "email",
+    "email_verified",
+    "updated_at",
+];
+
+fn claims_problems(claims: &BTreeMap<String, ClaimSource>) -> Violations {
+    let mut violations = Violations::new();
+    violations.require(claims.len() <= limits::CLAIMS_PER_SCOPE, "", || {
+        format!("must be at most {}", limits::CLAIMS_PER_SCOPE)
+    });
+    let is_name = |name: &str| (1..=limits::CLAIM_BYTES).contains(&name.len()) && !name.contains(char::is_control);
+    for (name, source) in claims {
+        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        violations
+            .require(is_name(name), &pointer, || format!("must have a name of 1 to {} bytes", limits::CLAIM_BYTES));
+        violations.require(!RESERVED.contains(&name.as_str()), &pointer, || "is set by the server itself".to_owned());
+        let fits = match source {
+            ClaimSource::Field(field) => is_name(field),
+            ClaimSource::Value(value) => !value.is_null() && value.to_string().len() <= limits::URI_BYTES,
+        };
+        violations.require(fits, &pointer, || {
+            format!(
+                "must have a field of 1 to {} bytes, or a value of at most {}",
+                limits::CLAIM_BYTES,
+                limits::URI_BYTES
+            )
+        });
+    }
     violations
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claims_have_names_of_their_own_and_sources() {
+        let with = |json: &str| problems(&serde_json::from_str(json).unwrap()).is_empty();
+        assert!(with(r#"{"claims":{"employee":{"field":"staff_no"},"org":{"value":{"name":"Acme"}}}}"#));
+        for wrong in [
+            r#"{"claims":{"sub":{"field":"x"}}}"#,
+            r#"{"claims":{"email":{"value":"x"}}}"#,
+            r#"{"claims":{"":{"field":"x"}}}"#,
+            r#"{"claims":{"a":{"field":""}}}"#,
+            r#"{"claims":{"a":{"value":null}}}"#,
+        ] {
+            assert!(!with(wrong), "{wrong}");
+        }
+    }
 
     #[test]
     fn waiting_has_an_end() {
