@@ -23,6 +23,7 @@ mod fleet;
 mod json;
 mod keys;
 mod members;
+mod openapi;
 mod origin;
 mod page;
 mod patch;
@@ -63,6 +64,7 @@ use crate::fleet::FleetWait;
 use crate::gitops;
 use crate::oidc::Oidc;
 use crate::settings::FollowerWrites;
+use crate::tls::CertificateEnds;
 use auth::Principal;
 pub use events::Listeners;
 use problem::Problem;
@@ -88,6 +90,7 @@ pub struct Api {
     /// Who may read the audit without being an administrator.
     pub audit_token: Option<Secret<String>>,
     pub listeners: Listeners,
+    pub certificates: CertificateEnds,
     /// Whether this node was told to stop.
     pub leaving: Arc<AtomicBool>,
 }

@@ -40,7 +40,7 @@ use crate::settings::{EXIT_CONFIG, Settings};
 use crate::sinks::{Place, Sink};
 use crate::steward::{self, Keeper};
 use crate::storage::StorageError;
-use crate::tls::{self, Tls};
+use crate::tls::{self, CertificateEnds, Tls};
 
 const ADMIN_WORKERS: usize = 2;
 const SHUTDOWN_SECS: u64 = 5;
@@ -139,8 +139,10 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
     warn_of_gaps(&settings);
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let tls = settings.tls.as_ref().map(|tls| Tls::load(tls, Arc::clone(&clock))).transpose()?;
-    let admin_tls = settings.admin_tls.clone().map(|files| tls::admin(files, Arc::clone(&clock))).transpose()?;
+    let certificates = CertificateEnds::default();
+    let tls = settings.tls.as_ref().map(|tls| Tls::load(tls, Arc::clone(&clock), &certificates)).transpose()?;
+    let admin_tls = settings.admin_tls.clone();
+    let admin_tls = admin_tls.map(|files| tls::admin(files, Arc::clone(&clock), &certificates)).transpose()?;
     let credentials = tls.iter().map(Tls::credentials).chain(&admin_tls).cloned().collect();
     let node = node_config(&settings, &listening, raft_listener, watch_listener, tls);
     let oidc = settings.admin_oidc.clone().map(Oidc::new).transpose().map_err(|why| {
@@ -166,6 +168,7 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
         gitops: gitops.as_ref().map(Gitops::status),
         audit_token: settings.audit_api_token.clone(),
         listeners: listeners.clone(),
+        certificates,
         leaving: Arc::clone(&leaving),
     });
     let ops = Ops::new(control.clone(), metrics, settings.data_dir.clone(), telemetry.lines().clone());

@@ -3,9 +3,11 @@
 //! Peers are let in by a certificate that is good for servers, too, or by `--tls-peer-names`; a pod's is neither, though
 //! the same authority has signed it. Pods are let in by any certificate of the authority, or by `--tls-watch-names`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use transport::client::{ClientTls, ServerIdentity};
 use transport::credentials::Credentials;
 use transport::incoming::Port;
@@ -39,10 +41,10 @@ pub struct Tls {
 }
 
 impl Tls {
-    pub fn load(settings: &TlsSettings, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
+    pub fn load(settings: &TlsSettings, clock: Arc<dyn Clock>, ends: &CertificateEnds) -> Result<Self, Unusable> {
         let TlsSettings { identity, authorities, peer_names, watch_names } = settings.clone();
         let files = Files { identity: Some(identity), authorities: Some(authorities) };
-        let credentials = Credentials::load(files, clock, Arc::new(Metrics))?;
+        let credentials = Credentials::load(files, clock, Arc::new(Metrics { ends: ends.clone() }))?;
         Ok(Self { credentials, peer_names, watch_names })
     }
 
@@ -53,7 +55,7 @@ impl Tls {
     /// To call peers with.
     pub fn to_peers(&self) -> Arc<ClientTls> {
         let server = self.peer_names.clone().map_or(ServerIdentity::Host, ServerIdentity::Named);
-        Arc::new(ClientTls::new(PEER, self.credentials.clone(), server, Arc::new(Metrics)))
+        Arc::new(ClientTls::new(PEER, self.credentials.clone(), server, Arc::new(Metrics::default())))
     }
 }
 
@@ -80,16 +82,31 @@ pub fn watch_port(tls: Option<&Tls>, certificate: ClientCertificate) -> Port {
 }
 
 fn port(name: &'static str, tls: Option<MutualTls>) -> Port {
-    Port { name, tls: tls.map(Arc::new), observer: Arc::new(Metrics) }
+    Port { name, tls: tls.map(Arc::new), observer: Arc::new(Metrics::default()) }
 }
 
 /// The certificate of the admin API.
-pub fn admin(identity: IdentityFiles, clock: Arc<dyn Clock>) -> Result<Credentials, Unusable> {
-    Credentials::load(Files { identity: Some(identity), authorities: None }, clock, Arc::new(Metrics))
+pub fn admin(identity: IdentityFiles, clock: Arc<dyn Clock>, ends: &CertificateEnds) -> Result<Credentials, Unusable> {
+    let observer = Arc::new(Metrics { ends: ends.clone() });
+    Credentials::load(Files { identity: Some(identity), authorities: None }, clock, observer)
 }
 
-#[derive(Debug)]
-struct Metrics;
+/// When certificates end, by file, for whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateEnds {
+    ends: Arc<Mutex<BTreeMap<String, Timestamp>>>,
+}
+
+impl CertificateEnds {
+    pub fn list(&self) -> BTreeMap<String, Timestamp> {
+        self.ends.lock().clone()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Metrics {
+    ends: CertificateEnds,
+}
 
 impl Observer for Metrics {
     fn handshake(&self, end: End, port: &'static str, outcome: Outcome) {
@@ -103,6 +120,7 @@ impl Observer for Metrics {
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge; seconds stay far below 2^53")]
     fn not_after(&self, file: &Path, end: Timestamp) {
+        self.ends.ends.lock().insert(file.display().to_string(), end);
         metrics::gauge!("hj_cp_tls_certificate_not_after_seconds", "file" => file.display().to_string())
             .set(end.secs() as f64);
     }

@@ -38,6 +38,8 @@ pub struct Wanted<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     Now,
+    /// It ends within days.
+    Ending,
     Past,
     Future,
 }
@@ -85,6 +87,9 @@ impl Authority {
         params.extended_key_usages = wanted.purposes.to_vec();
         match wanted.validity {
             Validity::Now => {}
+            Validity::Ending => {
+                params.not_after = (std::time::SystemTime::now() + std::time::Duration::from_hours(5 * 24)).into();
+            }
             Validity::Past => {
                 params.not_before = date_time_ymd(2001, 1, 1);
                 params.not_after = date_time_ymd(2002, 1, 1);

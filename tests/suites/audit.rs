@@ -1,5 +1,7 @@
 //! What is on record: who did what, alike on every node, whatever happens to the nodes.
 
+#[path = "audit/nodes.rs"]
+mod nodes;
 #[path = "audit/retention.rs"]
 mod retention;
 #[path = "audit/sinks.rs"]

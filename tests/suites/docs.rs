@@ -9,7 +9,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use controlplane_daemon::admin::routes::{Access, ROUTES};
+use controlplane_daemon::admin::routes::ROUTES;
 use tests::pages::blocks;
 use tests::programs;
 use vocab::ErrorCode;
@@ -59,21 +59,7 @@ fn the_settings_are_those_of_the_programs() {
 
 #[test]
 fn the_routes_are_those_of_the_table() {
-    let roles = |access: Access| match access {
-        Access::Anyone => "without a token",
-        Access::Nodes => "nodes of the cluster, by their signature",
-        Access::Owners => "owner",
-        Access::OwnersAndAuditors => "owner, auditor",
-        Access::Staff => "owner, operator",
-        Access::StaffAndAuditors => "owner, operator, auditor",
-        Access::Tenant => "owner, operator, tenant-admin of the tenant",
-        Access::TenantAndAuditors => "owner, operator, tenant-admin of the tenant, auditor",
-        Access::StaffAndTenants => "owner, operator, tenant-admin for its own tenant",
-        Access::Audit => "owner, auditor, the audit's token; a tenant-admin sees its own tenant only",
-        Access::WholeAudit => "owner, auditor, the audit's token",
-        Access::Everyone => "every role; a tenant-admin sees its own tenant only",
-    };
-    let rows = ROUTES.iter().map(|row| format!("| {} | `{}` | {} |", row.method, row.path, roles(row.access)));
+    let rows = ROUTES.iter().map(|row| format!("| {} | `{}` | {} |", row.method, row.path, row.access.in_words()));
     let head = ["| method | path | roles |".to_owned(), "|---|---|---|".to_owned()];
     let table = head.into_iter().chain(rows).collect::<Vec<_>>().join("\n");
     assert_fresh("docs/admin-api.md", "routes", &table);

@@ -136,6 +136,12 @@ impl Api {
         Ok(api)
     }
 
+    /// The same administrator at another node.
+    pub(crate) fn at(&self, base: Url) -> Self {
+        let Self { http, token, wait, output, .. } = self;
+        Self { http: http.clone(), base, token: token.clone(), wait: wait.clone(), output: *output }
+    }
+
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, Failure> {
         self.get_with(path, &[]).await
     }

@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output::Format;
 use crate::resource::{admin, client, key, scope, settings, tenant};
-use crate::{apply, audit, backup, cluster, dev, events, fleet, import, login, private_file, token};
+use crate::{apply, audit, backup, cluster, dev, doctor, events, fleet, import, login, private_file, token};
 
 /// Operate HelloJohn: tenants, clients, scopes, keys and administrators, through the admin API.
 #[derive(Debug, Parser)]
@@ -110,6 +110,8 @@ enum Command {
         #[arg(long)]
         since: Option<u64>,
     },
+    /// Look at every node, clock, certificate and pod, and say what is wrong; exit code 9 when something is
+    Doctor,
     /// The data plane's pods, and how far each has come
     Fleet(fleet::FleetArgs),
     /// Get a token as a client would, to try a set-up
@@ -136,6 +138,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Import(args) => import::run(&api().await?, args).await,
         Command::Cluster(cluster::Command::Recover { args }) => Err(backup::recover(&args)),
         Command::Cluster(command) => cluster::run(&api().await?, command).await,
+        Command::Doctor => doctor::run(&api().await?).await,
         Command::Fleet(args) => fleet::run(&api().await?, args).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Events { since } => events::run(&connection, since).await,

@@ -17,7 +17,8 @@ Exit codes:
   5  refused: no valid credential, or not allowed
   6  unreachable, or the cluster has no leader: nothing was changed
   7  the outcome is unknown: the change may or may not have happened
-  8  done, but not every pod had seen it in time (`--wait fleet`, `fleet wait`)";
+  8  done, but not every pod had seen it in time (`--wait fleet`, `fleet wait`)
+  9  `doctor` found something that is wrong";
 
 /// Why a command did not end well.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) enum Failure {
     Other(anyhow::Error),
     /// `diff` found something; it is shown already.
     Different,
+    /// What `doctor` found is shown already: so much of it is wrong.
+    Unhealthy(usize),
     /// Said already; only the exit code is left to give.
     Reported(Box<Failure>),
 }
@@ -60,6 +63,7 @@ impl Failure {
             Self::Unreachable { .. } => 6,
             Self::OutcomeUnknown { .. } => 7,
             Self::Laggards(_) => 8,
+            Self::Unhealthy(_) => 9,
             Self::Other(_) | Self::Different => 1,
             Self::Reported(failure) => failure.exit_code(),
         }
@@ -102,6 +106,7 @@ impl std::fmt::Display for Failure {
             }
             Self::Other(error) => write!(f, "{error:#}"),
             Self::Different => f.write_str("there are differences"),
+            Self::Unhealthy(failed) => write!(f, "{failed} of the checks failed"),
             Self::Reported(failure) => failure.fmt(f),
         }
     }

@@ -22,6 +22,7 @@ mod authorization_code;
 mod backup;
 mod cluster;
 mod dev;
+mod doctor;
 mod document;
 mod events;
 mod failure;

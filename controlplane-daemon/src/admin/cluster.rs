@@ -6,6 +6,7 @@ use vocab::{ClusterId, NodeId, Revision};
 
 use super::problem::Problem;
 use super::query::Read;
+use super::view::rfc3339;
 use super::{Api, answer};
 use crate::control_plane::{ClusterStatus, Member};
 use crate::gitops;
@@ -24,6 +25,9 @@ struct StatusView {
     snapshot_revision: Revision,
     feature_level: u16,
     members: Vec<MemberView>,
+    /// This node's clock.
+    time: String,
+    certificates: Vec<CertificateView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gitops: Option<gitops::Status>,
 }
@@ -40,8 +44,15 @@ struct MemberView {
     lag: Option<u64>,
 }
 
+/// A file of certificates, and when the first of them ends.
+#[derive(Serialize)]
+struct CertificateView {
+    file: String,
+    not_after: String,
+}
+
 impl StatusView {
-    fn of(status: ClusterStatus, gitops: Option<gitops::Status>) -> Self {
+    fn of(status: ClusterStatus, api: &Api) -> Self {
         let member = |Member { id, addr, voter, answers, lag }| MemberView {
             id,
             addr,
@@ -62,13 +73,19 @@ impl StatusView {
             snapshot_revision: status.snapshot,
             feature_level: status.feature_level,
             members: status.members.into_iter().map(member).collect(),
-            gitops,
+            time: rfc3339(api.clock.now()),
+            certificates: api
+                .certificates
+                .list()
+                .into_iter()
+                .map(|(file, end)| CertificateView { file, not_after: rfc3339(end) })
+                .collect(),
+            gitops: api.gitops.as_ref().map(|status| status.lock().clone()),
         }
     }
 }
 
 pub(super) async fn status(api: web::Data<Api>, read: Read) -> Result<HttpResponse, Problem> {
     let (revision, ()) = api.read(&read, |_| ()).await?;
-    let gitops = api.gitops.as_ref().map(|status| status.lock().clone());
-    Ok(answer::show(revision, None, &StatusView::of(api.control.status(), gitops)))
+    Ok(answer::show(revision, None, &StatusView::of(api.control.status(), &api)))
 }

@@ -7,7 +7,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::Method;
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig, to};
 use actix_web::{Error, HttpMessage as _, HttpRequest};
@@ -21,8 +21,8 @@ use super::auth::guard;
 use super::origin::{AskedAs, X_REQUEST_ID};
 use super::problem::Problem;
 use super::{
-    Api, admins, apply, audit, backup, clients, cluster, events, fleet, keys, members, registration_tokens, scopes,
-    seals, settings, sign_in, tenants, transfer,
+    Api, admins, apply, audit, backup, clients, cluster, events, fleet, keys, members, openapi, registration_tokens,
+    scopes, seals, settings, sign_in, tenants, transfer,
 };
 
 pub const PREFIX: &str = "/api/v1";
@@ -59,6 +59,24 @@ pub enum Access {
 impl Access {
     pub fn is_for_auditors(self) -> bool {
         self.allows(&Role::Auditor, None)
+    }
+
+    /// For people: the contract and the documentation say it like this.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Anyone => "without a token",
+            Self::Nodes => "nodes of the cluster, by their signature",
+            Self::Owners => "owner",
+            Self::OwnersAndAuditors => "owner, auditor",
+            Self::Staff => "owner, operator",
+            Self::StaffAndAuditors => "owner, operator, auditor",
+            Self::Tenant => "owner, operator, tenant-admin of the tenant",
+            Self::TenantAndAuditors => "owner, operator, tenant-admin of the tenant, auditor",
+            Self::StaffAndTenants => "owner, operator, tenant-admin for its own tenant",
+            Self::Audit => "owner, auditor, the audit's token; a tenant-admin sees its own tenant only",
+            Self::WholeAudit => "owner, auditor, the audit's token",
+            Self::Everyone => "every role; a tenant-admin sees its own tenant only",
+        }
     }
 
     /// Whether `role` may use the route. `tenant` is the one in the path.
@@ -126,6 +144,8 @@ const SCOPE: &str = "/tenants/{slug}/scopes/{name}";
 pub static ROUTES: &[Row] = &[
     row(POST,   "/auth/token",                        Anyone,            || to(sign_in::issue)),
     row(GET,    "/auth/methods",                      Anyone,            || to(sign_in::methods)),
+    row(GET,    "/openapi.json",                      Anyone,            || to(openapi::contract)),
+    row(GET,    "/docs",                              Anyone,            || to(openapi::docs)),
 
     row(GET,    "/tenants",                           Everyone,          || to(tenants::list)),
     row(POST,   "/tenants",                           Staff,             || to(tenants::create)),
@@ -273,7 +293,9 @@ async fn observe(
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(HeaderName::from_static("content-security-policy"), HeaderValue::from_static("default-src 'none'"));
+    if !headers.contains_key(CONTENT_SECURITY_POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    }
     metrics::histogram!("hj_cp_http_request_duration_seconds", "route" => route, "status" => status)
         .record(began.elapsed().as_secs_f64());
     Ok(response)
@@ -309,7 +331,7 @@ mod tests {
         for row in ROUTES {
             let (path, access) = (row.path, row.access);
             if access == Anyone {
-                assert!(path.starts_with("/auth/"), "{path}");
+                assert!(path.starts_with("/auth/") || ["/openapi.json", "/docs"].contains(&path), "{path}");
                 continue;
             }
             if access == Nodes {

@@ -103,6 +103,7 @@ impl Node {
             gitops: None,
             audit_token: Some(Secret::new("the-token-of-the-audit".to_owned())),
             listeners: super::Listeners::new(std::time::Duration::from_secs(10)),
+            certificates: crate::tls::CertificateEnds::default(),
             leaving: Arc::default(),
         };
         let mut node = Self { api: web::Data::new(api), clock, owner: String::new(), _dir: dir };
