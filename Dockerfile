@@ -19,7 +19,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(uname -m)-unknown-linux-musl" \
     && export "CC_$(uname -m)_unknown_linux_musl=musl-gcc" \
-    && cargo auditable build --locked --profile dist --target "$target" --workspace --bins \
+    && cargo auditable build --locked --profile dist --target "$target" --workspace \
+        --bin controlplane-daemon --bin dataplane-service --bin hellojohn \
     && install -D -t /out "target/$target/dist/controlplane-daemon" "target/$target/dist/dataplane-service" \
         "target/$target/dist/hellojohn"
 # What is found in an otherwise empty root: authorities, a user, a folder of its own.

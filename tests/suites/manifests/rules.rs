@@ -110,11 +110,15 @@ fn pods_go_only_when_others_are_ready_and_have_time_to_finish() {
     let rolling = &the(&objects, "Deployment", "dataplane").json["spec"]["strategy"]["rollingUpdate"];
     assert_eq!(rolling["maxUnavailable"], 0);
     for container in containers::all().iter().filter(|it| it.object.kind() != "Job") {
-        let hook = &container.spec["lifecycle"]["preStop"];
-        let asked = hook["exec"]["command"].as_array().and_then(|words| words.last()?.as_str()?.parse().ok());
-        let before = hook["sleep"]["seconds"].as_u64().or(asked).expect("it lingers");
+        let environment = container.environment("controlplane-0");
+        let drain =
+            environment.iter().find(|(name, _)| name == "HJ_DRAIN_SECS").and_then(|(_, secs)| secs.parse().ok());
+        let drain: u64 = drain.expect("it goes on until balancers have noticed");
         let grace = container.pod["terminationGracePeriodSeconds"].as_u64().expect("a number");
-        // Ten seconds of open requests, and what else the programs do when they are told to stop.
-        assert!(before >= 3 && grace >= before + 20, "{}: {before} of {grace}", container.object.title());
+        // Leadership, ten seconds of open requests, and what else the programs do when they are told to stop.
+        assert!(drain >= 3 && grace >= drain + 20, "{}: {drain} of {grace}", container.object.title());
+        let is_node = container.program() == "controlplane-daemon";
+        let hook = &container.spec["lifecycle"]["preStop"]["exec"]["command"][1];
+        assert_eq!(hook == "hand-over", is_node, "{}", container.object.title());
     }
 }
