@@ -7,6 +7,7 @@
 mod authorization_code;
 mod client_credentials;
 mod issue;
+mod jwt_bearer;
 mod refresh_token;
 mod token_exchange;
 mod user_tokens;
@@ -107,6 +108,7 @@ pub async fn exchange(
         Request::TokenExchange(request) => token_exchange::exchange(&context, request).await?,
         Request::DeviceCode(request) => waiting::device(&context, request).await?,
         Request::Ciba(request) => waiting::ciba(&context, request).await?,
+        Request::JwtBearer(request) => jwt_bearer::exchange(&context, request).await?,
     };
     tenant.issued.count(grant_type);
     Ok(response)

@@ -93,6 +93,7 @@ pub(crate) fn tenant() -> TenantContext {
         registration_enabled: false,
         staleness: None,
         oauth: OAuthSettings::default(),
+        trusted_jwt_issuers: Arc::default(),
         clients: clients.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect(),
         scopes: BTreeMap::from([(staff.name.clone(), staff)]),
         keys: keys(),

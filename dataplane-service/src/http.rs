@@ -53,6 +53,11 @@ static X_CONFIG_REVISION: HeaderName = HeaderName::from_static("x-config-revisio
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::scope("/t/{slug}").configure(tenant_routes).default_service(web::to(not_found)))
+        // RFC 9728 §3.1, as below; before the tenant's own routes, whose last would take these for theirs.
+        .service(endpoint("/.well-known/oauth-protected-resource/t/{slug}").get(discovery::protected_resource))
+        .service(
+            endpoint("/.well-known/oauth-protected-resource/t/{slug}/{resource:.+}").get(discovery::protected_resource),
+        )
         .configure(tenant_routes)
         // RFC 8414 §3.1: the well-known part goes between host and path of an issuer that has a path.
         .service(endpoint("/.well-known/oauth-authorization-server/t/{slug}").get(discovery::metadata))
@@ -102,6 +107,10 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         )
         .service(endpoint("/.well-known/openid-configuration").get(discovery::metadata))
         .service(endpoint("/.well-known/oauth-authorization-server").get(discovery::metadata))
+        .service(endpoint("/.well-known/oauth-protected-resource").get(discovery::protected_resource))
+        .service(
+            endpoint("/.well-known/oauth-protected-resource/{resource:.+}").get(discovery::protected_resource),
+        )
         .service(endpoint("/.well-known/jwks.json").get(jwks::jwks));
 }
 

@@ -12,6 +12,7 @@ pub struct IssuedTokens {
     token_exchange: Counter,
     device_code: Counter,
     ciba: Counter,
+    jwt_bearer: Counter,
 }
 
 impl IssuedTokens {
@@ -24,6 +25,7 @@ impl IssuedTokens {
             token_exchange: counter(GrantType::TokenExchange),
             device_code: counter(GrantType::DeviceCode),
             ciba: counter(GrantType::Ciba),
+            jwt_bearer: counter(GrantType::JwtBearer),
         }
     }
 
@@ -35,6 +37,7 @@ impl IssuedTokens {
             GrantType::TokenExchange => &self.token_exchange,
             GrantType::DeviceCode => &self.device_code,
             GrantType::Ciba => &self.ciba,
+            GrantType::JwtBearer => &self.jwt_bearer,
         };
         counter.increment(1);
     }

@@ -13,6 +13,7 @@ use crate::signing::KeySet;
 use crate::staleness;
 use crate::store::{DbError, TenantDb};
 use oauth_core::client::Client;
+use oauth_core::grant::jwt_bearer::TrustedIssuer;
 use oauth_core::subject;
 use uuid::Uuid;
 
@@ -30,6 +31,8 @@ pub struct TenantContext {
     /// `None`: the directory's.
     pub staleness: Option<staleness::Policy>,
     pub oauth: OAuthSettings,
+    /// Those of the settings, their keys parsed.
+    pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,
     pub clients: HashMap<ClientId, Arc<Client>>,
     /// Scopes beside the standard ones.
     pub scopes: BTreeMap<ScopeName, Scope>,

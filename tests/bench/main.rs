@@ -9,6 +9,7 @@
 mod cpu;
 mod disk;
 mod etcd;
+mod exchanges;
 mod failover;
 mod footprint;
 mod load;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use crate::options::Options;
 
-const BENCHES: [&str; 7] = ["tokens", "writes", "propagation", "footprint", "scale", "watch", "failover"];
+const BENCHES: [&str; 8] = ["tokens", "exchanges", "writes", "propagation", "footprint", "scale", "watch", "failover"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -44,6 +45,7 @@ async fn main() -> ExitCode {
     for bench in &options.benches {
         match bench.as_str() {
             "tokens" => tokens::run().await,
+            "exchanges" => exchanges::run(&options).await,
             "writes" => writes::run(&options).await,
             "propagation" => propagation::run().await,
             "scale" => scale::run(&options).await,

@@ -60,7 +60,7 @@ pub(crate) async fn run() {
 }
 
 /// Answers per CPU-second of the process.
-async fn measure(address: &str, process: u32, request: Vec<u8>) -> (f64, Outcome) {
+pub(crate) async fn measure(address: &str, process: u32, request: Vec<u8>) -> (f64, Outcome) {
     let requests: load::Requests = Arc::new(move |_, _| request.clone());
     let _ = load::run(address, CONNECTIONS, 200, WARM_UP, Arc::clone(&requests)).await;
     let before = cpu::time(process);

@@ -212,7 +212,8 @@ fn unprivileged_user() -> Option<(u32, u32)> {
     Some((user.uid.as_raw(), user.gid.as_raw()))
 }
 
-fn binary(name: &str) -> PathBuf {
+/// A program of PostgreSQL's.
+pub fn binary(name: &str) -> PathBuf {
     let mut versions: Vec<PathBuf> = Path::new("/usr/lib/postgresql")
         .read_dir()
         .into_iter()

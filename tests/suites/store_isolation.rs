@@ -6,6 +6,7 @@ use dataplane_service::store::access_tokens::{self, NewAccessToken};
 use dataplane_service::store::ciba::{self, NewRequest};
 use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::device::{self, NewDevice};
+use dataplane_service::store::grants::NewGrant;
 use dataplane_service::store::interactions::Key;
 use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
@@ -42,6 +43,7 @@ const TRIED: &[&str] = &[
     "device::begin",
     "device::deny",
     "device::find",
+    "grants::create",
     "grants::live_user",
     "grants::newest_of_session",
     "grants::revoke",
@@ -64,7 +66,9 @@ const TRIED: &[&str] = &[
     "sessions::touch",
     "users::create",
     "users::find",
+    "users::find_active",
     "users::find_for_sign_in",
+    "users::find_verified",
     "users::list",
     "waiting::poll",
     "waiting::take",
@@ -331,6 +335,19 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     access_tokens::remove(&b, opaque.value.expose()).await.unwrap();
     assert!(access_tokens::find(&a, opaque.value.expose(), NOW).await.unwrap().is_some());
     assert!(grants::newest_of_session(&b, Uuid::from_u128(1), "web", NOW).await.unwrap().is_none());
+    let verified = Email::parse("ada@example.com").unwrap();
+    assert!(users::find_active(&b, held.user).await.unwrap().is_none());
+    assert!(users::find_verified(&b, &verified).await.unwrap().is_none());
+    let scope = ScopeSet::default();
+    let new = NewGrant {
+        user_id: held.user,
+        client_id: "web",
+        scope: &scope,
+        audience: &[],
+        now: NOW,
+        expires_at: NOW.plus_secs(9),
+    };
+    assert!(grants::create(&b, &new).await.is_err(), "B has no such user");
     denied::deny(&b, TOKEN, NOW.plus_secs(600), NOW).await.unwrap();
     assert!(denied::is_denied(&b, TOKEN, NOW).await.unwrap() && !denied::is_denied(&a, TOKEN, NOW).await.unwrap());
     assert!(ciba::pending(&b, held.user, NOW).await.unwrap().is_empty());

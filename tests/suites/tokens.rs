@@ -1,5 +1,7 @@
 //! What becomes of tokens after they were issued: told about, given up, exchanged.
 
+#[path = "tokens/assertions.rs"]
+mod assertions;
 #[path = "tokens/exchange.rs"]
 mod exchange;
 #[path = "tokens/grace.rs"]
@@ -8,5 +10,9 @@ mod grace;
 mod introspection;
 #[path = "tokens/opaque.rs"]
 mod opaque;
+#[path = "tokens/resources.rs"]
+mod resources;
 #[path = "tokens/revocation.rs"]
 mod revocation;
+#[path = "tokens/tenants.rs"]
+mod tenants;

@@ -28,6 +28,7 @@ pub const SECRETS_PER_CLIENT: usize = 2;
 pub const REDIRECT_URIS: usize = 50;
 pub const CLIENT_SCOPES: usize = 100;
 pub const AUDIENCES: usize = 20;
+pub const TRUSTED_ISSUERS: usize = 20;
 pub const SUBJECT_CLIENTS: usize = 50;
 /// Longer, and a stolen refresh token is as good as its successor for too long.
 pub const REFRESH_GRACE_SECS: u32 = 300;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
 use crate::form::Form;
+use crate::resource::path_for;
 
 /// How an access token is presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub struct Claims {
     pub cnf: Option<Confirmation>,
 }
 
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMany {
@@ -99,7 +100,11 @@ impl Claims {
         if !self.has_scope(scope) {
             return Err(OAuthError::insufficient_scope("The access token lacks the scope that this needs."));
         }
-        if !self.aud.iter().any(|audience| audience == issuer) {
+        // The issuer stands for all of its resources, each for itself.
+        let here = |audience: &String| {
+            audience.strip_prefix(issuer).is_some_and(|rest| rest.is_empty() || Some(rest) == path_for(scope))
+        };
+        if !self.aud.iter().any(here) {
             return Err(OAuthError::invalid_token("The access token is for another audience."));
         }
         Ok(())
@@ -159,6 +164,8 @@ pub(crate) mod tests {
     #[rstest]
     #[case(json!({"aud": "i", "scope": "openid email"}), Ok(()))]
     #[case(json!({"aud": ["a", "i"], "scope": "openid"}), Ok(()))]
+    #[case(json!({"aud": "i/oauth2/userinfo", "scope": "openid"}), Ok(()))]
+    #[case(json!({"aud": "i/api/v1/users", "scope": "openid"}), Err(Code::InvalidToken))]
     #[case(json!({"aud": "a", "scope": "openid"}), Err(Code::InvalidToken))]
     #[case(json!({"aud": "i", "scope": "openidx"}), Err(Code::InsufficientScope))]
     #[case(json!({"aud": "i"}), Err(Code::InsufficientScope))]

@@ -7,6 +7,7 @@ use vocab::client::TokenDeliveryMode;
 
 use crate::authorize::{Prompt, ResponseMode};
 use crate::client::{AuthMethod, GrantType};
+use crate::resource::OWN;
 use crate::scope::BUILT_IN;
 use vocab::SigningAlgorithm;
 use vocab::client::SubjectType;
@@ -184,6 +185,31 @@ impl<'a> Metadata<'a> {
     }
 }
 
+/// The description of a protected resource of the issuer's own (RFC 9728 §2).
+#[derive(Debug, Serialize)]
+pub struct ProtectedResource<'a> {
+    resource: String,
+    authorization_servers: [&'a str; 1],
+    scopes_supported: Vec<&'static str>,
+    bearer_methods_supported: &'static [&'static str],
+    resource_name: &'static str,
+}
+
+impl<'a> ProtectedResource<'a> {
+    /// Of the one at `path` below the issuer; the empty path stands for all of them. `None`: there is none.
+    pub fn at(issuer: &'a str, path: &str) -> Option<Self> {
+        let here: Vec<_> = OWN.iter().filter(|(known, _)| path.is_empty() || *known == path).collect();
+        let methods: &[_] = if path == "/oauth2/userinfo" { &["header", "body"] } else { &["header"] };
+        (!here.is_empty()).then(|| Self {
+            resource: format!("{issuer}{path}"),
+            authorization_servers: [issuer],
+            scopes_supported: here.into_iter().flat_map(|(_, scopes)| scopes.iter().copied()).collect(),
+            bearer_methods_supported: methods,
+            resource_name: "HelloJohn",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,7 +237,8 @@ mod tests {
                 "client_credentials",
                 "urn:ietf:params:oauth:grant-type:token-exchange",
                 "urn:ietf:params:oauth:grant-type:device_code",
-                "urn:openid:params:grant-type:ciba"
+                "urn:openid:params:grant-type:ciba",
+                "urn:ietf:params:oauth:grant-type:jwt-bearer"
             ])
         );
         // OIDC Discovery §3: "The algorithm RS256 MUST be included."

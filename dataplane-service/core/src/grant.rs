@@ -7,6 +7,7 @@ pub mod authorization_code;
 pub mod ciba;
 pub mod client_credentials;
 pub mod device_code;
+pub mod jwt_bearer;
 pub mod refresh_token;
 pub mod token_exchange;
 pub mod waiting;
@@ -19,6 +20,7 @@ use crate::confirmation::{Confirmation, Thumbprint};
 use crate::error::OAuthError;
 use crate::form::Form;
 use crate::pkce::Challenge;
+use crate::resource::is_own;
 use crate::scope::{OFFLINE_ACCESS, ScopeSet};
 
 /// A token request whose parameters are all there.
@@ -30,6 +32,7 @@ pub enum Request<'a> {
     TokenExchange(token_exchange::Request<'a>),
     DeviceCode(device_code::Request<'a>),
     Ciba(ciba::Request<'a>),
+    JwtBearer(jwt_bearer::Request<'a>),
 }
 
 impl<'a> Request<'a> {
@@ -48,6 +51,7 @@ impl<'a> Request<'a> {
             GrantType::TokenExchange => Self::TokenExchange(token_exchange::Request::parse(form)?),
             GrantType::DeviceCode => Self::DeviceCode(device_code::Request::parse(form)?),
             GrantType::Ciba => Self::Ciba(ciba::Request::parse(form)?),
+            GrantType::JwtBearer => Self::JwtBearer(jwt_bearer::Request::parse(form)?),
         })
     }
 
@@ -59,6 +63,7 @@ impl<'a> Request<'a> {
             Self::TokenExchange(_) => GrantType::TokenExchange,
             Self::DeviceCode(_) => GrantType::DeviceCode,
             Self::Ciba(_) => GrantType::Ciba,
+            Self::JwtBearer(_) => GrantType::JwtBearer,
         }
     }
 }
@@ -180,7 +185,7 @@ fn narrowed_resources(
     client: &Client,
     issuer: &str,
 ) -> Result<Vec<String>, OAuthError> {
-    let may_have = |resource: &String| resource == issuer || client.spec.audiences.contains(resource);
+    let may_have = |resource: &String| is_own(resource, issuer) || client.spec.audiences.contains(resource);
     if asked.is_empty() {
         // What the client has lost the right to ask for since is no longer issued.
         let left: Vec<_> = grant.audience.iter().filter(|resource| may_have(resource)).cloned().collect();

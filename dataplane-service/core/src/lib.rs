@@ -47,6 +47,7 @@ pub mod issue;
 pub mod jose;
 pub mod logout;
 pub mod pkce;
+pub mod resource;
 pub mod scope;
 pub mod subject;
 pub mod userinfo;

@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use oauth_core::bearer::{self, Claims};
 use oauth_core::error::{Code, OAuthError};
 use oauth_core::form::Form;
+use oauth_core::resource::{metadata_url, path_for};
 use oauth_core::userinfo::User;
 
 use super::caller;
@@ -32,12 +33,13 @@ pub async fn authenticate(
     app: &App,
     scope: &'static str,
 ) -> Result<Bearer, BearerFailure> {
-    let refused = |error| BearerFailure::Refused { realm: tenant.slug.clone(), error, scope };
+    let metadata = || metadata_url(&tenant.issuer, path_for(scope).unwrap_or_default());
+    let refused = |error| BearerFailure::Refused { realm: tenant.slug.clone(), metadata: metadata(), error, scope };
     let now = app.clock.now();
     let caller = caller::of(request, app).map_err(refused)?;
     let (scheme, token) = bearer::presented(caller.authorization, body)
         .map_err(refused)?
-        .ok_or_else(|| BearerFailure::Missing { realm: tenant.slug.clone() })?;
+        .ok_or_else(|| BearerFailure::Missing { realm: tenant.slug.clone(), metadata: metadata() })?;
     let unusable = |failure| match failure {
         access_token::Failure::Database(error) => BearerFailure::Database(error),
         told => refused(OAuthError::quoting(Code::InvalidToken, &told.to_string())),

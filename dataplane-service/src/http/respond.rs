@@ -145,9 +145,9 @@ fn dpop_challenge(realm: &Slug, error: Option<&OAuthError>) -> Option<HeaderValu
 pub enum BearerFailure {
     /// The request carries no token. That alone is no error, so the challenge names none (§3.1).
     #[error("no access token")]
-    Missing { realm: Slug },
+    Missing { realm: Slug, metadata: String },
     #[error("{error}")]
-    Refused { realm: Slug, error: OAuthError, scope: &'static str },
+    Refused { realm: Slug, metadata: String, error: OAuthError, scope: &'static str },
     #[error(transparent)]
     Database(#[from] DbError),
     #[error("the answer was not signed: {0}")]
@@ -173,6 +173,11 @@ fn status_at_protected(error: &OAuthError) -> StatusCode {
     }
 }
 
+/// RFC 6750 §3, RFC 9728 §5.1.
+fn challenge(realm: &Slug, metadata: &str) -> String {
+    format!("Bearer realm=\"{realm}\", resource_metadata=\"{metadata}\"")
+}
+
 impl ResponseError for BearerFailure {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -194,24 +199,26 @@ impl ResponseError for BearerFailure {
                     None,
                 )
             }
-            Self::Missing { realm } => {
+            Self::Missing { realm, metadata } => {
                 let mut response = HttpResponse::build(StatusCode::UNAUTHORIZED);
                 response.insert_header(NO_STORE);
-                response.insert_header((header::WWW_AUTHENTICATE, format!("Bearer realm=\"{realm}\"")));
+                response.insert_header((header::WWW_AUTHENTICATE, challenge(realm, metadata)));
                 if let Some(challenge) = dpop_challenge(realm, None) {
                     response.append_header((header::WWW_AUTHENTICATE, challenge));
                 }
                 response.finish()
             }
-            Self::Refused { realm, error, scope } => {
+            Self::Refused { realm, metadata, error, scope } => {
                 // Descriptions hold neither quotes nor backslashes, so they need no escaping.
                 let (code, description) = (error.code().as_str(), error.description());
                 let needed = match error.code() {
                     Code::InsufficientScope => format!(", scope=\"{scope}\""),
                     _ => String::new(),
                 };
-                let challenge =
-                    format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{description}\"{needed}");
+                let challenge = format!(
+                    "{}, error=\"{code}\", error_description=\"{description}\"{needed}",
+                    challenge(realm, metadata)
+                );
                 let mut response = refusal(status_at_protected(error), error, None);
                 let headers = response.headers_mut();
                 let by_proof = matches!(error.code(), Code::InvalidDpopProof | Code::UseDpopNonce);

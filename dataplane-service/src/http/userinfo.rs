@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
+use oauth_core::resource::{metadata_url, path_for};
 use oauth_core::scope::OPENID;
 use oauth_core::userinfo;
 
@@ -33,7 +34,12 @@ async fn answer(
     app: &App,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, BearerFailure> {
-    let refused = |error| BearerFailure::Refused { realm: tenant.slug.clone(), error, scope: OPENID };
+    let refused = |error| BearerFailure::Refused {
+        realm: tenant.slug.clone(),
+        metadata: metadata_url(&tenant.issuer, path_for(OPENID).unwrap_or_default()),
+        error,
+        scope: OPENID,
+    };
     let body = form_body::read(body).map_err(refused)?;
     // RFC 6750 §2.2: the body counts only when it is a form, and never on GET.
     let carries_form = request.method() == actix_web::http::Method::POST && form_body::is_form(request);

@@ -55,6 +55,57 @@ pub async fn revoke(db: &TenantDb, grant: Uuid, because: RevokedBecause, now: Ti
     Ok(())
 }
 
+/// A grant that no code stands for: an assertion did.
+#[derive(Debug)]
+pub struct NewGrant<'a> {
+    pub user_id: Uuid,
+    pub client_id: &'a str,
+    pub scope: &'a ScopeSet,
+    pub audience: &'a [String],
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// Stores a grant on its own.
+pub async fn create(db: &TenantDb, new: &NewGrant<'_>) -> Result<Grant, DbError> {
+    let grant = Grant {
+        id: crate::opaque::fresh_id(new.now),
+        user_id: new.user_id,
+        client_id: new.client_id.to_owned(),
+        sid: None,
+        scope: new.scope.clone(),
+        audience: new.audience.to_vec(),
+        nonce: None,
+        auth_time: new.now,
+        amr: Vec::new(),
+        expires_at: new.expires_at,
+        is_revoked: false,
+        user_is_active: true,
+    };
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "insert into grants (id, user_id, client_id, scopes, audience, auth_time, amr, created_at, expires_at) \
+             values ($1, $2, $3, $4, $5, $6, '{}', $6, $7)",
+        )
+        .await?;
+    client
+        .execute(
+            &statement,
+            &[
+                &grant.id,
+                &grant.user_id,
+                &grant.client_id,
+                &grant.scope.to_strings(),
+                &grant.audience,
+                &new.now.system_time(),
+                &new.expires_at.system_time(),
+            ],
+        )
+        .await?;
+    Ok(grant)
+}
+
 /// What a client was allowed last within a session, and still is.
 pub async fn newest_of_session(
     db: &TenantDb,

@@ -116,3 +116,19 @@ pub async fn find_for_sign_in(db: &TenantDb, email: &Email) -> Result<Option<Sig
     let hash: Option<String> = row.try_get("password_hash")?;
     Ok(Some(SignIn { id: row.try_get("id")?, password_hash: hash.map(PasswordHash::stored) }))
 }
+
+/// The user of this id, while active.
+pub async fn find_active(db: &TenantDb, id: Uuid) -> Result<Option<Uuid>, DbError> {
+    let client = db.get().await?;
+    let statement = client.prepare_cached("select id from users where id = $1 and status = 'active'").await?;
+    Ok(client.query_opt(&statement, &[&id]).await?.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// The active user who was seen to own this address.
+pub async fn find_verified(db: &TenantDb, email: &Email) -> Result<Option<Uuid>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached("select id from users where email_normalized = $1 and email_verified and status = 'active'")
+        .await?;
+    Ok(client.query_opt(&statement, &[&email.normalized()]).await?.map(|row| row.try_get(0)).transpose()?)
+}

@@ -2,13 +2,15 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType};
+use oauth_core::grant::jwt_bearer::TrustedIssuer;
 use oauth_core::jose::ClientKeys;
 use serde::de::DeserializeOwned;
 use shared_proto::watch;
-use vocab::oauth::OAuthSettings;
+use vocab::oauth::{OAuthSettings, TrustedJwtIssuer};
 use vocab::{ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SigningAlgorithm, Slug, TenantId, Timestamp};
 
 use crate::signing::{KeyRecord, KeyStatus};
@@ -103,6 +105,7 @@ pub struct TenantRecord {
     pub lifetimes: Lifetimes,
     pub staleness: Option<Policy>,
     pub oauth: OAuthSettings,
+    pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,
     /// `None`: a node of the release before, whose tenants have one active key.
     pub signing_algorithm: Option<SigningAlgorithm>,
     pub revision: Revision,
@@ -138,6 +141,7 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
         let dsn = id(&database.sealed_dsn)?;
         Ok(Database { dsn, max_connections: usize::try_from(database.max_connections).unwrap_or(usize::MAX).max(1) })
     });
+    let oauth = if wire.oauth_json.is_empty() { OAuthSettings::default() } else { json(&wire.oauth_json)? };
     let lifetimes = wire.lifetimes.ok_or_else(|| Malformed("it has no lifetimes".to_owned()))?;
     Ok(TenantRecord {
         id: id(&wire.id)?,
@@ -166,9 +170,18 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
             "" => None,
             name => Some(algorithm(name)?),
         },
-        oauth: if wire.oauth_json.is_empty() { OAuthSettings::default() } else { json(&wire.oauth_json)? },
+        trusted_jwt_issuers: trusted_jwt_issuers(&oauth)?,
+        oauth,
         revision: Revision(wire.revision),
     })
+}
+
+fn trusted_jwt_issuers(oauth: &OAuthSettings) -> Result<Arc<[TrustedIssuer]>, Malformed> {
+    let parse = |spec: &TrustedJwtIssuer| {
+        let keys = ClientKeys::registered(&spec.jwks).map_err(|why| Malformed(format!("{}: {why}", spec.issuer)))?;
+        Ok(TrustedIssuer { spec: spec.clone(), keys })
+    };
+    oauth.trusted_jwt_issuers.iter().map(parse).collect()
 }
 
 /// The policy of tenants that have none of their own.

@@ -396,6 +396,7 @@ impl Parts {
             registration_enabled: record.registration_enabled,
             staleness: record.staleness,
             oauth: record.oauth.clone(),
+            trusted_jwt_issuers: Arc::clone(&record.trusted_jwt_issuers),
             clients: self.clients.clone(),
             scopes: self.scopes.clone(),
             keys,

@@ -381,16 +381,20 @@ pub enum GrantType {
     /// OIDC CIBA Core 1.0.
     #[serde(rename = "urn:openid:params:grant-type:ciba")]
     Ciba,
+    /// RFC 7523 §2.1.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
 }
 
 impl GrantType {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AuthorizationCode,
         Self::RefreshToken,
         Self::ClientCredentials,
         Self::TokenExchange,
         Self::DeviceCode,
         Self::Ciba,
+        Self::JwtBearer,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -401,6 +405,7 @@ impl GrantType {
             Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
             Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
             Self::Ciba => "urn:openid:params:grant-type:ciba",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::claims::ClaimSource;
+use crate::ScopeName;
+use crate::jwk::Jwks;
 use crate::registration::RegistrationPolicy;
 
 /// A tenant's `settings.oauth`.
@@ -36,9 +38,40 @@ pub struct OAuthSettings {
     /// Claims that are not stored of users under their own name. A scope that lists such a claim releases it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, ClaimSource>,
+    /// Issuers whose JWTs are taken as grants (RFC 7523 §2.1).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_jwt_issuers: Vec<TrustedJwtIssuer>,
     /// Who may register clients by itself, and which (RFC 7591).
     #[serde(skip_serializing_if = "RegistrationPolicy::is_default")]
     pub registration: RegistrationPolicy,
+}
+
+/// An issuer that the tenant believes when it says for whom a client may act.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrustedJwtIssuer {
+    /// The `iss` of its assertions.
+    pub issuer: String,
+    /// Its public keys.
+    pub jwks: Jwks,
+    /// Which user its `sub` is.
+    pub subject: AssertedSubject,
+    /// What a client may get at its word, of the scopes that it may ask for.
+    pub scopes: Vec<ScopeName>,
+    /// And for which audiences, of those that it may ask for; empty: for all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+}
+
+/// How a user is known to an issuer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertedSubject {
+    /// By the id that the user has here.
+    #[default]
+    UserId,
+    /// By an address that was verified here.
+    Email,
 }
 
 impl OAuthSettings {

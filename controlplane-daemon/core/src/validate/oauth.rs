@@ -19,6 +19,22 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
         violations
             .require(value.is_none_or(|value| (1..=most).contains(&value)), pointer, || format!("must be 1 to {most}"));
     }
+    let issuers = &settings.trusted_jwt_issuers;
+    violations.require(issuers.len() <= limits::TRUSTED_ISSUERS, "/trusted_jwt_issuers", || {
+        format!("at most {}, has {}", limits::TRUSTED_ISSUERS, issuers.len())
+    });
+    for (index, trusted) in issuers.iter().enumerate() {
+        let at = |member: &str| format!("/trusted_jwt_issuers/{index}/{member}");
+        let named = (1..=limits::URI_BYTES).contains(&trusted.issuer.len());
+        violations.require(named, &at("issuer"), || format!("must have 1 to {} bytes", limits::URI_BYTES));
+        let twice = issuers.iter().take(index).any(|other| other.issuer == trusted.issuer);
+        violations.require(!twice, &at("issuer"), || "stands here twice".to_owned());
+        violations.require(!trusted.jwks.keys.is_empty(), &at("jwks"), || "needs a key".to_owned());
+        for (key, problem) in trusted.jwks.problems() {
+            let key = key.map(|key| format!("/keys/{key}")).unwrap_or_default();
+            violations.add(at(&format!("jwks{key}")), problem);
+        }
+    }
     let grace = settings.refresh_token_grace_secs.unwrap_or_default();
     violations.require(grace <= limits::REFRESH_GRACE_SECS, "/refresh_token_grace_secs", || {
         format!("must be at most {}, is {grace}", limits::REFRESH_GRACE_SECS)

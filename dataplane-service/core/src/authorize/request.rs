@@ -11,6 +11,7 @@ use crate::confirmation::Thumbprint;
 use crate::error::{Code, OAuthError};
 use crate::form::Form;
 use crate::pkce::Challenge;
+use crate::resource::is_own;
 use crate::scope::{OFFLINE_ACCESS, OPENID, ScopeSet};
 
 /// Longest single parameter; what is accepted is stored and may come back in a URL.
@@ -275,7 +276,7 @@ fn max_age(form: &Form<'_>) -> Result<Option<u32>, OAuthError> {
 /// RFC 8707 §2: only resources that the client is registered for, and the issuer.
 fn resources(form: &Form<'_>, client: &Client, issuer: &str) -> Result<Vec<String>, OAuthError> {
     let asked: Vec<String> = form.resources().into_iter().map(str::to_owned).collect();
-    if asked.iter().all(|resource| resource == issuer || client.spec.audiences.contains(resource)) {
+    if asked.iter().all(|resource| is_own(resource, issuer) || client.spec.audiences.contains(resource)) {
         Ok(asked)
     } else {
         Err(OAuthError::invalid_target("The client is not registered for this resource."))

@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::client_auth::AuthenticatedClient;
 use crate::error::{Code, OAuthError};
 use crate::form::Form;
+use crate::resource::is_own;
 use crate::scope::needs_user;
 
 /// The parameters of RFC 6749 §4.4.2.
@@ -39,7 +40,7 @@ impl<'a> Request<'a> {
         if !self
             .resources
             .iter()
-            .all(|asked| *asked == issuer || client.spec.audiences.iter().any(|known| known == asked))
+            .all(|asked| is_own(asked, issuer) || client.spec.audiences.iter().any(|known| known == asked))
         {
             return Err(OAuthError::invalid_target("The client is not registered for this resource."));
         }

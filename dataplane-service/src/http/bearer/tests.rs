@@ -82,6 +82,8 @@ async fn tokens_of_others() {
 #[actix_web::test]
 async fn no_token_is_no_error_of_its_own() {
     let (status, challenge) = present(&tenant(), None).await;
-    assert_eq!((status, challenge.as_deref()), (401, Some("Bearer realm=\"acme\"")));
+    let told = "Bearer realm=\"acme\", \
+                resource_metadata=\"https://id.example/.well-known/oauth-protected-resource/t/acme/api/v1/users\"";
+    assert_eq!((status, challenge.as_deref()), (401, Some(told)));
     assert_eq!(present(&tenant(), Some("Bearer".to_owned())).await.0, 400);
 }
