@@ -2,14 +2,14 @@
 
 use oauth_core::bearer::Claims;
 use oauth_core::issue::ACCESS_TOKEN_TYPE;
-use oauth_core::userinfo::User;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use vocab::Timestamp;
 
 use crate::opaque;
 use crate::signing::VerifyError;
-use crate::store::{DbError, access_tokens, denied, grants};
+use crate::store::grants::{self, LiveUser};
+use crate::store::{DbError, access_tokens, denied};
 use crate::tenant::TenantContext;
 
 /// A token of this tenant in its time. Whether it [still holds](holder) is another question.
@@ -56,7 +56,7 @@ pub async fn revoke(tenant: &TenantContext, token: &str, found: &AccessToken, no
 
 /// Who holds a token that still holds: the active user behind it, or `None` for a client on its own behalf. Its client is
 /// enabled, the grant behind it stands, it was not revoked.
-pub async fn holder(tenant: &TenantContext, claims: &Claims, now: Timestamp) -> Result<Option<User>, Failure> {
+pub async fn holder(tenant: &TenantContext, claims: &Claims, now: Timestamp) -> Result<Option<LiveUser>, Failure> {
     if !tenant.client(&claims.client_id).is_some_and(|client| client.spec.enabled) {
         return Err(Failure::Revoked);
     }

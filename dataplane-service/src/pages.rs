@@ -1,7 +1,8 @@
 //! What people see: server-rendered pages that work without scripts and load nothing from anywhere.
 //!
 //! Every string in them is escaped by askama. [`show`] is the only way out, so that every page carries the same
-//! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache.
+//! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache. One page
+//! has a script, of one line, and a button for browsers without: [`form_post`], which carries an answer to a client.
 
 mod error;
 pub mod qr;
@@ -96,6 +97,35 @@ pub struct Consent {
     /// The host that the browser goes back to.
     pub destination: String,
     pub switch: String,
+}
+
+#[derive(Template)]
+#[template(path = "select_account.html")]
+#[derive(Debug)]
+pub struct SelectAccount {
+    pub frame: Frame,
+    pub client: Option<String>,
+    pub email: String,
+    pub csrf: String,
+    pub interaction: String,
+    pub switch: String,
+}
+
+/// The answer to an authorization request as a form that sends itself to the client (OAuth 2.0 Form Post Response
+/// Mode §2).
+#[derive(Template)]
+#[template(path = "form_post.html")]
+pub struct FormPost {
+    pub frame: Frame,
+    pub action: String,
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// It holds the code.
+impl std::fmt::Debug for FormPost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FormPost").field("action", &self.action).finish_non_exhaustive()
+    }
 }
 
 #[derive(Template)]
@@ -219,6 +249,16 @@ fn respond(status: StatusCode, page: &impl Template, policy: String) -> HttpResp
         .body(html)
 }
 
+/// The page that posts an answer to a client; the only one with a script.
+pub fn form_post(page: &FormPost) -> HttpResponse {
+    let mut response = show(StatusCode::OK, &page.frame, page, Some(&page.action));
+    let policy = format!("{}; script-src 'nonce-{}'", policy(&page.frame.nonce, Some(&page.action)), page.frame.nonce);
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
 /// Headers of every answer to a browser, redirects included: what is in its URL is nobody else's business.
 fn private(response: &mut actix_web::HttpResponseBuilder) {
     response
@@ -296,6 +336,22 @@ mod tests {
             assert!(!html.contains("\"'&"), "an attribute could be left: {html}");
             assert!(html.contains("&#60;script&#62;") || html.contains("&lt;script&gt;"), "{html}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_posted_by_one_script_or_by_a_button() {
+        let fields = vec![("code", "c".to_owned()), ("state", NASTY.to_owned())];
+        let page = FormPost { frame: frame(), action: "https://app.example/cb?a=1&b=2".into(), fields };
+        let html = page.render().unwrap();
+        assert_eq!(html.matches("<script").count(), 1, "{html}");
+        assert!(html.contains("<script nonce=\"n0nce\">") && html.contains("<button"), "{html}");
+        let response = form_post(&page);
+        let policy = response.headers().get("content-security-policy").unwrap().to_str().unwrap();
+        assert!(
+            policy.contains("script-src 'nonce-n0nce'") && policy.contains("form-action 'self' https:;"),
+            "{policy}"
+        );
+        assert!(!format!("{page:?}").contains("c\""));
     }
 
     #[test]

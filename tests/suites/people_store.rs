@@ -4,7 +4,7 @@ use dataplane_service::email::Email;
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::{TenantDb, consents, interactions, users};
 use futures::future::join_all;
-use oauth_core::authorize::{AuthorizationRequest, ResponseMode};
+use oauth_core::authorize::AuthorizationRequest;
 use oauth_core::scope::ScopeSet;
 use tests::postgres::{self, Database};
 use tests::stores::{NOW, add_user, open};
@@ -22,21 +22,9 @@ fn scopes(text: &str) -> ScopeSet {
 }
 
 fn request() -> AuthorizationRequest {
-    AuthorizationRequest {
-        client_id: "web".parse().expect("as the test wants it"),
-        redirect_uri: "https://app.example/cb".to_owned(),
-        response_mode: ResponseMode::Query,
-        scope: scopes("openid"),
-        state: Some("s\"'\\ 👍".to_owned()),
-        nonce: None,
-        dpop_jkt: None,
-        code_challenge: None,
-        prompt: [].into(),
-        max_age_secs: None,
-        login_hint: None,
-        id_token_hint: None,
-        resources: Vec::new(),
-    }
+    let client = "web".parse().expect("as the test wants it");
+    let request = AuthorizationRequest::new(client, "https://app.example/cb".to_owned(), scopes("openid"));
+    AuthorizationRequest { state: Some("s\"'\\ 👍".to_owned()), ..request }
 }
 
 async fn begin(db: &TenantDb, user: Uuid, replaces: Option<&str>) -> sessions::Begun {

@@ -13,7 +13,8 @@ use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::waiting::{self, Approval, Code};
 use dataplane_service::store::{TenantDb, consents, denied, grants, interactions, outbox, proofs, users};
-use oauth_core::authorize::{AuthorizationRequest, ResponseMode};
+use oauth_core::authorize::AuthorizationRequest;
+use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::RevokedBecause;
 use oauth_core::scope::ScopeSet;
 use oauth_core::waiting::Asked;
@@ -51,6 +52,7 @@ const TRIED: &[&str] = &[
     "interactions::begin",
     "interactions::find",
     "interactions::finish",
+    "interactions::selected",
     "outbox::claim",
     "outbox::left",
     "outbox::postpone",
@@ -126,6 +128,7 @@ async fn issue(db: &TenantDb, user: Uuid, sid: Option<Uuid>) -> Secret<String> {
         scopes: vec!["openid".to_owned()],
         audience: &[],
         nonce: None,
+        claims: &ClaimsRequest::default(),
         auth_time: NOW,
         amr: &[],
         redirect_uri: "https://app.example/cb",
@@ -143,21 +146,11 @@ async fn hold(db: &TenantDb) -> Held {
     let new =
         NewSession { user_id: user, amr: &[], now: NOW, expires_at: NOW.plus_secs(1000), replaces: None, tell: &[] };
     let cookie = sessions::begin(db, &new).await.expect("the database does as told").cookie;
-    let request = AuthorizationRequest {
-        client_id: "web".parse().expect("the database does as told"),
-        redirect_uri: "https://app.example/cb".to_owned(),
-        response_mode: ResponseMode::Query,
-        scope: ScopeSet::parse("openid").expect("the database does as told"),
-        state: None,
-        nonce: None,
-        dpop_jkt: None,
-        code_challenge: None,
-        prompt: [].into(),
-        max_age_secs: None,
-        login_hint: None,
-        id_token_hint: None,
-        resources: Vec::new(),
-    };
+    let request = AuthorizationRequest::new(
+        "web".parse().expect("the database does as told"),
+        "https://app.example/cb".to_owned(),
+        ScopeSet::parse("openid").expect("the database does as told"),
+    );
     let interaction = interactions::begin(db, "browser", &request, NOW).await.expect("the database does as told");
     consents::remember(db, user, "web", &ScopeSet::parse("openid").expect("the database does as told"), NOW)
         .await
@@ -235,6 +228,7 @@ impl Held {
         );
         assert!(interactions::find(db, self.key(), NOW).await.expect("the database does as told").is_none());
         interactions::authenticated(db, self.key(), Uuid::from_u128(666)).await.expect("the database does as told");
+        interactions::selected(db, self.key(), Uuid::from_u128(666)).await.expect("the database does as told");
         assert!(!interactions::finish(db, self.key()).await.expect("the database does as told"));
         assert!(codes::find(db, self.code.expose()).await.expect("the database does as told").is_none());
         assert_eq!(
@@ -294,7 +288,7 @@ impl Held {
         assert!(!self.proof_is_new_at(db).await);
         let interaction =
             interactions::find(db, self.key(), NOW).await.expect("the database does as told").expect("it stands");
-        assert_eq!(interaction.authenticated_sid, None);
+        assert_eq!((interaction.authenticated_sid, interaction.selected_sid), (None, None));
         assert!(grants::live_user(db, self.grant, TOKEN).await.expect("the database does as told").is_some());
         assert_eq!(
             codes::redeem(db, self.code.expose(), Follows::default(), NOW).await.expect("the database does as told"),

@@ -10,6 +10,7 @@ use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::{denied, grants};
 use dataplane_service::sync::decode;
 use futures::future::join_all;
+use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::RevokedBecause;
 use tests::postgres::{self, Database};
 use uuid::Uuid;
@@ -54,6 +55,7 @@ impl Store {
             scopes: vec!["openid".to_owned(), "offline_access".to_owned()],
             audience: &[],
             nonce: Some("n"),
+            claims: &ClaimsRequest::parse(r#"{"userinfo":{"name":null}}"#).expect("a claims parameter"),
             auth_time: NOW,
             amr: &["pwd".to_owned()],
             redirect_uri: "https://app.example/cb",
@@ -183,7 +185,9 @@ async fn with_its_grant_everything_dies() {
     let store = store("revoked").await;
     let (code, old) = (store.code().await, store.refresh_token().await);
     let grant = store.grant_of(&old).await;
-    let user = grants::live_user(&store.db, grant, TOKEN).await.unwrap().expect("the grant stands");
+    let live = grants::live_user(&store.db, grant, TOKEN).await.unwrap().expect("the grant stands");
+    assert!(live.claims.userinfo.contains_key("name"), "{live:?}");
+    let user = live.user;
     assert_eq!((user.email.as_str(), user.claims["name"].as_str()), ("a@b.example", Some("Alice")));
 
     // One token of several may be revoked alone.

@@ -6,7 +6,9 @@
 mod decision;
 mod request;
 mod response;
+mod validate;
 
 pub use decision::{Decision, Facts, IdTokenHint, SessionFacts, decide};
-pub use request::{AuthorizationRequest, Prompt, Refusal, ResponseMode, validate};
-pub use response::{ReturnAddress, error_url, success_url};
+pub use request::{AuthorizationRequest, Prompt, ResponseMode, ResponseType};
+pub use response::{Delivery, ReturnAddress, failure, success};
+pub use validate::{Channel, Refusal, Site, known_client, return_address, validate};

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
+use vocab::Timestamp;
+use vocab::oauth::StepUp;
 
+use crate::acr::Acr;
 use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
 use crate::form::Form;
@@ -75,6 +78,11 @@ pub struct Claims {
     pub hj_grant: Option<Uuid>,
     #[serde(default)]
     pub cnf: Option<Confirmation>,
+    /// When and how well the user signed in.
+    #[serde(default)]
+    pub auth_time: Option<i64>,
+    #[serde(default)]
+    pub acr: Option<Acr>,
 }
 
 pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -109,6 +117,35 @@ impl Claims {
         }
         Ok(())
     }
+
+    /// Whether the user behind the token signed in as well, and as lately, as `needed` says (RFC 9470 §3). A token
+    /// without a user has nobody who could step up: what it may is a matter of its scope.
+    pub fn is_stepped_up(&self, needed: &StepUp, now: Timestamp) -> Result<(), OAuthError> {
+        if self.hj_grant.is_none() {
+            return Ok(());
+        }
+        let acr_will_do = needed.acr_values.is_empty() || self.acr.is_some_and(|acr| acr.satisfies(&needed.acr_values));
+        if !acr_will_do {
+            let told = "A sign-in of another authentication context class is needed.";
+            return Err(OAuthError::insufficient_user_authentication(told));
+        }
+        let is_young = |max_age: u32| {
+            self.auth_time.is_some_and(|at| now < Timestamp::from_secs(at).plus_secs(i64::from(max_age)))
+        };
+        if needed.max_age.is_some_and(|max_age| !is_young(max_age)) {
+            return Err(OAuthError::insufficient_user_authentication("More recent authentication is needed."));
+        }
+        Ok(())
+    }
+}
+
+/// The parameters that a challenge has beside its error, to tell the client what to ask the authorization endpoint for
+/// (RFC 9470 §3). Values are written without what a quoted string must escape.
+pub fn step_up_parameters(needed: &StepUp) -> String {
+    let values = needed.acr_values.join(" ").replace(['"', '\\'], "");
+    let acr_values = if values.is_empty() { String::new() } else { format!(", acr_values=\"{values}\"") };
+    let max_age = needed.max_age.map(|max_age| format!(", max_age=\"{max_age}\"")).unwrap_or_default();
+    acr_values + &max_age
 }
 
 #[cfg(test)]
@@ -172,6 +209,38 @@ pub(crate) mod tests {
     fn what_tokens_open(#[case] differs: Value, #[case] expected: Result<(), Code>) {
         let claims = claims_with(&differs);
         assert_eq!(claims.permit("openid", "i").map_err(|error| error.code()), expected);
+    }
+
+    #[rstest]
+    #[case::young(r#","hj_grant":"00000000-0000-0000-0000-000000000001","auth_time":941"#, &[], Some(60), true)]
+    #[case::old(r#","hj_grant":"00000000-0000-0000-0000-000000000001","auth_time":940"#, &[], Some(60), false)]
+    #[case::unknown(r#","hj_grant":"00000000-0000-0000-0000-000000000001""#, &[], Some(60), false)]
+    #[case::strong(
+        r#","hj_grant":"00000000-0000-0000-0000-000000000001","acr":"urn:hellojohn:acr:2fa""#,
+        &["urn:hellojohn:acr:2fa"], None, true
+    )]
+    #[case::weak(
+        r#","hj_grant":"00000000-0000-0000-0000-000000000001","acr":"urn:hellojohn:acr:1fa""#,
+        &["urn:hellojohn:acr:2fa"], None, false
+    )]
+    #[case::classless(r#","hj_grant":"00000000-0000-0000-0000-000000000001","acr":"x""#, &["x"], None, false)]
+    #[case::nobody("", &["urn:hellojohn:acr:2fa"], Some(60), true)]
+    fn step_up(#[case] more: &str, #[case] acr: &[&str], #[case] max_age: Option<u32>, #[case] good: bool) {
+        let claims: Claims = serde_json::from_str(&format!(
+            r#"{{"sub":"u","aud":"i","client_id":"c","exp":9,"jti":"{}"{more}}}"#,
+            Uuid::nil()
+        ))
+        .unwrap();
+        let needed = StepUp { acr_values: acr.iter().map(|value| (*value).to_owned()).collect(), max_age };
+        let refused = claims.is_stepped_up(&needed, Timestamp::from_secs(1000)).map_err(|error| error.code());
+        assert_eq!(refused, if good { Ok(()) } else { Err(Code::InsufficientUserAuthentication) });
+    }
+
+    #[test]
+    fn what_a_challenge_asks_for() {
+        let needed = StepUp { acr_values: vec!["a".into(), "b\"".into()], max_age: Some(5) };
+        assert_eq!(step_up_parameters(&needed), ", acr_values=\"a b\", max_age=\"5\"");
+        assert_eq!(step_up_parameters(&StepUp::default()), "");
     }
 
     proptest! {

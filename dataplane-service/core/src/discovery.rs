@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use vocab::client::TokenDeliveryMode;
+use vocab::oauth::OAuthSettings;
 
+use crate::acr::Acr;
 use crate::authorize::{Prompt, ResponseMode};
 use crate::client::{AuthMethod, GrantType};
 use crate::resource::OWN;
@@ -61,8 +63,9 @@ pub struct Metadata<'a> {
     mtls_endpoint_aliases: Option<MtlsAliases>,
     claim_types_supported: [&'static str; 1],
     claims_supported: BTreeSet<&'a str>,
-    /// RFC 7636; `plain` is refused (RFC 9700 §2.1.1).
-    code_challenge_methods_supported: [&'static str; 1],
+    /// RFC 7636; `plain` only where the tenant allows it (RFC 9700 §2.1.1).
+    code_challenge_methods_supported: Vec<&'static str>,
+    acr_values_supported: Vec<&'static str>,
     prompt_values_supported: Vec<&'static str>,
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
@@ -97,12 +100,14 @@ pub enum MutualTls {
 }
 
 /// The claims that tokens and userinfo have beside those that scopes release.
-const PROTOCOL_CLAIMS: [&str; 10] = ["iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "amr", "sid", "at_hash"];
+const PROTOCOL_CLAIMS: [&str; 11] =
+    ["iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"];
 
 impl<'a> Metadata<'a> {
     /// Of the tenant that is `issuer`. `tenant_scopes`: the scopes it defines itself, with the claims they release.
     pub fn of(
         issuer: &'a str,
+        settings: &OAuthSettings,
         signing_algorithm: Option<SigningAlgorithm>,
         mutual_tls: &MutualTls,
         tenant_scopes: impl Iterator<Item = (&'a str, &'a [String])>,
@@ -164,10 +169,15 @@ impl<'a> Metadata<'a> {
             },
             claim_types_supported: ["normal"],
             claims_supported: claims,
-            code_challenge_methods_supported: ["S256"],
+            code_challenge_methods_supported: if settings.allow_plain_pkce {
+                vec!["S256", "plain"]
+            } else {
+                vec!["S256"]
+            },
+            acr_values_supported: Acr::REACHABLE.map(Acr::as_str).to_vec(),
             prompt_values_supported: Prompt::ALL.map(Prompt::as_str).to_vec(),
             authorization_response_iss_parameter_supported: true,
-            claims_parameter_supported: false,
+            claims_parameter_supported: true,
             request_parameter_supported: false,
             request_uri_parameter_supported: false,
             frontchannel_logout_supported: true,
@@ -218,11 +228,14 @@ mod tests {
     #[test]
     fn the_document_names_what_exists_and_nothing_that_is_forbidden() {
         let claims = ["badge".to_owned()];
+        let staff = [("staff", &claims[..])].into_iter();
+        let settings = OAuthSettings::default();
         let metadata = Metadata::of(
             "https://id.example/t/acme",
+            &settings,
             Some(SigningAlgorithm::Es256),
             &MutualTls::Unavailable,
-            [("staff", &claims[..])].into_iter(),
+            staff,
         );
         let document: Value = serde_json::to_value(&metadata).unwrap();
         assert_eq!(document["issuer"], "https://id.example/t/acme");
@@ -245,6 +258,7 @@ mod tests {
         assert!(document["id_token_signing_alg_values_supported"].as_array().unwrap().contains(&json!("RS256")));
         assert_eq!(document["authorization_response_iss_parameter_supported"], true);
         assert_eq!(document["request_uri_parameter_supported"], false);
+        assert_eq!(document["response_modes_supported"], json!(["query", "fragment", "form_post"]));
         assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("staff")));
         assert!(document["claims_supported"].as_array().unwrap().contains(&json!("badge")));
     }

@@ -33,6 +33,12 @@ pub enum Code {
     // OIDC CIBA Core 1.0 §13
     UnknownUserId,
     InvalidBindingMessage,
+    /// OIDC Core §3.1.2.6, RFC 9101 §7, RFC 9126 §2.3: a `request_uri` that leads to nothing good.
+    InvalidRequestUri,
+    /// RFC 9101 §7.
+    InvalidRequestObject,
+    /// OpenID Connect Core Error Code unmet_authentication_requirements §2.
+    UnmetAuthenticationRequirements,
     // RFC 6750 §3.1
     InvalidToken,
     InsufficientScope,
@@ -44,10 +50,14 @@ pub enum Code {
     InvalidClientMetadata,
     InvalidSoftwareStatement,
     UnapprovedSoftwareStatement,
+    /// RFC 9470 §3.
+    InsufficientUserAuthentication,
+    /// RFC 9396 §5.
+    InvalidAuthorizationDetails,
 }
 
 impl Code {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -70,6 +80,9 @@ impl Code {
         Self::ExpiredToken,
         Self::UnknownUserId,
         Self::InvalidBindingMessage,
+        Self::InvalidRequestUri,
+        Self::InvalidRequestObject,
+        Self::UnmetAuthenticationRequirements,
         Self::InvalidToken,
         Self::InsufficientScope,
         Self::InvalidDpopProof,
@@ -78,6 +91,8 @@ impl Code {
         Self::InvalidClientMetadata,
         Self::InvalidSoftwareStatement,
         Self::UnapprovedSoftwareStatement,
+        Self::InsufficientUserAuthentication,
+        Self::InvalidAuthorizationDetails,
     ];
 
     /// The one table: the `error` value, and the status of an answer that is not a redirect.
@@ -107,6 +122,9 @@ impl Code {
             Self::ExpiredToken => ("expired_token", 400),
             Self::UnknownUserId => ("unknown_user_id", 400),
             Self::InvalidBindingMessage => ("invalid_binding_message", 400),
+            Self::InvalidRequestUri => ("invalid_request_uri", 400),
+            Self::InvalidRequestObject => ("invalid_request_object", 400),
+            Self::UnmetAuthenticationRequirements => ("unmet_authentication_requirements", 400),
             Self::InvalidToken => ("invalid_token", 401),
             Self::InsufficientScope => ("insufficient_scope", 403),
             Self::InvalidDpopProof => ("invalid_dpop_proof", 400),
@@ -115,6 +133,8 @@ impl Code {
             Self::InvalidClientMetadata => ("invalid_client_metadata", 400),
             Self::InvalidSoftwareStatement => ("invalid_software_statement", 400),
             Self::UnapprovedSoftwareStatement => ("unapproved_software_statement", 400),
+            Self::InsufficientUserAuthentication => ("insufficient_user_authentication", 401),
+            Self::InvalidAuthorizationDetails => ("invalid_authorization_details", 400),
         }
     }
 
@@ -190,6 +210,11 @@ constructors! {
     insufficient_scope => InsufficientScope,
     invalid_dpop_proof => InvalidDpopProof,
     use_dpop_nonce => UseDpopNonce,
+    invalid_request_uri => InvalidRequestUri,
+    invalid_request_object => InvalidRequestObject,
+    unmet_authentication_requirements => UnmetAuthenticationRequirements,
+    insufficient_user_authentication => InsufficientUserAuthentication,
+    invalid_authorization_details => InvalidAuthorizationDetails,
 }
 
 impl fmt::Display for OAuthError {

@@ -4,11 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use uuid::Uuid;
 use vocab::{SigningAlgorithm, Timestamp};
 
+use crate::acr::Acr;
 use crate::client::Client;
 use crate::confirmation::Confirmation;
 use crate::grant::Grant;
@@ -55,6 +56,8 @@ pub struct Party<'a> {
 #[derive(Debug, Serialize)]
 pub struct UserPart {
     pub auth_time: i64,
+    /// How well the user signed in (RFC 9470 §6.1).
+    pub acr: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<Uuid>,
     /// The grant behind the token: once it is revoked, userinfo and the user API refuse the token.
@@ -62,8 +65,9 @@ pub struct UserPart {
 }
 
 impl UserPart {
-    pub const fn of(grant: &Grant) -> Self {
-        Self { auth_time: grant.auth_time.secs(), sid: grant.sid, hj_grant: grant.id }
+    pub fn of(grant: &Grant) -> Self {
+        let acr = Acr::of(&grant.amr).as_str();
+        Self { auth_time: grant.auth_time.secs(), acr, sid: grant.sid, hj_grant: grant.id }
     }
 }
 
@@ -110,7 +114,8 @@ impl Serialize for Audience<'_> {
     }
 }
 
-/// The claims of an ID token (OIDC Core §2, §3.1.3.6). What scopes release about the user is for userinfo (§5.4).
+/// The claims of an ID token (OIDC Core §2, §3.1.3.6). What scopes release about the user is for userinfo (§5.4); what
+/// was asked for one by one may be for here (§5.5).
 #[derive(Debug, Serialize)]
 pub struct IdToken<'a> {
     pub iss: &'a str,
@@ -123,9 +128,13 @@ pub struct IdToken<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<&'a str>,
     pub amr: &'a [String],
+    pub acr: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<Uuid>,
     pub at_hash: String,
+    /// About the user; none of the names above.
+    #[serde(flatten)]
+    pub about_user: Map<String, Value>,
 }
 
 /// The `typ` of a logout token (OIDC Back-Channel Logout 1.0 §2.4).

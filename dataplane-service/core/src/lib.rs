@@ -31,9 +31,11 @@
 
 #![deny(clippy::float_arithmetic)]
 
+pub mod acr;
 pub mod authorize;
 pub mod bearer;
 pub mod certificate;
+pub mod claims_request;
 pub mod client;
 pub mod client_auth;
 pub mod confirmation;

@@ -1,4 +1,4 @@
-//! Proof Key for Code Exchange (RFC 7636), `S256` only (RFC 9700 §2.1.1).
+//! Proof Key for Code Exchange (RFC 7636): `S256` (RFC 9700 §2.1.1), and `plain` for tenants that cannot do without.
 
 use std::fmt;
 
@@ -10,17 +10,22 @@ use subtle::ConstantTimeEq as _;
 
 use crate::error::OAuthError;
 
-/// An `S256` code challenge: the base64url of a SHA-256, 43 characters (RFC 7636 §4.2).
+/// A code challenge with its method (RFC 7636 §4.2). As text, the way it is stored, `S256` is the base64url of a
+/// SHA-256, and `plain` has [`PLAIN`] before it: no verifier can make the one pass for the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Challenge(String);
 
-/// The text was not the base64url of 32 bytes.
+/// Stands in no base64url and in no verifier.
+const PLAIN: &str = "plain:";
+
+/// The text was not the base64url of 32 bytes, or, for `plain`, not a verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a code challenge is the base64url of a SHA-256, 43 characters without padding")]
 pub struct InvalidChallenge;
 
 impl Challenge {
+    /// An `S256` challenge.
     pub fn parse(text: &str) -> Result<Self, InvalidChallenge> {
         match URL_SAFE_NO_PAD.decode(text) {
             Ok(digest) if digest.len() == 32 => Ok(Self(text.to_owned())),
@@ -28,11 +33,26 @@ impl Challenge {
         }
     }
 
+    /// A `plain` challenge: the verifier itself.
+    pub fn plain(text: &str) -> Result<Self, InvalidChallenge> {
+        if is_verifier(text) { Ok(Self(format!("{PLAIN}{text}"))) } else { Err(InvalidChallenge) }
+    }
+
+    /// As it came out of the store.
+    pub fn stored(text: &str) -> Result<Self, InvalidChallenge> {
+        text.strip_prefix(PLAIN).map_or_else(|| Self::parse(text), Self::plain)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
+    /// The method is the challenge's own: what it was asked for with, nothing at the token endpoint changes
+    /// (RFC 9700 §4.8.2).
     fn matches(&self, verifier: &str) -> bool {
+        if let Some(plain) = self.0.strip_prefix(PLAIN) {
+            return plain.as_bytes().ct_eq(verifier.as_bytes()).into();
+        }
         let computed = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
         self.0.as_bytes().ct_eq(computed.as_bytes()).into()
     }
@@ -42,7 +62,7 @@ impl TryFrom<String> for Challenge {
     type Error = InvalidChallenge;
 
     fn try_from(text: String) -> Result<Self, InvalidChallenge> {
-        Self::parse(&text)
+        Self::stored(&text)
     }
 }
 
@@ -107,6 +127,20 @@ mod tests {
                 assert_eq!(error.code(), Code::InvalidGrant);
             }
         }
+    }
+
+    #[test]
+    fn neither_method_passes_for_the_other() {
+        let s256 = Challenge::parse(CHALLENGE).unwrap();
+        let plain = Challenge::plain(VERIFIER).unwrap();
+        assert!(verify(Some(&plain), Some(VERIFIER)).is_ok());
+        // The verifier of `plain` would be the challenge itself.
+        assert!(verify(Some(&s256), Some(CHALLENGE)).is_err());
+        assert!(verify(Some(&Challenge::plain(CHALLENGE).unwrap()), Some(VERIFIER)).is_err());
+        for challenge in [s256, plain] {
+            assert_eq!(Challenge::stored(challenge.as_str()).unwrap(), challenge);
+        }
+        assert!(Challenge::stored("plain:short").is_err() && Challenge::plain("plain:").is_err());
     }
 
     #[test]

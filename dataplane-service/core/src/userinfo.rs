@@ -7,6 +7,7 @@ use uuid::Uuid;
 use vocab::Timestamp;
 use vocab::claims::ClaimSource;
 
+use crate::claims_request::Wanted;
 use crate::scope::built_in_claims;
 
 /// A user as stored.
@@ -36,14 +37,49 @@ pub fn with_sources(mut user: User, sources: &BTreeMap<String, ClaimSource>) -> 
     user
 }
 
-/// The userinfo answer for a token with `scope`. `tenant_claims` names the claims of a scope that the tenant defines.
+/// The claims of `wanted`, each that the user has with a value that will do (OIDC Core §5.5.1). No name of the
+/// protocol is among them.
+pub fn single_claims(user: &User, wanted: &BTreeMap<String, Wanted>) -> Map<String, Value> {
+    let mut released = Map::new();
+    for name in wanted.keys().filter(|name| !PROTOCOL_CLAIMS.contains(&name.as_str())) {
+        release(user, name, &mut released);
+    }
+    released.retain(|name, value| wanted.get(name).is_some_and(|wanted| wanted.takes(value)));
+    released
+}
+
+/// What tokens say by themselves, whatever is stored of a user under such a name.
+const PROTOCOL_CLAIMS: [&str; 17] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "iat",
+    "nbf",
+    "jti",
+    "auth_time",
+    "nonce",
+    "acr",
+    "amr",
+    "azp",
+    "sid",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "cnf",
+];
+
+/// The userinfo answer for a token with `scope`, whose grant asks for the claims of `wanted` beside. `tenant_claims`
+/// names the claims of a scope that the tenant defines.
 pub fn claims<'t>(
     user: &User,
     scope: &str,
+    wanted: &BTreeMap<String, Wanted>,
     tenant_claims: impl Fn(&str) -> Option<&'t [String]>,
 ) -> Map<String, Value> {
     let mut released = Map::new();
     released.insert("sub".to_owned(), user.id.to_string().into());
+    released.append(&mut single_claims(user, wanted));
     for name in scope.split(' ') {
         if let Some(built_in) = built_in_claims(name) {
             for claim in built_in {
@@ -79,6 +115,28 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
+    fn alice() -> User {
+        let stored =
+            json!({"name": "Alice", "nickname": null, "badge": 12, "sub": "mallory", "email": "x", "secret": 1});
+        let Value::Object(stored) = stored else { panic!("an object") };
+        User {
+            id: Uuid::from_u128(7),
+            email: "a@b.example".into(),
+            email_verified: true,
+            claims: stored,
+            updated_at: Timestamp::from_secs(7),
+        }
+    }
+
+    #[rstest]
+    #[case(json!({"name": {}, "nickname": {}, "email": {"essential": true}}), json!({"name": "Alice", "email": "a@b.example"}))]
+    #[case(json!({"name": {"values": ["Bob", "Alice"]}, "badge": {"values": [13]}}), json!({"name": "Alice"}))]
+    #[case(json!({"sub": {}, "acr": {}, "iss": {}}), json!({}))]
+    fn single(#[case] wanted: Value, #[case] expected: Value) {
+        let wanted = serde_json::from_value(wanted).unwrap();
+        assert_eq!(Value::Object(single_claims(&alice(), &wanted)), expected);
+    }
+
     #[rstest]
     #[case("openid", json!({}))]
     #[case("openid email", json!({"email": "a@b.example", "email_verified": true}))]
@@ -86,18 +144,9 @@ mod tests {
     #[case("openid staff", json!({"badge": 12, "email": "a@b.example"}))]
     #[case("openid unknown", json!({}))]
     fn released(#[case] scope: &str, #[case] expected: Value) {
-        let stored =
-            json!({"name": "Alice", "nickname": null, "badge": 12, "sub": "mallory", "email": "x", "secret": 1});
-        let Value::Object(stored) = stored else { panic!("an object") };
-        let user = User {
-            id: Uuid::from_u128(7),
-            email: "a@b.example".into(),
-            email_verified: true,
-            claims: stored,
-            updated_at: Timestamp::from_secs(7),
-        };
+        let user = alice();
         let staff = ["badge".to_owned(), "sub".to_owned(), "email".to_owned()];
-        let mut answer = claims(&user, scope, |name| (name == "staff").then_some(&staff[..]));
+        let mut answer = claims(&user, scope, &BTreeMap::new(), |name| (name == "staff").then_some(&staff[..]));
         assert_eq!(answer.remove("sub"), Some(json!("00000000-0000-0000-0000-000000000007")));
         assert_eq!(Value::Object(answer), expected);
     }

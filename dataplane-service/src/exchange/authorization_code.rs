@@ -21,7 +21,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
     };
     let follows = tokens.with_refresh_token.then(|| user_tokens::next_refresh_token(context));
     let next = follows.as_ref().map(|token| &token.value);
-    let signed = user_tokens::sign(context, &found.grant, &tokens, found.grant.nonce.as_deref(), next)?;
+    let signed = user_tokens::sign(context, &found.grant, &tokens, found.grant.nonce.as_deref(), next).await?;
     let follows =
         Follows { refresh_token: follows.as_ref(), access_token: signed.access_token.as_ref(), successor: None };
     match codes::redeem(db, code, follows, context.now).await? {

@@ -18,7 +18,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         Decision::Rotate(tokens) => tokens,
     };
     let next = user_tokens::next_refresh_token(context);
-    let signed = user_tokens::sign(context, &grant, &tokens, None, Some(&next.value))?;
+    let signed = user_tokens::sign(context, &grant, &tokens, None, Some(&next.value)).await?;
     let sealed = (context.refresh_grace_secs() > 0).then(|| successor::seal(presented, &next.value));
     let follows = Follows {
         refresh_token: Some(&next),
@@ -62,7 +62,7 @@ async fn repeat(
     if !found.is_some_and(|found| found.rotated_at.is_none() && context.now < found.expires_at) {
         return reused().await;
     }
-    let signed = user_tokens::sign(context, grant, tokens, None, Some(&next))?;
+    let signed = user_tokens::sign(context, grant, tokens, None, Some(&next)).await?;
     if let Some(token) = &signed.access_token {
         crate::store::access_tokens::store(context.tenant.db()?, token, context.now).await?;
     }

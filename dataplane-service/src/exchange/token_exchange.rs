@@ -1,5 +1,6 @@
 //! Token exchange (RFC 8693): look at what is shown, decide, sign. Nothing is used up.
 
+use oauth_core::acr::Acr;
 use oauth_core::confirmation::Confirmation;
 use oauth_core::error::OAuthError;
 use oauth_core::grant::Grant;
@@ -50,6 +51,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         may_act: None,
         user: subject.user.as_ref().map(|user| UserPart {
             auth_time: user.auth_time.secs(),
+            acr: user.acr.as_str(),
             sid: user.sid,
             hj_grant: user.grant,
         }),
@@ -98,9 +100,10 @@ async fn access_token_party(context: &Context<'_>, token: &str) -> Result<Option
     let sid = all.get("sid").and_then(|sid| sid.as_str()?.parse().ok());
     Ok(Some(Party {
         user: claims.hj_grant.zip(holder).map(|(grant, holder)| UserParty {
-            id: holder.id,
+            id: holder.user.id,
             grant,
             auth_time: Timestamp::from_secs(auth_time),
+            acr: claims.acr.unwrap_or(Acr::SingleFactor),
             sid,
         }),
         sub: claims.sub,
@@ -161,7 +164,13 @@ fn party_of(context: &Context<'_>, grant: Grant) -> Party {
         may_act: client
             .and_then(|client| client.spec.may_act.as_ref())
             .map(|may_act| serde_json::json!({ "sub": may_act.as_str() })),
-        user: Some(UserParty { id: grant.user_id, grant: grant.id, auth_time: grant.auth_time, sid: grant.sid }),
+        user: Some(UserParty {
+            id: grant.user_id,
+            grant: grant.id,
+            auth_time: grant.auth_time,
+            acr: Acr::of(&grant.amr),
+            sid: grant.sid,
+        }),
         client_id: grant.client_id,
         scope: grant.scope,
         expires_at: grant.expires_at,

@@ -1,9 +1,12 @@
 //! The tokens of a user: an access token, an ID token when the scope says `openid`, a refresh token when there is one.
 
+use oauth_core::acr::Acr;
 use oauth_core::confirmation::Confirmation;
 use oauth_core::grant::{Grant, UserTokens};
 use oauth_core::issue::{AccessToken, Audience, ID_TOKEN_TYPE, IdToken, Party, UserPart, at_hash, expiry};
 use oauth_core::scope::OPENID;
+use oauth_core::userinfo;
+use serde_json::{Map, Value};
 use vocab::Secret;
 
 use super::issue::{self, Issued};
@@ -12,6 +15,7 @@ use crate::opaque;
 use crate::signing::SignError;
 use crate::store::access_tokens::NewAccessToken;
 use crate::store::refresh::NewRefreshToken;
+use crate::store::users;
 
 /// The refresh token that will follow, if one does.
 pub(super) fn next_refresh_token(context: &Context<'_>) -> NewRefreshToken {
@@ -30,8 +34,17 @@ pub(super) struct Signed {
     pub access_token: Option<NewAccessToken>,
 }
 
+/// The claims about the user that the ID token was asked to have (OIDC Core §5.5): read only when there are any.
+async fn about_user(context: &Context<'_>, grant: &Grant) -> Result<Map<String, Value>, Failure> {
+    if grant.claims.id_token.is_empty() {
+        return Ok(Map::new());
+    }
+    let found = users::find(context.tenant.db()?, grant.user_id).await?;
+    Ok(found.map(|row| userinfo::single_claims(&row.user, &grant.claims.id_token)).unwrap_or_default())
+}
+
 /// Signs what was decided. `nonce` is the grant's on the first exchange only (OIDC Core §12.2).
-pub(super) fn sign(
+pub(super) async fn sign(
     context: &Context<'_>,
     grant: &Grant,
     tokens: &UserTokens,
@@ -72,8 +85,10 @@ pub(super) fn sign(
             auth_time: grant.auth_time.secs(),
             nonce,
             amr: &grant.amr,
+            acr: Acr::of(&grant.amr).told(&grant.claims.acr().map(|(values, _)| values).unwrap_or_default()),
             sid: grant.sid,
             at_hash: at_hash(algorithm, access_token.value()),
+            about_user: about_user(context, grant).await?,
         };
         Some(tenant.keys.sign_with(algorithm, ID_TOKEN_TYPE, &claims)?)
     } else {

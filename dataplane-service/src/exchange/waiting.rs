@@ -33,7 +33,7 @@ async fn exchange(
     let Some(Answer::Approved(grant)) = found.map(|found| found.answer) else { return Err(GONE.into()) };
     let follows = tokens.with_refresh_token.then(|| user_tokens::next_refresh_token(context));
     let next = follows.as_ref().map(|token| &token.value);
-    let signed = user_tokens::sign(context, &grant, &tokens, None, next)?;
+    let signed = user_tokens::sign(context, &grant, &tokens, None, next).await?;
     let follows =
         Follows { refresh_token: follows.as_ref(), access_token: signed.access_token.as_ref(), successor: None };
     match waiting::take(db, code, follows, context.now).await? {

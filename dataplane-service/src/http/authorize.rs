@@ -10,7 +10,8 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::authorize::{
-    self, AuthorizationRequest, Decision, Facts, IdTokenHint, Refusal, SessionFacts, error_url, success_url,
+    self, AuthorizationRequest, Channel, Decision, Delivery, Facts, IdTokenHint, Refusal, ResponseType, ReturnAddress,
+    SessionFacts, Site,
 };
 use oauth_core::client::Client;
 use oauth_core::error::OAuthError;
@@ -18,14 +19,17 @@ use oauth_core::form::Form;
 use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::scope::{OFFLINE_ACCESS, ScopeSet};
 use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
+use vocab::{ScopeName, Secret};
 
 use super::visit::{self, Visit};
 use crate::app::App;
-use crate::pages::{PageError, PageTenant, see_other};
+use crate::pages::{FormPost, Frame, PageError, PageTenant, form_post, see_other};
 use crate::store::codes::{self, NewCode};
 use crate::store::consents;
 use crate::store::interactions::{self, Interaction};
+use crate::tenant::TenantContext;
 
 pub(super) async fn get(
     request: HttpRequest,
@@ -53,18 +57,21 @@ async fn authorize(
 ) -> Result<HttpResponse, PageError> {
     let form = Form::parse(parameters).map_err(|error| PageError::refused(tenant, &error.into()))?;
     let find_client = |id: &str| tenant.client(id).map(AsRef::as_ref);
-    let asked = match authorize::validate(&form, &tenant.issuer, find_client) {
+    let scope_claims = |scope: &ScopeName| tenant.scopes.get(scope).map(|scope| scope.claims.as_slice());
+    let site = Site { issuer: &tenant.issuer, settings: &tenant.oauth, scope_claims: &scope_claims };
+    let asked = match authorize::validate(&form, site, Channel::Front, find_client) {
         Ok(asked) => asked,
         Err(Refusal::Page(error)) => return Err(PageError::refused(tenant, &error)),
-        Err(Refusal::Redirect(address, error)) => return Ok(see_other(&error_url(&address, &tenant.issuer, &error))),
+        Err(Refusal::Redirect(address, error)) => return Ok(tell(tenant, &address, &error)),
     };
     let visit = Visit::of(request, tenant, app);
     let session = visit.session().await?.map(|session| session.facts);
-    let so_far = Progress { session: session.as_ref(), authenticated_sid: None, consented_here: false };
+    let so_far =
+        Progress { session: session.as_ref(), authenticated_sid: None, selected_sid: None, consented_here: false };
     let page = match decide(&visit, &asked, &so_far).await? {
-        Decision::IssueCode(session) => return issue(&visit, &asked, &session).await,
+        Decision::Granted(session) => return grant(&visit, &asked, &session).await,
         Decision::Error(error) => return Ok(refuse(&visit, &asked, &error)),
-        Decision::NeedLogin => "/login",
+        Decision::NeedLogin | Decision::NeedSelection => "/login",
         Decision::NeedConsent(_) => "/consent",
     };
     let id = interactions::begin(visit.db()?, visit.browser(), &asked, visit.now).await.map_err(|e| visit.fault(&e))?;
@@ -79,6 +86,8 @@ pub(super) struct Progress<'a> {
     pub(super) session: Option<&'a SessionFacts>,
     /// The session that was begun within the interaction.
     pub(super) authenticated_sid: Option<Uuid>,
+    /// The session that was chosen within it.
+    pub(super) selected_sid: Option<Uuid>,
     /// The user has just pressed "allow".
     pub(super) consented_here: bool,
 }
@@ -98,12 +107,15 @@ pub(super) async fn decide(
         }
         _ => ScopeSet::default(),
     };
+    let is_this = |sid: Option<Uuid>| so_far.session.is_some_and(|session| sid == Some(session.sid));
     let facts = Facts {
         session: so_far.session.cloned(),
-        signed_in_here: so_far.session.is_some_and(|session| so_far.authenticated_sid == Some(session.sid)),
+        subject: so_far.session.and_then(|session| visit.tenant.subject(client, session.user_id).ok()),
+        signed_in_here: is_this(so_far.authenticated_sid),
+        selected_here: is_this(so_far.selected_sid),
         consented,
         consented_here: so_far.consented_here,
-        id_token_hint: id_token_hint(visit, asked, client, so_far.session),
+        id_token_hint: id_token_hint(visit, asked),
     };
     Ok(authorize::decide(visit.now, asked, client, &facts))
 }
@@ -119,24 +131,22 @@ pub(super) fn client_of<'v>(visit: &'v Visit<'_>, asked: &AuthorizationRequest) 
 #[derive(Deserialize)]
 struct HintClaims {
     sub: String,
+    aud: Value,
 }
 
-/// OIDC Core §3.1.2.1: an ID token of this issuer, which may have expired.
-fn id_token_hint(
-    visit: &Visit<'_>,
-    asked: &AuthorizationRequest,
-    client: &Client,
-    session: Option<&SessionFacts>,
-) -> IdTokenHint {
+/// OIDC Core §3.1.2.1: an ID token of this issuer, which may have expired; one that this client was given, so that no
+/// client learns by another's token who is signed in.
+fn id_token_hint(visit: &Visit<'_>, asked: &AuthorizationRequest) -> IdTokenHint {
     let Some(hint) = &asked.id_token_hint else {
         return IdTokenHint::Absent;
     };
     let claims = visit.tenant.keys.verify_expired::<HintClaims>(hint, ID_TOKEN_TYPE, &visit.tenant.issuer);
-    let Ok(HintClaims { sub }) = claims else { return IdTokenHint::Invalid };
-    let is_them = |session: &&SessionFacts| visit.tenant.subject(client, session.user_id).is_ok_and(|own| own == sub);
-    // A pairwise subject says who it is only to whoever has somebody to compare it with.
-    let user = session.filter(is_them).map(|session| session.user_id).or_else(|| sub.parse().ok());
-    IdTokenHint::Of(user.unwrap_or_default())
+    let is_audience = |claims: &HintClaims| match &claims.aud {
+        Value::String(one) => one == asked.client_id.as_str(),
+        Value::Array(several) => several.iter().any(|one| one == asked.client_id.as_str()),
+        _ => false,
+    };
+    claims.ok().filter(is_audience).map_or(IdTokenHint::Invalid, |claims| IdTokenHint::Of(claims.sub))
 }
 
 /// Goes on with an interaction: to the page that is needed next, or back to the client.
@@ -147,11 +157,11 @@ pub(super) async fn resume(
     so_far: &Progress<'_>,
 ) -> Result<HttpResponse, PageError> {
     match decide(visit, &interaction.request, so_far).await? {
-        Decision::NeedLogin => Ok(see_other(&visit.interaction_path("/login", Some(id)))),
+        Decision::NeedLogin | Decision::NeedSelection => Ok(see_other(&visit.interaction_path("/login", Some(id)))),
         Decision::NeedConsent(_) => Ok(see_other(&visit.interaction_path("/consent", Some(id)))),
-        Decision::IssueCode(session) => {
+        Decision::Granted(session) => {
             finish(visit, id).await?;
-            issue(visit, &interaction.request, &session).await
+            grant(visit, &interaction.request, &session).await
         }
         Decision::Error(error) => {
             finish(visit, id).await?;
@@ -167,14 +177,40 @@ pub(super) async fn finish(visit: &Visit<'_>, id: &str) -> Result<(), PageError>
 }
 
 pub(super) fn refuse(visit: &Visit<'_>, asked: &AuthorizationRequest, error: &OAuthError) -> HttpResponse {
-    see_other(&error_url(&asked.return_address(), &visit.tenant.issuer, error))
+    tell(visit.tenant, &asked.return_address(), error)
+}
+
+/// Tells the client why it gets nothing.
+pub(super) fn tell(tenant: &TenantContext, address: &ReturnAddress, error: &OAuthError) -> HttpResponse {
+    deliver(tenant, authorize::failure(address, &tenant.issuer, error))
+}
+
+fn deliver(tenant: &TenantContext, delivery: Delivery) -> HttpResponse {
+    match delivery {
+        Delivery::Redirect(url) => see_other(&url),
+        Delivery::FormPost { action, fields } => form_post(&FormPost { frame: Frame::of(tenant), action, fields }),
+    }
+}
+
+/// The client gets what it asked for.
+async fn grant(
+    visit: &Visit<'_>,
+    asked: &AuthorizationRequest,
+    session: &SessionFacts,
+) -> Result<HttpResponse, PageError> {
+    let code = match asked.response_type {
+        ResponseType::Code => Some(issue(visit, asked, session).await?),
+        ResponseType::None => None,
+    };
+    let code = code.as_ref().map(|code| code.expose().as_str());
+    Ok(deliver(visit.tenant, authorize::success(&asked.return_address(), &visit.tenant.issuer, code)))
 }
 
 async fn issue(
     visit: &Visit<'_>,
     asked: &AuthorizationRequest,
     session: &SessionFacts,
-) -> Result<HttpResponse, PageError> {
+) -> Result<Secret<String>, PageError> {
     let lifetimes = &visit.tenant.lifetimes;
     let code_expires_at = visit.now.plus_secs(i64::from(lifetimes.authorization_code_secs));
     // Without refresh tokens, nothing outlives the access token that the code is redeemed for.
@@ -190,6 +226,7 @@ async fn issue(
         scopes: asked.scope.to_strings(),
         audience: &asked.resources,
         nonce: asked.nonce.as_deref(),
+        claims: &asked.claims,
         auth_time: session.auth_time,
         amr: &session.amr,
         redirect_uri: &asked.redirect_uri,
@@ -199,6 +236,5 @@ async fn issue(
         expires_at: code_expires_at,
         grant_expires_at,
     };
-    let code = codes::issue(visit.db()?, &new).await.map_err(|e| visit.fault(&e))?;
-    Ok(see_other(&success_url(&asked.return_address(), &visit.tenant.issuer, code.expose())))
+    codes::issue(visit.db()?, &new).await.map_err(|e| visit.fault(&e))
 }

@@ -6,12 +6,15 @@ use oauth_core::error::{Code, OAuthError};
 use oauth_core::form::Form;
 use oauth_core::resource::{metadata_url, path_for};
 use oauth_core::userinfo::User;
+use vocab::Timestamp;
+use vocab::oauth::StepUp;
 
 use super::caller;
 use super::respond::BearerFailure;
 use crate::access_token;
 use crate::app::App;
 use crate::caller::possession;
+use crate::store::grants::LiveUser;
 use crate::tenant::TenantContext;
 
 /// The proof that the request carries a good access token with the scope that was asked for.
@@ -19,7 +22,7 @@ use crate::tenant::TenantContext;
 pub struct Bearer {
     pub claims: Claims,
     /// The active user behind it; `None`: a client on its own behalf.
-    pub user: Option<User>,
+    pub user: Option<LiveUser>,
 }
 
 /// Checks the request's access token: signed by a key of this tenant, an access token by type, of this issuer, in its
@@ -50,6 +53,26 @@ pub async fn authenticate(
     confirmed.map_err(|failure| BearerFailure::of(failure, refused))?;
     let user = access_token::holder(tenant, &claims, now).await.map_err(unusable)?;
     Ok(Bearer { claims, user })
+}
+
+impl Bearer {
+    /// Asks the user behind the token, if there is one, for a better or later sign-in (RFC 9470).
+    pub fn require(
+        &self,
+        needed: Option<&StepUp>,
+        tenant: &TenantContext,
+        now: Timestamp,
+    ) -> Result<(), BearerFailure> {
+        let Some(needed) = needed else {
+            return Ok(());
+        };
+        self.claims.is_stepped_up(needed, now).map_err(|error| BearerFailure::StepUp {
+            realm: tenant.slug.clone(),
+            metadata: metadata_url(&tenant.issuer, "/api/v1/users"),
+            error,
+            needed: needed.clone(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,12 @@ pub(super) async fn get(
 }
 
 fn progress<'a>(session: Option<&'a SessionFacts>, interaction: &Interaction) -> Progress<'a> {
-    Progress { session, authenticated_sid: interaction.authenticated_sid, consented_here: false }
+    Progress {
+        session,
+        authenticated_sid: interaction.authenticated_sid,
+        selected_sid: interaction.selected_sid,
+        consented_here: false,
+    }
 }
 
 fn token_about<'a>(id: &'a str, sid: &'a str) -> [&'a str; 3] {

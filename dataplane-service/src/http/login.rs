@@ -19,7 +19,7 @@ use crate::email::Email;
 use crate::pages::{self, PageError, PageTenant, see_other, show};
 use crate::password::Password;
 use crate::store::interactions::{self, Interaction};
-use crate::store::sessions::{self, NewSession};
+use crate::store::sessions::{self, NewSession, Session};
 use crate::store::users;
 
 const WRONG: &str = "The email address or the password is wrong.";
@@ -54,16 +54,57 @@ pub(super) async fn get(
     };
     let interaction = visit.interaction(id).await?;
     let facts = session.as_ref().map(|session| &session.facts);
-    let so_far = Progress { session: facts, authenticated_sid: interaction.authenticated_sid, consented_here: false };
+    let so_far = Progress {
+        session: facts,
+        authenticated_sid: interaction.authenticated_sid,
+        selected_sid: interaction.selected_sid,
+        consented_here: false,
+    };
     // The session may suffice by now: another tab signed in, or the first request was a cross-site POST, with which
     // browsers send no SameSite=Lax cookie. `switch` asks for another account all the same.
     let wants_form = query.get("switch").is_some()
-        || matches!(authorize::decide(&visit, &interaction.request, &so_far).await?, Decision::NeedLogin);
+        || match (authorize::decide(&visit, &interaction.request, &so_far).await?, &session) {
+            (Decision::NeedLogin, _) => true,
+            (Decision::NeedSelection, Some(session)) => return Ok(selection_page(&visit, id, &interaction, session)),
+            _ => false,
+        };
     if !wants_form {
         return authorize::resume(&visit, id, &interaction, &so_far).await;
     }
     let email = interaction.request.login_hint.as_deref().unwrap_or_default();
     Ok(form_page(&visit, Some((id, &interaction)), &Onward::Here, Answer::fresh(email)))
+}
+
+/// "Go on as …, or with another account": what `prompt=select_account` asks for.
+fn selection_page(visit: &Visit<'_>, id: &str, interaction: &Interaction, session: &Session) -> HttpResponse {
+    let asked = &interaction.request;
+    let page = pages::SelectAccount {
+        frame: visit.frame(),
+        client: client_name(visit, asked.client_id.as_str()),
+        email: session.email.clone(),
+        csrf: visit.csrf(&["select", id, &session.facts.sid.to_string()]),
+        interaction: id.to_owned(),
+        switch: format!("{}&switch=1", visit.interaction_path("/login", Some(id))),
+    };
+    show(StatusCode::OK, &page.frame, &page, Some(&asked.redirect_uri))
+}
+
+/// The user goes on as whom the browser knows already. The form's token names the session it was shown for.
+async fn select(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
+    let id = form.get("interaction").ok_or_else(|| visit.stale())?;
+    let interaction = visit.interaction(id).await?;
+    let Some(session) = visit.session().await?.map(|session| session.facts) else {
+        return Ok(see_other(&visit.interaction_path("/login", Some(id))));
+    };
+    visit.check_csrf(form, &["select", id, &session.sid.to_string()])?;
+    interactions::selected(visit.db()?, visit.key(id), session.sid).await.map_err(|e| visit.fault(&e))?;
+    let so_far = Progress {
+        session: Some(&session),
+        authenticated_sid: interaction.authenticated_sid,
+        selected_sid: Some(session.sid),
+        consented_here: false,
+    };
+    authorize::resume(visit, id, &interaction, &so_far).await
 }
 
 /// What the form shows beside its fields.
@@ -134,6 +175,9 @@ pub(super) async fn post(
     let visit = Visit::of(&request, &tenant, &app);
     let body = visit::body(&request, &tenant, body)?;
     let form = visit::form(&tenant, &body)?;
+    if form.get("select").is_some() {
+        return select(&visit, &form).await;
+    }
     let interaction = posted_interaction(&visit, &form, "login").await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
     let email = form.get("email").unwrap_or_default();
@@ -228,6 +272,11 @@ async fn go_on(
     session: &SessionFacts,
 ) -> Result<HttpResponse, PageError> {
     interactions::authenticated(visit.db()?, visit.key(id), session.sid).await.map_err(|e| visit.fault(&e))?;
-    let so_far = Progress { session: Some(session), authenticated_sid: Some(session.sid), consented_here: false };
+    let so_far = Progress {
+        session: Some(session),
+        authenticated_sid: Some(session.sid),
+        selected_sid: None,
+        consented_here: false,
+    };
     authorize::resume(visit, id, interaction, &so_far).await
 }

@@ -4,8 +4,10 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use bytes::Bytes;
+use oauth_core::bearer::step_up_parameters;
 use oauth_core::error::{Code, OAuthError};
 use serde::Serialize;
+use vocab::oauth::StepUp;
 use vocab::{ErrorCode, Slug};
 
 use crate::exchange::Failure;
@@ -148,6 +150,9 @@ pub enum BearerFailure {
     Missing { realm: Slug, metadata: String },
     #[error("{error}")]
     Refused { realm: Slug, metadata: String, error: OAuthError, scope: &'static str },
+    /// The user has to sign in anew, in this way (RFC 9470 §3).
+    #[error("{error}")]
+    StepUp { realm: Slug, metadata: String, error: OAuthError, needed: StepUp },
     #[error(transparent)]
     Database(#[from] DbError),
     #[error("the answer was not signed: {0}")]
@@ -173,6 +178,24 @@ fn status_at_protected(error: &OAuthError) -> StatusCode {
     }
 }
 
+/// A refusal at a protected endpoint with its challenges (RFC 6750 §3, RFC 9449 §7.1), and what they say beside the error.
+fn challenged(realm: &Slug, metadata: &str, error: &OAuthError, needed: &str) -> HttpResponse {
+    // Descriptions hold neither quotes nor backslashes, so they need no escaping.
+    let (code, description) = (error.code().as_str(), error.description());
+    let challenge = challenge(realm, metadata);
+    let challenge = format!("{challenge}, error=\"{code}\", error_description=\"{description}\"{needed}");
+    let mut response = refusal(status_at_protected(error), error, None);
+    let headers = response.headers_mut();
+    let by_proof = matches!(error.code(), Code::InvalidDpopProof | Code::UseDpopNonce);
+    if let (Ok(challenge), false) = (HeaderValue::try_from(challenge), by_proof) {
+        headers.append(header::WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(challenge) = dpop_challenge(realm, by_proof.then_some(error)) {
+        headers.append(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
 /// RFC 6750 §3, RFC 9728 §5.1.
 fn challenge(realm: &Slug, metadata: &str) -> String {
     format!("Bearer realm=\"{realm}\", resource_metadata=\"{metadata}\"")
@@ -182,7 +205,7 @@ impl ResponseError for BearerFailure {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Missing { .. } => StatusCode::UNAUTHORIZED,
-            Self::Refused { error, .. } => status_at_protected(error),
+            Self::Refused { error, .. } | Self::StepUp { error, .. } => status_at_protected(error),
             Self::Database(DbError::NoDatabase) => StatusCode::CONFLICT,
             Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -209,27 +232,13 @@ impl ResponseError for BearerFailure {
                 response.finish()
             }
             Self::Refused { realm, metadata, error, scope } => {
-                // Descriptions hold neither quotes nor backslashes, so they need no escaping.
-                let (code, description) = (error.code().as_str(), error.description());
                 let needed = match error.code() {
                     Code::InsufficientScope => format!(", scope=\"{scope}\""),
                     _ => String::new(),
                 };
-                let challenge = format!(
-                    "{}, error=\"{code}\", error_description=\"{description}\"{needed}",
-                    challenge(realm, metadata)
-                );
-                let mut response = refusal(status_at_protected(error), error, None);
-                let headers = response.headers_mut();
-                let by_proof = matches!(error.code(), Code::InvalidDpopProof | Code::UseDpopNonce);
-                if let (Ok(challenge), false) = (HeaderValue::try_from(challenge), by_proof) {
-                    headers.append(header::WWW_AUTHENTICATE, challenge);
-                }
-                if let Some(challenge) = dpop_challenge(realm, by_proof.then_some(error)) {
-                    headers.append(header::WWW_AUTHENTICATE, challenge);
-                }
-                response
+                challenged(realm, metadata, error, &needed)
             }
+            Self::StepUp { realm, metadata, error, needed } => challenged(realm, metadata, error, &step_up_parameters(needed)),
             Self::Database(error) => {
                 let (status, told, code) = fault(error);
                 refusal(status, &told, Some(code))

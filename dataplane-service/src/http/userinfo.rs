@@ -46,15 +46,15 @@ async fn answer(
     let form = if carries_form { Form::parse(&body).map(Some) } else { Ok(None) };
     let form = form.map_err(|error| refused(error.into()))?;
     let bearer = bearer::authenticate(request, form.as_ref(), tenant, app, OPENID).await?;
-    let user =
+    let live =
         bearer.user.ok_or_else(|| refused(OAuthError::invalid_token("The access token does not stand for a user.")))?;
     let client = tenant
         .client(&bearer.claims.client_id)
         .ok_or_else(|| refused(OAuthError::invalid_token("Its client is gone.")))?;
     let user = userinfo::with_sources(user, &tenant.oauth.claims);
     let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
-    let mut claims = userinfo::claims(&user, &bearer.claims.scope, defined);
-    claims.insert("sub".to_owned(), tenant.subject(client, user.id).map_err(BearerFailure::Database)?.into());
+    let mut claims = userinfo::claims(&live.user, &bearer.claims.scope, &live.claims.userinfo, defined);
+    claims.insert("sub".to_owned(), tenant.subject(client, live.user.id).map_err(BearerFailure::Database)?.into());
     match client.spec.userinfo_signed_response_alg {
         None => Ok(private_json(&claims)),
         Some(algorithm) => {

@@ -12,7 +12,7 @@ use vocab::{ErrorCode, Violations};
 
 use self::document::{NewUserDocument, UserDocument};
 use super::bearer;
-use super::respond::private_json;
+use super::respond::{BearerFailure, private_json};
 use crate::app::App;
 use crate::opaque;
 use crate::password::{HashError, PasswordHash};
@@ -34,7 +34,7 @@ pub(super) async fn list(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    bearer::authenticate(&request, None, &tenant, &app, USERS_READ).await?;
+    authenticate(&request, &tenant, &app, USERS_READ).await?;
     let (limit, cursor) = paging(request.query_string())?;
     let db = tenant.db().map_err(Problem::from)?;
     // One more than asked for tells whether there is a next page.
@@ -44,6 +44,17 @@ pub(super) async fn list(
     rows.truncate(asked);
     let next_cursor = if more { rows.last().map(|row| row.user.id) } else { None };
     Ok(private_json(&Page { items: rows.into_iter().map(UserDocument::from).collect(), next_cursor }))
+}
+
+/// A token with the scope; a user's must come of a sign-in that is as good as the tenant demands (RFC 9470).
+async fn authenticate(
+    request: &HttpRequest,
+    tenant: &Tenant,
+    app: &App,
+    scope: &'static str,
+) -> Result<(), BearerFailure> {
+    let bearer = bearer::authenticate(request, None, tenant, app, scope).await?;
+    bearer.require(tenant.oauth.user_api_step_up.as_ref(), tenant, app.clock.now())
 }
 
 fn paging(query: &str) -> Result<(i64, Option<Uuid>), Problem> {
@@ -73,7 +84,7 @@ pub(super) async fn get(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    bearer::authenticate(&request, None, &tenant, &app, USERS_READ).await?;
+    authenticate(&request, &tenant, &app, USERS_READ).await?;
     let absent = || Problem::new(ErrorCode::NotFound, "there is no such user");
     let id: Uuid = request.match_info().get("id").and_then(|id| id.parse().ok()).ok_or_else(absent)?;
     let db = tenant.db().map_err(Problem::from)?;
@@ -88,7 +99,7 @@ pub(super) async fn create(
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
-    bearer::authenticate(&request, None, &tenant, &app, USERS_WRITE).await?;
+    authenticate(&request, &tenant, &app, USERS_WRITE).await?;
     let body = read_json(&request, body)?;
     let new = NewUserDocument::parse(&body)?;
     let db = tenant.db().map_err(Problem::from)?;

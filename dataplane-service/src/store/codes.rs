@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::confirmation::{Confirmation, Thumbprint};
 use oauth_core::grant::StoredCode;
 use oauth_core::pkce::Challenge;
@@ -25,6 +26,8 @@ pub struct NewCode<'a> {
     /// As the authorization request asked; empty: the client's default.
     pub audience: &'a [String],
     pub nonce: Option<&'a str>,
+    /// Single claims asked for beside the scope.
+    pub claims: &'a ClaimsRequest,
     pub auth_time: Timestamp,
     pub amr: &'a [String],
     pub redirect_uri: &'a str,
@@ -49,8 +52,9 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                  delete from grants where id in ( \
                      select id from grants where expires_at < $10 limit 20 for update skip locked) \
              ), granted as ( \
-                 insert into grants (id, user_id, client_id, sid, scopes, audience, nonce, auth_time, amr, created_at, expires_at) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id \
+                 insert into grants (id, user_id, client_id, sid, scopes, audience, nonce, auth_time, amr, created_at, expires_at, \
+                                     requested_claims) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $17) returning id \
              ), served as ( \
                  insert into session_clients (sid, client_id) \
                  select sid, $3 from sessions where sid = $4 for key share on conflict do nothing \
@@ -79,6 +83,7 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                 &new.code_challenge.map(Challenge::as_str),
                 &new.expires_at.system_time(),
                 &new.dpop_jkt.map(|key| key.to_string()),
+                &(!new.claims.is_empty()).then_some(Json(new.claims)),
             ],
         )
         .await?;
@@ -105,7 +110,7 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
         grant: grants::read(&row)?,
         redirect_uri: row.try_get("redirect_uri")?,
         code_challenge: challenge
-            .map(|text| Challenge::parse(&text).map_err(|error| DbError::Schema(error.to_string())))
+            .map(|text| Challenge::stored(&text).map_err(|error| DbError::Schema(error.to_string())))
             .transpose()?,
         dpop_jkt: dpop_jkt
             .map(|text| text.parse().map_err(|_| DbError::Schema("a dpop_jkt is no thumbprint".to_owned())))

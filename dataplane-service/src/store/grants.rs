@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::{Grant, RevokedBecause};
 use oauth_core::scope::ScopeSet;
 use oauth_core::userinfo::User;
@@ -16,7 +17,7 @@ use crate::store::{DbError, TenantDb};
 /// The columns that [`read`] wants, of `grants g join users u`.
 macro_rules! grant_columns {
     () => {
-        "g.id as grant_id, g.user_id, g.client_id, g.sid, g.scopes, g.audience, g.nonce, g.auth_time, g.amr, \
+        "g.id as grant_id, g.user_id, g.client_id, g.sid, g.scopes, g.audience, g.nonce, g.requested_claims, g.auth_time, g.amr, \
          g.expires_at as grant_expires_at, g.revoked_at is not null as is_revoked, u.status = 'active' as user_is_active"
     };
 }
@@ -33,6 +34,7 @@ pub(super) fn read(row: &Row) -> Result<Grant, DbError> {
         scope: scopes.into_iter().filter_map(|name| name.try_into().ok()).collect::<ScopeSet>(),
         audience: row.try_get("audience")?,
         nonce: row.try_get("nonce")?,
+        claims: requested_claims(row)?,
         auth_time: timestamp(row, "auth_time")?,
         amr: row.try_get("amr")?,
         expires_at: timestamp(row, "grant_expires_at")?,
@@ -127,13 +129,26 @@ pub async fn newest_of_session(
     client.query_opt(&statement, &[&sid, &client_id, &now.system_time()]).await?.as_ref().map(read).transpose()
 }
 
+/// What a later build stored and this one does not understand is not released by it.
+fn requested_claims(row: &Row) -> Result<ClaimsRequest, DbError> {
+    let stored: Option<Json<Value>> = row.try_get("requested_claims")?;
+    Ok(stored.and_then(|Json(value)| serde_json::from_value(value).ok()).unwrap_or_default())
+}
+
+/// Who is behind an access token, and what the grant asks for about her.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveUser {
+    pub user: User,
+    pub claims: ClaimsRequest,
+}
+
 /// The user behind an access token, while the grant it was issued under stands, the user is active, and the token itself
 /// was not revoked.
-pub async fn live_user(db: &TenantDb, grant: Uuid, jti: Uuid) -> Result<Option<User>, DbError> {
+pub async fn live_user(db: &TenantDb, grant: Uuid, jti: Uuid) -> Result<Option<LiveUser>, DbError> {
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select u.id, u.email, u.email_verified, u.claims, u.updated_at \
+            "select u.id, u.email, u.email_verified, u.claims, u.updated_at, g.requested_claims \
              from grants g join users u on u.id = g.user_id \
              where g.id = $1 and g.revoked_at is null and u.status = 'active' \
                and not exists (select from denied_tokens d where d.jti = $2)",
@@ -143,11 +158,12 @@ pub async fn live_user(db: &TenantDb, grant: Uuid, jti: Uuid) -> Result<Option<U
         return Ok(None);
     };
     let Json(claims): Json<Value> = row.try_get("claims")?;
-    Ok(Some(User {
+    let user = User {
         id: row.try_get("id")?,
         email: row.try_get("email")?,
         email_verified: row.try_get("email_verified")?,
         claims: claims.as_object().cloned().unwrap_or_default(),
         updated_at: timestamp(&row, "updated_at")?,
-    }))
+    };
+    Ok(Some(LiveUser { user, claims: requested_claims(&row)? }))
 }

@@ -20,6 +20,8 @@ pub struct Interaction {
     pub request: AuthorizationRequest,
     /// The session that was begun within this interaction.
     pub authenticated_sid: Option<Uuid>,
+    /// The session that the user chose within it.
+    pub selected_sid: Option<Uuid>,
 }
 
 /// What finds an interaction: its id, from the URL, and the browser's cookie.
@@ -74,7 +76,7 @@ pub async fn find(db: &TenantDb, key: Key<'_>, now: Timestamp) -> Result<Option<
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select request, authenticated_sid from interactions \
+            "select request, authenticated_sid, selected_sid from interactions \
              where id_hash = $1 and browser_hash = $2 and expires_at > $3",
         )
         .await?;
@@ -87,7 +89,8 @@ pub async fn find(db: &TenantDb, key: Key<'_>, now: Timestamp) -> Result<Option<
     let Ok(request) = serde_json::from_value(request) else {
         return Ok(None);
     };
-    Ok(Some(Interaction { request, authenticated_sid: row.try_get("authenticated_sid")? }))
+    let (authenticated_sid, selected_sid) = (row.try_get("authenticated_sid")?, row.try_get("selected_sid")?);
+    Ok(Some(Interaction { request, authenticated_sid, selected_sid }))
 }
 
 /// Notes which session was begun within the interaction.
@@ -95,6 +98,16 @@ pub async fn authenticated(db: &TenantDb, key: Key<'_>, sid: Uuid) -> Result<(),
     let client = db.get().await?;
     let statement = client
         .prepare_cached("update interactions set authenticated_sid = $3 where id_hash = $1 and browser_hash = $2")
+        .await?;
+    client.execute(&statement, &[&db.digest(key.id), &db.digest(key.browser), &sid]).await?;
+    Ok(())
+}
+
+/// Notes which session the user chose within the interaction.
+pub async fn selected(db: &TenantDb, key: Key<'_>, sid: Uuid) -> Result<(), DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached("update interactions set selected_sid = $3 where id_hash = $1 and browser_hash = $2")
         .await?;
     client.execute(&statement, &[&db.digest(key.id), &db.digest(key.browser), &sid]).await?;
     Ok(())

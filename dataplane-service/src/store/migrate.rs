@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "identity",
@@ -69,6 +69,11 @@ const MIGRATIONS: [Migration; 7] = [
         version: 7,
         name: "subjects",
         sql: include_str!("../../../migrations/postgres/tenant/V0007__subjects.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "authorization_requests",
+        sql: include_str!("../../../migrations/postgres/tenant/V0008__authorization_requests.sql"),
     },
 ];
 

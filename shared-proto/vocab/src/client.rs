@@ -95,6 +95,19 @@ pub struct ClientSpec {
     /// The same in other languages, by name and language tag: `client_name#fr` (RFC 7591 §2.2).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub localized: BTreeMap<String, String>,
+    // Authorization requests
+    /// `max_age` of a request that names none (OIDC Registration §2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_max_age: Option<u32>,
+    /// `acr_values` of a request that names none (OIDC Registration §2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub default_acr_values: Vec<String>,
+    /// Asks for `auth_time` in ID tokens (OIDC Registration §2); these have it whatever stands here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_auth_time: bool,
+    /// Whether only requests that were pushed are taken (RFC 9126 §6).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_pushed_authorization_requests: bool,
 
     /// The client's public keys (RFC 7591 §2), by value or where it publishes them, never both.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -245,6 +258,10 @@ impl Default for ClientSpec {
             software_id: None,
             software_version: None,
             localized: BTreeMap::new(),
+            default_max_age: None,
+            default_acr_values: Vec::new(),
+            require_auth_time: false,
+            require_pushed_authorization_requests: false,
         }
     }
 }

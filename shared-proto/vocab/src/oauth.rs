@@ -20,6 +20,12 @@ pub struct OAuthSettings {
     /// Whether proofs of DPoP must have a nonce of ours (RFC 9449 §8).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_dpop_nonce: bool,
+    /// Whether every client must push its authorization requests (RFC 9126 §5).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_pushed_authorization_requests: bool,
+    /// How well and how lately a user must have signed in to use the tenant's own user API with a token of hers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_api_step_up: Option<StepUp>,
     /// How long a device and its user code wait for the user (`expires_in` of RFC 8628 §3.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_code_secs: Option<u32>,
@@ -72,6 +78,18 @@ pub enum AssertedSubject {
     UserId,
     /// By an address that was verified here.
     Email,
+}
+
+/// What a protected resource asks of the authentication behind a token (RFC 9470 §3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StepUp {
+    /// Any of these classes will do; empty: any at all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub acr_values: Vec<String>,
+    /// At most so many seconds since the user signed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u32>,
 }
 
 impl OAuthSettings {

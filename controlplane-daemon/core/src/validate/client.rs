@@ -1,12 +1,15 @@
 //! Rules of a client's document.
 
 mod about;
+mod authorization;
 mod backchannel;
 mod keys;
 mod subject;
 mod tokens;
 
 use vocab::{ScopeName, Violations};
+
+pub(crate) use self::authorization::check_acr_values;
 
 use super::scope::STANDARD_SCOPES;
 use super::{text, uri};
@@ -21,6 +24,7 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
     backchannel::check(&mut violations, spec);
     keys::check(&mut violations, spec);
     subject::check(&mut violations, spec);
+    authorization::check(&mut violations, spec);
 
     let redirects =
         [("/redirect_uris", &spec.redirect_uris), ("/post_logout_redirect_uris", &spec.post_logout_redirect_uris)];

@@ -6,6 +6,7 @@ use vocab::Violations;
 use vocab::claims::ClaimSource;
 use vocab::oauth::OAuthSettings;
 
+use super::client::check_acr_values;
 use super::registration;
 use crate::limits;
 
@@ -41,6 +42,9 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
     });
     violations.nest("/claims", claims_problems(&settings.claims));
     violations.nest("/registration", registration::policy_problems(&settings.registration));
+    if let Some(step_up) = &settings.user_api_step_up {
+        check_acr_values(&mut violations, "/user_api_step_up/acr_values", &step_up.acr_values);
+    }
     violations
 }
 

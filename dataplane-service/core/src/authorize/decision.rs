@@ -4,6 +4,7 @@ use uuid::Uuid;
 use vocab::Timestamp;
 
 use super::request::{AuthorizationRequest, Prompt};
+use crate::acr::Acr;
 use crate::client::Client;
 use crate::error::OAuthError;
 use crate::scope::ScopeSet;
@@ -13,8 +14,12 @@ use crate::scope::ScopeSet;
 pub struct Facts {
     /// The live session of the browser; its user is active.
     pub session: Option<SessionFacts>,
+    /// What this client knows the session's user by (OIDC Core §8).
+    pub subject: Option<String>,
     /// When the user signed in within this very interaction, if so: what `prompt=login` asks for.
     pub signed_in_here: bool,
+    /// The user chose this session within this very interaction: what `prompt=select_account` asks for.
+    pub selected_here: bool,
     /// What the session's user allowed this client before.
     pub consented: ScopeSet,
     /// The user pressed "allow" in this very interaction: what `prompt=consent` asks for.
@@ -33,23 +38,26 @@ pub struct SessionFacts {
 }
 
 /// What came of verifying `id_token_hint` against the tenant's keys. An expired one is good (OIDC Core §3.1.2.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IdTokenHint {
     #[default]
     Absent,
-    /// Not one of this issuer's ID tokens.
+    /// Not an ID token that this issuer gave this client.
     Invalid,
-    /// It names this user.
-    Of(Uuid),
+    /// It names this subject.
+    Of(String),
 }
 
 /// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     NeedLogin,
+    /// The user must say which account it is to be.
+    NeedSelection,
     /// The user must be asked for these scopes.
     NeedConsent(ScopeSet),
-    IssueCode(SessionFacts),
+    /// The client gets what it asked for.
+    Granted(SessionFacts),
     /// Back to the client.
     Error(OAuthError),
 }
@@ -58,35 +66,72 @@ pub enum Decision {
 pub fn decide(now: Timestamp, request: &AuthorizationRequest, client: &Client, facts: &Facts) -> Decision {
     let silent = request.prompt.contains(&Prompt::None);
     if facts.id_token_hint == IdTokenHint::Invalid {
-        return Decision::Error(OAuthError::invalid_request("The id_token_hint is not a token of this issuer."));
+        let told = "The id_token_hint is not an ID token that this issuer gave this client.";
+        return Decision::Error(OAuthError::invalid_request(told));
     }
-    let Some(session) = facts.session.as_ref().filter(|session| login_suffices(now, request, session, facts)) else {
-        return if silent {
-            Decision::Error(OAuthError::login_required("The user must sign in."))
-        } else {
-            Decision::NeedLogin
-        };
+    let sign_in = || {
+        if silent { Decision::Error(OAuthError::login_required("The user must sign in.")) } else { Decision::NeedLogin }
     };
+    let Some(session) = facts.session.as_ref() else {
+        return sign_in();
+    };
+    if !is_wanted_user(request, facts) {
+        // Somebody else has just signed in: asking again would go round in circles (OIDC Core §3.1.2.1, §5.5.1).
+        return if facts.signed_in_here {
+            Decision::Error(OAuthError::login_required("Another user signed in than the client means."))
+        } else {
+            sign_in()
+        };
+    }
+    if !facts.signed_in_here && (request.prompt.contains(&Prompt::Login) || is_too_old(now, request, session)) {
+        return sign_in();
+    }
+    if let Some(step) = lacks_acr(request, session, facts) {
+        return if step == Decision::NeedLogin { sign_in() } else { step };
+    }
+    // Whoever has just typed a name has chosen.
+    if request.prompt.contains(&Prompt::SelectAccount) && !facts.selected_here && !facts.signed_in_here {
+        return Decision::NeedSelection;
+    }
     if needs_consent(request, client, facts) {
         return if silent {
             Decision::Error(OAuthError::consent_required("The user must consent."))
         } else {
-            Decision::NeedConsent(request.scope.clone())
+            Decision::NeedConsent(request.scope_to_allow())
         };
     }
-    Decision::IssueCode(session.clone())
+    Decision::Granted(session.clone())
 }
 
-fn login_suffices(now: Timestamp, request: &AuthorizationRequest, session: &SessionFacts, facts: &Facts) -> bool {
-    // The client means another user than the one who is signed in.
-    let right_user = match facts.id_token_hint {
-        IdTokenHint::Of(user_id) => user_id == session.user_id,
+/// Whether the session's user is whom the client means, by a hint (OIDC Core §3.1.2.1) or by a claim (§5.5.1).
+fn is_wanted_user(request: &AuthorizationRequest, facts: &Facts) -> bool {
+    let subject = facts.subject.as_deref();
+    let by_hint = match &facts.id_token_hint {
+        IdTokenHint::Of(hinted) => subject == Some(hinted.as_str()),
         IdTokenHint::Absent | IdTokenHint::Invalid => true,
     };
-    // Choosing an account is signing in, as long as a browser has one session.
-    let asked_again = request.prompt.contains(&Prompt::Login) || request.prompt.contains(&Prompt::SelectAccount);
-    let too_old = request.max_age_secs.is_some_and(|max_age| session.auth_time.plus_secs(i64::from(max_age)) <= now);
-    right_user && (facts.signed_in_here || !(asked_again || too_old))
+    let claimed = request.claims.subjects();
+    by_hint && (claimed.is_empty() || subject.is_some_and(|subject| claimed.contains(&subject)))
+}
+
+fn is_too_old(now: Timestamp, request: &AuthorizationRequest, session: &SessionFacts) -> bool {
+    request.max_age_secs.is_some_and(|max_age| session.auth_time.plus_secs(i64::from(max_age)) <= now)
+}
+
+/// OIDC Core §5.5.1.1: an essential class that cannot be met is a failed authentication. Asked for by `acr_values`, it
+/// is a wish.
+fn lacks_acr(request: &AuthorizationRequest, session: &SessionFacts, facts: &Facts) -> Option<Decision> {
+    let (values, essential) = request.acr_wanted();
+    if !essential || Acr::of(&session.amr).satisfies(&values) {
+        return None;
+    }
+    let reachable = Acr::REACHABLE.into_iter().any(|class| class.satisfies(&values));
+    Some(if reachable && !facts.signed_in_here {
+        Decision::NeedLogin
+    } else {
+        let told = "No sign-in here is of the authentication context class that was asked for.";
+        Decision::Error(OAuthError::unmet_authentication_requirements(told))
+    })
 }
 
 fn needs_consent(request: &AuthorizationRequest, client: &Client, facts: &Facts) -> bool {
@@ -94,26 +139,28 @@ fn needs_consent(request: &AuthorizationRequest, client: &Client, facts: &Facts)
         return false;
     }
     request.prompt.contains(&Prompt::Consent)
-        || (client.spec.require_consent && !request.scope.is_subset(&facts.consented))
+        || (client.spec.require_consent && !request.scope_to_allow().is_subset(&facts.consented))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Channel, Site, validate};
     use super::*;
     use crate::client::tests::{client, client_with};
     use crate::error::Code;
     use crate::form::Form;
     use rstest::rstest;
+    use vocab::oauth::OAuthSettings;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
     const ALICE: Uuid = Uuid::from_u128(1);
-    const BOB: Uuid = Uuid::from_u128(2);
 
     fn request(more: &str) -> AuthorizationRequest {
         let query = format!("response_type=code&client_id=web&redirect_uri=https://app.example/cb&scope=openid{more}");
         let client = client();
         let form = Form::parse(query.as_bytes()).unwrap();
-        super::super::validate(&form, "https://id.example", |_| Some(&client)).unwrap()
+        let site = Site { issuer: "https://id.example", settings: &OAuthSettings::default(), scope_claims: &|_| None };
+        validate(&form, site, Channel::Front, |_| Some(&client)).unwrap()
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the rows below have somebody or nobody")]
@@ -130,7 +177,8 @@ mod tests {
         match decide(NOW, &request(more), &client_with(|spec| spec.require_consent = require_consent), facts) {
             Decision::NeedLogin => "login",
             Decision::NeedConsent(_) => "consent",
-            Decision::IssueCode(_) => "code",
+            Decision::NeedSelection => "select",
+            Decision::Granted(_) => "code",
             Decision::Error(error) => error.code().as_str(),
         }
     }
@@ -142,7 +190,28 @@ mod tests {
     #[case::silent("&prompt=none", session(60), false, "code")]
     #[case::login_again("&prompt=login", session(60), false, "login")]
     #[case::logged_in_again("&prompt=login", session(0), true, "code")]
-    #[case::select_account("&prompt=select_account", session(60), false, "login")]
+    #[case::select_account("&prompt=select_account", session(60), false, "select")]
+    #[case::select_account_of_none("&prompt=select_account", None, false, "login")]
+    #[case::login_selects("&prompt=select_account+login", session(60), true, "code")]
+    #[case::acr_met(
+        r#"&claims={"id_token":{"acr":{"essential":true,"value":"urn:hellojohn:acr:1fa"}}}"#,
+        session(60),
+        false,
+        "code"
+    )]
+    #[case::acr_unmet(
+        r#"&claims={"id_token":{"acr":{"essential":true,"values":["urn:hellojohn:acr:2fa"]}}}"#,
+        session(60),
+        false,
+        "unmet_authentication_requirements"
+    )]
+    #[case::acr_wished(
+        r#"&claims={"id_token":{"acr":{"values":["urn:hellojohn:acr:2fa"]}}}"#,
+        session(60),
+        false,
+        "code"
+    )]
+    #[case::acr_values("&acr_values=urn:hellojohn:acr:2fa", session(60), false, "code")]
     #[case::young_enough("&max_age=61", session(60), false, "code")]
     #[case::too_old("&max_age=60", session(60), false, "login")]
     #[case::too_old_silently("&max_age=10&prompt=none", session(60), false, "login_required")]
@@ -178,14 +247,47 @@ mod tests {
         assert_eq!(step(more, require_consent, &facts), expected);
     }
 
+    #[test]
+    fn an_account_is_chosen_once() {
+        let chosen = Facts { session: session(60), selected_here: true, ..Facts::default() };
+        assert_eq!(step("&prompt=select_account", false, &chosen), "code");
+        assert_eq!(step("&prompt=select_account+login", false, &chosen), "login");
+    }
+
     #[rstest]
-    #[case("&prompt=none", IdTokenHint::Of(ALICE), "code")]
-    #[case("&prompt=none", IdTokenHint::Of(BOB), Code::LoginRequired.as_str())]
-    #[case("", IdTokenHint::Of(BOB), "login")]
-    #[case("&prompt=none", IdTokenHint::Invalid, Code::InvalidRequest.as_str())]
-    #[case("", IdTokenHint::Invalid, Code::InvalidRequest.as_str())]
-    fn hints(#[case] more: &str, #[case] id_token_hint: IdTokenHint, #[case] expected: &str) {
-        let facts = Facts { session: session(1), id_token_hint, ..Facts::default() };
-        assert_eq!(step(more, false, &facts), expected);
+    #[case("&prompt=none", "alice", false, "code")]
+    #[case("&prompt=none", "bob", false, Code::LoginRequired.as_str())]
+    #[case("", "bob", false, "login")]
+    #[case("", "bob", true, Code::LoginRequired.as_str())]
+    fn the_user_that_is_meant(
+        #[case] more: &str,
+        #[case] meant: &str,
+        #[case] signed_in_here: bool,
+        #[case] expected: &str,
+    ) {
+        let facts = Facts { session: session(1), subject: Some("alice".into()), signed_in_here, ..Facts::default() };
+        let hinted = Facts { id_token_hint: IdTokenHint::Of(meant.into()), ..facts.clone() };
+        assert_eq!(step(more, false, &hinted), expected);
+        for member in ["id_token", "userinfo"] {
+            let claims = format!(r#"{more}&claims={{"{member}":{{"sub":{{"value":"{meant}"}}}}}}"#);
+            assert_eq!(step(&claims, false, &facts), expected, "{claims}");
+        }
+    }
+
+    #[rstest]
+    #[case("&prompt=none")]
+    #[case("")]
+    fn a_bad_hint_is_an_error(#[case] more: &str) {
+        let facts = Facts { session: session(1), id_token_hint: IdTokenHint::Invalid, ..Facts::default() };
+        assert_eq!(step(more, false, &facts), Code::InvalidRequest.as_str());
+    }
+
+    #[test]
+    fn consent_covers_the_claims_that_are_asked_for_one_by_one() {
+        let claims = r#"&claims={"userinfo":{"email":null}}"#;
+        let facts = Facts { session: session(1), consented: ScopeSet::parse("openid").unwrap(), ..Facts::default() };
+        assert_eq!(step(claims, true, &facts), "consent");
+        let facts = Facts { consented: ScopeSet::parse("openid email").unwrap(), ..facts };
+        assert_eq!(step(claims, true, &facts), "code");
     }
 }

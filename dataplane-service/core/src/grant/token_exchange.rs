@@ -6,6 +6,7 @@ use uuid::Uuid;
 use vocab::Timestamp;
 use vocab::client::{ExchangeMode, TokenExchange};
 
+use crate::acr::Acr;
 use crate::client::Client;
 use crate::client_auth::AuthenticatedClient;
 use crate::confirmation::Confirmation;
@@ -132,6 +133,7 @@ pub struct UserParty {
     pub id: Uuid,
     pub grant: Uuid,
     pub auth_time: Timestamp,
+    pub acr: Acr,
     pub sid: Option<Uuid>,
 }
 

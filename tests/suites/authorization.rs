@@ -1,0 +1,10 @@
+//! The authorization endpoint beyond the plain code flow; one module per specification.
+
+#[path = "authorization/claims.rs"]
+mod claims;
+#[path = "authorization/prompts.rs"]
+mod prompts;
+#[path = "authorization/response_modes.rs"]
+mod response_modes;
+#[path = "authorization/step_up.rs"]
+mod step_up;
