@@ -14,7 +14,7 @@ use url::Url;
 
 /// Where every form of the tenant goes.
 fn doors(tenant: &Tenant) -> Vec<String> {
-    ["login", "register", "consent", "oauth2/logout"].map(|path| format!("{}/{path}", tenant.issuer)).into()
+    ["login", "register", "consent", "oauth2/logout", "oauth2/device", "account"].map(|path| format!("{}/{path}", tenant.issuer)).into()
 }
 
 async fn open_tenant(world: &world::World, name: &str) -> (Tenant, User) {
@@ -122,7 +122,7 @@ async fn what_is_no_form_or_says_a_thing_twice_is_refused_at_every_door() {
     let http = web::client();
     let form = "application/x-www-form-urlencoded";
     let mut every = doors(&tenant);
-    every.extend(["authorize", "token"].map(|name| tenant.app.endpoint(name)));
+    every.extend(["authorize", "token", "device_authorization", "bc-authorize"].map(|name| tenant.app.endpoint(name)));
     for door in &every {
         let post = |kind: &str, body: String| http.request(Method::POST, door).header("content-type", kind).body(body);
         for kind in ["application/json", "text/plain", "multipart/form-data; boundary=x"] {
