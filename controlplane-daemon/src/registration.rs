@@ -107,9 +107,10 @@ impl Registrar {
         let policy = &tenant.spec.settings.oauth.registration;
         let said = metadata::object(&asked.metadata)?;
         let (said, statement_issuer) = statement::believe(said, policy, self.clock.now())?;
-        let spec = self.cluster.replica.read(|state| {
-            metadata::read(said, policy, None, |scope| state.scope(tenant.id, scope).is_some())
-        })?;
+        let spec = self
+            .cluster
+            .replica
+            .read(|state| metadata::read(said, policy, None, |scope| state.scope(tenant.id, scope).is_some()))?;
         let took_secret = spec.token_endpoint_auth_method != AuthMethod::None;
         let mutation = Mutation::ClientRegister {
             tenant: tenant.slug.clone(),
@@ -192,8 +193,7 @@ impl Registrar {
 
     async fn try_delete(&self, asked: &Management) -> Result<Revision, Refusal> {
         let tenant = self.tenant(asked.tenant).await?.slug.clone();
-        let mutation =
-            Mutation::ClientUnregister { tenant, client_id: asked.client_id.clone(), proof: asked.proof };
+        let mutation = Mutation::ClientUnregister { tenant, client_id: asked.client_id.clone(), proof: asked.proof };
         self.propose(mutation, &asked.registrant, None).await.map(|(_, revision)| revision)
     }
 
@@ -210,8 +210,7 @@ impl Registrar {
     /// The client whose registration access token was shown.
     async fn proven(&self, asked: &Management) -> Result<Arc<Client>, Refusal> {
         let find = || {
-            let client =
-                self.cluster.replica.read(|state| state.client(asked.tenant, &asked.client_id).cloned())?;
+            let client = self.cluster.replica.read(|state| state.client(asked.tenant, &asked.client_id).cloned())?;
             let proven = client.registration.as_ref().is_some_and(|registration| registration.digest == asked.proof);
             proven.then_some(client)
         };
@@ -267,7 +266,12 @@ impl Registrar {
     }
 
     /// Counts, and notes for the audit what was refused; what was done stands in it by itself.
-    fn report<T>(&self, outcome: Result<T, Refusal>, registrant: &Registrant, action: &'static str) -> Result<T, Refusal> {
+    fn report<T>(
+        &self,
+        outcome: Result<T, Refusal>,
+        registrant: &Registrant,
+        action: &'static str,
+    ) -> Result<T, Refusal> {
         let result = outcome.as_ref().map_or_else(Refusal::code, |_| "ok");
         metrics::counter!("hj_cp_registrations_total", "action" => action, "result" => result).increment(1);
         if let Err(Refusal::Token(_)) = &outcome {

@@ -85,7 +85,8 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     let watch = Watch { shared: Arc::new(Shared { source, snapshots: SnapshotCache::default() }) };
     let checking = watch.clone();
     let check = move |request: tonic::Request<()>| {
-        let authorization = request.metadata().get(AUTHORIZATION.as_str()).map(|value| value.as_encoded_bytes());
+        let authorization =
+            request.metadata().get(AUTHORIZATION.as_str()).map(tonic::metadata::MetadataValue::as_encoded_bytes);
         checking.authenticate(request.extensions().get::<Caller>(), authorization)?;
         Ok(request)
     };

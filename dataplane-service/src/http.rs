@@ -108,9 +108,7 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/.well-known/openid-configuration").get(discovery::metadata))
         .service(endpoint("/.well-known/oauth-authorization-server").get(discovery::metadata))
         .service(endpoint("/.well-known/oauth-protected-resource").get(discovery::protected_resource))
-        .service(
-            endpoint("/.well-known/oauth-protected-resource/{resource:.+}").get(discovery::protected_resource),
-        )
+        .service(endpoint("/.well-known/oauth-protected-resource/{resource:.+}").get(discovery::protected_resource))
         .service(endpoint("/.well-known/jwks.json").get(jwks::jwks));
 }
 

@@ -22,13 +22,7 @@ pub struct Pace {
 
 impl Pace {
     /// Counts one more, or says how long to wait.
-    pub fn step(
-        &self,
-        tenant: TenantId,
-        address: Option<IpAddr>,
-        per_minute: u32,
-        now: Timestamp,
-    ) -> Result<(), Wait> {
+    pub fn step(&self, tenant: TenantId, address: Option<IpAddr>, per_minute: u32, now: Timestamp) -> Result<(), Wait> {
         let each = MINUTE_MILLIS / i64::from(per_minute.max(1));
         let key = (tenant, network(address));
         let mut rows = self.rows.lock();

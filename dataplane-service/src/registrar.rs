@@ -48,7 +48,8 @@ impl Registrar {
             };
             // TLS is the connector's, which takes the address as it is.
             let endpoint = Endpoint::from_shared(format!("http://{}", uri.authority()?)).ok()?;
-            let endpoint = endpoint.origin(uri.clone()).http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE);
+            let endpoint =
+                endpoint.origin(uri.clone()).http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE);
             Some(RegistrationClient::new(endpoint.connect_with_connector_lazy(Connector::new(tls, CONNECT_TIMEOUT))))
         };
         let token = pod.token.as_ref().and_then(|token| {

@@ -27,11 +27,14 @@ const CODES: u64 = 4000;
 pub(crate) async fn run(options: &Options) {
     let world = World::start(1, 1).await;
     let tenant = world.tenant("bench").await;
-    tenant.patch(&json!({ "settings": { "database": { "dsn": tenant.database.dsn(), "max_connections": CONNECTIONS } } })).await;
+    tenant
+        .patch(&json!({ "settings": { "database": { "dsn": tenant.database.dsn(), "max_connections": CONNECTIONS } } }))
+        .await;
     introspection(&world, &tenant).await;
 
     let db = stores::open(&tenant.database, id_of(&tenant).await);
     let alice = tenant.user("alice").await.id.parse().expect("a user's id is a UUID");
+    let claims = oauth_core::claims_request::ClaimsRequest::default();
     let mut codes = Vec::new();
     for _ in 0..CODES + CONNECTIONS as u64 {
         let now = SystemClock.now();
@@ -42,6 +45,7 @@ pub(crate) async fn run(options: &Options) {
             scopes: vec!["openid".to_owned(), "offline_access".to_owned()],
             audience: &[],
             nonce: None,
+            claims: &claims,
             auth_time: now,
             amr: &[],
             redirect_uri: BACKEND_REDIRECT,

@@ -4,6 +4,7 @@
 //! `UPDATE_DOCS=1 cargo test --workspace --test docs` writes the generated parts anew.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,7 +103,7 @@ fn describe(path: &[&str], text: &mut String) {
         if path.is_empty() { help.as_str() } else { help.split("\nGlobal options:").next().unwrap_or_default() };
     let shown: Vec<&str> = shown.lines().map(str::trim_end).filter(|line| !line.contains("Print version")).collect();
     let title = ["hellojohn"].into_iter().chain(path.iter().copied()).collect::<Vec<_>>().join(" ");
-    text.push_str(&format!("## {title}\n\n```text\n{}\n```\n\n", shown.join("\n").trim()));
+    let _ = write!(text, "## {title}\n\n```text\n{}\n```\n\n", shown.join("\n").trim());
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     // What stands deeper goes on with the line before.
     let commands = commands.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));

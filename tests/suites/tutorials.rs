@@ -1,5 +1,6 @@
 //! The tutorials work: their shell commands, in their order, against the processes that `./hj dev` starts.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -63,7 +64,7 @@ async fn the_commands_of_the_tutorials_do_what_they_say() {
         let blocks = blocks(&format!("docs/{page}.md"), "sh");
         assert!(blocks.len() >= 3, "{page} has commands");
         for (number, block) in blocks.iter().enumerate().filter(|(_, block)| *block != "./hj dev") {
-            script.push_str(&format!("echo '## {page}, block {number}'\n{block}\n"));
+            let _ = write!(script, "echo '## {page}, block {number}'\n{block}\n");
         }
     }
     for (words, here) in &replaced {

@@ -94,7 +94,9 @@ pub(super) async fn reseal(
     // Done twice it does nothing the second time, so it needs no memory of the request.
     let command =
         Command { origin: who.origin.clone(), ..Command::new(who.actor(), Mutation::KeyReseal { moves: Vec::new() }) };
-    let progress = seals::reseal(&api.control, &api.keyring, &command, absent).await.map_err(|why| match why {
+    // Boxed, since it holds whole batches across its waits.
+    let resealed = Box::pin(seals::reseal(&api.control, &api.keyring, &command, absent)).await;
+    let progress = resealed.map_err(|why| match why {
         ResealError::NotEverywhere { .. } => Problem::new(ErrorCode::Conflict, why.to_string()),
         ResealError::Propose(why) => why.into(),
     })?;

@@ -14,7 +14,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::{Map, Value, json};
 use vocab::client::{AuthMethod, ClientSpec, GrantType, LOCALIZABLE};
 use vocab::registration::{RegistrationPolicy, USUAL_SCOPES};
-use vocab::{ScopeName, Violations};
+use vocab::{ScopeName, Timestamp, Violations};
 
 use super::{Refusal, broken};
 
@@ -143,7 +143,8 @@ pub(super) fn read(
         }
     };
     // RFC 7591 §2.1: the two lists must fit each other.
-    let asks_for_code = response_types.is_some_and(|types| types.as_array().is_some_and(|it| it.contains(&json!("code"))));
+    let asks_for_code =
+        response_types.is_some_and(|types| types.as_array().is_some_and(|it| it.contains(&json!("code"))));
     if asks_for_code && !spec.grant_types.contains(&GrantType::AuthorizationCode) {
         return Err(Refusal::Metadata("response_types: code needs the grant type authorization_code".to_owned()));
     }
@@ -167,7 +168,9 @@ fn beside(current: Option<&ClientSpec>, policy: &RegistrationPolicy) -> Map<Stri
         return Map::from_iter([("require_consent".to_owned(), json!(!policy.skip_consent))]);
     };
     let mut fields = members(current);
-    fields.retain(|name, _| !REGISTRABLE.contains(&name.as_str()) && !["name", "scopes", "localized"].contains(&name.as_str()));
+    fields.retain(|name, _| {
+        !REGISTRABLE.contains(&name.as_str()) && !["name", "scopes", "localized"].contains(&name.as_str())
+    });
     fields
 }
 
@@ -217,7 +220,7 @@ pub(super) fn show(client: &Client) -> Map<String, Value> {
     shown.insert("client_id_issued_at".to_owned(), json!(client.created_at.secs()));
     if !client.secrets.is_empty() {
         // The one that lives longest; zero stands for no end.
-        let ends = client.secrets.iter().map(|secret| secret.expires_at.map_or(i64::MAX, |end| end.secs()));
+        let ends = client.secrets.iter().map(|secret| secret.expires_at.map_or(i64::MAX, Timestamp::secs));
         let end = ends.max().filter(|end| *end != i64::MAX).unwrap_or(0);
         shown.insert("client_secret_expires_at".to_owned(), json!(end));
     }
@@ -355,7 +358,7 @@ mod tests {
         });
         let spec = register(document.clone()).unwrap();
         assert_eq!(spec.allowed_origins, ["https://app.example"]);
-        let at = vocab::Timestamp::from_secs(7);
+        let at = Timestamp::from_secs(7);
         let client = Client {
             tenant_id: vocab::TenantId::from_uuid(uuid::Uuid::nil()),
             client_id: "c".parse().unwrap(),
@@ -377,12 +380,16 @@ mod tests {
 
     #[test]
     fn an_update_replaces_what_the_client_said_and_keeps_what_operators_wrote() {
-        let mut current = register(json!({"redirect_uris": ["https://a.example/cb"], "client_uri": "https://a.example"})).unwrap();
+        let mut current =
+            register(json!({"redirect_uris": ["https://a.example/cb"], "client_uri": "https://a.example"})).unwrap();
         current.audiences = vec!["https://api.example".to_owned()];
         let document = said(json!({"client_id": "c", "redirect_uris": ["https://b.example/cb"], "client_name": null}));
         let spec = read(document, &RegistrationPolicy::default(), Some(&current), |_| false).unwrap();
         assert_eq!((spec.audiences.len(), spec.client_uri), (1, None));
-        assert_eq!((spec.name.as_str(), spec.redirect_uris.as_slice()), ("b.example", &["https://b.example/cb".to_owned()][..]));
+        assert_eq!(
+            (spec.name.as_str(), spec.redirect_uris.as_slice()),
+            ("b.example", &["https://b.example/cb".to_owned()][..])
+        );
     }
 
     #[test]

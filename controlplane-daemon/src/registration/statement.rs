@@ -64,7 +64,8 @@ fn verify(
     let trusted = trusted.ok_or_else(|| {
         Refusal::StatementIssuer("This tenant does not trust the issuer of the software statement.".to_owned())
     })?;
-    let keys: JwkSet = serde_json::from_value(trusted.jwks.clone()).map_err(|_| invalid("its issuer's keys are not readable"))?;
+    let keys: JwkSet =
+        serde_json::from_value(trusted.jwks.clone()).map_err(|_| invalid("its issuer's keys are not readable"))?;
     let may_be = |key: &&Jwk| header.kid.is_none() || key.common.key_id == header.kid;
     let mut rules = Validation::new(header.alg);
     // The claims are judged below, by our own clock.
@@ -124,7 +125,8 @@ mod tests {
     }
 
     fn with(statement: &str, policy: &RegistrationPolicy) -> Result<(Map<String, Value>, Option<String>), Refusal> {
-        let Value::Object(said) = json!({"client_name": "Mine", "client_uri": "https://c.example", "software_statement": statement})
+        let Value::Object(said) =
+            json!({"client_name": "Mine", "client_uri": "https://c.example", "software_statement": statement})
         else {
             unreachable!()
         };
@@ -137,7 +139,10 @@ mod tests {
         let statement = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims(), &private).unwrap();
         let (said, issuer) = with(&statement, &policy(&jwk)).unwrap();
         assert_eq!(issuer.as_deref(), Some("https://vouch.example"));
-        assert_eq!(Value::Object(said), json!({"client_name": "Vouched", "client_uri": "https://c.example", "software_id": "x"}));
+        assert_eq!(
+            Value::Object(said),
+            json!({"client_name": "Vouched", "client_uri": "https://c.example", "software_id": "x"})
+        );
     }
 
     #[test]
@@ -152,7 +157,15 @@ mod tests {
         let public = serde_json::to_vec(&jwk).unwrap();
         let hmac = jsonwebtoken::encode(&Header::default(), &claims(), &EncodingKey::from_secret(&public)).unwrap();
         let none = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL3ZvdWNoLmV4YW1wbGUifQ.";
-        for statement in ["", "a.b.c", none, &hmac, &altered("exp", json!(NOW - 61)), &altered("nbf", json!(NOW + 61)), &altered("exp", json!("soon"))] {
+        for statement in [
+            "",
+            "a.b.c",
+            none,
+            &hmac,
+            &altered("exp", json!(NOW - 61)),
+            &altered("nbf", json!(NOW + 61)),
+            &altered("exp", json!("soon")),
+        ] {
             assert!(matches!(with(statement, &policy(&jwk)), Err(Refusal::Statement(_))), "{statement}");
         }
         assert!(matches!(with(&sign(&claims()), &policy(&other)), Err(Refusal::Statement(_))));

@@ -24,9 +24,9 @@ impl Registration for Service {
     async fn register(&self, request: Request<RegisterRequest>) -> Reply {
         let wire = request.into_inner();
         let offered = wire.secret.ok_or_else(|| malformed("no secret is offered"))?;
-        let initial = wire.initial_token.map(|token| {
-            Ok::<_, Status>(InitialProof { id: parsed(&token.id)?, digest: digest(&token.digest)? })
-        });
+        let initial = wire
+            .initial_token
+            .map(|token| Ok::<_, Status>(InitialProof { id: parsed(&token.id)?, digest: digest(&token.digest)? }));
         let asked = Registering {
             tenant: parsed(&wire.tenant_id)?,
             metadata: wire.metadata_json.into(),

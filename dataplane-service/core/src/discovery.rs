@@ -265,8 +265,9 @@ mod tests {
 
     #[test]
     fn mutual_tls_is_told_of_where_there_is_some() {
+        let settings = OAuthSettings::default();
         let of = |mutual_tls| {
-            let metadata = Metadata::of("https://id.example", None, &mutual_tls, std::iter::empty());
+            let metadata = Metadata::of("https://id.example", &settings, None, &mutual_tls, std::iter::empty());
             serde_json::to_value(&metadata).unwrap()
         };
         let methods = |document: &Value| document["token_endpoint_auth_methods_supported"].to_string();

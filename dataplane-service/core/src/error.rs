@@ -57,7 +57,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,

@@ -39,7 +39,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         expires_at: now.plus_secs(i64::from(tenant.lifetimes.access_token_secs)),
     };
     let grant = grants::create(db, &new).await?;
-    let signed = user_tokens::sign(context, &grant, &tokens, None, None)?;
+    let signed = user_tokens::sign(context, &grant, &tokens, None, None).await?;
     if let Some(token) = &signed.access_token {
         access_tokens::store(db, token, now).await?;
     }

@@ -40,7 +40,8 @@ async fn about_user(context: &Context<'_>, grant: &Grant) -> Result<Map<String, 
         return Ok(Map::new());
     }
     let found = users::find(context.tenant.db()?, grant.user_id).await?;
-    Ok(found.map(|row| userinfo::single_claims(&row.user, &grant.claims.id_token)).unwrap_or_default())
+    let user = found.map(|row| userinfo::with_sources(row.user, &context.tenant.oauth.claims));
+    Ok(user.map(|user| userinfo::single_claims(&user, &grant.claims.id_token)).unwrap_or_default())
 }
 
 /// Signs what was decided. `nonce` is the grant's on the first exchange only (OIDC Core §12.2).

@@ -5,7 +5,6 @@ use oauth_core::bearer::{self, Claims};
 use oauth_core::error::{Code, OAuthError};
 use oauth_core::form::Form;
 use oauth_core::resource::{metadata_url, path_for};
-use oauth_core::userinfo::User;
 use vocab::Timestamp;
 use vocab::oauth::StepUp;
 

@@ -52,6 +52,8 @@ impl From<Unreachable> for Failure {
 
 type Answer = Result<HttpResponse, Failure>;
 type Body = Result<web::Bytes, actix_web::Error>;
+/// The metadata, and the `client_secret` that stood in it.
+type Said = (Map<String, Value>, Option<Secret<String>>);
 
 pub(super) async fn create(request: HttpRequest, tenant: Tenant, app: web::Data<App>, body: Body) -> HttpResponse {
     finish(&tenant, register(&request, &tenant, &app, body).await)
@@ -84,7 +86,9 @@ async fn register(request: &HttpRequest, tenant: &TenantContext, app: &App, body
     let policy = &tenant.oauth.registration;
     let shown = bearer(request)?;
     if policy.mode == RegistrationMode::Off || (policy.mode == RegistrationMode::Token && shown.is_none()) {
-        return Err(Failure::Token(shown.map(|_| OAuthError::invalid_token("This tenant lets no client register itself."))));
+        return Err(Failure::Token(
+            shown.map(|_| OAuthError::invalid_token("This tenant lets no client register itself.")),
+        ));
     }
     let initial = match (policy.mode, shown) {
         (RegistrationMode::Token, Some(token)) => {
@@ -178,7 +182,7 @@ async fn remove(request: &HttpRequest, tenant: &TenantContext, app: &App) -> Ans
 }
 
 /// The JSON object in the body, less the secret in it, which goes no further.
-fn document(request: &HttpRequest, body: Body) -> Result<(Map<String, Value>, Option<Secret<String>>), Failure> {
+fn document(request: &HttpRequest, body: Body) -> Result<Said, Failure> {
     let refused = |why| Failure::Refused(OAuthError::new(Code::InvalidClientMetadata, why));
     if !form_body::is_json(request) {
         return Err(refused("The body must be application/json."));
@@ -216,7 +220,8 @@ fn needed(request: &HttpRequest) -> Result<Secret<String>, Failure> {
 fn client_id(request: &HttpRequest) -> Result<String, Failure> {
     let id = request.match_info().get("client_id").unwrap_or_default();
     let id: Result<vocab::ClientId, _> = id.parse();
-    let unknown = || Failure::Token(Some(OAuthError::invalid_token("The registration access token is not this client's.")));
+    let unknown =
+        || Failure::Token(Some(OAuthError::invalid_token("The registration access token is not this client's.")));
     id.map(|id| id.to_string()).map_err(|_| unknown())
 }
 
@@ -231,12 +236,11 @@ fn registered(outcome: Outcome) -> Result<watch::RegisteredClient, Failure> {
     Err(match refused.error() {
         E::InvalidToken => Failure::Token(Some(told(Code::InvalidToken))),
         E::InvalidRedirectUri => Failure::Refused(told(Code::InvalidRedirectUri)),
-        E::InvalidClientMetadata => Failure::Refused(told(Code::InvalidClientMetadata)),
         E::InvalidSoftwareStatement => Failure::Refused(told(Code::InvalidSoftwareStatement)),
         E::UnapprovedSoftwareStatement => Failure::Refused(told(Code::UnapprovedSoftwareStatement)),
         E::AccessDenied => Failure::Refused(told(Code::AccessDenied)),
-        // Of a control plane of a later release.
-        E::Unspecified => Failure::Refused(told(Code::InvalidClientMetadata)),
+        // Unspecified: of a control plane of a later release.
+        E::InvalidClientMetadata | E::Unspecified => Failure::Refused(told(Code::InvalidClientMetadata)),
     })
 }
 
@@ -300,7 +304,8 @@ fn refused(tenant: &TenantContext, failure: Failure) -> HttpResponse {
             response
         }
         Failure::TooMany(Wait { secs }) => {
-            let told = OAuthError::temporarily_unavailable("Too many registrations from this address; try again later.");
+            let told =
+                OAuthError::temporarily_unavailable("Too many registrations from this address; try again later.");
             let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, &told, Some(ErrorCode::TooManyRequests));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
             response

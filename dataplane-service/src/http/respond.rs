@@ -238,7 +238,9 @@ impl ResponseError for BearerFailure {
                 };
                 challenged(realm, metadata, error, &needed)
             }
-            Self::StepUp { realm, metadata, error, needed } => challenged(realm, metadata, error, &step_up_parameters(needed)),
+            Self::StepUp { realm, metadata, error, needed } => {
+                challenged(realm, metadata, error, &step_up_parameters(needed))
+            }
             Self::Database(error) => {
                 let (status, told, code) = fault(error);
                 refusal(status, &told, Some(code))

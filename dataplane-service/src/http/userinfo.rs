@@ -51,10 +51,10 @@ async fn answer(
     let client = tenant
         .client(&bearer.claims.client_id)
         .ok_or_else(|| refused(OAuthError::invalid_token("Its client is gone.")))?;
-    let user = userinfo::with_sources(user, &tenant.oauth.claims);
+    let user = userinfo::with_sources(live.user, &tenant.oauth.claims);
     let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
-    let mut claims = userinfo::claims(&live.user, &bearer.claims.scope, &live.claims.userinfo, defined);
-    claims.insert("sub".to_owned(), tenant.subject(client, live.user.id).map_err(BearerFailure::Database)?.into());
+    let mut claims = userinfo::claims(&user, &bearer.claims.scope, &live.claims.userinfo, defined);
+    claims.insert("sub".to_owned(), tenant.subject(client, user.id).map_err(BearerFailure::Database)?.into());
     match client.spec.userinfo_signed_response_alg {
         None => Ok(private_json(&claims)),
         Some(algorithm) => {

@@ -78,6 +78,7 @@ pub async fn create(db: &TenantDb, new: &NewGrant<'_>) -> Result<Grant, DbError>
         scope: new.scope.clone(),
         audience: new.audience.to_vec(),
         nonce: None,
+        claims: ClaimsRequest::default(),
         auth_time: new.now,
         amr: Vec::new(),
         expires_at: new.expires_at,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::claims::ClaimSource;
 use crate::ScopeName;
+use crate::claims::ClaimSource;
 use crate::jwk::Jwks;
 use crate::registration::RegistrationPolicy;
 

@@ -50,7 +50,8 @@ async fn what_could_harm_others_is_refused_by_its_name() {
         "gopher://rp.example/",
         "javascript:alert(1)",
     ];
-    for member in ["jwks_uri", "backchannel_logout_uri", "frontchannel_logout_uri", "logo_uri", "client_uri", "tos_uri"] {
+    for member in ["jwks_uri", "backchannel_logout_uri", "frontchannel_logout_uri", "logo_uri", "client_uri", "tos_uri"]
+    {
         for url in internal {
             let request = post(&tenant, &with(member, json!(url)));
             table.oauth(&format!("{member} {url}"), request, &[400], &["invalid_client_metadata"]).await;
@@ -115,13 +116,21 @@ async fn another_clients_token_is_worth_nothing() {
             ("the secret", one.text_of("client_secret")),
         ] {
             let request = web::client().request(method.clone(), &uri).bearer_auth(token).json(&metadata);
-            table.oauth(&format!("{method} {what}"), request, &[401, 403, 400], &["invalid_token", "invalid_client_metadata"]).await;
+            table
+                .oauth(
+                    &format!("{method} {what}"),
+                    request,
+                    &[401, 403, 400],
+                    &["invalid_token", "invalid_client_metadata"],
+                )
+                .await;
         }
         let bare = web::client().request(method.clone(), &uri).json(&metadata);
         table.row("no token", bare, &[401]).await;
         // Whose the path is, is the tenant's: the same token below another tenant's path.
         let moved = uri.replace(&ours.slug, &theirs.slug);
-        let request = web::client().request(method.clone(), moved).bearer_auth(one.text_of("registration_access_token"));
+        let request =
+            web::client().request(method.clone(), moved).bearer_auth(one.text_of("registration_access_token"));
         table.row("at another tenant", request.json(&metadata), &[400, 401]).await;
         // A client that an administrator made manages nothing.
         let made = uri.replace(&one.text_of("client_id"), "backend");

@@ -33,9 +33,11 @@ async fn who_is_vouched_for_is_what_the_statement_says() {
     let policy = json!({ "mode": "open", "require_statement": true, "statement_issuers": trusted });
     let tenant = tenant(&world, "dcr-vouched", policy).await;
     let claims = json!({ "iss": "https://vouch.example", "client_name": "Vouched", "software_id": "s-1" });
-    let with = |statement: &str| json!({
-        "redirect_uris": [REDIRECT], "client_name": "Mine", "software_statement": statement,
-    });
+    let with = |statement: &str| {
+        json!({
+            "redirect_uris": [REDIRECT], "client_name": "Mine", "software_statement": statement,
+        })
+    };
     let statement = sign(&claims, &private);
     let client = web::send(post(&tenant, &with(&statement))).await.expect(201);
     assert_eq!((&client.json["client_name"], &client.json["software_id"]), (&json!("Vouched"), &json!("s-1")));

@@ -14,7 +14,9 @@ use url::Url;
 
 /// Where every form of the tenant goes.
 fn doors(tenant: &Tenant) -> Vec<String> {
-    ["login", "register", "consent", "oauth2/logout", "oauth2/device", "account"].map(|path| format!("{}/{path}", tenant.issuer)).into()
+    ["login", "register", "consent", "oauth2/logout", "oauth2/device", "account"]
+        .map(|path| format!("{}/{path}", tenant.issuer))
+        .into()
 }
 
 async fn open_tenant(world: &world::World, name: &str) -> (Tenant, User) {

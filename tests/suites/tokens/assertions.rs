@@ -1,9 +1,9 @@
 //! JWT assertions as grants: whom a trusted issuer may speak for, and what it may not.
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tests::relying_party::RelyingParty;
@@ -72,7 +72,8 @@ async fn a_trusted_issuer_speaks_for_the_tenants_users() {
     };
     let good = partner.assert(&claims(&json!({})));
     let form = |assertion: &str| [("grant_type", GRANT.to_owned()), ("assertion", assertion.to_owned())];
-    let ask = |assertion: &str| desk.token_request(&form(assertion).each_ref().map(|(name, value)| (*name, value.as_str())));
+    let ask =
+        |assertion: &str| desk.token_request(&form(assertion).each_ref().map(|(name, value)| (*name, value.as_str())));
     let mut table = Table::new();
     let grant = ["invalid_grant"];
     for (what, changes) in [

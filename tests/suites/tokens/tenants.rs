@@ -55,8 +55,7 @@ fn every_endpoint_has_a_row() {
     let text = std::fs::read_to_string(file).expect("the routes are there");
     let routes = text.split_once("fn tenant_routes").expect("the routes of a tenant").1;
     let routes = routes.split_once("\n}\n").expect("they end").0;
-    let found: BTreeSet<&str> =
-        routes.split("endpoint(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let found: BTreeSet<&str> = routes.split("endpoint(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let rows: BTreeSet<&str> = DOORS.iter().map(|(path, _)| *path).collect();
     assert_eq!(found.len(), routes.matches("endpoint(").count(), "each path is a literal");
     assert_eq!(found, rows, "the routes (left) and the rows here (right)");
@@ -144,9 +143,11 @@ async fn client_door(table: &mut Table, path: &str, url: &str, held: &Held, ours
     for (what, value) in &held.credentials {
         for party in [&b.backend, &b.service, &b.app] {
             for (what, form) in forms(path, what, value) {
-                let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                let form: Vec<(&str, &str)> =
+                    form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 let name = path.rsplit('/').next().expect("a path");
-                let answer = table.row(&format!("{what} at {url}"), party.back_channel(name, &form), &[200, 400, 401]).await;
+                let answer =
+                    table.row(&format!("{what} at {url}"), party.back_channel(name, &form), &[200, 400, 401]).await;
                 table.check(&what, is_nothing(path, &answer), || format!("{} {}", answer.status, answer.text));
             }
         }
@@ -154,13 +155,17 @@ async fn client_door(table: &mut Table, path: &str, url: &str, held: &Held, ours
 }
 
 fn forms(path: &str, what: &str, value: &str) -> Vec<(String, Vec<(String, String)>)> {
-    let form = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
+    let form =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
     if path != "/oauth2/token" {
         return vec![(what.to_owned(), form(&[("token", value)]))];
     }
     let redirect = tests::tenant::BACKEND_REDIRECT;
     let mut all = vec![
-        (format!("{what} as a code"), form(&[("grant_type", "authorization_code"), ("code", value), ("redirect_uri", redirect)])),
+        (
+            format!("{what} as a code"),
+            form(&[("grant_type", "authorization_code"), ("code", value), ("redirect_uri", redirect)]),
+        ),
         (format!("{what} as a refresh token"), form(&[("grant_type", "refresh_token"), ("refresh_token", value)])),
         (
             format!("{what} as an assertion"),
@@ -194,9 +199,12 @@ async fn page(table: &mut Table, url: &str, held: &Held, b: &Tenant) {
     };
     let answer = web::send(Browser::request_with_cookies(&url, &held.cookies)).await;
     let plain = web::send(web::client().get(url.clone())).await;
-    let location = |answer: &Answer| answer.header("location").map(|to| to.split("state=").next().unwrap_or(to).to_owned());
+    let location =
+        |answer: &Answer| answer.header("location").map(|to| to.split("state=").next().unwrap_or(to).to_owned());
     table.check(url.as_str(), answer.status == plain.status, || format!("{} / {}", answer.status, plain.status));
-    table.check(url.as_str(), location(&answer) == location(&plain), || format!("{:?} / {:?}", answer.headers, plain.headers));
+    table.check(url.as_str(), location(&answer) == location(&plain), || {
+        format!("{:?} / {:?}", answer.headers, plain.headers)
+    });
     if url.path().ends_with("/authorize") {
         let refused = answer.header("location").is_some_and(|to| to.contains("error=login_required"));
         table.check(url.as_str(), refused, || format!("{answer:?}"));

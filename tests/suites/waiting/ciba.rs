@@ -17,7 +17,7 @@ use super::{
 
 const GRANT: &str = "urn:openid:params:grant-type:ciba";
 
-fn bank(more: Value) -> Value {
+fn bank(more: &Value) -> Value {
     let mut client = json!({
         "client_id": "bank", "name": "The Bank", "token_endpoint_auth_method": "client_secret_basic",
         "scopes": SCOPES, "grant_types": [GRANT, "refresh_token"], "backchannel_token_delivery_mode": "poll",
@@ -27,7 +27,7 @@ fn bank(more: Value) -> Value {
 }
 
 async fn stage(name: &str) -> (Tenant, RelyingParty, User) {
-    let (tenant, bank) = with_client(name, short(), bank(json!({}))).await;
+    let (tenant, bank) = with_client(name, short(), bank(&json!({}))).await;
     let alice = tenant.user("alice").await;
     (tenant, bank, alice)
 }
@@ -110,7 +110,7 @@ async fn a_client_that_is_pinged_learns_of_the_answer_though_it_was_away() {
     let (tenant, _, alice) = stage("ping").await;
     let listener = Listener::start().await;
     listener.answers(Says::Status(503));
-    let pinged = bank(json!({
+    let pinged = bank(&json!({
         "client_id": "pinged", "backchannel_token_delivery_mode": "ping",
         "backchannel_client_notification_endpoint": listener.url("/ping"),
     }));

@@ -81,7 +81,9 @@ async fn a_device_is_connected_by_a_code_that_a_person_types_as_they_like() {
     let answers = join_all((0..8).map(|_| ask(&tv, &device_code))).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
     assert_eq!(won.len(), 1, "{lost:#?}");
-    lost.iter().for_each(|answer| refused(answer, "invalid_grant"));
+    for answer in &lost {
+        refused(answer, "invalid_grant");
+    }
     let tokens = Tokens::read(won.into_iter().next().expect("one"));
     let id = Jwt::parse(tokens.id()).claims;
     assert_eq!((&id["sub"], &id["aud"], id.get("sid")), (&json!(alice.id), &json!("tv"), None));

@@ -32,8 +32,8 @@ pub(super) fn offset_ms(theirs: &str, ours: SystemTime) -> Option<i64> {
     Some(theirs.as_millisecond() - ours.as_millisecond())
 }
 
-fn finding(state: State, check: &'static str, of: impl ToString, detail: impl Into<String>) -> Finding {
-    Finding { state, check, of: of.to_string(), detail: detail.into() }
+fn finding(state: State, check: &'static str, of: impl Into<String>, detail: impl Into<String>) -> Finding {
+    Finding { state, check, of: of.into(), detail: detail.into() }
 }
 
 pub(super) fn check_cluster(members: &Value, seen: &[Seen], now: SystemTime) -> Vec<Finding> {
@@ -91,7 +91,7 @@ fn check_quorum(members: &Value, seen: &[Seen]) -> Vec<Finding> {
         _ => State::Ok,
     };
     let mut findings = vec![finding(state, "quorum", "", detail)];
-    if voters.len() % 2 == 0 {
+    if voters.len().is_multiple_of(2) {
         let detail = format!("{} voters bear no more failures than {}", voters.len(), voters.len().saturating_sub(1));
         findings.push(finding(State::Warning, "quorum", "", detail));
     }
@@ -238,10 +238,10 @@ mod tests {
 
     #[test]
     fn each_check_finds_what_it_is_for() {
+        type Spoil = fn(&mut Vec<Seen>);
         let healthy = || vec![node(1, 5, |_| {}), node(2, -5, |_| {}), node(3, 0, |_| {})];
         let fine = worst(&healthy(), NOW);
         assert!(fine.values().all(|state| *state == State::Ok), "{fine:?}");
-        type Spoil = fn(&mut Vec<Seen>);
         let rows: [(&str, State, Spoil); 11] = [
             ("reachable", State::Failed, |seen| seen[1].status = Err("refused".to_owned())),
             ("reachable", State::Warning, |seen| seen[1].url = None),

@@ -9,9 +9,9 @@ use super::request::{AuthorizationRequest, Prompt, ResponseMode, ResponseType};
 use super::response::ReturnAddress;
 use crate::claims_request::ClaimsRequest;
 use crate::client::{Client, GrantType};
+use crate::confirmation::Thumbprint;
 use crate::error::{Code, OAuthError};
 use crate::form::Form;
-use crate::confirmation::Thumbprint;
 use crate::pkce::Challenge;
 use crate::resource::is_own;
 use crate::scope::{OFFLINE_ACCESS, ScopeSet, built_in_claims};
@@ -222,12 +222,13 @@ fn claims(form: &Form<'_>, site: Site<'_>, client: &Client) -> Result<(ClaimsReq
     Ok((asked, scopes))
 }
 
-/// Required of public clients (RFC 9700 §2.1.1), taken from everybody; `plain` where the tenant allows it.
+/// The key that the code will be bound to (RFC 9449 §10).
 fn dpop_jkt(form: &Form<'_>) -> Result<Option<Thumbprint>, OAuthError> {
     let told = "The dpop_jkt is not the SHA-256 thumbprint of a key.";
     form.get("dpop_jkt").map(str::parse).transpose().map_err(|_| OAuthError::invalid_request(told))
 }
 
+/// Required of public clients (RFC 9700 §2.1.1), taken from everybody; `plain` where the tenant allows it.
 fn code_challenge(
     form: &Form<'_>,
     settings: &OAuthSettings,

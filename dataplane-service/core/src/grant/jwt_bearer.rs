@@ -78,10 +78,15 @@ impl Assertion {
 
     fn holds(&self, issuer: &str, now: Timestamp) -> bool {
         // §3: this server, by its issuer or its token endpoint.
-        let for_us = |audience: &String| audience.strip_prefix(issuer).is_some_and(|rest| ["", "/oauth2/token"].contains(&rest));
+        let for_us =
+            |audience: &String| audience.strip_prefix(issuer).is_some_and(|rest| ["", "/oauth2/token"].contains(&rest));
         let (now, exp) = (now.secs(), self.exp.secs());
         let begun = [self.nbf, self.iat].into_iter().flatten().all(|at| at.secs() <= now + SKEW_SECS);
-        self.aud.iter().any(for_us) && now < exp + SKEW_SECS && exp <= now + MAX_AHEAD_SECS && begun && !self.jti.is_empty()
+        self.aud.iter().any(for_us)
+            && now < exp + SKEW_SECS
+            && exp <= now + MAX_AHEAD_SECS
+            && begun
+            && !self.jti.is_empty()
     }
 
     /// Until when it must be remembered.

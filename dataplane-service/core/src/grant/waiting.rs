@@ -68,10 +68,10 @@ mod tests {
         Waiting { answer, expires_at: NOW.plus_secs(60), asked_too_soon: false }
     }
 
-    fn run(found: Option<Waiting>) -> Result<UserTokens, Code> {
+    fn run(found: Option<&Waiting>) -> Result<UserTokens, Code> {
         let client = client();
         let resources = Vec::new();
-        decide(NOW, "https://id.example", AuthenticatedClient::proven(&client), resources, found.as_ref())
+        decide(NOW, "https://id.example", AuthenticatedClient::proven(&client), resources, found)
             .map_err(|error| error.code())
     }
 
@@ -93,12 +93,12 @@ mod tests {
     #[case::disabled(Some(waiting(approved(|grant| grant.user_is_active = false))), Code::InvalidGrant)]
     #[case::of_another(Some(waiting(approved(|grant| grant.client_id = "other".into()))), Code::InvalidGrant)]
     fn refused(#[case] found: Option<Waiting>, #[case] code: Code) {
-        assert_eq!(run(found).unwrap_err(), code);
+        assert_eq!(run(found.as_ref()).unwrap_err(), code);
     }
 
     #[test]
     fn what_the_user_allowed_is_issued() {
-        let tokens = run(Some(Waiting { asked_too_soon: true, ..waiting(approved(|_| {})) })).unwrap();
+        let tokens = run(Some(&Waiting { asked_too_soon: true, ..waiting(approved(|_| {})) })).unwrap();
         assert_eq!((tokens.scope, tokens.with_refresh_token), (grant().scope, true));
         assert_eq!(tokens.resources, ["https://api.example"]);
     }

@@ -103,7 +103,12 @@ async fn userinfo_without_and_with_a_token_of_a_client() {
     let userinfo = || TestRequest::get().uri("/t/acme/oauth2/userinfo");
     let response = call(userinfo()).await;
     assert_eq!(response.status(), 401);
-    assert_eq!(header(&response, "www-authenticate").as_deref(), Some("Bearer realm=\"acme\", resource_metadata=\"https://id.example/.well-known/oauth-protected-resource/t/acme/oauth2/userinfo\""));
+    assert_eq!(
+        header(&response, "www-authenticate").as_deref(),
+        Some(
+            "Bearer realm=\"acme\", resource_metadata=\"https://id.example/.well-known/oauth-protected-resource/t/acme/oauth2/userinfo\""
+        )
+    );
     let twice = TestRequest::post().uri("/t/acme/oauth2/userinfo").insert_header(("authorization", "Bearer x"));
     let response = call(twice.set_form([("access_token", "x")])).await;
     assert_eq!((response.status().as_u16(), json_of(response).await["error"].clone()), (400, json!("invalid_request")));
