@@ -48,7 +48,7 @@ async fn present(tenant: &TenantContext, header: Option<String>) -> (u16, Option
 #[case::other_scope("at+jwt", json!({"scope": "staff"}), 403, Some("insufficient_scope"))]
 #[case::disabled_client("at+jwt", json!({"client_id": "off"}), 401, Some("invalid_token"))]
 #[case::deleted_client("at+jwt", json!({"client_id": "gone"}), 401, Some("invalid_token"))]
-#[case::sub_is_no_user("at+jwt", json!({"hj_grant": "00000000-0000-0000-0000-000000000001"}), 401, Some("invalid_token"))]
+#[case::of_a_user_without_a_database("at+jwt", json!({"hj_grant": "00000000-0000-0000-0000-000000000001"}), 409, None)]
 #[actix_web::test]
 async fn tokens_of_ours(#[case] typ: &str, #[case] change: Value, #[case] status: u16, #[case] error: Option<&str>) {
     let tenant = tenant();
