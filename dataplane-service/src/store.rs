@@ -14,6 +14,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod pool;
 pub mod proofs;
+pub mod pushed_requests;
 pub mod refresh;
 pub mod sessions;
 pub mod users;

@@ -2,6 +2,8 @@
 
 #[path = "authorization/claims.rs"]
 mod claims;
+#[path = "authorization/par.rs"]
+mod par;
 #[path = "authorization/prompts.rs"]
 mod prompts;
 #[path = "authorization/response_modes.rs"]

@@ -4,6 +4,7 @@
 //! signs in. [`decide`] is then asked, as often as needed, what has to happen next.
 
 mod decision;
+pub mod pushed;
 mod request;
 mod response;
 mod validate;

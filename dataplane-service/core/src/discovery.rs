@@ -25,6 +25,9 @@ pub struct Metadata<'a> {
     userinfo_endpoint: String,
     introspection_endpoint: String,
     revocation_endpoint: String,
+    /// RFC 9126 §5.
+    pushed_authorization_request_endpoint: String,
+    require_pushed_authorization_requests: bool,
     /// RFC 8628 §4.
     device_authorization_endpoint: String,
     /// OIDC CIBA Core 1.0 §4.
@@ -129,6 +132,8 @@ impl<'a> Metadata<'a> {
             userinfo_endpoint: format!("{issuer}/oauth2/userinfo"),
             introspection_endpoint: format!("{issuer}/oauth2/introspect"),
             revocation_endpoint: format!("{issuer}/oauth2/revoke"),
+            pushed_authorization_request_endpoint: format!("{issuer}/oauth2/par"),
+            require_pushed_authorization_requests: settings.require_pushed_authorization_requests,
             device_authorization_endpoint: format!("{issuer}/oauth2/device_authorization"),
             backchannel_authentication_endpoint: format!("{issuer}/oauth2/bc-authorize"),
             backchannel_token_delivery_modes_supported: TokenDeliveryMode::ALL.map(TokenDeliveryMode::as_str),

@@ -11,7 +11,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::authorize::{
     self, AuthorizationRequest, Channel, Decision, Delivery, Facts, IdTokenHint, Refusal, ResponseType, ReturnAddress,
-    SessionFacts, Site,
+    SessionFacts, Site, pushed,
 };
 use oauth_core::client::Client;
 use oauth_core::error::OAuthError;
@@ -29,6 +29,7 @@ use crate::pages::{FormPost, Frame, PageError, PageTenant, form_post, see_other}
 use crate::store::codes::{self, NewCode};
 use crate::store::consents;
 use crate::store::interactions::{self, Interaction};
+use crate::store::pushed_requests;
 use crate::tenant::TenantContext;
 
 pub(super) async fn get(
@@ -57,14 +58,21 @@ async fn authorize(
 ) -> Result<HttpResponse, PageError> {
     let form = Form::parse(parameters).map_err(|error| PageError::refused(tenant, &error.into()))?;
     let find_client = |id: &str| tenant.client(id).map(AsRef::as_ref);
-    let scope_claims = |scope: &ScopeName| tenant.scopes.get(scope).map(|scope| scope.claims.as_slice());
-    let site = Site { issuer: &tenant.issuer, settings: &tenant.oauth, scope_claims: &scope_claims };
-    let asked = match authorize::validate(&form, site, Channel::Front, find_client) {
-        Ok(asked) => asked,
-        Err(Refusal::Page(error)) => return Err(PageError::refused(tenant, &error)),
-        Err(Refusal::Redirect(address, error)) => return Ok(tell(tenant, &address, &error)),
-    };
     let visit = Visit::of(request, tenant, app);
+    let asked = match pushed::reference(&form) {
+        // RFC 9126 §4: what the browser says beside is not looked at.
+        Some(name) => {
+            let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
+            let taken = pushed_requests::take(visit.db()?, name, client.client_id.as_str(), visit.now).await;
+            let taken = taken.map_err(|error| visit.fault(&error))?;
+            taken.ok_or_else(|| PageError::refused(tenant, &pushed::UNKNOWN))?
+        }
+        None => match site(tenant, |site| authorize::validate(&form, site, Channel::Front, find_client)) {
+            Ok(asked) => asked,
+            Err(Refusal::Page(error)) => return Err(PageError::refused(tenant, &error)),
+            Err(Refusal::Redirect(address, error)) => return Ok(tell(tenant, &address, &error)),
+        },
+    };
     let session = visit.session().await?.map(|session| session.facts);
     let so_far =
         Progress { session: session.as_ref(), authenticated_sid: None, selected_sid: None, consented_here: false };
@@ -78,6 +86,12 @@ async fn authorize(
     let mut response = see_other(&visit.interaction_path(page, Some(id.expose())));
     visit.bind(&mut response);
     Ok(response)
+}
+
+/// The tenant as the rules see it.
+pub(super) fn site<R>(tenant: &TenantContext, ask: impl FnOnce(Site<'_>) -> R) -> R {
+    let scope_claims = |scope: &ScopeName| tenant.scopes.get(scope).map(|scope| scope.claims.as_slice());
+    ask(Site { issuer: &tenant.issuer, settings: &tenant.oauth, scope_claims: &scope_claims })
 }
 
 /// How far this request has come.

@@ -23,6 +23,8 @@ enum Door {
     Client,
     /// By a browser's cookies.
     Page,
+    /// By an initial access token.
+    Registration,
 }
 
 /// Every endpoint of a tenant. A new one needs its row here.
@@ -43,6 +45,9 @@ const DOORS: &[(&str, Door)] = &[
     ("/oauth2/device_authorization", Door::Client),
     ("/oauth2/introspect", Door::Client),
     ("/oauth2/logout", Door::Page),
+    ("/oauth2/par", Door::Client),
+    ("/oauth2/register", Door::Registration),
+    ("/oauth2/register/{client_id}", Door::Bearer),
     ("/oauth2/revoke", Door::Client),
     ("/oauth2/token", Door::Client),
     ("/oauth2/userinfo", Door::Bearer),
@@ -112,6 +117,7 @@ async fn every_credential_is_refused_at_every_endpoint_of_another_tenant() {
             Door::Bearer => bearer(&mut table, &url, &held).await,
             Door::Client => client_door(&mut table, path, &url, &held, &ours, &b).await,
             Door::Page => page(&mut table, &url, &held, &b).await,
+            Door::Registration => registration(&mut table, &url, &held).await,
         }
     }
     // And all of it was good where it belongs.
@@ -134,6 +140,14 @@ async fn bearer(table: &mut Table, url: &str, held: &Held) {
     }
     let cookies = web::client().get(url).header("cookie", &held.cookies);
     table.row(&format!("cookies at {url}"), cookies, &[401]).await;
+}
+
+async fn registration(table: &mut Table, url: &str, held: &Held) {
+    for (what, value) in &held.credentials {
+        let metadata = json!({ "redirect_uris": ["https://app.example/cb"] });
+        let asked = web::client().post(url).bearer_auth(value).json(&metadata);
+        table.row(&format!("{what} at {url}"), asked, &[401, 403, 404]).await;
+    }
 }
 
 /// The other tenant's client is unknown; and with a client of this tenant, nothing of the other's is known.
