@@ -90,7 +90,11 @@ async fn a_certificate_that_ends_soon_is_named() {
     // The first owner is made within moments.
     let findings: Vec<Value> = until("it signs in", PATIENCE, async || {
         let output = cli.run(&args);
-        serde_json::from_slice(&output.stdout).map_err(|why| format!("{why}: {output:?}"))
+        let findings: Vec<Value> =
+            serde_json::from_slice(&output.stdout).map_err(|why| format!("{why}: {output:?}"))?;
+        // The node tells its address to the others, and to itself, a moment after its start.
+        let known = findings.iter().any(|it| it["check"] == "certificate");
+        if known { Ok(findings) } else { Err(format!("{findings:#?}")) }
     })
     .await;
     let found: Vec<&Value> = findings.iter().filter(|it| it["check"] == "certificate").collect();

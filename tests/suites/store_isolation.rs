@@ -12,7 +12,9 @@ use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::waiting::{self, Approval, Code};
-use dataplane_service::store::{TenantDb, consents, denied, grants, interactions, outbox, proofs, users};
+use dataplane_service::store::{
+    TenantDb, consents, denied, grants, interactions, outbox, proofs, pushed_requests, users,
+};
 use oauth_core::authorize::AuthorizationRequest;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::RevokedBecause;
@@ -58,6 +60,8 @@ const TRIED: &[&str] = &[
     "outbox::postpone",
     "outbox::remove",
     "proofs::first_use",
+    "pushed_requests::keep",
+    "pushed_requests::take",
     "refresh::find",
     "refresh::rotate",
     "sessions::begin",
@@ -105,6 +109,7 @@ struct Held {
     user: Uuid,
     cookie: Secret<String>,
     interaction: Secret<String>,
+    pushed: Secret<String>,
     code: Secret<String>,
     refresh_token: NewRefreshToken,
     grant: Uuid,
@@ -152,6 +157,7 @@ async fn hold(db: &TenantDb) -> Held {
         ScopeSet::parse("openid").expect("the database does as told"),
     );
     let interaction = interactions::begin(db, "browser", &request, NOW).await.expect("the database does as told");
+    let pushed = pushed_requests::keep(db, &request, NOW, NOW.plus_secs(90)).await.expect("the database does as told");
     consents::remember(db, user, "web", &ScopeSet::parse("openid").expect("the database does as told"), NOW)
         .await
         .expect("the database does as told");
@@ -193,7 +199,7 @@ async fn hold(db: &TenantDb) -> Held {
     assert!(ciba::begin(db, &new).await.expect("the database does as told"));
     let asked = ciba::pending(db, user, NOW).await.expect("the database does as told")[0].id;
     let code = issue(db, user, None).await;
-    Held { user, cookie, interaction, code, refresh_token, grant, message, device, auth_req_id, asked }
+    Held { user, cookie, interaction, pushed, code, refresh_token, grant, message, device, auth_req_id, asked }
 }
 
 impl Held {
@@ -227,6 +233,8 @@ impl Held {
             None
         );
         assert!(interactions::find(db, self.key(), NOW).await.expect("the database does as told").is_none());
+        let pushed = pushed_requests::take(db, self.pushed.expose(), "web", NOW).await;
+        assert!(pushed.expect("the database does as told").is_none());
         interactions::authenticated(db, self.key(), Uuid::from_u128(666)).await.expect("the database does as told");
         interactions::selected(db, self.key(), Uuid::from_u128(666)).await.expect("the database does as told");
         assert!(!interactions::finish(db, self.key()).await.expect("the database does as told"));

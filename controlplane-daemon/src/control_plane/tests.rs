@@ -232,6 +232,14 @@ async fn what_an_older_voter_does_not_understand_is_not_proposed() {
     let mut nodes = Nodes::new(1);
     let node = nodes.start(1).await;
     leader_of(std::slice::from_ref(&node)).await;
+    // It tells its own level once it leads.
+    let mut revisions = node.revisions();
+    let announced = async {
+        while node.read(|state| state.node(NodeId(1)).is_none()) {
+            revisions.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(WAIT, announced).await.unwrap();
     let told = async |feature_level: u16| {
         let peer_addr = nodes.addrs[&NodeId(1)].to_string();
         let spec = NodeSpec {

@@ -82,6 +82,9 @@ async fn a_client_that_must_push_cannot_do_without() {
     assert!(pushes(&tenant.backend.attempt()).await);
 }
 
+/// What is wrong, the parameters that make it so, and the error.
+type Refused<'a> = (&'a str, &'a [(&'a str, Option<&'a str>)], &'a str);
+
 #[tokio::test]
 async fn refusals() {
     let world = world::shared().await;
@@ -94,10 +97,10 @@ async fn refusals() {
         let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         party.back_channel("par", &form)
     };
-    let nobody = RelyingParty { secret: None, ..backend.clone() };
-    table.oauth("no authentication", by(&nobody, &[]), &[401], &["invalid_client"]).await;
+    let nobody = web::client().post(backend.endpoint("par")).form(&[("client_id", &backend.client_id)]);
+    table.oauth("no authentication", nobody, &[401], &["invalid_client"]).await;
     table.oauth("a wrong secret", by(&backend.with_secret("wrong"), &[]), &[401], &["invalid_client"]).await;
-    let rows: [(&str, &[(&str, Option<&str>)], &str); 5] = [
+    let rows: [Refused<'_>; 5] = [
         ("a request_uri within", &[("request_uri", Some("urn:x"))], "invalid_request"),
         ("a foreign redirect_uri", &[("redirect_uri", Some("https://evil.example/cb"))], "invalid_request"),
         ("another client's id", &[("client_id", Some("app"))], "invalid_request"),
