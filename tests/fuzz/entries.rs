@@ -1,0 +1,125 @@
+//! Where strangers' bytes come in, each as a function that must hold for every input. The fuzz targets of this folder run
+//! them for as long as somebody likes (`./hj fuzz`), the suite `fuzz` for a moment with every test.
+
+use oauth_core::authorize::{Channel, Refusal, Site, validate};
+use oauth_core::bearer;
+use oauth_core::claims_request::ClaimsRequest;
+use oauth_core::client::{Client, ClientSpec, GrantType};
+use oauth_core::form::Form;
+use oauth_core::jose::{ClientKeys, Jws};
+use oauth_core::pkce::Challenge;
+use oauth_core::scope::ScopeSet;
+use vocab::Revision;
+use vocab::jws::JwsAlgorithm;
+use vocab::oauth::OAuthSettings;
+use vocab::registration::InitialToken;
+
+/// Takes anything.
+type Entry = fn(&[u8]);
+
+/// By name: what `./hj fuzz NAME` takes.
+pub(crate) const ENTRIES: [(&str, Entry); 7] = [
+    ("form", form),
+    ("redirect_uri", redirect_uri),
+    ("authorization_request", authorization_request),
+    ("claims", claims),
+    ("jws", jws),
+    ("bearer", bearer_token),
+    ("words", words),
+];
+
+/// The form parser: no name twice, no NUL, and what was read can be written and read again.
+pub(crate) fn form(data: &[u8]) {
+    let Ok(form) = Form::parse(data) else { return };
+    let mut names = std::collections::BTreeSet::new();
+    for (name, value) in form.iter() {
+        assert!(!value.contains('\0') && !name.contains('\0'));
+        assert!(names.insert(name.to_owned()) || name == "resource", "{name} twice");
+    }
+    let written: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(form.iter()).finish();
+    // What was shorter unescaped may be too long now.
+    if let Ok(again) = Form::parse(written.as_bytes()) {
+        assert!(form.iter().eq(again.iter()));
+    }
+}
+
+fn client(redirect_uri: &str) -> Client {
+    let spec = ClientSpec {
+        redirect_uris: vec![redirect_uri.to_owned()],
+        grant_types: GrantType::ALL.to_vec(),
+        scopes: ["openid", "email"].into_iter().filter_map(|scope| scope.parse().ok()).collect(),
+        ..ClientSpec::default()
+    };
+    let client_id = "web".parse().expect("a client_id");
+    Client { client_id, spec, secrets: Vec::new(), keys: ClientKeys::default(), revision: Revision::default() }
+}
+
+/// The redirect-URI matcher: what is let through is the registered one, or differs by the port of a loopback address.
+pub(crate) fn redirect_uri(data: &[u8]) {
+    let Ok(asked) = std::str::from_utf8(data) else { return };
+    for registered in ["https://app.example/cb", "http://127.0.0.1/cb?x=1", "http://[::1]:7/", "com.example.app:/cb"] {
+        if client(registered).redirects_to(asked) && asked != registered {
+            let (asked, registered) =
+                (url::Url::parse(asked).expect("a URL"), url::Url::parse(registered).expect("a URL"));
+            assert!(registered.scheme() == "http" && asked.scheme() == "http");
+            assert_eq!(asked.host_str(), registered.host_str());
+            assert_eq!((asked.path(), asked.query()), (registered.path(), registered.query()));
+            assert!(asked.username().is_empty() && asked.password().is_none() && asked.fragment().is_none());
+        }
+    }
+}
+
+/// The authorization request: an error goes to a registered address only.
+pub(crate) fn authorization_request(data: &[u8]) {
+    let (web, settings) = (client("https://app.example/cb"), OAuthSettings::default());
+    for start in ["", "client_id=web&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&response_type=code&"] {
+        let query = [start.as_bytes(), data].concat();
+        let Ok(form) = Form::parse(&query) else { continue };
+        let find = |id: &str| (id == "web").then_some(&web);
+        let site = Site { issuer: "https://id.example", settings: &settings, scope_claims: &|_| None };
+        match validate(&form, site, Channel::Front, find) {
+            Ok(asked) => assert!(web.redirects_to(&asked.return_address().redirect_uri)),
+            Err(Refusal::Redirect(address, _)) => assert!(web.redirects_to(&address.redirect_uri)),
+            Err(Refusal::Page(_)) => {}
+        }
+    }
+}
+
+/// The `claims` parameter: what is taken is stored, and must be read back the same.
+pub(crate) fn claims(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(asked) = ClaimsRequest::parse(text) {
+        let stored = serde_json::to_string(&asked).expect("it is JSON");
+        let read: ClaimsRequest = serde_json::from_str(&stored).expect("what was stored");
+        assert_eq!(read, asked);
+    }
+}
+
+/// What is taken apart of a JWT before anybody verifies it: assertions, request objects, DPoP proofs.
+pub(crate) fn jws(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(jws) = Jws::parse(text) else { return };
+    // Neither `none` nor HMAC is ever among the asymmetric ones.
+    if let Ok(algorithm) = jws.algorithm(&JwsAlgorithm::ASYMMETRIC) {
+        assert!(JwsAlgorithm::ASYMMETRIC.contains(&algorithm));
+    }
+    let _ = (jws.kid(), jws.has_type("dpop+jwt"), jws.embedded_key().is_some());
+    let _ = jws.unverified_claims::<serde_json::Value>();
+}
+
+/// The `Authorization` header of a protected endpoint.
+pub(crate) fn bearer_token(data: &[u8]) {
+    if let Ok(Some((_, token))) = bearer::presented(Some(data), None) {
+        assert!(!token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()));
+    }
+}
+
+/// Words with a grammar of their own.
+pub(crate) fn words(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(scopes) = ScopeSet::parse(text) {
+        assert!(scopes.iter().all(|scope| text.split(' ').any(|word| word == scope.as_str())));
+    }
+    let _ = Challenge::parse(text);
+    let _ = text.parse::<InitialToken>();
+}
