@@ -1,3 +1,5 @@
+//! `entries::authorization_request`, for as long as libFuzzer runs it.
+
 #![no_main]
 
 #[path = "../entries.rs"]

@@ -1,3 +1,5 @@
+//! `entries::form`, for as long as libFuzzer runs it.
+
 #![no_main]
 
 #[path = "../entries.rs"]
