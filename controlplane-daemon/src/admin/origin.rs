@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use controlplane_core::Origin;
+use telemetry::request_id;
 use uuid::Uuid;
 
 use super::Api;
 
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const MAX_REQUEST_ID_BYTES: usize = 128;
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static(request_id::HEADER);
 
 /// The id of a request, the requester's own or one of ours. It stands in the answer, too.
 #[derive(Clone, Debug)]
@@ -21,11 +21,10 @@ impl AskedAs {
     /// What was sent counts when it is a word that is safe in logs, headers and file names.
     pub(super) fn read(request: &HttpRequest) -> Self {
         let sent = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-        let sane = |text: &&str| {
-            (1..=MAX_REQUEST_ID_BYTES).contains(&text.len())
-                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(&byte))
-        };
-        Self(sent.filter(sane).map_or_else(|| Uuid::from_u128(rand::random()).to_string(), ToOwned::to_owned))
+        Self(
+            sent.and_then(request_id::taken_over)
+                .map_or_else(|| Uuid::from_u128(rand::random()).to_string(), ToOwned::to_owned),
+        )
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use telemetry::context::{TRACEPARENT, adopt, rename};
+use telemetry::request_id;
 use tracing::field::Empty;
 use tracing::{Level, Span};
 use uuid::Uuid;
 
 use super::{X_CONFIG_REVISION, durations};
 
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const MAX_REQUEST_ID_BYTES: usize = 128;
+static X_REQUEST_ID: HeaderName = HeaderName::from_static(request_id::HEADER);
 
 /// Goes on with the caller's trace. Costs nothing while nobody traces.
 pub(super) fn span(request: &ServiceRequest) -> Span {
@@ -51,7 +51,7 @@ fn line<B>(response: &mut ServiceResponse<B>, route: &str, took: Duration) {
     let method = request.method().clone();
     // The path's own word, as it stands in the issuer: a tenant that there is, or nothing that was asked for.
     let tenant = request.match_info().get("slug").map(ToOwned::to_owned);
-    let request_id = request_id(request.headers().get(&X_REQUEST_ID));
+    let request_id = id_of(request.headers().get(&X_REQUEST_ID));
     let status = response.status().as_u16();
     let revision =
         response.headers().get(&X_CONFIG_REVISION).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
@@ -67,11 +67,7 @@ fn line<B>(response: &mut ServiceResponse<B>, route: &str, took: Duration) {
 }
 
 /// The caller's, when it is a word that is safe in logs and headers; else one of ours.
-fn request_id(sent: Option<&HeaderValue>) -> String {
-    let sane = |text: &&str| {
-        (1..=MAX_REQUEST_ID_BYTES).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(&byte))
-    };
-    let sent = sent.and_then(|value| value.to_str().ok()).filter(sane);
+fn id_of(sent: Option<&HeaderValue>) -> String {
+    let sent = sent.and_then(|value| value.to_str().ok()).and_then(request_id::taken_over);
     sent.map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned)
 }

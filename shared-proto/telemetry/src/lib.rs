@@ -21,6 +21,7 @@
 
 pub mod context;
 pub mod log;
+pub mod request_id;
 mod trace;
 
 use std::time::Duration;
