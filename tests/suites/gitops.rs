@@ -167,8 +167,9 @@ async fn every_node_keeps_the_configuration_as_files_without_secrets() {
     assert!(tenant["revision"].as_u64() >= made.json["revision"].as_u64());
     assert_eq!(read("tenants/acme/clients.json").expect("the clients")["clients"][0]["client_id"], "web");
     let kid = admin.get("/tenants/acme/keys").await.expect(200).json["items"][0]["kid"].as_str().map(ToOwned::to_owned);
-    let key = read(&format!("keys/acme/{}.json", kid.expect("a key"))).expect("the key");
-    assert_eq!(key["key"]["status"], "active");
+    let key = format!("keys/acme/{}.json", kid.expect("a key"));
+    until("the keys are there", PATIENCE, async || read(&key).map(drop)).await;
+    assert_eq!(read(&key).expect("the key")["key"]["status"], "active");
     assert_eq!(fs::read_dir(dir.join("keys/global")).expect("the global keys").count(), 1);
     for file in ["tenants/acme/tenant.json", "tenants/acme/clients.json"] {
         let text = fs::read_to_string(dir.join(file)).expect("readable");

@@ -254,7 +254,8 @@ impl Cluster {
             }
             return self.put(id, spec, request).await;
         }
-        if data == Data::OfThisCluster && known.is_some_and(|known| known.removed_at.is_some()) {
+        // Who went before it had told where it is has no record at all.
+        if data == Data::OfThisCluster && known.is_none_or(|known| known.removed_at.is_some()) {
             return Err(MemberError::Removed(id));
         }
         spec.promotion = match self.admission {

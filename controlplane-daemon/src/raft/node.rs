@@ -142,6 +142,8 @@ impl Node {
             machine.clone(),
         );
         let raft = raft.await.map_err(|why| NodeError::Raft(why.to_string()))?;
+        // Once Raft answers, its metrics show what is on the disk; until then a node with a log looks blank.
+        raft.is_initialized().await.map_err(|why| NodeError::Raft(why.to_string()))?;
         let master_key_ids = keyring.keys().map(|key| key.id().to_owned()).collect();
         let proposals = Proposals::new(raft.clone(), Arc::clone(&replica), keyring, Arc::clone(&clock));
         let pods = Registry::new(node_id, Arc::clone(&clock));
