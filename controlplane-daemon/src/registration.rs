@@ -14,7 +14,6 @@ use std::time::Duration;
 use controlplane_core::mutation::{InitialProof, NewSecret, RegistrationProofs};
 use controlplane_core::{Actor, Client, Command, Mutation, Note, Origin, Rejection, ResourceRef, Tenant};
 use serde_json::{Map, Value};
-use vocab::client::AuthMethod;
 use vocab::{ClientId, Clock, ErrorCode, RequestId, Revision, SecretDigest, TenantId, Violations};
 
 use crate::raft::cluster::{Cluster, Failure};
@@ -111,7 +110,7 @@ impl Registrar {
             .cluster
             .replica
             .read(|state| metadata::read(said, policy, None, |scope| state.scope(tenant.id, scope).is_some()))?;
-        let took_secret = spec.token_endpoint_auth_method != AuthMethod::None;
+        let took_secret = spec.token_endpoint_auth_method.uses_secret();
         let mutation = Mutation::ClientRegister {
             tenant: tenant.slug.clone(),
             spec,
