@@ -1,7 +1,6 @@
 // The code flow by npm's openid-client: discovery, PKCE, ID token, userinfo, refresh.
-// Prints the authorization URL as one line, reads the callback URL as one line, prints the outcome as one line of JSON.
-import { createInterface } from 'node:readline/promises'
 import * as client from 'openid-client'
+import { authorize, done } from './person.mjs'
 
 const [issuer, clientId, clientSecret, redirectUri] = process.argv.slice(2)
 const authentication = clientSecret ? client.ClientSecretBasic(clientSecret) : client.None()
@@ -20,13 +19,7 @@ const url = client.buildAuthorizationUrl(config, {
   state,
   nonce,
 })
-console.log(url.href)
-
-const lines = createInterface({ input: process.stdin })
-const callback = await new Promise((resolve) => lines.once('line', resolve))
-lines.close()
-
-const tokens = await client.authorizationCodeGrant(config, new URL(callback), {
+const tokens = await client.authorizationCodeGrant(config, await authorize(url), {
   pkceCodeVerifier: verifier,
   expectedState: state,
   expectedNonce: nonce,
@@ -35,4 +28,4 @@ const tokens = await client.authorizationCodeGrant(config, new URL(callback), {
 const claims = tokens.claims()
 const userinfo = await client.fetchUserInfo(config, tokens.access_token, claims.sub)
 const refreshed = await client.refreshTokenGrant(config, tokens.refresh_token)
-console.log(JSON.stringify({ claims, userinfo, refreshed: Object.keys(refreshed).sort(), scope: tokens.scope }))
+done({ claims, userinfo, refreshed: Object.keys(refreshed).sort(), scope: tokens.scope })

@@ -1,23 +1,12 @@
-//! Signing in and getting tokens: walked by hand to the letter, and by clients that other people wrote.
+//! Signing in and getting tokens, walked by hand to the letter. `clients.rs` does it by clients that other people wrote.
 
-use std::process::Stdio;
-
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims};
-use openidconnect::{
-    AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
-    OAuth2TokenResponse as _, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse as _,
-};
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::browser::Browser;
-use tests::programs;
 use tests::relying_party::{Tokens, parameters};
-use tests::tenant::{APP_REDIRECT, BACKEND_REDIRECT, Tenant};
+use tests::tenant::{APP_REDIRECT, Tenant};
 use tests::tokens::{self, Jwt};
 use tests::web;
 use tests::world;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::Command;
-use tokio::sync::OnceCell;
 
 fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock is past 1970");
@@ -253,138 +242,4 @@ async fn people_register_where_the_tenant_lets_them() {
     let url = format!("{}/register", closed.issuer).parse().expect("a URL");
     let page = browser.open(&url).await;
     assert!([403, 404, 501].contains(&page.status), "{page:#?}");
-}
-
-#[tokio::test]
-async fn the_crate_openidconnect_signs_in() {
-    let world = world::shared().await;
-    let tenant = world.tenant("openidconnect").await;
-    let alice = tenant.user("alice").await;
-    let http = |request: HttpRequest| async move {
-        let client = web::client();
-        let request = reqwest::Request::try_from(request)?;
-        let response = client.execute(request).await?;
-        let mut answer = HttpResponse::new(Vec::new());
-        *answer.status_mut() = response.status();
-        *answer.headers_mut() = response.headers().clone();
-        *answer.body_mut() = response.bytes().await?.to_vec();
-        Ok::<_, reqwest::Error>(answer)
-    };
-    let secret = tenant.backend.secret.clone().expect("a confidential client");
-    for (id, secret, redirect) in [("app", None, APP_REDIRECT), ("backend", Some(secret), BACKEND_REDIRECT)] {
-        let issuer = IssuerUrl::new(tenant.issuer.clone()).expect("a URL");
-        let metadata = CoreProviderMetadata::discover_async(issuer, &http).await.expect("discovery");
-        let secret = secret.map(ClientSecret::new);
-        let client = CoreClient::from_provider_metadata(metadata, ClientId::new(id.to_owned()), secret)
-            .set_redirect_uri(RedirectUrl::new(redirect.to_owned()).expect("a URL"));
-        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let (url, state, nonce) = client
-            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
-            .add_scopes(["email", "profile", "offline_access"].map(|scope| Scope::new(scope.to_owned())))
-            .set_pkce_challenge(challenge)
-            .url();
-        let callback = parameters(&Browser::new().authorize(&url, &alice).await);
-        assert_eq!(&callback["state"], state.secret());
-
-        let code = AuthorizationCode::new(callback["code"].clone());
-        let request = client.exchange_code(code).expect("a token endpoint").set_pkce_verifier(verifier);
-        let tokens = request.request_async(&http).await.expect("tokens");
-        let id_token = tokens.id_token().expect("an ID token");
-        let id_verifier = client.id_token_verifier();
-        let claims = id_token.claims(&id_verifier, &nonce).expect("a valid ID token");
-        assert_eq!(claims.subject().as_str(), alice.id);
-        let algorithm = id_token.signing_alg().expect("an algorithm");
-        let key = id_token.signing_key(&id_verifier).expect("a key");
-        let at_hash = AccessTokenHash::from_token(tokens.access_token(), algorithm, key).expect("a hash");
-        assert_eq!(claims.access_token_hash(), Some(&at_hash));
-
-        let subject = Some(claims.subject().clone());
-        let request = client.user_info(tokens.access_token().clone(), subject).expect("a userinfo endpoint");
-        let userinfo: CoreUserInfoClaims = request.request_async(&http).await.expect("userinfo");
-        assert_eq!(userinfo.email().map(|email| email.as_str()), Some(alice.email.as_str()));
-
-        let refresh = tokens.refresh_token().expect("a refresh token");
-        let request = client.exchange_refresh_token(refresh).expect("a token endpoint");
-        request.request_async(&http).await.expect("fresh tokens");
-    }
-}
-
-#[tokio::test]
-async fn npms_openid_client_signs_in() {
-    let world = world::shared().await;
-    let tenant = world.tenant("openid-client").await;
-    let alice = tenant.user("alice").await;
-    let secret = tenant.backend.secret.clone().expect("a confidential client");
-    for (id, secret, redirect) in [("app", "", APP_REDIRECT), ("backend", secret.as_str(), BACKEND_REDIRECT)] {
-        let mut script = node("openid-client.mjs", &[&tenant.issuer, id, secret, redirect]).await;
-        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let url = lines.next_line().await.expect("readable").expect("the script prints the URL; its errors are above");
-        let callback = Browser::new().authorize(&url.parse().expect("a URL"), &alice).await;
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        stdin.write_all(format!("{callback}\n").as_bytes()).await.expect("the script reads");
-        drop(stdin);
-        let outcome = lines.next_line().await.expect("readable").expect("an outcome; the script's errors are above");
-        assert!(child.wait().await.expect("it ends").success());
-        let outcome: Value = serde_json::from_str(&outcome).expect("JSON");
-        assert_eq!(outcome["claims"]["sub"], alice.id.as_str(), "{outcome:#}");
-        assert_eq!(outcome["userinfo"]["email"], alice.email.as_str(), "{outcome:#}");
-        let refreshed = outcome["refreshed"].as_array().expect("member names");
-        assert!(
-            refreshed.contains(&json!("access_token")) && refreshed.contains(&json!("refresh_token")),
-            "{outcome:#}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn npms_jose_verifies_our_tokens_against_the_served_keys() {
-    let world = world::shared().await;
-    for algorithm in ["ES256", "EdDSA", "RS256", "PS256", "ES384"] {
-        let tenant = Tenant::create_with(&world, "jose", json!({ "signing_algorithm": algorithm })).await;
-        let tokens = tenant.backend.sign_in(&tenant.user("alice").await).await;
-        let claims = Jwt::parse(&tokens.access).claims;
-        let audience = claims["aud"].as_str().or(claims["aud"][0].as_str()).expect("an audience").to_owned();
-        let args = [tenant.issuer.as_str(), &tokens.access, &audience, tokens.id(), "backend"];
-        let output = node("jose-verify.mjs", &args).await.output().await.expect("node runs");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{algorithm}: {errors}");
-        let verified: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!(verified["alg"], algorithm);
-        assert_eq!(verified["access"], claims);
-        assert_eq!(verified["id"]["sub"], claims["sub"]);
-    }
-}
-
-/// One of the scripts of `tests/clients`, its packages installed once below `target/`.
-async fn node(script: &str, args: &[&str]) -> Command {
-    static INSTALLED: OnceCell<std::path::PathBuf> = OnceCell::const_new();
-    let folder = INSTALLED.get_or_init(install).await;
-    let mut command = Command::new("node");
-    // Debian 12's Node.js 18 has Web Crypto behind this flag; later ones have it anyway.
-    command.arg("--experimental-global-webcrypto").arg(folder.join(script)).args(args).kill_on_drop(true);
-    command
-}
-
-async fn install() -> std::path::PathBuf {
-    let source = programs::repository().join("tests/clients");
-    let folder = programs::target_folder().join("test-clients");
-    std::fs::create_dir_all(&folder).expect("target is writable");
-    let mut changed = !folder.join("node_modules").is_dir();
-    for entry in std::fs::read_dir(&source).expect("tests/clients").flatten().filter(|entry| entry.path().is_file()) {
-        let (from, to) = (entry.path(), folder.join(entry.file_name()));
-        let new = std::fs::read(&from).expect("a readable file");
-        if std::fs::read(&to).ok() != Some(new) {
-            changed |= entry.file_name().to_string_lossy().ends_with(".json");
-            std::fs::copy(&from, &to).expect("target is writable");
-        }
-    }
-    if changed {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder).stdin(Stdio::null());
-        let output = npm.output().await.expect("npm is missing: apt-get install nodejs npm");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "npm ci failed in {}: {errors}", folder.display());
-    }
-    folder
 }
