@@ -29,6 +29,8 @@ pub const REDIRECT_URIS: usize = 50;
 pub const CLIENT_SCOPES: usize = 100;
 pub const AUDIENCES: usize = 20;
 pub const TRUSTED_ISSUERS: usize = 20;
+/// Types of authorization details, of a tenant and of a client.
+pub const DETAILS_TYPES: usize = 50;
 pub const SUBJECT_CLIENTS: usize = 50;
 /// Longer, and a stolen refresh token is as good as its successor for too long.
 pub const REFRESH_GRACE_SECS: u32 = 300;

@@ -4,6 +4,7 @@
 //! nests the result. Rules that need the rest of the configuration (a host that another tenant has) are `apply`'s.
 
 mod admin;
+mod authorization_details;
 pub(crate) mod client;
 mod manifest_set;
 mod node;

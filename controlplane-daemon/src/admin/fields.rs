@@ -61,6 +61,11 @@ impl<'a> Fields<'a> {
         self.problems.add(self.pointer(name), detail);
     }
 
+    /// As [`Self::wrong`], of a part of the member; `below` is a pointer.
+    pub(super) fn wrong_below(&self, name: &str, below: &str, detail: impl Into<String>) {
+        self.problems.add(format!("{}{below}", self.pointer(name)), detail);
+    }
+
     /// The member, noted as known.
     fn get(&self, name: &'static str) -> Option<&'a Value> {
         self.known.borrow_mut().insert(name);

@@ -108,6 +108,9 @@ pub struct ClientSpec {
     /// Whether only requests that were pushed are taken (RFC 9126 §6).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_pushed_authorization_requests: bool,
+    /// Types of authorization details that the client may ask for (RFC 9396 §10).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details_types: Vec<String>,
 
     /// The client's public keys (RFC 7591 §2), by value or where it publishes them, never both.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -262,6 +265,7 @@ impl Default for ClientSpec {
             default_acr_values: Vec::new(),
             require_auth_time: false,
             require_pushed_authorization_requests: false,
+            authorization_details_types: Vec::new(),
         }
     }
 }

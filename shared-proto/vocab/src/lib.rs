@@ -29,6 +29,7 @@ pub mod client;
 pub mod error_code;
 pub mod id;
 pub mod jose;
+pub mod json_schema;
 pub mod jwk;
 pub mod jws;
 pub mod oauth;

@@ -50,6 +50,24 @@ pub struct OAuthSettings {
     /// Who may register clients by itself, and which (RFC 7591).
     #[serde(skip_serializing_if = "RegistrationPolicy::is_default")]
     pub registration: RegistrationPolicy,
+
+    /// What may stand in `authorization_details`, by its `type` (RFC 9396 §2). A type that is not here does not exist.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub authorization_details_types: BTreeMap<String, AuthorizationDetailsType>,
+}
+
+/// One type of authorization details (RFC 9396 §2), of which the tenant says what its objects look like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthorizationDetailsType {
+    /// What a user who is asked reads before the members of the object.
+    pub description: String,
+    /// What such an object must be, `type` included. Of the kind that [`crate::json_schema`] takes.
+    pub schema: serde_json::Value,
+    /// Whether a user who allowed it once is not asked again for the same or less. Not for what happens anew each time,
+    /// as a payment does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remember_consent: bool,
 }
 
 /// An issuer that the tenant believes when it says for whom a client may act.

@@ -7,7 +7,7 @@ use vocab::claims::ClaimSource;
 use vocab::oauth::OAuthSettings;
 
 use super::client::check_acr_values;
-use super::registration;
+use super::{authorization_details, registration};
 use crate::limits;
 
 pub(super) fn problems(settings: &OAuthSettings) -> Violations {
@@ -42,6 +42,8 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
     });
     violations.nest("/claims", claims_problems(&settings.claims));
     violations.nest("/registration", registration::policy_problems(&settings.registration));
+    let types = authorization_details::types_problems(&settings.authorization_details_types);
+    violations.nest("/authorization_details_types", types);
     if let Some(step_up) = &settings.user_api_step_up {
         check_acr_values(&mut violations, "/user_api_step_up/acr_values", &step_up.acr_values);
     }

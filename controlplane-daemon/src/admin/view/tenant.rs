@@ -7,6 +7,7 @@ use controlplane_core::model::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use vocab::json_schema::{self, JsonSchema};
 use vocab::{Keyring, Revision, Sealed, Secret, Slug, TenantId};
 
 use super::policy::{key_rotation, staleness};
@@ -134,8 +135,23 @@ fn settings(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) ->
         staleness: fields.object("staleness").map(staleness),
         oauth: fields.object("oauth").and_then(Fields::rest).unwrap_or_default(),
     };
+    check_schemas(&fields, &settings.oauth);
     fields.finish();
     settings
+}
+
+/// Here, because the log's own rules must not depend on what one version of a compiler takes.
+fn check_schemas(fields: &Fields<'_>, oauth: &OAuthSettings) {
+    for (name, kind) in &oauth.authorization_details_types {
+        // What cannot be used at all is refused with the other rules.
+        if json_schema::unusable(&kind.schema).is_some() {
+            continue;
+        }
+        if let Err(why) = JsonSchema::compile(&kind.schema) {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            fields.wrong_below("oauth", &format!("/authorization_details_types/{name}/schema"), why);
+        }
+    }
 }
 
 fn database(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) -> Option<Database> {

@@ -2,7 +2,8 @@
 
 use vocab::Violations;
 
-use super::super::text;
+use super::super::{authorization_details, text};
+use crate::limits;
 use crate::model::ClientSpec;
 
 /// Longest age of a sign-in that anybody could mean.
@@ -15,6 +16,11 @@ pub(super) fn check(violations: &mut Violations, spec: &ClientSpec) {
         violations.require(age <= MOST_AGE_SECS, "/default_max_age", || format!("must be at most {MOST_AGE_SECS}"));
     }
     check_acr_values(violations, "/default_acr_values", &spec.default_acr_values);
+    let types = &spec.authorization_details_types;
+    text::check_list(violations, "/authorization_details_types", types, limits::DETAILS_TYPES);
+    for (index, name) in types.iter().enumerate() {
+        authorization_details::check_name(violations, &format!("/authorization_details_types/{index}"), name);
+    }
 }
 
 /// Words without spaces, because a request writes several of them in one parameter (OIDC Core §3.1.2.1).
