@@ -8,7 +8,7 @@ use super::access_tokens::{Columns, store_with};
 use super::codes::Taken;
 use super::grants::{self, grant_columns, timestamp};
 use super::refresh::{Follows, NewRefreshToken};
-use crate::store::{DbError, TenantDb};
+use crate::store::{Connection, DbError, TenantDb};
 
 /// The secret that a client asks with.
 #[derive(Clone, Copy)]
@@ -95,7 +95,8 @@ macro_rules! take {
                  select $3, grant_id, $2, least($4, expires_at), $5 from taken where $3::bytea is not null \
              ), issued as (",
             store_with!("taken", "$6", "$7", "$8", "$9"),
-            ") select exists (select from taken)",
+            ") select exists (select from taken) or exists (select from refresh_tokens where token_hash = $3) \
+                   or exists (select from access_tokens where token_hash = $6)",
         )
     };
 }
@@ -123,8 +124,24 @@ pub async fn poll(db: &TenantDb, code: Code<'_>, client_id: &str, now: Timestamp
 }
 
 /// Takes an approved request and stores what follows, both or neither. Of any number of requests at once, one wins.
+///
+/// When the connection breaks before the answer came, the statement is run once more on another connection, as
+/// [`super::refresh::rotate`] does; the attempt knows itself by the tokens that it stored, which nobody else could have. One
+/// that stores none cannot know, and has lost: its client begins anew.
 pub async fn take(db: &TenantDb, code: Code<'_>, follows: Follows<'_>, now: Timestamp) -> Result<Taken, DbError> {
-    let client = db.get().await?;
+    match run_take(&db.get().await?, db, code, follows, now).await {
+        Err(DbError::Unavailable(_)) => run_take(&db.get_live().await?, db, code, follows, now).await,
+        answer => answer,
+    }
+}
+
+async fn run_take(
+    client: &Connection,
+    db: &TenantDb,
+    code: Code<'_>,
+    follows: Follows<'_>,
+    now: Timestamp,
+) -> Result<Taken, DbError> {
     let statement = client
         .prepare_cached(match code {
             Code::Device(_) => take!("device_codes", "device_code_hash"),
