@@ -49,4 +49,5 @@ pub mod traces;
 pub mod wait;
 pub mod web;
 pub mod webdriver;
+pub mod wire;
 pub mod world;

@@ -153,6 +153,30 @@ impl Postgres {
         self.execute(&format!("alter database \"{}\" with allow_connections true", database.name)).await;
     }
 
+    /// `kill -9` of the process that serves one of the database's connections: PostgreSQL then ends all of them at once
+    /// and recovers from its log, as after the death of the whole.
+    pub async fn crash(&self, database: &Database) {
+        let (client, witness) = (database.connect().await, database.connect().await);
+        // The tests' server commits without waiting for its disk; what is at stake is not whether that loses something.
+        client.batch_execute("checkpoint").await.expect("the superuser may");
+        let pid: i32 = client.query_one("select pg_backend_pid()", &[]).await.expect("it says").get(0);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+            .expect("it runs here");
+        until(
+            "the connection ended",
+            PATIENCE,
+            async || {
+                if client.is_closed() { Ok(()) } else { Err("it is open".to_owned()) }
+            },
+        )
+        .await;
+        until("PostgreSQL is back", PATIENCE, async || {
+            let connected = connect(self.port, SUPERUSER, PASSWORD, &database.name).await;
+            connected.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
     /// Runs statements as the superuser.
     pub async fn execute(&self, sql: &str) {
         let client = connect(self.port, SUPERUSER, PASSWORD, "postgres").await.expect("PostgreSQL accepts connections");
@@ -164,6 +188,16 @@ impl Database {
     pub fn dsn(&self) -> String {
         let Self { name, role, password, port } = self;
         format!("postgres://{role}:{password}@127.0.0.1:{port}/{name}")
+    }
+
+    /// The same by way of a [`Wire`](crate::wire::Wire) on that port.
+    pub fn dsn_through(&self, port: u16) -> String {
+        Self { port, ..self.clone() }.dsn()
+    }
+
+    /// Where the server listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// A connection as the superuser, to look at what was stored.
