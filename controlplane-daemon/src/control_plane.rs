@@ -5,6 +5,8 @@
 //!                          │  read: the state in memory                                          fleet ◀── acks
 //! ```
 
+mod saturation;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use vocab::Revision;
 
-/// What a ring holds at most.
-#[derive(Clone, Copy, Debug)]
+/// What a ring holds, or may hold at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub count: usize,
     pub bytes: usize,
@@ -100,6 +100,12 @@ impl Feed {
         revision.0.saturating_add(1) >= self.shared.ring.lock().first
     }
 
+    /// What is held at the moment.
+    pub fn held(&self) -> Limits {
+        let ring = self.shared.ring.lock();
+        Limits { count: ring.frames.len(), bytes: ring.bytes }
+    }
+
     /// Follows the newest revision.
     pub fn newest(&self) -> watch::Receiver<Revision> {
         self.shared.newest.subscribe()
@@ -158,6 +164,7 @@ mod tests {
         let by_count = filled(Limits { count: 2, bytes: 100 }, 9);
         assert_eq!(by_count.after(Revision(7)), Ok(Some(frame(8))));
         assert_eq!(by_count.after(Revision(6)), Err(Compacted));
+        assert_eq!(by_count.held(), Limits { count: 2, bytes: 2 });
         let by_bytes = filled(Limits { count: 100, bytes: 3 }, 9);
         assert!(by_bytes.covers(Revision(6)));
         assert!(!by_bytes.covers(Revision(5)));

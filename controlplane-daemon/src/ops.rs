@@ -120,6 +120,10 @@ async fn metrics(ops: web::Data<Ops>) -> impl Responder {
     if let Some(bytes) = free_bytes(&ops.data_dir) {
         metrics::gauge!("hj_cp_data_dir_free_bytes").set(bytes);
     }
+    ops.control.record_saturation();
+    if let Some(overflows) = telemetry::machine::listen_overflows() {
+        metrics::counter!("hj_cp_accept_queue_overflows_total").absolute(overflows);
+    }
     ops.metrics.run_upkeep();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(ops.metrics.render())
 }

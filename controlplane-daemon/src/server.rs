@@ -42,7 +42,7 @@ use crate::steward::{self, Keeper};
 use crate::storage::StorageError;
 use crate::tls::{self, CertificateEnds, Tls};
 
-const ADMIN_WORKERS: usize = 2;
+const ADMIN_WORKERS: u32 = 2;
 const SHUTDOWN_SECS: u64 = 5;
 /// A client that has not sent its headers by then is cut off.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -353,8 +353,9 @@ fn serve_admin(listener: TcpListener, api: web::Data<Api>, tls: Option<Credentia
             .configure(admin::routes::configure)
             .default_service(web::to(admin::routes::no_such_path))
     };
+    metrics::gauge!("hj_cp_http_workers").set(f64::from(ADMIN_WORKERS));
     let server = HttpServer::new(app)
-        .workers(ADMIN_WORKERS)
+        .workers(ADMIN_WORKERS as usize)
         .client_request_timeout(HEADER_TIMEOUT)
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
         .max_connection_rate(MAX_HANDSHAKES)

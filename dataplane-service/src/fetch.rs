@@ -124,6 +124,11 @@ impl Fetcher {
         Ok(Self { client, reachable, under_way: Semaphore::new(MAX_AT_ONCE) })
     }
 
+    /// How many requests are under way, and how many may be.
+    pub fn under_way(&self) -> (usize, usize) {
+        (MAX_AT_ONCE.saturating_sub(self.under_way.available_permits()), MAX_AT_ONCE)
+    }
+
     /// A document; any status but 200 is an error.
     pub async fn get(&self, url: &str) -> Result<Answer, FetchError> {
         let answer =
@@ -170,7 +175,10 @@ impl Fetcher {
         request: impl FnOnce(&Client, Url) -> RequestBuilder,
     ) -> Result<Answer, FetchError> {
         let url = self.check(url)?;
-        let _slot = self.under_way.try_acquire().map_err(|_| FetchError::Busy)?;
+        let _slot = self.under_way.try_acquire().map_err(|_| {
+            metrics::counter!("hj_dp_queue_refused_total", "queue" => "outbound").increment(1);
+            FetchError::Busy
+        })?;
         let request = request(&self.client, url).header(ACCEPT_ENCODING, "identity");
         let response = request.send().await.map_err(|error| fault(&error))?;
         read(response).await

@@ -39,7 +39,7 @@ use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use actix_web::middleware::Next;
-use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, web};
+use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, ResponseError as _, web};
 use tracing::Instrument as _;
 use transport::forwarded::Scheme;
 use vocab::ErrorCode;
@@ -220,7 +220,13 @@ pub async fn pin_directory(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let began = Instant::now();
-    check_head(&request)?;
+    let _held = durations::begin();
+    // What no handler answers is measured here.
+    let given_up = |problem: Problem| {
+        durations::record("none".to_owned(), problem.status_code(), began.elapsed());
+        problem
+    };
+    check_head(&request).map_err(given_up)?;
     let app = request.app_data::<web::Data<App>>();
     let leaving = app.is_some_and(|app| app.status.is_stopping());
     let directory = app.map(|app| app.directory.load()).unwrap_or_default();
@@ -233,7 +239,7 @@ pub async fn pin_directory(
     // needs it unshared.
     let mut response = tokio::time::timeout(REQUEST_TIMEOUT, next.call(request).instrument(span.clone()))
         .await
-        .map_err(|_| Problem::new(ErrorCode::Unavailable, "the request took too long"))??;
+        .map_err(|_| given_up(Problem::new(ErrorCode::Unavailable, "the request took too long")))??;
     response.headers_mut().insert(X_CONFIG_REVISION.clone(), revision);
     if leaving {
         // RFC 9112 §9.6: whoever has a connection here opens the next one, which a balancer leads elsewhere.

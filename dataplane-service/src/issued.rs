@@ -4,6 +4,8 @@ use metrics::Counter;
 use oauth_core::client::GrantType;
 use vocab::Slug;
 
+use crate::recorder::tenant_label;
+
 /// A tenant's counters, one per grant.
 pub struct IssuedTokens {
     authorization_code: Counter,
@@ -17,7 +19,8 @@ pub struct IssuedTokens {
 
 impl IssuedTokens {
     pub fn of(tenant: &Slug) -> Self {
-        let counter = |grant: GrantType| metrics::counter!("hj_dp_tokens_issued_total", "tenant" => tenant.to_string(), "grant" => grant.as_str());
+        let tenant = tenant_label(tenant);
+        let counter = |grant: GrantType| metrics::counter!("hj_dp_tokens_issued_total", "tenant" => tenant.clone(), "grant" => grant.as_str());
         Self {
             authorization_code: counter(GrantType::AuthorizationCode),
             refresh_token: counter(GrantType::RefreshToken),

@@ -10,6 +10,7 @@ use telemetry::Filter;
 use telemetry::log::Lines;
 use vocab::ErrorCode;
 
+use crate::app::App;
 use crate::directory::LiveDirectory;
 use crate::http::endpoint;
 use crate::problem::Problem;
@@ -23,6 +24,8 @@ pub struct Ops {
     pub pools: Arc<PodPools>,
     pub metrics: PrometheusHandle,
     pub lines: Lines,
+    /// Whose queues are measured.
+    pub app: web::Data<App>,
 }
 
 impl std::fmt::Debug for Ops {
@@ -79,6 +82,31 @@ impl Ops {
     }
 }
 
+impl Ops {
+    fn record_saturation(&self) {
+        let app = &self.app;
+        let queues = [
+            ("passwords", app.hasher.waiting()),
+            ("outbound", app.fetcher.under_way()),
+            ("outbox_signals", app.outbox.waiting()),
+        ];
+        for (queue, (length, limit)) in queues {
+            metrics::gauge!("hj_dp_queue_length", "queue" => queue).set(number(length));
+            metrics::gauge!("hj_dp_queue_limit", "queue" => queue).set(number(limit));
+        }
+        let (busy, idle) = app.hasher.busy_and_idle();
+        metrics::gauge!("hj_dp_password_threads", "state" => "busy").set(number(busy));
+        metrics::gauge!("hj_dp_password_threads", "state" => "idle").set(number(idle));
+        if let Some(overflows) = telemetry::machine::listen_overflows() {
+            metrics::counter!("hj_dp_accept_queue_overflows_total").absolute(overflows);
+        }
+    }
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
     // Gauges that move by themselves are set when somebody looks.
     metrics::gauge!("hj_dp_config_staleness_seconds").set(ops.status.staleness().as_secs_f64());
@@ -88,6 +116,7 @@ async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
         metrics::gauge!("hj_dp_config_tenants", "staleness" => verdict.as_str()).set(f64::from(tenants));
     }
     ops.pools.record_metrics();
+    ops.record_saturation();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(ops.metrics.render())
 }
 

@@ -48,7 +48,15 @@ impl Outbox {
 
     pub fn look_at(&self, tenant: TenantId) {
         // Full, or the pod is stopping: whoever looks next finds the message.
-        let _ = self.0.try_send(tenant);
+        if self.0.try_send(tenant).is_err() {
+            metrics::counter!("hj_dp_queue_refused_total", "queue" => "outbox_signals").increment(1);
+        }
+    }
+
+    /// How many signals wait, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        let limit = self.0.max_capacity();
+        (limit - self.0.capacity(), limit)
     }
 }
 

@@ -9,6 +9,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 use vocab::Secret;
@@ -110,6 +111,19 @@ impl Hasher {
         let (reply, answer) = oneshot::channel();
         self.0.submit(Job::Verify { password, stored, reply })?;
         answer.await.unwrap_or(Err(HashError::Unavailable))
+    }
+
+    /// Passwords that wait for a thread, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        let load = self.0.load();
+        (load.queued(), load.most_queued)
+    }
+
+    /// Threads that compute at the moment, and those that do not.
+    pub fn busy_and_idle(&self) -> (usize, usize) {
+        let load = self.0.load();
+        let busy = load.busy.load(Ordering::Relaxed).min(load.threads);
+        (busy, load.threads - busy)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::directory::Directory;
 use crate::http::{directory_of, origin};
 use crate::problem::Problem;
+use crate::recorder::tenant_label;
 use crate::staleness::Verdict;
 use crate::tenant::{TenantContext, TenantStatus};
 
@@ -61,7 +62,7 @@ fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
     let tenant = resolve(&directory, default.as_ref(), &hints)?;
     let age = request.app_data::<web::Data<App>>().map_or(Duration::MAX, |app| app.status.staleness());
     if directory.staleness_of(&tenant).judge(age) == Verdict::Refuse {
-        metrics::counter!("hj_dp_stale_refusals_total", "tenant" => tenant.slug.to_string()).increment(1);
+        metrics::counter!("hj_dp_stale_refusals_total", "tenant" => tenant_label(&tenant.slug)).increment(1);
         let problem = Problem::new(ErrorCode::Unavailable, "the configuration of this pod is too old; try again");
         return Err(if is_oauth(request) { problem.as_oauth() } else { problem });
     }

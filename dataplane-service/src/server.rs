@@ -197,7 +197,7 @@ fn load_state(settings: &Settings) -> anyhow::Result<(Option<StateFile>, Option<
 }
 
 async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<()> {
-    let metrics = recorder::start()?;
+    let metrics = recorder::start(settings.metrics_tenants)?;
     let public = bind("http-addr", settings.http_addr)?;
     let ops = bind("ops-addr", settings.ops_addr)?;
     let (http_addr, ops_addr) = (public.local_addr()?, ops.local_addr()?);
@@ -231,7 +231,7 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
     let public_tls =
         settings.public_tls.take().map(|tls| PublicTls::bind(tls, settings.mutual_tls.listener, &pod)).transpose()?;
     let tls_addr = public_tls.as_ref().map(|tls| tls.listener.local_addr()).transpose()?;
-    let public = public_server(public, public_tls, app)?;
+    let public = public_server(public, public_tls, app.clone())?;
     let ops = ops_server(
         ops,
         web::Data::new(Ops {
@@ -240,6 +240,7 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
             pools: Arc::clone(&pod.pools),
             metrics,
             lines: telemetry.lines().clone(),
+            app,
         }),
     )?;
     let (public_handle, ops_handle) = (public.handle(), ops.handle());
@@ -293,10 +294,14 @@ impl PublicTls {
 
 fn public_server(listener: TcpListener, tls: Option<PublicTls>, app: web::Data<App>) -> io::Result<Server> {
     let certificates = app.client_certificates.clone();
+    // As many as actix makes of itself.
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    metrics::gauge!("hj_dp_http_workers").set(f64::from(u32::try_from(workers).unwrap_or(u32::MAX)));
     let server = HttpServer::new(move || {
         actix_web::App::new().app_data(app.clone()).wrap(from_fn(http::pin_directory)).configure(http::configure)
     });
     let server = server
+        .workers(workers)
         .client_request_timeout(HEADER_TIMEOUT)
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
         .max_connection_rate(MAX_HANDSHAKES)

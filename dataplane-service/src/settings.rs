@@ -55,6 +55,8 @@ pub struct Settings {
     /// How often messages to clients are looked for that another pod left behind.
     pub outbox_every: Duration,
     pub password_hash_concurrency: usize,
+    /// How many tenants metrics name.
+    pub metrics_tenants: usize,
     pub log: Log,
     /// `None`: no spans are made.
     pub traces: Option<Traces>,
@@ -202,6 +204,10 @@ impl Settings {
         let total = values.required("pool-max-total", |text| at_least_one(text, 100_000));
         let idle = values.required("pool-idle-secs", |text| at_least_one(text, 86_400));
         let outbox_every = values.required("outbox-every-secs", |text| at_least_one(text, 3600));
+        let metrics_tenants = values.required("metrics-tenants", |text| match text.parse::<usize>() {
+            Ok(most) if most <= 100_000 => Ok(most),
+            _ => Err("must be a whole number from 0 to 100000".to_owned()),
+        });
         let password_hash_concurrency = values.optional("password-hash-concurrency", |text| at_least_one(text, 1024));
         let format = values
             .required("log-format", |text| Format::parse(text).ok_or_else(|| "must be auto, human or json".to_owned()));
@@ -240,6 +246,7 @@ impl Settings {
                 idle: Duration::from_secs(u64::try_from(idle?).unwrap_or(u64::MAX)),
             },
             outbox_every: Duration::from_secs(u64::try_from(outbox_every?).unwrap_or(u64::MAX)),
+            metrics_tenants: metrics_tenants?,
             password_hash_concurrency: password_hash_concurrency.unwrap_or(cores),
             log: Log { format: format?, filter: filter? },
             traces,

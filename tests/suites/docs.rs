@@ -11,6 +11,7 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use controlplane_daemon::admin::routes::ROUTES;
+use telemetry::metric::{Kind, reference};
 use tests::pages::blocks;
 use tests::programs;
 use vocab::ErrorCode;
@@ -136,40 +137,88 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The names that the `metrics` macros are called with in `text`.
-fn metrics_of(text: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for kind in ["counter!(", "gauge!(", "histogram!("] {
-        for (at, _) in text.match_indices(kind) {
-            let arguments = text.split_at(at + kind.len()).1.trim_start();
-            let name = arguments.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-            let (name, _) = name.unwrap_or_else(|| panic!("a metric's name is a literal: {kind}"));
-            names.insert(name.to_owned());
-        }
-    }
-    names
+#[test]
+fn the_metrics_are_those_of_the_programs() {
+    let page = "docs/metrics.md";
+    assert_fresh(page, "controlplane-daemon", &reference(controlplane_daemon::recorder::METRICS));
+    assert_fresh(page, "dataplane-service", &reference(dataplane_service::recorder::METRICS));
 }
 
-#[test]
-fn every_metric_is_listed_and_every_listed_metric_is_emitted() {
-    let page = read("docs/operations.md");
-    let listed: BTreeSet<String> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `"))
-        .filter_map(|row| row.split_once('`'))
-        .map(|(name, _)| name.split('{').next().unwrap_or(name).to_owned())
-        .filter(|name| name.starts_with("raft_") || name.starts_with("hj_"))
-        .collect();
-    let mut files = Vec::new();
-    for folder in ["controlplane-daemon", "dataplane-service", "shared-proto"] {
-        sources(&root().join(folder), &mut files);
+/// How the `metrics` macros are called in `text`: kind, name, labels in the order of the alphabet.
+fn metrics_of(text: &str) -> BTreeSet<(&'static str, String, Vec<String>)> {
+    let mut found = BTreeSet::new();
+    for kind in [Kind::Counter, Kind::Gauge, Kind::Histogram].map(Kind::as_str) {
+        let call = format!("{kind}!(");
+        for (at, _) in text.match_indices(&call) {
+            let rest = text.split_at(at + call.len()).1;
+            let mut depth = 1;
+            let arguments = rest.split(|c| {
+                depth += i32::from(c == '(') - i32::from(c == ')');
+                depth == 0
+            });
+            let arguments = arguments.into_iter().next().expect("split has a first part").trim_start();
+            let name = arguments.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            let (name, labels) = name.unwrap_or_else(|| panic!("a metric's name is a literal: {arguments}"));
+            // What stands before an arrow, in quotes.
+            let parts: Vec<&str> = labels.split(" =>").collect();
+            let before = parts.split_last().map(|(_, before)| before).unwrap_or_default();
+            let mut labels: Vec<_> =
+                before.iter().filter_map(|part| Some(part.rsplit('"').nth(1)?.to_owned())).collect();
+            labels.sort();
+            found.insert((kind, name.to_owned(), labels));
+        }
     }
-    let emitted: BTreeSet<String> = files
-        .iter()
-        .flat_map(|path| metrics_of(&std::fs::read_to_string(path).expect("sources are readable")))
-        .collect();
-    assert!(!emitted.is_empty());
-    assert_eq!(listed, emitted, "the tables of metrics in docs/operations.md (left) and the source (right)");
+    found
+}
+
+/// In the source, on every path, whether a test comes along it or not. What processes expose is compared in the suite of
+/// telemetry.
+#[test]
+fn every_metric_has_its_row_and_every_row_its_metric() {
+    for (folder, table) in [
+        ("controlplane-daemon", controlplane_daemon::recorder::METRICS),
+        ("dataplane-service", dataplane_service::recorder::METRICS),
+    ] {
+        let rows: BTreeSet<_> = table
+            .iter()
+            .map(|metric| {
+                let mut labels: Vec<_> = metric.labels.iter().map(|label| label.name.to_owned()).collect();
+                labels.sort();
+                (metric.kind.as_str(), metric.name.to_owned(), labels)
+            })
+            .collect();
+        assert_eq!(rows.len(), table.len(), "{folder}: a row stands there twice");
+        let mut files = Vec::new();
+        sources(&root().join(folder), &mut files);
+        let emitted: BTreeSet<_> = files
+            .iter()
+            .flat_map(|path| metrics_of(&std::fs::read_to_string(path).expect("sources are readable")))
+            .collect();
+        assert_eq!(rows, emitted, "the table of {folder} (left) and its source (right)");
+    }
+}
+
+/// Dashboard and alerts ask for what there is.
+#[test]
+fn metrics_of_the_manifests_exist() {
+    let tables = [controlplane_daemon::recorder::METRICS, dataplane_service::recorder::METRICS].concat();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for file in ["k8s/components/monitoring/alerts.yaml", "k8s/components/monitoring/dashboard.json", "docs/runbook.md"]
+    {
+        let text = read(file);
+        let words = text.split(|c| !is_word(c)).filter(|word| {
+            ["hj_cp_", "hj_dp_"].iter().any(|plane| word.starts_with(plane)) || word.starts_with("raft_")
+        });
+        for word in words {
+            let known = tables.iter().any(|metric| {
+                let suffix = word.strip_prefix(metric.name);
+                suffix == Some("")
+                    || (metric.kind == Kind::Histogram
+                        && suffix.is_some_and(|it| ["_bucket", "_sum", "_count"].contains(&it)))
+            });
+            assert!(known, "{file}: there is no metric {word}");
+        }
+    }
 }
 
 /// Links between pages and into the tree; with an anchor, a heading of that page.

@@ -1,5 +1,8 @@
 //! What the daemons tell of themselves: one trace across all of them, lines that can be collected, levels that change
-//! while they run.
+//! while they run, metrics that are as their tables say.
+
+#[path = "telemetry/metrics.rs"]
+mod metrics;
 
 use serde_json::{Value, json};
 use tests::cluster::Cluster;

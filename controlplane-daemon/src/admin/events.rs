@@ -18,6 +18,7 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderName, UPGRADE};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web};
 use futures::StreamExt as _;
+use telemetry::held::Held;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use vocab::{ErrorCode, Revision};
@@ -116,8 +117,10 @@ pub(super) async fn events(
             .streaming(frames.map(|frame: Frame| Ok::<_, actix_web::Error>(frame.as_server_sent_event())))
     };
     let listener = Listener { api, who, sender };
+    let held = Held::of(&metrics::gauge!("hj_cp_event_listeners"));
     actix_web::rt::spawn(async move {
         listener.run(since).await;
+        drop(held);
         drop(place);
     });
     Ok(answer)

@@ -13,6 +13,7 @@ use actix_web::web::{self, ServiceConfig, to};
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 use controlplane_core::Role;
 use telemetry::context::TRACEPARENT;
+use telemetry::held::Held;
 use tracing::Instrument as _;
 use vocab::Revision;
 
@@ -275,6 +276,7 @@ async fn observe(
     let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
     telemetry::context::adopt(&span, traceparent);
     let method = request.method().clone();
+    let _held = Held::of(&metrics::gauge!("hj_cp_http_requests_in_flight"));
     let mut response = next.call(request).instrument(span.clone()).await?;
     let status = response.status().as_u16();
     span.record("http.response.status_code", status);

@@ -80,6 +80,14 @@ impl Notes {
     }
 }
 
+impl Notes {
+    /// How many wait, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        let limit = self.queue.max_capacity();
+        (limit - self.queue.capacity(), limit)
+    }
+}
+
 impl Reported {
     /// Hands batches to `report` until `stopping`, and then, briefly, what is left.
     pub async fn run<F>(mut self, report: impl Fn(Vec<Noted>) -> F, stopping: CancellationToken)

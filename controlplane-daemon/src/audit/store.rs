@@ -16,6 +16,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,6 +49,8 @@ struct Shared {
     path: PathBuf,
     database: Database,
     extent: watch::Sender<Extent>,
+    /// Jobs that were given to the writer and are not done.
+    waiting: AtomicUsize,
 }
 
 impl fmt::Debug for Store {
@@ -111,7 +114,8 @@ impl Store {
 
     fn start(path: &Path, database: Database, chain: &Chain) -> Result<Self, StorageError> {
         let extent = read_extent(&database, chain).map_err(|why| StorageError::corrupt(path, why))?;
-        let shared = Arc::new(Shared { path: path.to_owned(), database, extent: watch::Sender::new(extent) });
+        let extent = watch::Sender::new(extent);
+        let shared = Arc::new(Shared { path: path.to_owned(), database, extent, waiting: AtomicUsize::new(0) });
         let (jobs, queue) = mpsc::sync_channel(QUEUE);
         let writer = Writer::new(Arc::clone(&shared), queue);
         thread::Builder::new()
@@ -149,6 +153,11 @@ impl Store {
         self.send(Job::Flush(done));
         // The writer answers or the process ends.
         let _ = flushed.recv();
+    }
+
+    /// How many jobs wait for the disk, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.shared.waiting.load(Ordering::Relaxed), QUEUE)
     }
 
     pub fn extent(&self) -> Extent {
@@ -201,6 +210,7 @@ impl Store {
     }
 
     fn send(&self, job: Job) {
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         // The writer lives as long as there is a handle, or the process has ended.
         let _ = self.jobs.send(job);
     }

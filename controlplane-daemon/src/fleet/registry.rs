@@ -76,6 +76,11 @@ impl Registry {
         self.inner.pods.lock().by_id.values().map(|(_, pod)| pod.clone()).collect()
     }
 
+    /// What the slowest of them has acknowledged; `None` when there is none.
+    pub fn slowest(&self) -> Option<Revision> {
+        self.inner.pods.lock().by_id.values().map(|(_, pod)| pod.acknowledged_revision).min()
+    }
+
     /// Pods that were connected here and are no longer, as they were last.
     pub fn departed(&self) -> Vec<Pod> {
         let mut pods = self.inner.pods.lock();

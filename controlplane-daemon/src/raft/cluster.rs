@@ -9,6 +9,7 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
 use shared_proto::peer;
 use shared_proto::status::error_code;
+use telemetry::held::Held;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -47,6 +48,20 @@ pub enum Failure {
     KeyGeneration,
     TooNew,
     Stopping,
+}
+
+impl Failure {
+    /// The label of `hj_cp_proposal_failures_total`; a change that was refused was carried out as it should be.
+    const fn label(&self) -> Option<&'static str> {
+        match self {
+            Self::Rejected(_) => None,
+            Self::NoLeader => Some("no_leader"),
+            Self::Unknown => Some("unknown"),
+            Self::KeyGeneration => Some("key_generation"),
+            Self::TooNew => Some("too_new"),
+            Self::Stopping => Some("stopping"),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -119,7 +134,12 @@ impl Cluster {
     /// Answers once the entry is applied here.
     pub async fn propose(&self, command: Command) -> Result<Applied, Failure> {
         let span = tracing::trace_span!(target: telemetry::TRACE, "propose", mutation = command.mutation.name());
-        self.until_applied(command).instrument(span).await
+        let _held = Held::of(&metrics::gauge!("hj_cp_proposals_in_flight"));
+        let done = self.until_applied(command).instrument(span).await;
+        if let Some(why) = done.as_ref().err().and_then(Failure::label) {
+            metrics::counter!("hj_cp_proposal_failures_total", "why" => why).increment(1);
+        }
+        done
     }
 
     async fn until_applied(&self, mut command: Command) -> Result<Applied, Failure> {

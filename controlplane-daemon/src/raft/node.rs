@@ -200,6 +200,11 @@ impl Node {
         })
     }
 
+    /// How many writes of the log wait for the disk, and how many may; `None` once the node has stopped.
+    pub fn log_writes_waiting(&self) -> Option<(usize, usize)> {
+        self.store.lock().as_ref().map(LogStore::waiting)
+    }
+
     /// Stops answering peers, then Raft, then waits until the log is closed.
     pub async fn stop(&self) {
         self.stopping.cancel();

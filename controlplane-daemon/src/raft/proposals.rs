@@ -9,6 +9,7 @@ use controlplane_core::{Applied, Command, Entry, FreshKey, Rejection, Stamp};
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
+use telemetry::held::Held;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vocab::{Clock, ClusterId, Keyring, NodeId, Timestamp};
@@ -127,6 +128,7 @@ impl Proposals {
             // who ask at once leave the other processors to the log. Only those who ask for one wait.
             KeyFamily::Rsa => {
                 let keyring = self.inner.keyring.clone();
+                let _held = Held::of(&metrics::gauge!("hj_cp_key_generations_in_flight"));
                 let turn = self.inner.slow_keys.acquire().await.map_err(|_| NotHere::KeyGeneration)?;
                 let generated = tokio::task::spawn_blocking(move || keys::generate(family, &keyring)).await;
                 drop(turn);

@@ -190,6 +190,12 @@ impl LogStore {
         self.shared.size.load(Ordering::Relaxed)
     }
 
+    /// How many writes wait for the disk, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        let limit = self.jobs.max_capacity();
+        (limit - self.jobs.capacity(), limit)
+    }
+
     /// Returns once the writer has ended, after the last handle is gone: then the file can be opened again.
     pub fn ended(&self) -> impl Future<Output = ()> + use<> {
         let mut ended = self.shared.ended.subscribe();

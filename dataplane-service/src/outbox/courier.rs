@@ -14,6 +14,7 @@ use vocab::{Clock, TenantId, Timestamp};
 use super::{CLAIM, LEASE_SECS, MAX_AT_ONCE, MAX_OF_A_TENANT, delivery};
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
+use crate::recorder::tenant_label;
 use crate::store::outbox::{self, Left, Message};
 use crate::store::{DbError, sessions};
 use crate::tenant::TenantContext;
@@ -43,6 +44,9 @@ struct Round {
     /// Whether there was no room the last time, so that a delivery that ends looks again.
     is_starved: bool,
     under_way: usize,
+    /// Messages in its outbox at the last look, and how metrics name the tenant.
+    pending: u32,
+    label: String,
 }
 
 impl Round {
@@ -134,6 +138,9 @@ impl Courier {
                 round.is_looking = false;
                 match found {
                     Ok((messages, left)) => {
+                        round.pending = u32::try_from(left.messages).unwrap_or(u32::MAX);
+                        let label = tenant_label(&tenant.slug);
+                        round.label.clone_from(&label);
                         let next = left.next_due_at.map(|at| self.instant(at));
                         // What is claimed is due when its lease ends, should it not be delivered.
                         if let Some(next) = next {
@@ -143,6 +150,7 @@ impl Courier {
                         for message in messages {
                             self.send_off(Arc::clone(&tenant), message, tasks);
                         }
+                        tell_pending(rounds, &label);
                     }
                     // The next look at all tenants tries again.
                     Err(error) => tracing::warn!(tenant = %tenant.slug, %error, "the outbox cannot be read"),
@@ -178,6 +186,12 @@ impl Courier {
     }
 }
 
+/// `hj_dp_outbox_pending` of those that are named as `label`.
+fn tell_pending(rounds: &HashMap<TenantId, Round>, label: &str) {
+    let pending: f64 = rounds.values().filter(|round| round.label == label).map(|round| f64::from(round.pending)).sum();
+    metrics::gauge!("hj_dp_outbox_pending", "tenant" => label.to_owned()).set(pending);
+}
+
 /// How many outboxes may be looked at beside what is under way.
 fn room_for_looks(rounds: &HashMap<TenantId, Round>) -> usize {
     let taken = rounds.values().map(|round| round.under_way + if round.is_looking { CLAIM } else { 0 }).sum();
@@ -201,8 +215,5 @@ async fn look(
     }
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let messages = outbox::claim(db, now, now.plus_secs(LEASE_SECS), most).await?;
-    let left = outbox::left(db).await?;
-    let pending = u32::try_from(left.messages).unwrap_or(u32::MAX);
-    metrics::gauge!("hj_dp_outbox_pending", "tenant" => tenant.slug.to_string()).set(f64::from(pending));
-    Ok((messages, left))
+    Ok((messages, outbox::left(db).await?))
 }

@@ -8,6 +8,7 @@ use vocab::Timestamp;
 use super::{MAX_ATTEMPTS, pause_secs};
 use crate::fetch::{FetchError, Fetcher};
 use crate::opaque;
+use crate::recorder::tenant_label;
 use crate::signing::SignError;
 use crate::store::outbox::{self, About, Message};
 use crate::store::{DbError, TenantDb};
@@ -50,7 +51,7 @@ pub(super) async fn deliver(
         About::CibaPing(_) => "ciba_ping",
     };
     let count = |outcome: &'static str| {
-        let tenant = tenant.slug.to_string();
+        let tenant = tenant_label(&tenant.slug);
         metrics::counter!("hj_dp_outbox_deliveries_total", "tenant" => tenant, "kind" => kind, "outcome" => outcome)
             .increment(1);
     };

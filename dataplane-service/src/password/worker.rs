@@ -1,5 +1,6 @@
 //! The hashing threads: each takes a job from the bounded queue, computes in its own memory block, replies.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -32,28 +33,57 @@ pub(super) struct Pool {
     /// `None` only while dropping.
     queue: Option<SyncSender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    load: Arc<Load>,
+}
+
+/// What the threads have to do at the moment.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    queued: AtomicUsize,
+    pub(super) busy: AtomicUsize,
+    pub(super) most_queued: usize,
+    pub(super) threads: usize,
+}
+
+impl Load {
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
 }
 
 impl Pool {
     pub(super) fn start(threads: usize, queued: usize) -> std::io::Result<Self> {
         let (queue, jobs) = sync_channel(queued);
         let jobs = Arc::new(Mutex::new(jobs));
+        let load = Arc::new(Load { most_queued: queued, threads, ..Load::default() });
         let threads = (0..threads)
             .map(|n| {
                 let mut worker = Worker::new();
-                let jobs = Arc::clone(&jobs);
-                Builder::new().name(format!("argon2-{n}")).spawn(move || worker.run(&jobs))
+                let (jobs, load) = (Arc::clone(&jobs), Arc::clone(&load));
+                Builder::new().name(format!("argon2-{n}")).spawn(move || worker.run(&jobs, &load))
             })
             .collect::<std::io::Result<_>>()?;
-        Ok(Self { queue: Some(queue), threads })
+        Ok(Self { queue: Some(queue), threads, load })
     }
 
     pub(super) fn submit(&self, job: Job) -> Result<(), HashError> {
         let queue = self.queue.as_ref().ok_or(HashError::Unavailable)?;
-        queue.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => HashError::Busy,
-            TrySendError::Disconnected(_) => HashError::Unavailable,
+        // Before it is sent: whoever takes it counts it down.
+        self.load.queued.fetch_add(1, Ordering::Relaxed);
+        queue.try_send(job).map_err(|refused| {
+            self.load.queued.fetch_sub(1, Ordering::Relaxed);
+            match refused {
+                TrySendError::Full(_) => {
+                    metrics::counter!("hj_dp_queue_refused_total", "queue" => "passwords").increment(1);
+                    HashError::Busy
+                }
+                TrySendError::Disconnected(_) => HashError::Unavailable,
+            }
         })
+    }
+
+    pub(super) fn load(&self) -> &Load {
+        &self.load
     }
 }
 
@@ -78,9 +108,13 @@ impl Worker {
         Self { memory: Vec::new(), decoy: decoy() }
     }
 
-    fn run(&mut self, jobs: &Mutex<Receiver<Job>>) {
+    fn run(&mut self, jobs: &Mutex<Receiver<Job>>, load: &Load) {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            if next.is_ok() {
+                load.queued.fetch_sub(1, Ordering::Relaxed);
+                load.busy.fetch_add(1, Ordering::Relaxed);
+            }
             match next {
                 Ok(Job::Hash { password, reply }) if !reply.is_closed() => {
                     let _ = reply.send(self.hash(&password));
@@ -92,6 +126,7 @@ impl Worker {
                 Ok(_) => {}
                 Err(_) => return,
             }
+            load.busy.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

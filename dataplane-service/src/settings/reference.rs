@@ -35,6 +35,9 @@ fn allowed(flag: &str) -> &'static str {
         "pool-max-total" => "1 to 100000",
         "pool-idle-secs" => "1 to 86400",
         "outbox-every-secs" => "1 to 3600",
+        "metrics-tenants" => {
+            "0 to 100000; the first that the pod learns of, which are the oldest; each has some twenty series"
+        }
         "password-hash-concurrency" => "1 to 1024",
         "tls-ca-file" => "a readable PEM file; required when an address of `--control-plane` is https",
         "tls-cert-file" | "tls-key-file" => "a readable PEM file; both or none",

@@ -70,6 +70,7 @@ pub(super) const TABLE: &[Definition] = &[
     plain("pool-idle-secs", Some("60"), "Connections idle for this long are closed"),
     plain("outbox-every-secs", Some("15"), "How often messages to clients are looked for that another pod left behind"),
     plain("password-hash-concurrency", None, "Passwords hashed at once; by default the number of cores"),
+    plain("metrics-tenants", Some("200"), "Tenants that metrics name; all others are counted together"),
     bare("tls-ca-file", "TLS_CA_FILE", "PEM file of the authorities that an https watch is trusted by"),
     bare("tls-cert-file", "TLS_CERT_FILE", "PEM file of the pod's certificate for the watch"),
     bare("tls-key-file", "TLS_KEY_FILE", "PEM file of that certificate's key"),

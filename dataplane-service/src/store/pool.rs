@@ -3,6 +3,8 @@
 //! A pool lives as long as the configuration names its database: when the DSN changes, requests that hold the old
 //! tenant finish on the old pool while new ones open the new one.
 
+mod measures;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
@@ -22,6 +24,7 @@ use super::dsn::{Dsn, Transport};
 use super::{DbError, migrate};
 use crate::opaque;
 use crate::sync::decode::Database;
+use measures::Shown;
 
 /// How long a request waits for a connection that others use.
 const WAIT: Duration = Duration::from_secs(2);
@@ -53,6 +56,8 @@ pub struct PodPools {
     /// One permit per connection, held by the connection itself.
     permits: Arc<Semaphore>,
     databases: Mutex<Vec<Weak<Inner>>>,
+    /// What metrics were told of.
+    shown: Mutex<Shown>,
 }
 
 impl fmt::Debug for PodPools {
@@ -64,7 +69,8 @@ impl fmt::Debug for PodPools {
 impl PodPools {
     pub fn new(limits: Limits, keyring: Keyring, migrate: migrate::Mode) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(limits.total));
-        Arc::new(Self { limits, keyring, migrate, permits, databases: Mutex::default() })
+        let (databases, shown) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { limits, keyring, migrate, permits, databases, shown })
     }
 
     /// Opens nothing yet.
@@ -122,20 +128,6 @@ impl PodPools {
     /// Every connection, also those in use when they come back.
     pub fn close(&self) {
         self.open().iter().filter_map(|database| database.pool.get()).for_each(Pool::close);
-    }
-
-    /// `hj_dp_tenant_pool_connections{tenant,state}` of every pool that was opened.
-    #[expect(clippy::cast_precision_loss, reason = "gauges of small numbers")]
-    pub fn record_metrics(&self) {
-        for database in self.open() {
-            let Some(status) = database.pool.get().map(Pool::status) else { continue };
-            let idle = status.available.min(status.size);
-            for (state, count) in [("idle", idle), ("used", status.size - idle)] {
-                let tenant = database.slug.to_string();
-                metrics::gauge!("hj_dp_tenant_pool_connections", "tenant" => tenant, "state" => state)
-                    .set(count as f64);
-            }
-        }
     }
 }
 
@@ -255,6 +247,7 @@ impl TenantDb {
             && let Some((at, reason)) = inner.failed.lock().as_ref()
             && at.elapsed() < RETRY_AFTER
         {
+            measures::failed(&inner.slug, "unavailable");
             return Err(DbError::Unavailable(reason.clone()));
         }
         match pool.get().await {
@@ -262,10 +255,17 @@ impl TenantDb {
                 *inner.failed.lock() = None;
                 Ok(connection)
             }
-            Err(PoolError::Timeout(deadpool_postgres::TimeoutType::Wait)) => Err(DbError::Exhausted),
+            Err(PoolError::Timeout(deadpool_postgres::TimeoutType::Wait)) => {
+                measures::failed(&inner.slug, "exhausted");
+                Err(DbError::Exhausted)
+            }
             // The time went by waiting for other tenants' connections, not for this database.
-            Err(PoolError::Timeout(_)) if inner.pod.permits.available_permits() == 0 => Err(DbError::Exhausted),
+            Err(PoolError::Timeout(_)) if inner.pod.permits.available_permits() == 0 => {
+                measures::failed(&inner.slug, "exhausted");
+                Err(DbError::Exhausted)
+            }
             Err(error) => {
+                measures::failed(&inner.slug, "unavailable");
                 // Never the DSN: these errors name addresses and roles at most, and go to the log only.
                 let reason = describe(&error);
                 tracing::warn!(tenant = %inner.slug, reason, "no connection to the tenant's database");

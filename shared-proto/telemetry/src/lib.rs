@@ -1,13 +1,14 @@
-//! What both daemons tell of themselves besides metrics: log lines, and traces that go on from process to process.
+//! What both daemons tell of themselves: log lines, traces that go on from process to process, and what a metric is.
 //!
 //! ```text
 //!   tracing::info!(…) ────────────────▶ log::Lines ──▶ stderr for people, stdout as JSON
 //!   tracing::trace_span!(target: TRACE) ──▶ trace ──▶ OTLP, when an endpoint is set
 //!   context::current / context::adopt ◀──▶ W3C traceparent: HTTP header, log entry, watch message
+//!   metric::describe(recorder::METRICS) ──▶ HELP and TYPE lines of /metrics, rows of docs/metrics.md
 //! ```
 //!
-//! A package of its own since both planes need the same and may not import each other; metrics are not here, because
-//! their names say the plane.
+//! A package of its own since both planes need the same and may not import each other. The metrics themselves are not
+//! here, because their names say the plane: each has its table in its `recorder`.
 //!
 //! Spans of traces have the target [`TRACE`] and the level TRACE, so that nobody makes them unless they are exported:
 //! `tracing` finds a span that nobody wants by one comparison.
@@ -20,7 +21,10 @@
 //!   itself only where nobody did.
 
 pub mod context;
+pub mod held;
 pub mod log;
+pub mod machine;
+pub mod metric;
 pub mod request_id;
 mod trace;
 

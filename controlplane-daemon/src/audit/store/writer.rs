@@ -1,6 +1,7 @@
 //! The one thread that writes the records.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use controlplane_core::audit::Record;
@@ -48,6 +49,7 @@ impl Writer {
                 stop_process(&format_args!("{} cannot be written: {why}", self.shared.path.display()));
             }
             self.shared.extent.send_if_modified(|known| std::mem::replace(known, extent) != extent);
+            self.shared.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
             for job in batch {
                 if let Job::Flush(done) = job {
                     let _ = done.send(());
