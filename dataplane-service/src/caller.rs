@@ -20,9 +20,9 @@ use oauth_core::client_auth::assertion::{Assertion, Audience, NotProven, Strictn
 use oauth_core::client_auth::{self, AuthenticatedClient, FAILED};
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
-use oauth_core::jose::ClientKeys;
 use vocab::Timestamp;
 
+use crate::client_keys::Keys;
 use crate::exchange::Failure;
 use crate::store::proofs::Proof;
 use crate::tenant::TenantContext;
@@ -92,10 +92,10 @@ async fn by_assertion<'t>(
     let audience = Audience { issuer: &tenant.issuer, strict: Strictness::Usual, endpoint: caller.path };
     let held = keys(caller, client).await?;
     let mut outcome = client_auth::by_assertion(now, client, assertion, &held, audience);
-    if let (Err(NotProven::UnknownKey), Keys::Published(seen, uri)) = (&outcome, &held) {
-        // It may have been published since.
-        let verifier = caller.verifier;
-        let renewed = verifier.published_keys.renew(&verifier.fetcher, uri, seen).await.map_err(|_| FAILED)?;
+    if outcome.as_ref().is_err_and(|why| *why == NotProven::UnknownKey)
+        && let Some(renewed) = held.renewed(caller.verifier).await
+    {
+        let renewed = renewed.map_err(|_| FAILED)?;
         outcome = client_auth::by_assertion(now, client, assertion, &renewed, audience);
     }
     let (proven, once) = outcome.map_err(|why| match why {
@@ -110,38 +110,14 @@ async fn by_assertion<'t>(
     }
 }
 
-/// A client's keys, wherever they are.
-enum Keys<'t> {
-    Registered(&'t ClientKeys),
-    /// And from where.
-    Published(Arc<ClientKeys>, &'t str),
-}
-
-impl std::ops::Deref for Keys<'_> {
-    type Target = ClientKeys;
-
-    fn deref(&self) -> &ClientKeys {
-        match self {
-            Self::Registered(keys) => keys,
-            Self::Published(keys, _) => keys,
-        }
-    }
-}
-
 async fn keys<'t>(caller: &Caller<'_>, client: &'t Client) -> Result<Keys<'t>, Failure> {
     let needs_them = matches!(
         client.spec.token_endpoint_auth_method,
         AuthMethod::PrivateKeyJwt | AuthMethod::SelfSignedTlsClientAuth
     );
-    match client.spec.jwks_uri.as_deref() {
-        // A client that is not enabled makes nobody fetch anything.
-        Some(uri) if needs_them && client.spec.enabled => {
-            let verifier = caller.verifier;
-            let told = "The keys at the client's jwks_uri could not be fetched.";
-            let unreachable = |_| OAuthError::invalid_client(told);
-            let keys = verifier.published_keys.get(&verifier.fetcher, uri).await.map_err(unreachable)?;
-            Ok(Keys::Published(keys, uri))
-        }
-        _ => Ok(Keys::Registered(&client.keys)),
+    if !needs_them {
+        return Ok(Keys::Registered(&client.keys));
     }
+    let unreachable = |_| OAuthError::invalid_client("The keys at the client's jwks_uri could not be fetched.");
+    Ok(Keys::of(caller.verifier, client).await.map_err(unreachable)?)
 }

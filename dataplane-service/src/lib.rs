@@ -42,12 +42,13 @@
 //! * A code exchange or a rotation is one SQL statement instead of a transaction of several: one round trip, and of two
 //!   requests at once one alone wins.
 //! * Access tokens are put together around keys that were parsed once ([`signing`]); `jsonwebtoken` only verifies.
-//! * There is no PAR, second factor, mail or SCIM yet.
+//! * There is no second factor, mail or SCIM yet.
 
 pub mod access_token;
 pub mod app;
 pub mod caller;
 pub mod client_certificates;
+pub mod client_keys;
 pub mod directory;
 pub mod email;
 pub mod exchange;
@@ -66,6 +67,7 @@ pub mod password;
 pub mod problem;
 pub mod recorder;
 pub mod registrar;
+pub mod request_object;
 pub mod resolve;
 pub mod revoke;
 pub mod sector;

@@ -1,29 +1,34 @@
 //! Where strangers' bytes come in, each as a function that must hold for every input. The fuzz targets of this folder run
 //! them for as long as somebody likes (`./hj fuzz`), the suite `fuzz` for a moment with every test.
 
+use oauth_core::authorize::request_object::{self, Envelope};
 use oauth_core::authorize::{Channel, Refusal, Site, validate};
 use oauth_core::bearer;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::client::{Client, ClientSpec, GrantType};
+use oauth_core::client_auth::assertion::{self, Assertion, Audience, Strictness};
+use oauth_core::dpop::{self, NonceRule};
 use oauth_core::form::Form;
 use oauth_core::jose::{ClientKeys, Jws};
 use oauth_core::pkce::Challenge;
 use oauth_core::scope::ScopeSet;
-use vocab::Revision;
 use vocab::jws::JwsAlgorithm;
 use vocab::oauth::OAuthSettings;
 use vocab::registration::InitialToken;
+use vocab::{Revision, Timestamp};
 
 /// Takes anything.
 type Entry = fn(&[u8]);
 
 /// By name: what `./hj fuzz NAME` takes.
-pub(crate) const ENTRIES: [(&str, Entry); 7] = [
+pub(crate) const ENTRIES: [(&str, Entry); 9] = [
     ("form", form),
     ("redirect_uri", redirect_uri),
     ("authorization_request", authorization_request),
     ("claims", claims),
     ("jws", jws),
+    ("signed_request", signed_request),
+    ("client_proof", client_proof),
     ("bearer", bearer_token),
     ("words", words),
 ];
@@ -105,6 +110,40 @@ pub(crate) fn jws(data: &[u8]) {
     }
     let _ = (jws.kid(), jws.has_type("dpop+jwt"), jws.embedded_key().is_some());
     let _ = jws.unverified_claims::<serde_json::Value>();
+}
+
+/// A request object, up to its signature; and the parameters of one that a client did sign, which keep to the rules of a
+/// form.
+pub(crate) fn signed_request(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (web, none) = (client("https://app.example/cb"), ClientKeys::default());
+    let outer = Form::parse(b"client_id=web").expect("a form");
+    let envelope = Envelope { issuer: "https://id.example", form: &outer };
+    let opened = request_object::open(Timestamp::from_secs(0), &web, &none, text, envelope);
+    assert!(opened.is_err(), "nobody signed it");
+    let pairs = text.split('&').filter_map(|pair| pair.split_once('=')).map(|(a, b)| (a.to_owned(), b.to_owned()));
+    if let Ok(form) = Form::of(pairs) {
+        assert!(form.iter().all(|(name, value)| !name.contains('\0') && !value.contains('\0')));
+        let _ = request_object::carried(&form, &web, Channel::Front);
+    }
+}
+
+/// What clients prove themselves with, with keys that signed none of it: assertions and proofs of DPoP.
+pub(crate) fn client_proof(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let now = Timestamp::from_secs(0);
+    let request = dpop::Request { now, method: "POST", urls: &[], access_token: Some(text) };
+    assert!(dpop::verify(text, request, NonceRule::Required, |_| true).is_err(), "it is for no URL at all");
+    let body: String = form_urlencoded::Serializer::new(String::new())
+        .append_pair("client_assertion_type", assertion::TYPE)
+        .append_pair("client_assertion", text)
+        .finish();
+    let Ok(form) = Form::parse(body.as_bytes()) else { return };
+    if let Ok(Some(asserted)) = Assertion::of(None, &form) {
+        let audience = Audience { issuer: "https://id.example", strict: Strictness::Usual, endpoint: "/oauth2/token" };
+        let web = client("https://app.example/cb");
+        assert!(asserted.verify(now, &web, &ClientKeys::default(), audience).is_err(), "nobody signed it");
+    }
 }
 
 /// The `Authorization` header of a protected endpoint.

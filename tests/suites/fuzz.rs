@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 const CASES: u32 = 2_000;
 
 /// What is close to something that is read.
-const SEEDS: [&str; 15] = [
+const SEEDS: [&str; 16] = [
     r#"{"userinfo":{"email":null,"a":{"essential":true,"values":["x"]}},"id_token":{"acr":{"value":"1"}}}"#,
     "a=1&b=x+y%21&resource=r1&resource=r2&&c",
     "client_id=web&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&response_type=code&scope=openid&state=x",
@@ -22,6 +22,7 @@ const SEEDS: [&str; 15] = [
     "com.example.app:/cb",
     "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRwb3Arand0IiwiandrIjp7Imt0eSI6IkVDIn19.eyJqdGkiOiJ4In0.AAAA",
     "eyJhbGciOiJub25lIn0.e30.",
+    "eyJhbGciOiJFUzI1NiIsInR5cCI6Im9hdXRoLWF1dGh6LXJlcStqd3QifQ.eyJpc3MiOiJ3ZWIifQ.AAAA",
     "Bearer abc.def-_~+/==",
     "openid email offline_access",
     "hjr_00000000000000000000000000000007_secret",

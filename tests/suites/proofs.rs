@@ -9,6 +9,8 @@ mod dpop;
 mod keys;
 #[path = "proofs/mutual_tls.rs"]
 mod mutual_tls;
+#[path = "proofs/request_objects.rs"]
+mod request_objects;
 
 use std::ops::Deref;
 

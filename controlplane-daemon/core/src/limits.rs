@@ -26,6 +26,7 @@ pub const REVOKED_KEYS: usize = 16;
 /// Two, so that a secret can be rotated without an outage.
 pub const SECRETS_PER_CLIENT: usize = 2;
 pub const REDIRECT_URIS: usize = 50;
+pub const REQUEST_URIS: usize = 50;
 pub const CLIENT_SCOPES: usize = 100;
 pub const AUDIENCES: usize = 20;
 pub const TRUSTED_ISSUERS: usize = 20;

@@ -6,6 +6,7 @@
 mod decision;
 pub mod pushed;
 mod request;
+pub mod request_object;
 mod response;
 mod validate;
 

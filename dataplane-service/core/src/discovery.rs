@@ -74,8 +74,9 @@ pub struct Metadata<'a> {
     authorization_response_iss_parameter_supported: bool,
     claims_parameter_supported: bool,
     request_parameter_supported: bool,
-    /// Left out, it would mean true (OIDC Discovery §3).
     request_uri_parameter_supported: bool,
+    require_request_uri_registration: bool,
+    request_object_signing_alg_values_supported: Vec<&'static str>,
     // OIDC Front-Channel Logout 1.0 §3, Back-Channel Logout 1.0 §2.1.
     frontchannel_logout_supported: bool,
     frontchannel_logout_session_supported: bool,
@@ -183,8 +184,10 @@ impl<'a> Metadata<'a> {
             prompt_values_supported: Prompt::ALL.map(Prompt::as_str).to_vec(),
             authorization_response_iss_parameter_supported: true,
             claims_parameter_supported: true,
-            request_parameter_supported: false,
-            request_uri_parameter_supported: false,
+            request_parameter_supported: true,
+            request_uri_parameter_supported: true,
+            require_request_uri_registration: true,
+            request_object_signing_alg_values_supported: signed_by(),
             frontchannel_logout_supported: true,
             frontchannel_logout_session_supported: true,
             backchannel_logout_supported: true,
@@ -262,7 +265,8 @@ mod tests {
         // OIDC Discovery §3: "The algorithm RS256 MUST be included."
         assert!(document["id_token_signing_alg_values_supported"].as_array().unwrap().contains(&json!("RS256")));
         assert_eq!(document["authorization_response_iss_parameter_supported"], true);
-        assert_eq!(document["request_uri_parameter_supported"], false);
+        assert_eq!(document["require_request_uri_registration"], true);
+        assert!(!document["request_object_signing_alg_values_supported"].to_string().contains("none"));
         assert_eq!(document["response_modes_supported"], json!(["query", "fragment", "form_post"]));
         assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("staff")));
         assert!(document["claims_supported"].as_array().unwrap().contains(&json!("badge")));

@@ -71,6 +71,24 @@ impl<'a> Form<'a> {
         Ok(Self { parameters })
     }
 
+    /// Of parameters that came otherwise: in a request object (RFC 9101). They keep to the same rules.
+    pub fn of(given: impl IntoIterator<Item = (String, String)>) -> Result<Form<'static>, FormError> {
+        let mut parameters: Vec<(Cow<'static, str>, Cow<'static, str>)> = Vec::new();
+        for (name, value) in given {
+            if parameters.len() == MAX_PARAMETERS {
+                return Err(FormError::TooManyParameters);
+            }
+            if name.contains('\0') || value.contains('\0') {
+                return Err(FormError::Nul);
+            }
+            if parameters.iter().any(|(seen, _)| *seen == name) && !REPEATABLE.contains(&&*name) {
+                return Err(FormError::Repeated(name));
+            }
+            parameters.push((name.into(), value.into()));
+        }
+        Ok(Form { parameters })
+    }
+
     /// The value of a parameter. One without a value counts as left out (RFC 6749 §3.1).
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(n, value)| *n == name && !value.is_empty()).map(|(_, value)| value)

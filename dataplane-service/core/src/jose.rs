@@ -96,6 +96,11 @@ impl<'a> Jws<'a> {
         })
     }
 
+    /// Whether the header says what kind of token it is.
+    pub const fn is_typed(&self) -> bool {
+        self.header.typ.is_some()
+    }
+
     pub fn embedded_key(&self) -> Option<&Jwk> {
         self.header.jwk.as_ref()
     }
@@ -131,6 +136,14 @@ impl<'de> Deserialize<'de> for NumericDate {
         let secs = whole.parse().ok().filter(|_| plain);
         secs.map(Self).ok_or_else(|| serde::de::Error::custom("not a number of seconds"))
     }
+}
+
+/// Whom a JWT is for: one or several (RFC 7519 §4.1.3).
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Audiences {
+    One(String),
+    Many(Vec<String>),
 }
 
 const fn library_name(algorithm: JwsAlgorithm) -> Algorithm {

@@ -25,7 +25,9 @@ use vocab::{ScopeName, Secret};
 
 use super::visit::{self, Visit};
 use crate::app::App;
+use crate::exchange::Failure;
 use crate::pages::{FormPost, Frame, PageError, PageTenant, form_post, see_other};
+use crate::request_object::{self, Arrival};
 use crate::store::codes::{self, NewCode};
 use crate::store::consents;
 use crate::store::interactions::{self, Interaction};
@@ -67,11 +69,21 @@ async fn authorize(
             let taken = taken.map_err(|error| visit.fault(&error))?;
             taken.ok_or_else(|| PageError::refused(tenant, &pushed::UNKNOWN))?
         }
-        None => match site(tenant, |site| authorize::validate(&form, site, Channel::Front, find_client)) {
-            Ok(asked) => asked,
-            Err(Refusal::Page(error)) => return Err(PageError::refused(tenant, &error)),
-            Err(Refusal::Redirect(address, error)) => return Ok(tell(tenant, &address, &error)),
-        },
+        None => {
+            let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
+            let arrival = Arrival { tenant, verifier: &app.verifier, now: visit.now, channel: Channel::Front };
+            let parameters = match request_object::parameters(arrival, client, &form).await {
+                Ok(parameters) => parameters,
+                Err(Failure::Database(error)) => return Err(visit.fault(&error)),
+                Err(Failure::Refused(error)) => return unopened(tenant, &form, client, &error),
+                Err(Failure::Signing(_)) => return unopened(tenant, &form, client, &UNSIGNED),
+            };
+            match site(tenant, |site| authorize::validate(&parameters, site, Channel::Front, find_client)) {
+                Ok(asked) => asked,
+                Err(Refusal::Page(error)) => return Err(PageError::refused(tenant, &error)),
+                Err(Refusal::Redirect(address, error)) => return Ok(tell(tenant, &address, &error)),
+            }
+        }
     };
     let session = visit.session().await?.map(|session| session.facts);
     let so_far =
@@ -86,6 +98,22 @@ async fn authorize(
     let mut response = see_other(&visit.interaction_path(page, Some(id.expose())));
     visit.bind(&mut response);
     Ok(response)
+}
+
+/// Nothing is signed on the way to here.
+const UNSIGNED: OAuthError = OAuthError::server_error("The request could not be read.");
+
+/// A request whose object is not good: what stands beside it says whom to tell, if that is registered (RFC 9101 §7).
+fn unopened(
+    tenant: &PageTenant,
+    form: &Form<'_>,
+    client: &Client,
+    error: &OAuthError,
+) -> Result<HttpResponse, PageError> {
+    match authorize::return_address(form, client) {
+        Ok(address) => Ok(tell(tenant, &address, error)),
+        Err(_) => Err(PageError::refused(tenant, error)),
+    }
 }
 
 /// The tenant as the rules see it.

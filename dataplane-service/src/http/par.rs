@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
+use oauth_core::authorize::Channel;
 use oauth_core::authorize::pushed::{self, LIFETIME_SECS, URN};
 use oauth_core::client_auth;
 use oauth_core::error::OAuthError;
@@ -13,6 +14,7 @@ use super::{authorize, caller, form_body};
 use crate::app::App;
 use crate::caller::{DpopHeader, authenticate, possession};
 use crate::exchange::Failure;
+use crate::request_object::{self, Arrival};
 use crate::resolve::Tenant;
 use crate::store::pushed_requests;
 
@@ -42,7 +44,9 @@ async fn answer(
     if caller.dpop != DpopHeader::Absent {
         proof = possession::bind(tenant, now, &caller, proof).await?;
     }
-    let asked = authorize::site(tenant, |site| pushed::check(&form, site, proof))?;
+    let arrival = Arrival { tenant, verifier: &app.verifier, now, channel: Channel::Pushed };
+    let parameters = request_object::parameters(arrival, proof.client(), &form).await?;
+    let asked = authorize::site(tenant, |site| pushed::check(&parameters, site, proof))?;
     let until = now.plus_secs(i64::from(LIFETIME_SECS));
     let name = pushed_requests::keep(tenant.db()?, &asked, now, until).await?;
     let answer = json!({ "request_uri": format!("{URN}{}", name.expose()), "expires_in": LIFETIME_SECS });

@@ -108,6 +108,15 @@ pub struct ClientSpec {
     /// Whether only requests that were pushed are taken (RFC 9126 §6).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_pushed_authorization_requests: bool,
+    /// Whether only requests that the client signed are taken (RFC 9101 §10.5).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_signed_request_object: bool,
+    /// The one algorithm of its request objects (OIDC Registration §2); `None`: any that fits its keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object_signing_alg: Option<JwsAlgorithm>,
+    /// Where the client's request objects may be fetched (OIDC Registration §2); nowhere else.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request_uris: Vec<String>,
     /// Types of authorization details that the client may ask for (RFC 9396 §10).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details_types: Vec<String>,
@@ -265,6 +274,9 @@ impl Default for ClientSpec {
             default_acr_values: Vec::new(),
             require_auth_time: false,
             require_pushed_authorization_requests: false,
+            require_signed_request_object: false,
+            request_object_signing_alg: None,
+            request_uris: Vec::new(),
             authorization_details_types: Vec::new(),
         }
     }

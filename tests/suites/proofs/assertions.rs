@@ -198,7 +198,7 @@ async fn registrations_that_could_not_work_are_refused() {
     }
 }
 
-mod document {
+pub(super) mod document {
     //! A document at an address of this machine, which can be replaced.
 
     use std::sync::Mutex;
@@ -209,14 +209,14 @@ mod document {
 
     use super::Arc;
 
-    pub(super) struct Document {
-        pub(super) url: String,
+    pub(crate) struct Document {
+        pub(crate) url: String,
         text: Arc<Mutex<String>>,
         requests: Arc<AtomicUsize>,
     }
 
     impl Document {
-        pub(super) async fn serve(text: &str) -> Self {
+        pub(crate) async fn serve(text: &str) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let url = format!("http://{}/jwks", listener.local_addr().expect("it is bound"));
             let (text, requests) = (Arc::new(Mutex::new(text.to_owned())), Arc::new(AtomicUsize::new(0)));
@@ -234,11 +234,11 @@ mod document {
             Self { url, text, requests }
         }
 
-        pub(super) fn set(&self, text: &str) {
+        pub(crate) fn set(&self, text: &str) {
             text.clone_into(&mut self.text.lock().expect("nobody panics here"));
         }
 
-        pub(super) fn requests(&self) -> usize {
+        pub(crate) fn requests(&self) -> usize {
             self.requests.load(Ordering::SeqCst)
         }
     }

@@ -4,6 +4,7 @@ mod about;
 mod authorization;
 mod backchannel;
 mod keys;
+mod request_object;
 mod subject;
 mod tokens;
 
@@ -25,6 +26,7 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
     keys::check(&mut violations, spec);
     subject::check(&mut violations, spec);
     authorization::check(&mut violations, spec);
+    request_object::check(&mut violations, spec);
 
     let redirects =
         [("/redirect_uris", &spec.redirect_uris), ("/post_logout_redirect_uris", &spec.post_logout_redirect_uris)];

@@ -20,17 +20,14 @@ pub fn reference<'f>(form: &'f Form<'_>) -> Option<&'f str> {
     form.get("request_uri")?.strip_prefix(URN)
 }
 
-/// Checks what the client pushed. Nothing goes by redirect here: the client itself is told (§2.3).
+/// Checks what the client pushed, in parameters or in a request object that was opened. Nothing goes by redirect here:
+/// the client itself is told (§2.3).
 pub fn check(
     form: &Form<'_>,
     site: Site<'_>,
     proof: AuthenticatedClient<'_>,
 ) -> Result<AuthorizationRequest, OAuthError> {
     let client = proof.client();
-    // §2.1: a request that refers to another one is none.
-    if form.get("request_uri").is_some() {
-        return Err(OAuthError::invalid_request("A pushed request must not have a request_uri."));
-    }
     let find = |id: &str| (id == client.client_id.as_str()).then_some(client);
     let mut request = validate(form, site, Channel::Pushed, find).map_err(|refusal| match refusal {
         Refusal::Page(error) | Refusal::Redirect(_, error) => error,

@@ -138,7 +138,8 @@ fn sizes(form: &Form<'_>) -> Result<(), OAuthError> {
     }
 }
 
-/// Parameters that change the meaning of a request must not be passed over (OIDC Core §3.1.2.6).
+/// Parameters that change the meaning of a request must not be passed over (OIDC Core §3.1.2.6). A request object was
+/// opened before this: what it holds is the request ([`super::request_object`]).
 fn nothing_unsupported(form: &Form<'_>) -> Result<(), OAuthError> {
     for (name, code) in [
         ("request", Code::RequestNotSupported),

@@ -8,7 +8,7 @@ use super::FAILED;
 use crate::client::{AuthMethod, Client};
 use crate::error::OAuthError;
 use crate::form::Form;
-use crate::jose::{ClientKeys, JoseError, Jws, NumericDate};
+use crate::jose::{Audiences, ClientKeys, JoseError, Jws, NumericDate};
 
 /// RFC 7523 §2.2.
 pub const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -74,13 +74,6 @@ struct Claims {
     nbf: Option<NumericDate>,
     iat: Option<NumericDate>,
     jti: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audiences {
-    One(String),
-    Many(Vec<String>),
 }
 
 const fn refused(told: &'static str) -> NotProven {

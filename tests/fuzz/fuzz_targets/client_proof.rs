@@ -1,0 +1,9 @@
+//! `entries::client_proof`, for as long as libFuzzer runs it.
+
+#![no_main]
+
+#[path = "../entries.rs"]
+#[allow(dead_code)]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::client_proof(data));
