@@ -1,8 +1,10 @@
 //! One real PostgreSQL for the test process, and a database with a role of its own for each who asks.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::OnceCell;
@@ -42,9 +44,16 @@ pub async fn server() -> &'static Postgres {
 /// A port that nobody listens on, outside the range from which the kernel takes ports for outgoing connections: nobody
 /// takes it by accident while its owner restarts.
 pub fn free_port() -> u16 {
+    /// Locked as long as this process lives: a port stays its own while nobody listens there, such as between two lives of
+    /// a node.
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join("hellojohn-test-ports");
+    std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
     loop {
         let port = rand::random_range(10_000..32_000);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let file = File::create(folder.join(port.to_string())).expect("the temporary folder is writable");
+        if file.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            HELD.lock().expect("nobody panics with it").push(file);
             return port;
         }
     }

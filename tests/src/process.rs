@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -105,8 +105,22 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Returns once nothing of it runs any more. A signal alone does not say so: until one of its threads gets to handle
+    /// it, which on a busy machine takes a while, the others go on.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_stopped() {
+            assert!(Instant::now() < deadline, "{} does not stop", self.name);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it has threads");
+        let states = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold any character.
+        states.into_iter().all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
     }
 
     pub fn resume(&self) {

@@ -117,8 +117,8 @@ async fn a_pod_gets_a_snapshot_then_deltas_and_can_resume() {
     let (_dir, node, addr) = node().await;
     node.propose(create_tenant("acme")).await.unwrap();
     let mut pod = Pod::connect(addr, "token", None).await.unwrap();
-    let (position, resources) = pod.snapshot().await;
-    assert_eq!((position.revision, resources), (node.applied_revision().0, 2), "the tenant and its key");
+    let (first, resources) = pod.snapshot().await;
+    assert_eq!(resources, 2, "the tenant and its key");
 
     let applied = node.propose(create_tenant("globex")).await.unwrap();
     assert_eq!(pod.delta_of(applied.revision).await, 2);
@@ -134,7 +134,7 @@ async fn a_pod_gets_a_snapshot_then_deltas_and_can_resume() {
     // It comes back with what it has and gets exactly the rest.
     drop(pod);
     let third = node.propose(create_tenant("initech")).await.unwrap();
-    let resume = Position { revision: applied.revision.0, ..position.clone() };
+    let resume = Position { revision: applied.revision.0, ..first.clone() };
     let mut pod = Pod::connect(addr, "token", Some(resume)).await.unwrap();
     assert_eq!(pod.delta_of(third.revision).await, 2);
 
@@ -142,9 +142,16 @@ async fn a_pod_gets_a_snapshot_then_deltas_and_can_resume() {
     let foreign = Position { cluster_id: uuid::Uuid::nil().to_string(), revision: third.revision.0 };
     let mut pod = Pod::connect(addr, "token", Some(foreign)).await.unwrap();
     let (position, resources) = pod.snapshot().await;
-    // The snapshot may be one that was encoded for somebody before; the deltas after it follow.
-    assert_eq!((position.revision, resources), (applied.revision.0 - 1, 2));
-    assert_eq!(pod.delta_of(third.revision).await, 2);
+    // The snapshot may be one that was encoded for somebody before; the deltas after it follow. What the node itself puts
+    // into the log comes at any time.
+    if position == first {
+        assert_eq!(resources, 2);
+        assert_eq!(pod.delta_of(applied.revision).await, 2);
+        assert_eq!(pod.delta_of(third.revision).await, 2);
+    } else {
+        assert!(position.revision >= third.revision.0, "{position:?}");
+        assert_eq!(resources, 6);
+    }
     node.shutdown().await;
 }
 
