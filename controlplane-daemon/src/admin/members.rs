@@ -1,5 +1,7 @@
 //! `/cluster/members`, `/cluster/transfer-leader`, `/cluster/join`: who is in the control plane.
 
+use std::time::Duration;
+
 use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use controlplane_core::model::{NodeSource, NodeSpec, Promotion};
@@ -15,11 +17,14 @@ use super::problem::Problem;
 use super::query::{Cautiously, Read};
 use super::view::rfc3339;
 use super::{Api, answer, origin};
-use crate::control_plane::{ClusterStatus, Member};
+use crate::control_plane::{ClusterStatus, Consistency, Member};
 use crate::membership::{MemberChange, MemberError, MemberRequest};
 use crate::signature::{Call, HEADER, Receiver};
 
 type Path = web::Path<String>;
+
+/// Until a new leader has told everybody.
+const HEARING: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct MembersView {
@@ -212,6 +217,8 @@ pub(super) async fn transfer(
         to
     });
     ask(&api, &who, MemberChange::Transfer { to: problems.settle(to)? }).await?;
+    // A third node may hear last who leads now. What was asked for is done in any case.
+    let _ = api.control.barrier(Consistency::Linearizable, HEARING).await;
     Ok(answer::show(api.control.applied_revision(), None, &view(&api)))
 }
 
