@@ -28,6 +28,7 @@ use crate::feed::encode;
 use crate::fleet::{Census, Fleet, FleetWait, NodePods};
 use crate::membership::{Admission, Bootstrap, Data, MemberChange, MemberError, MemberRequest};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
+use crate::raft::founding;
 use crate::raft::node::{self, Node, NodeError};
 use crate::settings::EXIT_CONFIG;
 use crate::signature::Signatures;
@@ -398,9 +399,14 @@ impl ControlPlane {
         self.cluster().is_blank()
     }
 
+    /// Why this node, which is to make a cluster, has not done so.
+    pub fn unfounded(&self) -> Option<String> {
+        self.cluster().unfounded.borrow().clone()
+    }
+
     /// Makes a cluster, if this node is to and there is none yet.
     pub async fn found(&self) -> Result<(), String> {
-        node::found(self.cluster(), self.inner.node.founders.clone()).await
+        founding::found(self.cluster(), &self.inner.node.founders).await.map_err(|why| why.to_string())
     }
 
     /// Hands leadership over, if this node has it: the others need not find out by themselves that it is gone.

@@ -53,6 +53,9 @@ impl Ops {
         if let Some(why) = self.control.dismissal().borrow().clone() {
             return Err(why.into());
         }
+        if let Some(why) = self.control.unfounded() {
+            return Err(why.into());
+        }
         if !self.caught_up.load(Ordering::Relaxed) {
             self.control.barrier(Consistency::Linearizable, CATCH_UP).await.map_err(|why| match why {
                 BarrierError::NoLeader => "no leader has answered yet",

@@ -11,8 +11,10 @@
 
 pub mod append_stream;
 mod backfill;
+pub mod binding;
 pub mod cluster;
 pub mod contact;
+pub mod founding;
 pub mod log_storage;
 pub mod membership;
 pub mod network;

@@ -49,8 +49,10 @@ pub enum Refusal {
     Replayed,
     #[error("the call is for another node")]
     OtherReceiver,
-    #[error("the caller belongs to another cluster")]
-    OtherCluster,
+    #[error("node {caller} belongs to another cluster: to {theirs}; node {node} belongs to {here}")]
+    OtherCluster { caller: NodeId, theirs: ClusterId, node: NodeId, here: ClusterId },
+    #[error("the caller does not say which cluster it belongs to, and this node is in none")]
+    NoCluster,
     #[error("the caller is no member of the cluster")]
     NotAMember,
     #[error("the body is not the one that was signed")]
@@ -86,7 +88,8 @@ impl Refusal {
             Self::Stale => "stale",
             Self::Replayed => "replayed",
             Self::OtherReceiver => "other_receiver",
-            Self::OtherCluster => "other_cluster",
+            Self::OtherCluster { .. } => "other_cluster",
+            Self::NoCluster => "no_cluster",
             Self::NotAMember => "not_a_member",
             Self::OtherBody => "other_body",
             Self::TooLarge => "too_large",
@@ -122,6 +125,8 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Admitted {
     pub sender: NodeId,
+    /// `None`: it has not heard of one.
+    pub cluster: Option<ClusterId>,
     body: [u8; 32],
     /// The one of ours that the caller has signed with.
     secret: hmac::Key,
@@ -228,17 +233,18 @@ impl Signatures {
         }
         let known = *self.shared.cluster_id.borrow();
         // A node that has not heard of its cluster yet says so; a known one must be the same.
-        if let (Some(known), Some(theirs)) = (known, claims.cluster)
-            && known != theirs
+        if let (Some(here), Some(theirs)) = (known, claims.cluster)
+            && here != theirs
         {
-            return Err(Refusal::OtherCluster);
+            let (caller, node) = (claims.sender, self.shared.node_id);
+            return Err(Refusal::OtherCluster { caller, theirs, node, here });
         }
         let now = self.shared.clock.now().millis();
         if now.abs_diff(claims.at_ms) > WINDOW_MS.unsigned_abs() || claims.at_ms < self.shared.started_at_ms {
             return Err(Refusal::Stale);
         }
         self.shared.seen.lock().first_time(claims.sender, claims.session, claims.counter, now)?;
-        Ok(Admitted { sender: claims.sender, body: claims.body, secret })
+        Ok(Admitted { sender: claims.sender, cluster: claims.cluster, body: claims.body, secret })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   DATA_DIR/node.json      who this is, and a canary sealed with the master key     identity
+//!           /cluster.json   which cluster it belongs to                             binding
 //!           /log.redb       vote, log, what is committed                             log_store
 //!           /audit.redb     what is on record                                        crate::audit
 //!           /snapshots/     the last two states, each one file                       snapshots
@@ -9,6 +10,7 @@
 //!
 //! Law: nothing is acknowledged before it is durable, and nothing unreadable is skipped.
 
+pub mod binding;
 pub mod identity;
 pub mod log_store;
 pub mod snapshots;

@@ -2,6 +2,8 @@
 
 #[path = "membership/changes.rs"]
 mod changes;
+#[path = "membership/founding.rs"]
+mod founding;
 #[path = "membership/joining.rs"]
 mod joining;
 #[path = "membership/leadership.rs"]

@@ -95,6 +95,17 @@ fn create_admin(number: u128) -> Command {
     Command::new(Actor::System, mutation)
 }
 
+/// On a busy machine leadership may change meanwhile; with a request id it is applied once however often it is sent.
+async fn propose_surely(node: &ControlPlane, mut command: Command) {
+    command.request_id = Some(Uuid::from_u128(rand::random()).to_string().parse().unwrap());
+    let done = async {
+        while let Err(why) = node.propose(command.clone()).await {
+            assert!(matches!(why, ProposeError::NoLeader | ProposeError::OutcomeUnknown), "{why}");
+        }
+    };
+    tokio::time::timeout(WAIT, done).await.unwrap();
+}
+
 fn has_admin(node: &ControlPlane, number: u128) -> bool {
     node.read(|state| state.admin(AdminId::from_uuid(Uuid::from_u128(number))).is_some())
 }
@@ -209,7 +220,11 @@ async fn a_node_that_was_away_too_long_gets_a_snapshot() {
     let mut running = vec![nodes.start(1).await, nodes.start(2).await];
     leader_of(&running).await;
     for number in 0..100 {
-        running[0].propose(create_admin(number)).await.unwrap();
+        propose_surely(&running[0], create_admin(number)).await;
+    }
+    // Until then the log alone would do.
+    for node in &running {
+        tokio::time::timeout(WAIT, node.cluster().purged()).await.unwrap();
     }
     running.push(nodes.start(3).await);
     running[2].barrier(Consistency::AtLeast(running[0].applied_revision()), WAIT).await.unwrap();

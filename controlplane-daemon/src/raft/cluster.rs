@@ -16,6 +16,7 @@ use tonic::Status;
 use tracing::Instrument as _;
 use vocab::{ErrorCode, NodeId, Revision};
 
+use super::binding::Binding;
 use super::contact::Contact;
 use super::peers::{Client, Peers, Purpose, never_arrived, refused_connection};
 use super::proposals::{Done, NotHere, Proposals};
@@ -74,10 +75,14 @@ pub struct Cluster {
     /// What a node that asks to be taken in may become.
     pub admission: Admission,
     pub contact: Contact,
+    /// Which cluster this is.
+    pub binding: Binding,
     /// Held by who changes the membership.
     pub changing: Arc<tokio::sync::Mutex<()>>,
     /// In whose words, when the cluster has said that this node is not in it any more.
     pub dismissal: watch::Sender<Option<String>>,
+    /// Why this node, which is to make a cluster, has not done so.
+    pub unfounded: watch::Sender<Option<String>>,
 }
 
 /// What a node says of its pods.
@@ -117,6 +122,10 @@ impl Cluster {
         let now = metrics.borrow_watched();
         let is_member = now.membership_config.membership().get_node(&sender.0).is_some();
         !is_member && self.contact.leader(&now).is_some_and(|leader| leader != sender)
+    }
+
+    pub fn is_member(&self, node: NodeId) -> bool {
+        self.raft.metrics().borrow_watched().membership_config.membership().get_node(&node.0).is_some()
     }
 
     /// The newest revision that is known here to be on a majority of disks.
@@ -287,7 +296,7 @@ impl Cluster {
     /// The leader's admin URL, as the leader tells it.
     pub async fn admin_url_of(&self, node: NodeId) -> Option<String> {
         let mut client = self.client(node)?;
-        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest {})).await;
+        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest::default())).await;
         asked.ok()?.ok()?.into_inner().admin_url
     }
 
@@ -311,7 +320,7 @@ impl Cluster {
     /// The ids of the master keys that a node holds, the one it seals with first; `None` when it does not answer.
     pub async fn master_keys_of(&self, node: NodeId) -> Option<Vec<String>> {
         let mut client = self.client(node)?;
-        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest {})).await;
+        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest::default())).await;
         Some(asked.ok()?.ok()?.into_inner().master_key_ids)
     }
 
@@ -373,6 +382,15 @@ impl Cluster {
             }
             Ok(Err(status)) if refused_connection(&status) => PodsAnswer::Down,
             Ok(Err(_)) | Err(_) => PodsAnswer::Unreachable,
+        }
+    }
+
+    /// Returns once the log does not begin at the beginning any more.
+    #[cfg(test)]
+    pub async fn purged(&self) {
+        let mut metrics = self.raft.metrics();
+        while metrics.borrow_watched().purged.is_none() {
+            metrics.changed().await.expect("Raft runs");
         }
     }
 

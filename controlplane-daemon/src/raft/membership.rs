@@ -216,7 +216,7 @@ impl Cluster {
     /// Whether that very node answers at that very address: elsewhere it may answer already, since it has moved.
     async fn is_at(&self, id: NodeId, addr: &str) -> bool {
         let Ok(mut client) = self.peers.client_at(id, addr) else { return false };
-        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest {})).await;
+        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest::default())).await;
         matches!(asked, Ok(Ok(_)))
     }
 

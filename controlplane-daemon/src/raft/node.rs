@@ -15,11 +15,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use transport::incoming::Incoming;
-use vocab::{Clock, Keyring, NodeId, Revision, Secret};
+use vocab::{Clock, ClusterId, Keyring, NodeId, Revision, Secret};
 
 use super::backfill;
+use super::binding::Binding;
 use super::cluster::{Cluster, Failure};
 use super::contact::Contact;
+use super::founding::{self, Founders};
 use super::log_storage::{LogStorage, StoredLogId};
 use super::network::Network;
 use super::peers::Peers;
@@ -127,7 +129,9 @@ impl Node {
         let node_id = settings.node_id;
         // Before everything that may have something to report.
         let (notes, reported) = audit::notes(node_id, Arc::clone(&clock));
-        let signatures = Signatures::new(node_id, &settings.hmac_secrets, replica.cluster_ids(), Arc::clone(&clock));
+        let fresh = ClusterId::from_uuid(crate::id::fresh(&*clock));
+        let binding = Binding::open(node_id, settings.data_dir.clone(), replica.cluster_id(), fresh)?;
+        let signatures = Signatures::new(node_id, &settings.hmac_secrets, binding.cluster_ids(), Arc::clone(&clock));
         let peers = Peers::new(
             settings.peers.clone(),
             Arc::clone(&replica),
@@ -156,12 +160,16 @@ impl Node {
             admission: settings.admission,
             // A heartbeat is missed now and then; a whole election is not.
             contact: Contact::new(settings.election_timeout_max * 2),
+            binding: binding.clone(),
             changing: Arc::default(),
             dismissal: watch::Sender::default(),
+            unfounded: watch::Sender::default(),
         };
 
         let stopping = CancellationToken::new();
         let admin_url = settings.admin_url.clone();
+        let founders = founders(&settings);
+        let named = cluster.replica.cluster_ids();
         let service = Service::new(Parts {
             raft,
             machine: machine.clone(),
@@ -171,11 +179,12 @@ impl Node {
             cluster: cluster.clone(),
             signatures: signatures.clone(),
             master_key_ids,
+            would_found: !founders.is_empty(),
         });
         let server = serve(&settings, service, signatures.clone(), stopping.clone())?;
-        let founders = founders(&settings);
+        let mut tasks = vec![server, tokio::spawn(binding.follow(named))];
         if matches!(settings.bootstrap, Bootstrap::LowestId | Bootstrap::ThisNode) {
-            found(&cluster, founders.clone()).await.map_err(NodeError::Raft)?;
+            tasks.push(tokio::spawn(founding::run(cluster.clone(), founders.clone(), stopping.clone())));
         }
         let (leads, leading) = watch::channel(false);
         let minder = tokio::spawn(mind_leadership(cluster.clone(), leads, stopping.clone()));
@@ -185,6 +194,7 @@ impl Node {
             let cluster = cluster.clone();
             tokio::spawn(reported.run(move |batch| report(cluster.clone(), batch), stopping.clone()))
         };
+        tasks.extend([minder, tender, reporter, backfill]);
         Ok(Self {
             cluster,
             pods,
@@ -194,7 +204,7 @@ impl Node {
             signatures,
             machine,
             stopping,
-            tasks: parking_lot::Mutex::new(vec![server, minder, tender, reporter, backfill]),
+            tasks: parking_lot::Mutex::new(tasks),
             store: parking_lot::Mutex::new(Some(store)),
             thread: parking_lot::Mutex::default(),
         })
@@ -305,9 +315,6 @@ fn serve(
     }))
 }
 
-/// The first members of a cluster, with their addresses.
-pub type Founders = BTreeMap<u64, BasicNode>;
-
 /// Empty: the cluster is somebody else's to make.
 fn founders(settings: &Settings) -> Founders {
     let mut members: Founders = settings.peers.iter().map(|(id, addr)| (id.0, BasicNode::new(addr))).collect();
@@ -317,21 +324,6 @@ fn founders(settings: &Settings) -> Founders {
         Bootstrap::LowestId if !is_first => Founders::new(),
         Bootstrap::Others => Founders::new(),
         Bootstrap::LowestId | Bootstrap::ThisNode | Bootstrap::ThisNodeAfterAsking => members,
-    }
-}
-
-/// The first start of a cluster.
-pub async fn found(cluster: &Cluster, founders: Founders) -> Result<(), String> {
-    let failed = |why: &dyn std::fmt::Display| why.to_string();
-    if founders.is_empty() || cluster.raft.is_initialized().await.map_err(|why| failed(&why))? {
-        return Ok(());
-    }
-    tracing::info!(members = founders.len(), "initialising a cluster");
-    // A leader that came first has done it: then there is nothing to do.
-    match cluster.raft.initialize(founders).await {
-        Ok(()) => Ok(()),
-        Err(_) if cluster.raft.is_initialized().await.map_err(|why| failed(&why))? => Ok(()),
-        Err(why) => Err(failed(&why)),
     }
 }
 
@@ -399,5 +391,7 @@ async fn take_office(cluster: &Cluster) -> bool {
     if cluster.replica.cluster_id().is_some() {
         return true;
     }
-    cluster.proposals.name_cluster().await.is_ok()
+    // Data of a release that named a cluster only now has none.
+    let (Ok(id) | Err(id)) = cluster.binding.chosen().await;
+    cluster.proposals.name_cluster(id).await.is_ok()
 }

@@ -91,9 +91,8 @@ impl Proposals {
         self.inner.replica.read(|state| state.agreed_level(voters))
     }
 
-    /// Gives the cluster its id, once.
-    pub async fn name_cluster(&self) -> Result<(), NotHere> {
-        let id = ClusterId::from_uuid(fresh_id(self.inner.clock.now()));
+    /// Puts the cluster's id into the log, once.
+    pub async fn name_cluster(&self, id: ClusterId) -> Result<(), NotHere> {
         self.write(Payload::cluster_id(id)).await.map(|_| ())
     }
 

@@ -12,7 +12,7 @@ use shared_proto::status::to_status;
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
-use vocab::{ErrorCode, NodeId, Revision};
+use vocab::{ClusterId, ErrorCode, Revision};
 
 use super::append_stream;
 use super::backfill;
@@ -23,7 +23,7 @@ use super::types::Raft;
 use super::wire::{self, Ballot};
 use crate::fleet::Registry;
 use crate::membership::{MemberChange, MemberRequest};
-use crate::signature::layer::Sender;
+use crate::signature::layer::Caller;
 use crate::signature::stream::Opened;
 use crate::signature::{Refusal, Signatures};
 use crate::storage::snapshots::Incoming;
@@ -43,6 +43,7 @@ struct Inner {
     cluster: Cluster,
     signatures: Signatures,
     master_key_ids: Vec<String>,
+    would_found: bool,
     /// The snapshot on its way in, of one transfer at a time: a new transfer takes the place of the old one.
     incoming: Mutex<Option<(String, Incoming)>>,
 }
@@ -59,30 +60,71 @@ pub struct Parts {
     pub signatures: Signatures,
     /// The first one seals.
     pub master_key_ids: Vec<String>,
+    /// Whether this node makes a cluster, if nobody else does.
+    pub would_found: bool,
 }
 
 impl Service {
     pub fn new(parts: Parts) -> Self {
-        let Parts { raft, machine, proposals, pods, admin_url, cluster, signatures, master_key_ids } = parts;
-        let incoming = Mutex::default();
-        let inner = Inner { raft, machine, proposals, pods, admin_url, cluster, signatures, master_key_ids, incoming };
-        Self { inner: Arc::new(inner) }
+        let Parts { raft, machine, proposals, pods, admin_url, cluster, signatures, master_key_ids, would_found } =
+            parts;
+        Self {
+            inner: Arc::new(Inner {
+                raft,
+                machine,
+                proposals,
+                pods,
+                admin_url,
+                cluster,
+                signatures,
+                master_key_ids,
+                would_found,
+                incoming: Mutex::default(),
+            }),
+        }
     }
 }
 
-fn sender<T>(request: &Request<T>) -> Option<NodeId> {
-    request.extensions().get::<Sender>().map(|sender| sender.0)
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().copied();
+    caller.ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the call is not signed"))
 }
 
 impl Service {
-    /// For calls that are Raft's own, and for proposals.
-    fn check_member<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
-        let sender = sender(request).ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the call is not signed"))?;
-        if !self.inner.cluster.turns_away(sender) {
+    /// For calls that are Raft's own, and for proposals. A node without a cluster belongs to the caller's afterwards.
+    async fn check_member<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
+        let caller = caller(request)?;
+        let cluster = &self.inner.cluster;
+        if cluster.turns_away(caller.node) {
+            self.inner.signatures.refused(Refusal::NotAMember, what);
+            return Err(to_status(ErrorCode::Forbidden, format!("node {} is no member of this cluster", caller.node)));
+        }
+        let admitted = cluster.binding.admit(caller, || cluster.is_blank()).await;
+        admitted.map_err(|refusal| self.refuse(refusal, what))
+    }
+
+    fn refuse(&self, refusal: Refusal, what: &str) -> Status {
+        self.inner.signatures.refused(refusal, what);
+        to_status(ErrorCode::Unauthenticated, refusal.to_string())
+    }
+
+    /// A node that is about to found a cluster must hear when this one is in another. A member may ask: it has lost its
+    /// data, or was told to found what exists.
+    fn check_founder(&self, caller: Caller, founds: &str) -> Result<(), Status> {
+        if founds.is_empty() {
             return Ok(());
         }
-        self.inner.signatures.refused(Refusal::NotAMember, what);
-        Err(to_status(ErrorCode::Forbidden, format!("node {sender} is no member of this cluster")))
+        let theirs: ClusterId = founds
+            .parse()
+            .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the cluster's id cannot be read: {why}")))?;
+        let cluster = &self.inner.cluster;
+        match cluster.binding.cluster_id() {
+            Some(here) if here != theirs && !cluster.is_member(caller.node) => {
+                let refusal = Refusal::OtherCluster { caller: caller.node, theirs, node: cluster.node_id(), here };
+                Err(self.refuse(refusal, "Describe"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -97,7 +139,7 @@ fn stopped(why: impl std::fmt::Display) -> Status {
 #[tonic::async_trait]
 impl Peer for Service {
     async fn append(&self, request: Request<peer::AppendRequest>) -> Result<Response<peer::AppendReply>, Status> {
-        self.check_member(&request, "Append")?;
+        self.check_member(&request, "Append").await?;
         let request = wire::read_append(&request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.append_entries(request).await.map_err(stopped)?;
         if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
@@ -112,7 +154,7 @@ impl Peer for Service {
         &self,
         request: Request<Streaming<peer::SignedAppend>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
-        self.check_member(&request, "AppendStream")?;
+        self.check_member(&request, "AppendStream").await?;
         let opened = request.extensions().get::<Opened>().cloned();
         let opened = opened.ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the stream is not signed"))?;
         let signatures = self.inner.signatures.clone();
@@ -120,7 +162,7 @@ impl Peer for Service {
     }
 
     async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
-        self.check_member(&request, "RequestVote")?;
+        self.check_member(&request, "RequestVote").await?;
         let (request, ballot) = wire::read_vote_request(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = match ballot {
             Ballot::Real => self.inner.raft.vote(request).await,
@@ -133,7 +175,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::SnapshotChunk>,
     ) -> Result<Response<peer::SnapshotReply>, Status> {
-        self.check_member(&request, "InstallSnapshot")?;
+        self.check_member(&request, "InstallSnapshot").await?;
         let chunk = request.into_inner();
         let vote = wire::read_vote(chunk.vote).map_err(|why| garbled(&why))?;
         let mut slot = self.inner.incoming.lock().await;
@@ -165,7 +207,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::TransferLeaderRequest>,
     ) -> Result<Response<peer::TransferLeaderReply>, Status> {
-        self.check_member(&request, "TransferLeader")?;
+        self.check_member(&request, "TransferLeader").await?;
         let request = wire::read_transfer(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.handle_transfer_leader(request).await.map_err(stopped)?;
         let refusal = reply.err().map(|why| why.to_string()).unwrap_or_default();
@@ -173,7 +215,7 @@ impl Peer for Service {
     }
 
     async fn forward(&self, request: Request<peer::ForwardRequest>) -> Result<Response<peer::ForwardReply>, Status> {
-        self.check_member(&request, "Forward")?;
+        self.check_member(&request, "Forward").await?;
         let command = request.into_inner().command;
         let command = if command.len() > LONG_BYTES {
             let read = tokio::task::spawn_blocking(move || serde_json::from_slice::<Command>(&command));
@@ -202,11 +244,11 @@ impl Peer for Service {
         &self,
         request: Request<peer::ChangeMembersRequest>,
     ) -> Result<Response<peer::ChangeMembersReply>, Status> {
-        let sender = sender(&request);
+        let caller = caller(&request)?;
         let asked: MemberRequest = serde_json::from_slice(&request.into_inner().request)
             .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the request cannot be read: {why}")))?;
         if let MemberChange::Join { id, spec, .. } = &asked.change
-            && sender == Some(*id)
+            && caller.node == *id
         {
             self.inner.cluster.hear(*id, &spec.peer_addr);
         }
@@ -248,9 +290,16 @@ impl Peer for Service {
         Ok(Response::new(peer::ListRecordsReply { lines: lines.await.map_err(stopped)? }))
     }
 
-    async fn describe(&self, _: Request<peer::DescribeRequest>) -> Result<Response<peer::DescribeReply>, Status> {
-        let node_id = *self.inner.raft.node_id();
-        let (admin_url, master_key_ids) = (self.inner.admin_url.clone(), self.inner.master_key_ids.clone());
-        Ok(Response::new(peer::DescribeReply { node_id, admin_url, master_key_ids }))
+    async fn describe(&self, request: Request<peer::DescribeRequest>) -> Result<Response<peer::DescribeReply>, Status> {
+        self.check_founder(caller(&request)?, &request.get_ref().founds_cluster_id)?;
+        let cluster_id = self.inner.cluster.binding.cluster_id();
+        Ok(Response::new(peer::DescribeReply {
+            node_id: *self.inner.raft.node_id(),
+            admin_url: self.inner.admin_url.clone(),
+            master_key_ids: self.inner.master_key_ids.clone(),
+            cluster_id: cluster_id.map(|id| id.to_string()).unwrap_or_default(),
+            is_free: cluster_id.is_none() && self.inner.cluster.is_blank(),
+            would_found: self.inner.would_found,
+        }))
     }
 }

@@ -39,6 +39,7 @@ pub const METRICS: &[Metric] = &[
                 "replayed",
                 "other_receiver",
                 "other_cluster",
+                "no_cluster",
                 "not_a_member",
                 "other_body",
                 "too_large",

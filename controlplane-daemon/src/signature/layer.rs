@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use shared_proto::status::to_status;
 use tonic::body::Body;
 use tower::Service;
-use vocab::{ErrorCode, NodeId};
+use vocab::{ClusterId, ErrorCode, NodeId};
 
 use super::stream::Opened;
 use super::{Call, HEADER, Receiver, Refusal, Signatures};
@@ -68,7 +68,11 @@ where
 
 /// Who signed the call; in the extensions of every request that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sender(pub NodeId);
+pub struct Caller {
+    pub node: NodeId,
+    /// `None`: it has not heard of one.
+    pub cluster: Option<ClusterId>,
+}
 
 /// Lets only signed calls through.
 #[derive(Clone, Debug)]
@@ -109,7 +113,7 @@ where
             if STREAMS.contains(&head.uri.path()) {
                 return match open(&signatures, &head) {
                     Ok(opened) => {
-                        head.extensions.insert(Sender(opened.sender));
+                        head.extensions.insert(Caller { node: opened.sender, cluster: opened.cluster });
                         head.extensions.insert(opened);
                         inner.call(Request::from_parts(head, body)).await
                     }
@@ -120,8 +124,8 @@ where
                 };
             }
             match verify(&signatures, &head, body).await {
-                Ok((sender, body)) => {
-                    head.extensions.insert(Sender(sender));
+                Ok((caller, body)) => {
+                    head.extensions.insert(caller);
                     inner.call(Request::from_parts(head, Body::new(Full::new(body)))).await
                 }
                 Err(refusal) => {
@@ -138,10 +142,11 @@ fn call(head: &http::request::Parts) -> Call<'_> {
     Call { method: head.method.as_str(), target }
 }
 
-async fn verify(signatures: &Signatures, head: &http::request::Parts, body: Body) -> Result<(NodeId, Bytes), Refusal> {
+async fn verify(signatures: &Signatures, head: &http::request::Parts, body: Body) -> Result<(Caller, Bytes), Refusal> {
     let admitted = signatures.admit(header(head)?, call(head), signatures.this_node())?;
     let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
-    admitted.check(&body).map(|sender| (sender, body))
+    let node = admitted.check(&body)?;
+    Ok((Caller { node, cluster: admitted.cluster }, body))
 }
 
 fn open(signatures: &Signatures, head: &http::request::Parts) -> Result<Opened, Refusal> {

@@ -10,7 +10,7 @@
 //! before it is read, and here each message stands alone and has a limit.
 
 use aws_lc_rs::hmac;
-use vocab::NodeId;
+use vocab::{ClusterId, NodeId};
 
 use super::{Call, Receiver, Refusal, Signatures};
 
@@ -18,6 +18,7 @@ use super::{Call, Receiver, Refusal, Signatures};
 #[derive(Clone, Debug)]
 pub struct Opened {
     pub sender: NodeId,
+    pub cluster: Option<ClusterId>,
     key: hmac::Key,
 }
 
@@ -40,7 +41,7 @@ impl Signatures {
     pub(super) fn admit_stream(&self, header: Option<&str>, call: Call<'_>) -> Result<Opened, Refusal> {
         let admitted = self.admit(header, call, self.this_node())?;
         let key = stream_key(&admitted.secret, header.ok_or(Refusal::Unsigned)?);
-        Ok(Opened { sender: admitted.check(&[])?, key })
+        Ok(Opened { sender: admitted.check(&[])?, cluster: admitted.cluster, key })
     }
 }
 

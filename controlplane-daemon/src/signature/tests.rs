@@ -61,7 +61,12 @@ fn everything_signed_is_checked() {
             node(1, &["s"], 6, &clock).sign(Receiver::Node(NodeId(2)), PATH, b"body"),
             PATH,
             b"body",
-            Refusal::OtherCluster,
+            Refusal::OtherCluster {
+                caller: NodeId(1),
+                theirs: ClusterId::from_uuid(uuid::Uuid::from_u128(6)),
+                node: NodeId(2),
+                here: ClusterId::from_uuid(uuid::Uuid::from_u128(5)),
+            },
         ),
     ];
     for (header, path, body, refusal) in cases {

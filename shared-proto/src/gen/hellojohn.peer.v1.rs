@@ -214,8 +214,12 @@ pub struct ListRecordsReply {
     #[prost(string, repeated, tag = "1")]
     pub lines: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DescribeRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeRequest {
+    /// Of a node that is about to found a cluster: the id that the cluster will have. A node that is in another one refuses.
+    #[prost(string, tag = "1")]
+    pub founds_cluster_id: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DescribeReply {
     #[prost(uint64, tag = "1")]
@@ -225,6 +229,15 @@ pub struct DescribeReply {
     /// The ids of the master keys that the node holds; with the first it seals. Empty: a build that does not tell.
     #[prost(string, repeated, tag = "9")]
     pub master_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The cluster that the node is bound to; empty while it is in none.
+    #[prost(string, tag = "10")]
+    pub cluster_id: ::prost::alloc::string::String,
+    /// Said in words, so that a build that does not tell is not taken for a node that is free.
+    #[prost(bool, tag = "11")]
+    pub is_free: bool,
+    /// It would found a cluster itself, if nobody did.
+    #[prost(bool, tag = "12")]
+    pub would_found: bool,
 }
 /// Generated client implementations.
 pub mod peer_client {

@@ -98,7 +98,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         (FORWARD, framed(&peer::ForwardRequest { command: bytes::Bytes::from_static(b"{}") })),
         (READ_INDEX, framed(&peer::ReadIndexRequest {})),
         (LIST_PODS, framed(&peer::ListPodsRequest::default())),
-        (DESCRIBE, framed(&peer::DescribeRequest {})),
+        (DESCRIBE, framed(&peer::DescribeRequest::default())),
     ]
 }
 
@@ -173,7 +173,7 @@ async fn a_replayed_call_is_refused_also_after_a_restart() {
         admin.get("/cluster/status").await.expect(200).text_of("cluster_id").parse().expect("an id is an id");
     let address = cluster.nodes[0].addresses().raft.clone();
     let signer = signer(2, &cluster.secrets.cluster_hmac, Some(own), clock());
-    let (path, body) = (DESCRIBE, framed(&peer::DescribeRequest {}));
+    let (path, body) = (DESCRIBE, framed(&peer::DescribeRequest::default()));
     let captured = signer.sign(Receiver::Node(NodeId(1)), post(path), &body).expect("there is a secret");
     assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Ok);
     assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);

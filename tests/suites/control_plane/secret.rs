@@ -59,7 +59,7 @@ async fn the_peers_secret_is_replaced_node_by_node_while_writes_go_on() {
     let address = cluster.nodes[0].addresses().raft.clone();
     let receiver = Receiver::Node(NodeId(cluster.nodes[0].id));
     let knocks = async |secret: &str| {
-        let body = framed(&DescribeRequest {});
+        let body = framed(&DescribeRequest::default());
         let signature = signer(9, secret, Some(id), clock()).sign(receiver, post(DESCRIBE), &body);
         call(&address, DESCRIBE, signature.as_deref(), &body).await
     };

@@ -28,7 +28,7 @@ fn plaintext(address: &str) -> Endpoint {
 /// What an unsigned call comes to: the connection may be refused, or the call.
 async fn describe(endpoint: Endpoint) -> Code {
     match endpoint.connect().await {
-        Ok(channel) => match PeerClient::new(channel).describe(DescribeRequest {}).await {
+        Ok(channel) => match PeerClient::new(channel).describe(DescribeRequest::default()).await {
             Ok(_) => Code::Ok,
             Err(status) => status.code(),
         },

@@ -19,6 +19,7 @@ use crate::raft::record::{self, Members};
 use crate::raft::snapshot;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::LogId;
+use crate::storage::binding::{self, Binder, Bound};
 use crate::storage::log_store::{Fact, LogStore};
 use crate::storage::snapshots::Snapshots;
 use crate::storage::{StorageError, identity};
@@ -108,6 +109,7 @@ impl Recovery {
         snapshots.keep_only(&new)?;
         // Nor may anybody be sent what names the old cluster and its members.
         store.purge(at.index, json(&StoredLogId::from(at))).await;
+        binding::write(&place.data_dir, Bound { cluster_id, by: Binder::Founder })?;
         let ended = store.ended();
         drop((store, machine));
         ended.await;
@@ -146,6 +148,10 @@ fn keep_copy(place: &Place) -> Result<PathBuf, StorageError> {
     };
     let all = || -> std::io::Result<()> {
         std::fs::create_dir_all(kept.join("snapshots"))?;
+        let bound = place.data_dir.join("cluster.json");
+        if bound.exists() {
+            copy(&bound, &kept.join("cluster.json"))?;
+        }
         for name in ["node.json", "log.redb"] {
             copy(&place.data_dir.join(name), &kept.join(name))?;
         }

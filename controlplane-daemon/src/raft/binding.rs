@@ -1,0 +1,242 @@
+//! Which cluster this node is in: decided once, and on the disk before anything is said or answered in Raft.
+//!
+//! ```text
+//!   founder  picks an id ── bind ──▶ initialises its log; its calls carry the id from the first one on
+//!   blank    a member's first Raft call ── bind ──▶ answers; a call of another cluster is refused from then on
+//!   any      what the log or a snapshot names ── follow ──▶ the same
+//! ```
+//!
+//! Without it two clusters that are founded at the same time, and both name a third node, could both count it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use vocab::{ClusterId, NodeId};
+
+use crate::signature::Refusal;
+use crate::signature::layer::Caller;
+use crate::storage::binding::{self, Binder, Bound};
+use crate::storage::{StorageError, stop_process};
+
+#[derive(Clone, Debug)]
+pub struct Binding {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    node_id: NodeId,
+    data_dir: PathBuf,
+    /// What a cluster is called that this node founds.
+    fresh: ClusterId,
+    bound: watch::Sender<Option<ClusterId>>,
+    /// Held until the file is written: of two strangers who call at once, one is the first.
+    by: Arc<Mutex<Option<Binder>>>,
+}
+
+type Held = OwnedMutexGuard<Option<Binder>>;
+
+impl Binding {
+    /// `named`: what the state on the disk says. It counts: recovering and restoring a node make another cluster of it.
+    pub fn open(
+        node_id: NodeId,
+        data_dir: PathBuf,
+        named: Option<ClusterId>,
+        fresh: ClusterId,
+    ) -> Result<Self, StorageError> {
+        let mut bound = binding::read(&data_dir)?;
+        if let Some(cluster_id) = named.filter(|id| bound.is_none_or(|bound| bound.cluster_id != *id)) {
+            let anew = Bound { cluster_id, by: Binder::Member };
+            binding::write(&data_dir, anew)?;
+            bound = Some(anew);
+        }
+        let by = Arc::new(Mutex::new(bound.map(|bound| bound.by)));
+        let bound = watch::Sender::new(bound.map(|bound| bound.cluster_id));
+        Ok(Self { inner: Arc::new(Inner { node_id, data_dir, fresh, bound, by }) })
+    }
+
+    pub fn cluster_id(&self) -> Option<ClusterId> {
+        *self.inner.bound.borrow()
+    }
+
+    pub fn cluster_ids(&self) -> watch::Receiver<Option<ClusterId>> {
+        self.inner.bound.subscribe()
+    }
+
+    /// A caller wants to be heard in Raft by this node, whose log is empty or not.
+    pub async fn admit(&self, caller: Caller, is_blank: impl Fn() -> bool) -> Result<(), Refusal> {
+        let Some(theirs) = caller.cluster else {
+            // Of a release that named its cluster later. Whoever has a log knows its members; a blank node knows nobody.
+            return if is_blank() { Err(Refusal::NoCluster) } else { Ok(()) };
+        };
+        if self.cluster_id() == Some(theirs) {
+            return Ok(());
+        }
+        let held = self.hold().await;
+        match self.cluster_id() {
+            Some(here) if here == theirs => Ok(()),
+            Some(here) => Err(Refusal::OtherCluster { caller: caller.node, theirs, node: self.inner.node_id, here }),
+            // Its log will say where it belongs.
+            None if !is_blank() => Ok(()),
+            None => {
+                tracing::info!(cluster = %theirs, by = %caller.node, "this node belongs to a cluster from now on");
+                self.bind(Bound { cluster_id: theirs, by: Binder::Member }, held).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The id of the cluster that this node founds; `Err`: it belongs to somebody else's.
+    pub async fn chosen(&self) -> Result<ClusterId, ClusterId> {
+        let by = self.hold().await;
+        match self.cluster_id() {
+            Some(here) if *by == Some(Binder::Member) => Err(here),
+            chosen => Ok(chosen.unwrap_or(self.inner.fresh)),
+        }
+    }
+
+    /// Binds this node to the cluster that it founds; `Err` when it belongs to somebody else's by now.
+    pub async fn found(&self) -> Result<ClusterId, ClusterId> {
+        let cluster_id = self.chosen().await?;
+        let held = self.hold().await;
+        match self.cluster_id() {
+            None => self.bind(Bound { cluster_id, by: Binder::Founder }, held).await,
+            Some(here) if here != cluster_id => return Err(here),
+            Some(_) => {}
+        }
+        Ok(cluster_id)
+    }
+
+    /// Keeps up with what the log and its snapshots say. Ends with the receiver's other end.
+    pub async fn follow(self, mut named: watch::Receiver<Option<ClusterId>>) {
+        loop {
+            let now = *named.borrow_and_update();
+            if let Some(cluster_id) = now {
+                let held = self.hold().await;
+                if self.cluster_id() != Some(cluster_id) {
+                    self.bind(Bound { cluster_id, by: Binder::Member }, held).await;
+                }
+            }
+            if named.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn hold(&self) -> Held {
+        Arc::clone(&self.inner.by).lock_owned().await
+    }
+
+    /// Done whole even when whoever waits for it is gone: a caller that hangs up drops what was begun for it.
+    async fn bind(&self, bound: Bound, mut by: Held) {
+        let inner = Arc::clone(&self.inner);
+        let binding = tokio::task::spawn_blocking(move || {
+            if let Err(why) = binding::write(&inner.data_dir, bound) {
+                // As with the log: what cannot be kept must not be promised.
+                stop_process(&why);
+            }
+            *by = Some(bound.by);
+            inner.bound.send_replace(Some(bound.cluster_id));
+        });
+        if let Err(panicked) = binding.await {
+            stop_process(&panicked);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ClusterId = ClusterId::from_uuid(uuid::Uuid::from_u128(1));
+    const B: ClusterId = ClusterId::from_uuid(uuid::Uuid::from_u128(2));
+
+    const FRESH: ClusterId = ClusterId::from_uuid(uuid::Uuid::from_u128(3));
+
+    fn open(dir: &tempfile::TempDir, named: Option<ClusterId>) -> Binding {
+        would_found(dir, named, FRESH)
+    }
+
+    fn would_found(dir: &tempfile::TempDir, named: Option<ClusterId>, fresh: ClusterId) -> Binding {
+        Binding::open(NodeId(3), dir.path().to_owned(), named, fresh).unwrap()
+    }
+
+    fn of(cluster: Option<ClusterId>) -> Caller {
+        Caller { node: NodeId(1), cluster }
+    }
+
+    fn stranger() -> Refusal {
+        Refusal::OtherCluster { caller: NodeId(1), theirs: B, node: NodeId(3), here: A }
+    }
+
+    #[tokio::test]
+    async fn a_blank_node_is_the_first_callers_and_stays_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let binding = open(&dir, None);
+        assert_eq!(binding.admit(of(None), || true).await, Err(Refusal::NoCluster));
+        assert_eq!(binding.cluster_id(), None);
+        assert_eq!(binding.admit(of(Some(A)), || true).await, Ok(()));
+        for binding in [binding, open(&dir, None)] {
+            assert_eq!(binding.admit(of(Some(A)), || true).await, Ok(()));
+            assert_eq!(binding.admit(of(Some(B)), || true).await, Err(stranger()));
+            assert_eq!(binding.found().await, Err(A), "somebody else's cluster is not founded");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_who_call_at_once_one_is_refused() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let binding = open(&dir, None);
+            let (first, second) =
+                tokio::join!(binding.admit(of(Some(A)), || true), binding.admit(of(Some(B)), || true));
+            assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_hangs_up_leaves_nothing_half_done() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let binding = open(&dir, None);
+            {
+                // Polled once: the file is being written.
+                let mut hangs_up = Box::pin(binding.admit(of(Some(A)), || true));
+                assert!(futures::poll!(&mut hangs_up).is_pending());
+            }
+            assert_eq!(binding.admit(of(Some(B)), || true).await, Err(stranger()));
+            assert_eq!(open(&dir, None).cluster_id(), Some(A));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_founder_goes_on_with_the_id_that_it_chose() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(would_found(&dir, None, A).found().await, Ok(A));
+        let again = would_found(&dir, None, B);
+        assert_eq!((again.chosen().await, again.found().await), (Ok(A), Ok(A)));
+        assert_eq!(again.cluster_id(), Some(A));
+    }
+
+    #[tokio::test]
+    async fn the_state_counts_and_an_old_log_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        // A release that kept no file, started again without a snapshot: everybody it knows is heard, nobody believed.
+        let binding = open(&dir, None);
+        assert_eq!(binding.admit(of(Some(B)), || false).await, Ok(()));
+        assert_eq!(binding.admit(of(None), || false).await, Ok(()));
+        assert_eq!(binding.cluster_id(), None);
+        let named = watch::Sender::new(None);
+        let following = tokio::spawn(binding.clone().follow(named.subscribe()));
+        named.send_replace(Some(A));
+        binding.cluster_ids().wait_for(|id| *id == Some(A)).await.unwrap();
+        assert_eq!(binding.admit(of(Some(B)), || false).await, Err(stranger()));
+        drop(named);
+        following.await.unwrap();
+        assert_eq!(open(&dir, None).cluster_id(), Some(A));
+        // Restored as another cluster.
+        assert_eq!(open(&dir, Some(B)).cluster_id(), Some(B));
+        assert_eq!(open(&dir, None).cluster_id(), Some(B));
+    }
+}

@@ -1,0 +1,134 @@
+//! `cluster.json`: which cluster this data belongs to, from before its first entry is in the log.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use vocab::ClusterId;
+
+use super::{StorageError, write_durably};
+
+const FILE: &str = "cluster.json";
+const FORMAT: u32 = 1;
+
+/// What this data is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub cluster_id: ClusterId,
+    pub by: Binder,
+}
+
+/// Who has bound it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binder {
+    /// This node, to the cluster that it founds.
+    Founder,
+    /// A member that called, or what was in the log.
+    Member,
+}
+
+impl Binder {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Founder => "founder",
+            Self::Member => "member",
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    cluster_id: ClusterId,
+    bound_by: Binder,
+    /// CRC-32 of the rest.
+    checksum: u32,
+}
+
+impl File {
+    fn new(bound: Bound) -> Self {
+        let mut file = Self { format: FORMAT, cluster_id: bound.cluster_id, bound_by: bound.by, checksum: 0 };
+        file.checksum = file.sum();
+        file
+    }
+
+    fn sum(&self) -> u32 {
+        crc32fast::hash(format!("{} {} {}", self.format, self.cluster_id, self.bound_by.as_str()).as_bytes())
+    }
+}
+
+/// `None`: the node is new, or of a release that kept no such file.
+pub fn read(data_dir: &Path) -> Result<Option<Bound>, StorageError> {
+    let path = data_dir.join(FILE);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StorageError::io("read", &path)(source)),
+    };
+    let file: File = serde_json::from_slice(&bytes).map_err(|why| StorageError::corrupt(&path, why))?;
+    if file.format > FORMAT {
+        return Err(StorageError::NewerFormat { path, found: file.format, known: FORMAT });
+    }
+    if file.checksum != file.sum() {
+        return Err(StorageError::corrupt(&path, "the checksum does not match"));
+    }
+    Ok(Some(Bound { cluster_id: file.cluster_id, by: file.bound_by }))
+}
+
+/// Durable when it returns.
+pub fn write(data_dir: &Path, bound: Bound) -> Result<(), StorageError> {
+    let path = data_dir.join(FILE);
+    let bytes = serde_json::to_vec_pretty(&File::new(bound)).map_err(|why| StorageError::corrupt(&path, why))?;
+    write_durably(&path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(by: Binder) -> Bound {
+        Bound { cluster_id: ClusterId::from_uuid(uuid::Uuid::from_u128(5)), by }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()).unwrap(), None);
+        for by in [Binder::Founder, Binder::Member] {
+            write(dir.path(), bound(by)).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(bound(by)));
+        }
+    }
+
+    #[test]
+    fn the_file_of_the_first_release_that_has_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = r#"{"format":1,"cluster_id":"00000000-0000-0000-0000-000000000005","bound_by":"founder",
+            "checksum":681372366}"#;
+        std::fs::write(dir.path().join(FILE), written).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Some(bound(Binder::Founder)));
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        write(dir.path(), bound(Binder::Member)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &damaged).unwrap();
+            match read(dir.path()) {
+                // White space and the like may still say the same.
+                Ok(read) => assert_eq!(read, Some(bound(Binder::Member)), "bit {bit}"),
+                Err(why) => assert!(why.to_string().contains(FILE), "bit {bit}: {why}"),
+            }
+        }
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(matches!(read(dir.path()), Err(StorageError::Corrupt { .. })), "{length} bytes");
+        }
+    }
+}

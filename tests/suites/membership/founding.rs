@@ -1,0 +1,199 @@
+//! Clusters that are founded side by side, with one secret and lists of peers that overlap: none is mixed with another.
+
+use serde_json::Value;
+use tests::admin::Admin;
+use tests::cluster::Cluster;
+use tests::wait::{PATIENCE, until};
+
+use super::{is_written, metric, not_ready_because};
+
+const REFUSED: &str = "hj_cp_peer_rpc_refused_total{reason=\"other_cluster\"}";
+
+/// Nodes with those ids and no word yet of who belongs to whom.
+fn nodes(ids: &[u64]) -> Cluster {
+    let mut cluster = Cluster::prepare(0, &[]);
+    for id in ids {
+        cluster.prepare_node(*id, &[]);
+    }
+    cluster
+}
+
+/// The node is to make a cluster of these, itself included, if its id is the lowest.
+fn set_peers(cluster: &mut Cluster, place: usize, peers: &[usize]) {
+    let listed: Vec<String> =
+        peers.iter().map(|it| &cluster.nodes[*it]).map(|it| format!("{}={}", it.id, it.raft_addr())).collect();
+    let launch = cluster.nodes[place].launch_mut();
+    if !launch.args.iter().any(|arg| arg == "--peers") {
+        launch.args.extend(["--peers".to_owned(), String::new()]);
+    }
+    launch.set("--peers", &listed.join(","));
+}
+
+async fn start(cluster: &mut Cluster, places: &[usize]) {
+    for place in places {
+        cluster.nodes[*place].start().await;
+    }
+}
+
+/// What the node keeps of its cluster.
+fn bound(cluster: &Cluster, place: usize) -> Option<String> {
+    let file = std::fs::read(cluster.nodes[place].data_dir().join("cluster.json")).ok()?;
+    let file: Value = serde_json::from_slice(&file).expect("it is JSON");
+    Some(file["cluster_id"].as_str().expect("a cluster's id").to_owned())
+}
+
+async fn cluster_id(cluster: &Cluster, place: usize) -> String {
+    let admin = cluster.admin(place).await;
+    admin.get("/cluster/status").await.expect(200).text_of("cluster_id").to_owned()
+}
+
+async fn has_tenant(admin: &Admin, slug: &str) -> bool {
+    admin.get(&format!("/tenants/{slug}")).await.expect_one_of(&[200, 404]).status == 200
+}
+
+async fn says(cluster: &Cluster, place: usize, what: &str) {
+    until(&format!("node {} says: {what}", cluster.nodes[place].id), PATIENCE, async || {
+        let log = cluster.nodes[place].process().log();
+        if log.contains(what) { Ok(()) } else { Err(log) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_clusters_that_count_on_one_node_the_second_is_not_made() {
+    let mut cluster = nodes(&[1, 2, 3]);
+    let (first, second, shared) = (0, 1, 2);
+    set_peers(&mut cluster, first, &[first, shared]);
+    set_peers(&mut cluster, second, &[second, shared]);
+    set_peers(&mut cluster, shared, &[first, second, shared]);
+    start(&mut cluster, &[first, shared]).await;
+    cluster.nodes[first].ready().await;
+    cluster.nodes[shared].ready().await;
+    let made = cluster_id(&cluster, first).await;
+    assert_eq!(bound(&cluster, shared).as_ref(), Some(&made));
+
+    start(&mut cluster, &[second]).await;
+    for round in 0..2 {
+        // Each side says who it is and why not; what is refused is counted.
+        not_ready_because(&cluster, second, "no cluster is made with node 3: node 2 belongs to another cluster").await;
+        not_ready_because(&cluster, second, &made).await;
+        says(&cluster, second, "this node makes no cluster").await;
+        says(&cluster, shared, "a call between nodes was refused").await;
+        says(&cluster, shared, "node 2 belongs to another cluster").await;
+        assert!(metric(&cluster, shared, REFUSED).await > 0.0);
+        assert_eq!(bound(&cluster, second), None, "it has promised nothing to anybody");
+        assert_eq!(bound(&cluster, shared).as_ref(), Some(&made));
+        is_written(&cluster.admin(first).await, &format!("round-{round}")).await;
+        for place in [second, shared] {
+            cluster.nodes[place].kill();
+        }
+        start(&mut cluster, &[second, shared]).await;
+        cluster.nodes[shared].ready().await;
+    }
+    // Told not to count on it, it makes one of its own.
+    cluster.nodes[second].kill();
+    set_peers(&mut cluster, second, &[second]);
+    start(&mut cluster, &[second]).await;
+    cluster.nodes[second].ready().await;
+    assert_ne!(cluster_id(&cluster, second).await, made);
+    assert!(!has_tenant(&cluster.admin(second).await, "round-0").await);
+}
+
+#[tokio::test]
+async fn a_node_that_two_clusters_call_is_in_one_of_them_for_good() {
+    let mut cluster = nodes(&[1, 2, 3, 4, 5]);
+    let (a, b, shared) = ([0, 2], [1, 3], 4);
+    for cluster_of in [a, b] {
+        for place in cluster_of {
+            set_peers(&mut cluster, place, &[cluster_of[0], cluster_of[1], shared]);
+        }
+    }
+    set_peers(&mut cluster, shared, &[a[0], a[1], shared]);
+    start(&mut cluster, &[a[0], a[1], b[0], b[1]]).await;
+    for place in [a[0], a[1], b[0], b[1]] {
+        cluster.nodes[place].ready().await;
+    }
+    let ids = [cluster_id(&cluster, a[0]).await, cluster_id(&cluster, b[0]).await];
+    assert_ne!(ids[0], ids[1]);
+    is_written(&cluster.admin(a[0]).await, "of-a").await;
+    is_written(&cluster.admin(b[0]).await, "of-b").await;
+
+    // Both leaders call it at once.
+    start(&mut cluster, &[shared]).await;
+    cluster.nodes[shared].ready().await;
+    let won = bound(&cluster, shared).expect("it belongs to one");
+    let (winner, loser, tenants) = if won == ids[0] { (a, b, ["of-a", "of-b"]) } else { (b, a, ["of-b", "of-a"]) };
+    assert!(ids.contains(&won));
+    for _ in 0..2 {
+        let admin = cluster.admin(shared).await;
+        assert!(has_tenant(&admin, tenants[0]).await && !has_tenant(&admin, tenants[1]).await);
+        assert_eq!(cluster_id(&cluster, shared).await, won);
+        assert_eq!(bound(&cluster, shared).as_ref(), Some(&won));
+        until("the other cluster's calls are refused", PATIENCE, async || {
+            let refused = metric(&cluster, shared, REFUSED).await;
+            if refused > 0.0 { Ok(()) } else { Err(refused.to_string()) }
+        })
+        .await;
+        says(&cluster, shared, &format!("node 5 belongs to {won}")).await;
+        until("the other side hears why", PATIENCE, async || {
+            let logs: String = loser.iter().map(|place| cluster.nodes[*place].process().log()).collect();
+            let told = logs.contains("a node refuses our calls") && logs.contains(&format!("node 5 belongs to {won}"));
+            if told { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+        cluster.nodes[shared].kill();
+        start(&mut cluster, &[shared]).await;
+        cluster.nodes[shared].ready().await;
+    }
+    // Nor when it is the only one left: the others' majority is not its own.
+    for place in winner {
+        cluster.nodes[place].kill();
+    }
+    is_written(&cluster.admin(loser[0]).await, "still-there").await;
+    assert!(!has_tenant(&cluster.admin(shared).await, "still-there").await);
+    assert_eq!(bound(&cluster, shared), Some(won));
+}
+
+/// It would found a second cluster, were it not to ask first.
+#[tokio::test]
+async fn a_founder_whose_disk_was_replaced_waits_for_its_cluster() {
+    let mut cluster = Cluster::start(3).await;
+    let made = cluster_id(&cluster, 0).await;
+    is_written(&cluster.admin(1).await, "kept").await;
+    for others_run in [true, false] {
+        if !others_run {
+            cluster.kill_all();
+        } else {
+            cluster.nodes[0].kill();
+        }
+        std::fs::remove_dir_all(cluster.nodes[0].data_dir()).expect("its disk is lost");
+        cluster.nodes[0].start().await;
+        if !others_run {
+            not_ready_because(&cluster, 0, "1 of the 3 nodes that are to make the cluster are free for it").await;
+            start(&mut cluster, &[1, 2]).await;
+        }
+        cluster.ready().await;
+        assert_eq!(cluster_id(&cluster, 0).await, made);
+        assert!(has_tenant(&cluster.admin(0).await, "kept").await);
+    }
+}
+
+/// Of a release that kept no `cluster.json`.
+#[tokio::test]
+async fn data_that_was_never_bound_is_bound_to_the_cluster_that_its_log_names() {
+    let mut cluster = Cluster::start(3).await;
+    let made = cluster_id(&cluster, 0).await;
+    is_written(&cluster.admin(0).await, "kept").await;
+    cluster.kill_all();
+    for node in &cluster.nodes {
+        std::fs::remove_file(node.data_dir().join("cluster.json")).expect("every node had one");
+    }
+    cluster.start_all().await;
+    cluster.ready().await;
+    is_written(&cluster.admin(2).await, "goes-on").await;
+    for place in 0..3 {
+        assert!(has_tenant(&cluster.admin(place).await, "kept").await);
+        until("it is bound", PATIENCE, async || bound(&cluster, place).ok_or_else(|| "not yet".to_owned())).await;
+        assert_eq!(bound(&cluster, place).as_ref(), Some(&made));
+    }
+}
