@@ -171,13 +171,10 @@ impl Postgres {
         let pid: i32 = client.query_one("select pg_backend_pid()", &[]).await.expect("it says").get(0);
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
             .expect("it runs here");
-        until(
-            "the connection ended",
-            PATIENCE,
-            async || {
-                if client.is_closed() { Ok(()) } else { Err("it is open".to_owned()) }
-            },
-        )
+        // It noticed: until then it takes connections that do not last.
+        until("PostgreSQL ends all connections", PATIENCE, async || {
+            if witness.is_closed() { Ok(()) } else { Err("one is open".to_owned()) }
+        })
         .await;
         until("PostgreSQL is back", PATIENCE, async || {
             let connected = connect(self.port, SUPERUSER, PASSWORD, &database.name).await;
