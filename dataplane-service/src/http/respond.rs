@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use bytes::Bytes;
-use oauth_core::bearer::step_up_parameters;
+use oauth_core::bearer::{Scheme, step_up_parameters};
 use oauth_core::error::{Code, OAuthError};
 use serde::Serialize;
 use vocab::oauth::StepUp;
@@ -134,14 +134,6 @@ impl ResponseError for Failure {
     }
 }
 
-/// RFC 9449 §7.1: which proofs are taken.
-fn dpop_challenge(realm: &Slug, error: Option<&OAuthError>) -> Option<HeaderValue> {
-    let told = error
-        .map(|error| format!("error=\"{}\", error_description=\"{}\", ", error.code().as_str(), error.description()));
-    let algorithms = oauth_core::dpop::algorithms();
-    HeaderValue::try_from(format!("DPoP realm=\"{realm}\", {}algs=\"{algorithms}\"", told.unwrap_or_default())).ok()
-}
-
 /// Why an access token opens nothing (RFC 6750 §3).
 #[derive(Debug, thiserror::Error)]
 pub enum BearerFailure {
@@ -149,10 +141,10 @@ pub enum BearerFailure {
     #[error("no access token")]
     Missing { realm: Slug, metadata: String },
     #[error("{error}")]
-    Refused { realm: Slug, metadata: String, error: OAuthError, scope: &'static str },
+    Refused { realm: Slug, metadata: String, shown: Scheme, error: OAuthError, scope: &'static str },
     /// The user has to sign in anew, in this way (RFC 9470 §3).
     #[error("{error}")]
-    StepUp { realm: Slug, metadata: String, error: OAuthError, needed: StepUp },
+    StepUp { realm: Slug, metadata: String, shown: Scheme, error: OAuthError, needed: StepUp },
     #[error(transparent)]
     Database(#[from] DbError),
     #[error("the answer was not signed: {0}")]
@@ -178,27 +170,44 @@ fn status_at_protected(error: &OAuthError) -> StatusCode {
     }
 }
 
-/// A refusal at a protected endpoint with its challenges (RFC 6750 §3, RFC 9449 §7.1), and what they say beside the error.
-fn challenged(realm: &Slug, metadata: &str, error: &OAuthError, needed: &str) -> HttpResponse {
-    // Descriptions hold neither quotes nor backslashes, so they need no escaping.
-    let (code, description) = (error.code().as_str(), error.description());
-    let challenge = challenge(realm, metadata);
-    let challenge = format!("{challenge}, error=\"{code}\", error_description=\"{description}\"{needed}");
-    let mut response = refusal(status_at_protected(error), error, None);
-    let headers = response.headers_mut();
-    let by_proof = matches!(error.code(), Code::InvalidDpopProof | Code::UseDpopNonce);
-    if let (Ok(challenge), false) = (HeaderValue::try_from(challenge), by_proof) {
-        headers.append(header::WWW_AUTHENTICATE, challenge);
-    }
-    if let Some(challenge) = dpop_challenge(realm, by_proof.then_some(error)) {
-        headers.append(header::WWW_AUTHENTICATE, challenge);
-    }
-    response
+/// A protected endpoint's challenges: the ways to show it a token, and what was wrong with the one that was shown.
+struct Challenge<'a> {
+    realm: &'a Slug,
+    /// RFC 9728 §5.1.
+    metadata: &'a str,
 }
 
-/// RFC 6750 §3, RFC 9728 §5.1.
-fn challenge(realm: &Slug, metadata: &str) -> String {
-    format!("Bearer realm=\"{realm}\", resource_metadata=\"{metadata}\"")
+impl Challenge<'_> {
+    /// `told`: further parameters, each after a comma.
+    fn bearer(&self, told: &str) -> String {
+        format!("Bearer realm=\"{}\", resource_metadata=\"{}\"{told}", self.realm, self.metadata)
+    }
+
+    /// With the algorithms of proofs that are taken (RFC 9449 §7.1).
+    fn dpop(&self, told: &str) -> String {
+        let algorithms = oauth_core::dpop::algorithms();
+        format!("DPoP realm=\"{}\", resource_metadata=\"{}\", algs=\"{algorithms}\"{told}", self.realm, self.metadata)
+    }
+
+    /// A refusal (RFC 6750 §3), `needed` being what the challenge says beside the error. The error is told of the scheme
+    /// that was used; who came with Bearer is told of DPoP, too (RFC 9449 §7.2).
+    fn refuse(&self, shown: Scheme, error: &OAuthError, needed: &str) -> HttpResponse {
+        // Descriptions hold neither quotes nor backslashes, so they need no escaping.
+        let (code, description) = (error.code().as_str(), error.description());
+        let told = format!(", error=\"{code}\", error_description=\"{description}\"{needed}");
+        let mut response = refusal(status_at_protected(error), error, None);
+        match shown {
+            Scheme::Bearer => add(&mut response, [self.bearer(&told), self.dpop("")]),
+            Scheme::Dpop => add(&mut response, [self.dpop(&told)]),
+        }
+        response
+    }
+}
+
+fn add(response: &mut HttpResponse, challenges: impl IntoIterator<Item = String>) {
+    for challenge in challenges.into_iter().filter_map(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
+    }
 }
 
 impl ResponseError for BearerFailure {
@@ -223,23 +232,21 @@ impl ResponseError for BearerFailure {
                 )
             }
             Self::Missing { realm, metadata } => {
+                let challenge = Challenge { realm, metadata };
                 let mut response = HttpResponse::build(StatusCode::UNAUTHORIZED);
-                response.insert_header(NO_STORE);
-                response.insert_header((header::WWW_AUTHENTICATE, challenge(realm, metadata)));
-                if let Some(challenge) = dpop_challenge(realm, None) {
-                    response.append_header((header::WWW_AUTHENTICATE, challenge));
-                }
-                response.finish()
+                let mut response = response.insert_header(NO_STORE).insert_header(NO_CACHE).finish();
+                add(&mut response, [challenge.bearer(""), challenge.dpop("")]);
+                response
             }
-            Self::Refused { realm, metadata, error, scope } => {
+            Self::Refused { realm, metadata, shown, error, scope } => {
                 let needed = match error.code() {
                     Code::InsufficientScope => format!(", scope=\"{scope}\""),
                     _ => String::new(),
                 };
-                challenged(realm, metadata, error, &needed)
+                Challenge { realm, metadata }.refuse(*shown, error, &needed)
             }
-            Self::StepUp { realm, metadata, error, needed } => {
-                challenged(realm, metadata, error, &step_up_parameters(needed))
+            Self::StepUp { realm, metadata, shown, error, needed } => {
+                Challenge { realm, metadata }.refuse(*shown, error, &step_up_parameters(needed))
             }
             Self::Database(error) => {
                 let (status, told, code) = fault(error);

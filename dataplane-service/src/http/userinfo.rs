@@ -1,6 +1,7 @@
 //! `GET` and `POST /oauth2/userinfo` (OIDC Core §5.3).
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
+use oauth_core::bearer::Scheme;
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
 use oauth_core::resource::{metadata_url, path_for};
@@ -34,18 +35,23 @@ async fn answer(
     app: &App,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, BearerFailure> {
-    let refused = |error| BearerFailure::Refused {
-        realm: tenant.slug.clone(),
-        metadata: metadata_url(&tenant.issuer, path_for(OPENID).unwrap_or_default()),
-        error,
-        scope: OPENID,
+    let refused_as = |shown: Scheme| {
+        move |error| BearerFailure::Refused {
+            realm: tenant.slug.clone(),
+            metadata: metadata_url(&tenant.issuer, path_for(OPENID).unwrap_or_default()),
+            shown,
+            error,
+            scope: OPENID,
+        }
     };
+    let refused = refused_as(Scheme::Bearer);
     let body = form_body::read(body).map_err(refused)?;
     // RFC 6750 §2.2: the body counts only when it is a form, and never on GET.
     let carries_form = request.method() == actix_web::http::Method::POST && form_body::is_form(request);
     let form = if carries_form { Form::parse(&body).map(Some) } else { Ok(None) };
     let form = form.map_err(|error| refused(error.into()))?;
     let bearer = bearer::authenticate(request, form.as_ref(), tenant, app, OPENID).await?;
+    let refused = refused_as(bearer.shown);
     let live =
         bearer.user.ok_or_else(|| refused(OAuthError::invalid_token("The access token does not stand for a user.")))?;
     let client = tenant
