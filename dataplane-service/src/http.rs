@@ -76,7 +76,7 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
     config
         .service(endpoint("/oauth2/authorize").get(authorize::get).post(authorize::post))
         .service(endpoint("/oauth2/logout").get(logout::get).post(logout::post))
-        .service(endpoint("/oauth2/par").post(par::post))
+        .service(endpoint("/oauth2/par").post(par::post).method(Method::OPTIONS, cors::preflight))
         .service(endpoint("/oauth2/device_authorization").post(device_authorization::post))
         .service(endpoint("/oauth2/device").get(device::get).post(device::post))
         .service(endpoint("/oauth2/bc-authorize").post(bc_authorize::post))

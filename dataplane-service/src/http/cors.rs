@@ -1,5 +1,5 @@
-//! Which pages of other origins may read answers of the token and userinfo endpoints (Fetch §3.2): those that a client
-//! of the tenant names in its `allowed_origins`. Neither endpoint looks at cookies, so none are allowed.
+//! Which pages of other origins may read what the endpoints answer that clients in browsers call (Fetch §3.2): those that
+//! a client of the tenant names in its `allowed_origins`. None of these endpoints looks at cookies, so none are allowed.
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};

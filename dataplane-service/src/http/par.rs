@@ -10,7 +10,7 @@ use oauth_core::form::Form;
 use serde_json::json;
 
 use super::respond::private;
-use super::{authorize, caller, form_body};
+use super::{authorize, caller, cors, form_body};
 use crate::app::App;
 use crate::caller::{DpopHeader, authenticate, possession};
 use crate::exchange::Failure;
@@ -26,6 +26,8 @@ pub(super) async fn post(
 ) -> HttpResponse {
     let answer = answer(&request, &tenant, &app, body).await;
     let mut response = answer.unwrap_or_else(|failure| failure.error_response());
+    // Applications in a browser push their requests, too.
+    cors::permit(&request, &tenant, response.headers_mut());
     caller::offer_nonce(&request, &tenant, &app, response.headers_mut());
     response
 }
