@@ -1,5 +1,7 @@
-//! What becomes of tokens after they were issued: told about, given up, exchanged.
+//! What becomes of tokens after they were issued: told about, given up, exchanged; and the form of every answer.
 
+#[path = "tokens/answers.rs"]
+mod answers;
 #[path = "tokens/assertions.rs"]
 mod assertions;
 #[path = "tokens/exchange.rs"]
