@@ -13,6 +13,7 @@ mod token_exchange;
 mod user_tokens;
 mod waiting;
 
+use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::client::Client;
 use oauth_core::client_auth::{self, AuthenticatedClient};
 use oauth_core::error::OAuthError;
@@ -50,6 +51,9 @@ pub struct TokenResponse {
     id_token: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     scope: String,
+    /// RFC 9396 §7.
+    #[serde(skip_serializing_if = "AuthorizationDetails::is_empty")]
+    authorization_details: AuthorizationDetails,
 }
 
 impl std::fmt::Debug for TokenResponse {

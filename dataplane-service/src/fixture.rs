@@ -94,6 +94,7 @@ pub(crate) fn tenant() -> TenantContext {
         staleness: None,
         oauth: OAuthSettings::default(),
         trusted_jwt_issuers: Arc::default(),
+        details_types: Arc::default(),
         clients: clients.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect(),
         scopes: BTreeMap::from([(staff.name.clone(), staff)]),
         keys: keys(),

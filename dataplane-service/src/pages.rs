@@ -4,6 +4,7 @@
 //! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache. One page
 //! has a script, of one line, and a button for browsers without: [`form_post`], which carries an answer to a client.
 
+mod details;
 mod error;
 pub mod qr;
 mod scopes;
@@ -14,6 +15,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use askama::Template;
 use url::Url;
 
+pub use details::{Detail, describe_details};
 pub use error::{PageError, PageTenant};
 pub use scopes::describe;
 
@@ -92,6 +94,7 @@ pub struct Consent {
     pub email: String,
     /// What each scope means, in words.
     pub scopes: Vec<String>,
+    pub details: Vec<Detail>,
     pub csrf: String,
     pub interaction: String,
     /// The host that the browser goes back to.
@@ -161,6 +164,7 @@ pub struct DeviceConfirm {
     pub client: String,
     pub email: String,
     pub scopes: Vec<String>,
+    pub details: Vec<Detail>,
     /// In groups, as the device shows it.
     pub shown_code: String,
     pub code: String,
@@ -197,6 +201,7 @@ pub struct AccountRequest {
     pub client: String,
     pub binding_message: Option<String>,
     pub scopes: Vec<String>,
+    pub details: Vec<Detail>,
     pub csrf: String,
 }
 
@@ -312,6 +317,7 @@ mod tests {
             client: NASTY.into(),
             email: NASTY.into(),
             scopes: vec![NASTY.into()],
+            details: vec![Detail { title: NASTY.into(), lines: vec![(NASTY.into(), NASTY.into())] }],
             csrf: "c".into(),
             interaction: "i".into(),
             destination: NASTY.into(),

@@ -12,6 +12,7 @@ use crate::issued::IssuedTokens;
 use crate::signing::KeySet;
 use crate::staleness;
 use crate::store::{DbError, TenantDb};
+use oauth_core::authorization_details::DetailTypes;
 use oauth_core::client::Client;
 use oauth_core::grant::jwt_bearer::TrustedIssuer;
 use oauth_core::subject;
@@ -33,6 +34,8 @@ pub struct TenantContext {
     pub oauth: OAuthSettings,
     /// Those of the settings, their keys parsed.
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,
+    /// Those of the settings, their schemas compiled.
+    pub details_types: Arc<DetailTypes>,
     pub clients: HashMap<ClientId, Arc<Client>>,
     /// Scopes beside the standard ones.
     pub scopes: BTreeMap<ScopeName, Scope>,

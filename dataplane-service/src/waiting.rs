@@ -46,7 +46,7 @@ pub async fn device_authorization(
     client_auth::refuse_query_parameters(request.query)?;
     let form = Form::parse(request.body).map_err(OAuthError::from)?;
     let proof = caller::authenticate(tenant, now, &request.caller, &form).await?;
-    let asked = DeviceRequest::parse(&form, proof, &tenant.issuer)?.asked;
+    let asked = DeviceRequest::parse(&form, proof, &tenant.issuer, &tenant.details_types)?.asked;
     let (expires_in, interval) = (tenant.oauth.device_code_secs(), tenant.oauth.polling_interval_secs());
     let new = NewDevice {
         client_id: proof.client().client_id.as_str(),
@@ -91,7 +91,7 @@ pub async fn backchannel_authentication(
     let form = Form::parse(request.body).map_err(OAuthError::from)?;
     let proof = caller::authenticate(tenant, now, &request.caller, &form).await?;
     let longest_secs = tenant.oauth.ciba_request_secs();
-    let asked = BackchannelRequest::parse(&form, proof, &tenant.issuer, longest_secs)?;
+    let asked = BackchannelRequest::parse(&form, proof, &tenant.issuer, &tenant.details_types, longest_secs)?;
     let db = tenant.db()?;
     let user_id = find_user(tenant, db, proof.client(), asked.hint).await?.ok_or(UNKNOWN_USER)?;
     let auth_req_id = opaque::fresh();

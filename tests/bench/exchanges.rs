@@ -35,6 +35,7 @@ pub(crate) async fn run(options: &Options) {
     let db = stores::open(&tenant.database, id_of(&tenant).await);
     let alice = tenant.user("alice").await.id.parse().expect("a user's id is a UUID");
     let claims = oauth_core::claims_request::ClaimsRequest::default();
+    let details = oauth_core::authorization_details::AuthorizationDetails::default();
     let mut codes = Vec::new();
     for _ in 0..CODES + CONNECTIONS as u64 {
         let now = SystemClock.now();
@@ -46,6 +47,7 @@ pub(crate) async fn run(options: &Options) {
             audience: &[],
             nonce: None,
             claims: &claims,
+            details: &details,
             auth_time: now,
             amr: &[],
             redirect_uri: BACKEND_REDIRECT,

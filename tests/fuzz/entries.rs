@@ -1,6 +1,7 @@
 //! Where strangers' bytes come in, each as a function that must hold for every input. The fuzz targets of this folder run
 //! them for as long as somebody likes (`./hj fuzz`), the suite `fuzz` for a moment with every test.
 
+use oauth_core::authorization_details::DetailTypes;
 use oauth_core::authorize::request_object::{self, Envelope};
 use oauth_core::authorize::{Channel, Refusal, Site, validate};
 use oauth_core::bearer;
@@ -81,7 +82,13 @@ pub(crate) fn authorization_request(data: &[u8]) {
         let query = [start.as_bytes(), data].concat();
         let Ok(form) = Form::parse(&query) else { continue };
         let find = |id: &str| (id == "web").then_some(&web);
-        let site = Site { issuer: "https://id.example", settings: &settings, scope_claims: &|_| None };
+        let details_types = DetailTypes::default();
+        let site = Site {
+            issuer: "https://id.example",
+            settings: &settings,
+            scope_claims: &|_| None,
+            details_types: &details_types,
+        };
         match validate(&form, site, Channel::Front, find) {
             Ok(asked) => assert!(web.redirects_to(&asked.return_address().redirect_uri)),
             Err(Refusal::Redirect(address, _)) => assert!(web.redirects_to(&address.redirect_uri)),

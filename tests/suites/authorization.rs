@@ -1,5 +1,7 @@
 //! The authorization endpoint beyond the plain code flow; one module per specification.
 
+#[path = "authorization/authorization_details.rs"]
+mod authorization_details;
 #[path = "authorization/claims.rs"]
 mod claims;
 #[path = "authorization/par.rs"]

@@ -1,8 +1,9 @@
 //! Users, sessions, interactions and consents in a real PostgreSQL.
 
 use dataplane_service::email::Email;
+use dataplane_service::store::consents::{self, Consent};
 use dataplane_service::store::sessions::{self, NewSession};
-use dataplane_service::store::{TenantDb, consents, interactions, users};
+use dataplane_service::store::{TenantDb, interactions, users};
 use futures::future::join_all;
 use oauth_core::authorize::AuthorizationRequest;
 use oauth_core::scope::ScopeSet;
@@ -133,12 +134,25 @@ async fn an_interaction_is_its_browsers_and_is_finished_once() {
 async fn consents_add_up_per_client_and_user() {
     let (_database, db) = store("consents").await;
     let (ada, bob) = (add_user(&db, "ada@example.com").await.unwrap(), add_user(&db, "bob@example.com").await.unwrap());
-    assert_eq!(consents::find(&db, ada, "web").await.unwrap(), ScopeSet::default());
-    consents::remember(&db, ada, "web", &scopes("openid email"), NOW).await.unwrap();
-    consents::remember(&db, ada, "web", &scopes("openid profile"), NOW).await.unwrap();
-    assert_eq!(consents::find(&db, ada, "web").await.unwrap(), scopes("openid email profile"));
-    assert_eq!(consents::find(&db, ada, "other").await.unwrap(), ScopeSet::default());
-    assert_eq!(consents::find(&db, bob, "web").await.unwrap(), ScopeSet::default());
+    let nothing = Consent::default();
+    let files = |actions: &[&str]| serde_json::json!([{ "type": "files", "actions": actions }]);
+    let consent = |names: &str, details: serde_json::Value| Consent {
+        scopes: scopes(names),
+        details: serde_json::from_value(details).unwrap(),
+    };
+    assert_eq!(consents::find(&db, ada, "web").await.unwrap(), nothing);
+    consents::remember(&db, ada, "web", &consent("openid email", files(&["read"])), NOW).await.unwrap();
+    for _ in 0..2 {
+        let more = consent("openid profile", files(&["write"]));
+        consents::remember(&db, ada, "web", &more, NOW).await.unwrap();
+    }
+    let found = consents::find(&db, ada, "web").await.unwrap();
+    assert_eq!(found.scopes, scopes("openid email profile"));
+    let [read, write] = [files(&["read"]), files(&["write"])].map(|one| serde_json::from_value(one).unwrap());
+    assert!(found.details.covers(&read) && found.details.covers(&write));
+    assert_eq!(serde_json::to_value(&found.details).unwrap().as_array().unwrap().len(), 2, "each once");
+    assert_eq!(consents::find(&db, ada, "other").await.unwrap(), nothing);
+    assert_eq!(consents::find(&db, bob, "web").await.unwrap(), nothing);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use dataplane_service::email::Email;
 use dataplane_service::store::access_tokens::{self, NewAccessToken};
 use dataplane_service::store::ciba::{self, NewRequest};
 use dataplane_service::store::codes::{self, NewCode, Taken};
+use dataplane_service::store::consents::{self, Consent};
 use dataplane_service::store::device::{self, NewDevice};
 use dataplane_service::store::grants::NewGrant;
 use dataplane_service::store::interactions::Key;
@@ -12,9 +13,8 @@ use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::waiting::{self, Approval, Code};
-use dataplane_service::store::{
-    TenantDb, consents, denied, grants, interactions, outbox, proofs, pushed_requests, users,
-};
+use dataplane_service::store::{TenantDb, denied, grants, interactions, outbox, proofs, pushed_requests, users};
+use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::authorize::AuthorizationRequest;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::RevokedBecause;
@@ -134,6 +134,7 @@ async fn issue(db: &TenantDb, user: Uuid, sid: Option<Uuid>) -> Secret<String> {
         audience: &[],
         nonce: None,
         claims: &ClaimsRequest::default(),
+        details: &AuthorizationDetails::default(),
         auth_time: NOW,
         amr: &[],
         redirect_uri: "https://app.example/cb",
@@ -158,9 +159,7 @@ async fn hold(db: &TenantDb) -> Held {
     );
     let interaction = interactions::begin(db, "browser", &request, NOW).await.expect("the database does as told");
     let pushed = pushed_requests::keep(db, &request, NOW, NOW.plus_secs(90)).await.expect("the database does as told");
-    consents::remember(db, user, "web", &ScopeSet::parse("openid").expect("the database does as told"), NOW)
-        .await
-        .expect("the database does as told");
+    consents::remember(db, user, "web", &allowed(), NOW).await.expect("the database does as told");
     let other = sessions::begin(db, &new).await.expect("the database does as told");
     issue(db, user, Some(other.facts.sid)).await;
     sessions::end(db, other.cookie.expose(), &["web"], NOW).await.expect("the database does as told");
@@ -181,7 +180,11 @@ async fn hold(db: &TenantDb) -> Held {
         .expect("it was stored")
         .grant
         .id;
-    let asked = Asked { scope: ScopeSet::parse("openid").expect("it is one"), resources: Vec::new() };
+    let asked = Asked {
+        scope: ScopeSet::parse("openid").expect("it is one"),
+        resources: Vec::new(),
+        details: AuthorizationDetails::default(),
+    };
     let new = NewDevice { client_id: "web", asked: &asked, interval_secs: 5, now: NOW, expires_at: NOW.plus_secs(60) };
     let device = device::begin(db, &new).await.expect("the database does as told");
     let auth_req_id = Secret::new("auth_req_id".to_owned());
@@ -200,6 +203,10 @@ async fn hold(db: &TenantDb) -> Held {
     let asked = ciba::pending(db, user, NOW).await.expect("the database does as told")[0].id;
     let code = issue(db, user, None).await;
     Held { user, cookie, interaction, pushed, code, refresh_token, grant, message, device, auth_req_id, asked }
+}
+
+fn allowed() -> Consent {
+    Consent { scopes: ScopeSet::parse("openid").expect("it is one"), details: AuthorizationDetails::default() }
 }
 
 impl Held {
@@ -323,7 +330,7 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(users::find(&b, held.user).await.unwrap().is_none());
     assert!(users::find_for_sign_in(&b, &Email::parse("ada@example.com").unwrap()).await.unwrap().is_none());
     assert!(users::list(&b, None, 10).await.unwrap().is_empty());
-    assert!(consents::find(&b, held.user, "web").await.unwrap().is_empty());
+    assert_eq!(consents::find(&b, held.user, "web").await.unwrap(), Consent::default());
     assert!(grants::live_user(&b, held.grant, TOKEN).await.unwrap().is_none());
     grants::revoke(&b, held.grant, RevokedBecause::CodeReused, NOW).await.unwrap();
     assert_eq!(sessions::end_all_of(&b, held.user, &["web"], NOW).await.unwrap(), 0);
@@ -359,7 +366,7 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     let new =
         NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces: None, tell: &[] };
     assert!(sessions::begin(&b, &new).await.is_err());
-    assert!(consents::remember(&b, held.user, "web", &ScopeSet::default(), NOW).await.is_err());
+    assert!(consents::remember(&b, held.user, "web", &Consent::default(), NOW).await.is_err());
     // The same address is free there.
     assert!(add_user(&b, "ada@example.com").await.is_some());
     held.are_unharmed_at(&a).await;

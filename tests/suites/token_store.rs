@@ -10,6 +10,7 @@ use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::{denied, grants};
 use dataplane_service::sync::decode;
 use futures::future::join_all;
+use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::RevokedBecause;
 use tests::postgres::{self, Database};
@@ -55,6 +56,7 @@ impl Store {
             scopes: vec!["openid".to_owned(), "offline_access".to_owned()],
             audience: &[],
             nonce: Some("n"),
+            details: &AuthorizationDetails::default(),
             claims: &ClaimsRequest::parse(r#"{"userinfo":{"name":null}}"#).expect("a claims parameter"),
             auth_time: NOW,
             amr: &["pwd".to_owned()],

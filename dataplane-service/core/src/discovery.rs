@@ -73,6 +73,9 @@ pub struct Metadata<'a> {
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
     claims_parameter_supported: bool,
+    /// RFC 9396 §10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details_types_supported: Vec<&'a str>,
     request_parameter_supported: bool,
     request_uri_parameter_supported: bool,
     require_request_uri_registration: bool,
@@ -111,7 +114,7 @@ impl<'a> Metadata<'a> {
     /// Of the tenant that is `issuer`. `tenant_scopes`: the scopes it defines itself, with the claims they release.
     pub fn of(
         issuer: &'a str,
-        settings: &OAuthSettings,
+        settings: &'a OAuthSettings,
         signing_algorithm: Option<SigningAlgorithm>,
         mutual_tls: &MutualTls,
         tenant_scopes: impl Iterator<Item = (&'a str, &'a [String])>,
@@ -184,6 +187,11 @@ impl<'a> Metadata<'a> {
             prompt_values_supported: Prompt::ALL.map(Prompt::as_str).to_vec(),
             authorization_response_iss_parameter_supported: true,
             claims_parameter_supported: true,
+            authorization_details_types_supported: settings
+                .authorization_details_types
+                .keys()
+                .map(String::as_str)
+                .collect(),
             request_parameter_supported: true,
             request_uri_parameter_supported: true,
             require_request_uri_registration: true,

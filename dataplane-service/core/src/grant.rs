@@ -15,6 +15,7 @@ pub mod waiting;
 use uuid::Uuid;
 use vocab::Timestamp;
 
+use crate::authorization_details::AuthorizationDetails;
 use crate::claims_request::ClaimsRequest;
 use crate::client::{Client, GrantType};
 use crate::confirmation::{Confirmation, Thumbprint};
@@ -48,7 +49,7 @@ impl<'a> Request<'a> {
         Ok(match grant {
             GrantType::AuthorizationCode => Self::AuthorizationCode(authorization_code::Request::parse(form)?),
             GrantType::RefreshToken => Self::RefreshToken(refresh_token::Request::parse(form)?),
-            GrantType::ClientCredentials => Self::ClientCredentials(client_credentials::Request::parse(form)),
+            GrantType::ClientCredentials => Self::ClientCredentials(client_credentials::Request::parse(form)?),
             GrantType::TokenExchange => Self::TokenExchange(token_exchange::Request::parse(form)?),
             GrantType::DeviceCode => Self::DeviceCode(device_code::Request::parse(form)?),
             GrantType::Ciba => Self::Ciba(ciba::Request::parse(form)?),
@@ -82,6 +83,8 @@ pub struct Grant {
     pub nonce: Option<String>,
     /// Single claims that were asked for beside the scope (OIDC Core §5.5).
     pub claims: ClaimsRequest,
+    /// What was allowed in detail beside the scope (RFC 9396).
+    pub details: AuthorizationDetails,
     pub auth_time: Timestamp,
     pub amr: Vec<String>,
     /// The absolute end of its refresh tokens.
@@ -122,6 +125,8 @@ pub struct UserTokens {
     pub scope: ScopeSet,
     /// Of the access token, as asked for; empty: the client's default.
     pub resources: Vec<String>,
+    /// Of the access token; may be less than the grant's.
+    pub details: AuthorizationDetails,
     pub with_refresh_token: bool,
 }
 
@@ -217,6 +222,7 @@ pub(crate) mod tests {
             audience: vec!["https://api.example".into()],
             nonce: Some("n".into()),
             claims: ClaimsRequest::default(),
+            details: AuthorizationDetails::default(),
             auth_time: NOW.plus_secs(-10),
             amr: vec!["pwd".into()],
             expires_at: NOW.plus_secs(1000),

@@ -82,13 +82,18 @@ pub fn refresh_token(
     if !lives || grant.client_id != caller.client_id.as_str() {
         return Answer::Inactive;
     }
-    Answer::Active(Map::from_iter([
+    let details = grant.details.non_empty().map(|details| {
+        let value = serde_json::to_value(details).expect("lists of JSON objects are JSON");
+        ("authorization_details".to_owned(), value)
+    });
+    let known = [
         ("iss".to_owned(), issuer.into()),
         ("sub".to_owned(), subject.into()),
         ("client_id".to_owned(), grant.client_id.clone().into()),
         ("scope".to_owned(), grant.scope.to_string().into()),
         ("exp".to_owned(), ends.secs().into()),
-    ]))
+    ];
+    Answer::Active(known.into_iter().chain(details).collect())
 }
 
 /// The claims of a signed answer (RFC 9701 §5): for the caller, about now, the answer inside.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use vocab::{SigningAlgorithm, Timestamp};
 
 use crate::acr::Acr;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::confirmation::Confirmation;
 use crate::grant::Grant;
@@ -42,6 +43,9 @@ pub struct AccessToken<'a> {
     /// Who alone may come to act for it (RFC 8693 §4.4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_act: Option<Party<'a>>,
+    /// RFC 9396 §9.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_details: Option<&'a AuthorizationDetails>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserPart>,
 }
@@ -235,6 +239,7 @@ mod tests {
             cnf: None,
             act: None,
             may_act: None,
+            authorization_details: None,
             user: None,
         };
         assert_eq!(

@@ -32,6 +32,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod acr;
+pub mod authorization_details;
 pub mod authorize;
 pub mod bearer;
 pub mod certificate;

@@ -9,6 +9,7 @@ pub use ciba::{BackchannelRequest, Hint, MAX_NOTIFICATION_TOKEN_BYTES};
 pub use device::DeviceRequest;
 pub use user_code::{USER_CODE_LETTERS, UserCode};
 
+use crate::authorization_details::{AuthorizationDetails, DetailTypes};
 use crate::client::{Client, GrantType};
 use crate::error::{Code, OAuthError};
 use crate::form::Form;
@@ -20,10 +21,12 @@ pub struct Asked {
     pub scope: ScopeSet,
     /// Empty: the client's default.
     pub resources: Vec<String>,
+    pub details: AuthorizationDetails,
 }
 
 impl Asked {
-    fn parse(form: &Form<'_>, client: &Client, issuer: &str) -> Result<Self, OAuthError> {
+    fn parse(form: &Form<'_>, client: &Client, issuer: &str, types: &DetailTypes) -> Result<Self, OAuthError> {
+        let details = types.judge(AuthorizationDetails::read(form)?, client)?;
         let mut scope = ScopeSet::parse(form.get("scope").unwrap_or_default())?;
         // A client that may not refresh asks in vain, which is no error (OIDC Core §11).
         if !client.may_use(GrantType::RefreshToken) {
@@ -32,7 +35,8 @@ impl Asked {
         if let Some(name) = scope.iter().find(|name| !client.may_ask_for(name)) {
             return Err(OAuthError::quoting(Code::InvalidScope, &format!("The client may not ask for scope {name}.")));
         }
-        if scope.is_empty() {
+        // RFC 9396 §3: who says in detail what it wants needs no scope.
+        if scope.is_empty() && details.is_empty() {
             return Err(OAuthError::invalid_scope("The scope is missing."));
         }
         let resources: Vec<String> = form.all("resource").map(str::to_owned).collect();
@@ -40,6 +44,6 @@ impl Asked {
         if !resources.iter().all(|asked| asked == issuer || client.spec.audiences.contains(asked)) {
             return Err(OAuthError::invalid_target("The client is not registered for this resource."));
         }
-        Ok(Self { scope, resources })
+        Ok(Self { scope, resources, details })
     }
 }

@@ -10,7 +10,7 @@ use crate::opaque;
 pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
     let tenant = context.tenant;
     let client = context.client();
-    let token = request.decide(context.proof, &tenant.issuer)?;
+    let token = request.decide(context.proof, &tenant.issuer, &tenant.details_types)?;
     let lifetime_secs = tenant.lifetimes.access_token_secs;
     let claims = AccessToken {
         iss: &tenant.issuer,
@@ -24,6 +24,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         cnf: context.proof.confirmation(),
         act: None,
         may_act: None,
+        authorization_details: token.details.non_empty(),
         user: None,
     };
     let issued = issue::access_token(context, &claims, None)?;
@@ -36,5 +37,6 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         refresh_token: None,
         id_token: None,
         scope: token.scope,
+        authorization_details: token.details,
     })
 }

@@ -1,6 +1,7 @@
 //! Token exchange (RFC 8693): look at what is shown, decide, sign. Nothing is used up.
 
 use oauth_core::acr::Acr;
+use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::confirmation::Confirmation;
 use oauth_core::error::OAuthError;
 use oauth_core::grant::Grant;
@@ -49,6 +50,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         cnf: context.proof.confirmation(),
         act: decided.act.as_ref(),
         may_act: None,
+        authorization_details: None,
         user: subject.user.as_ref().map(|user| UserPart {
             auth_time: user.auth_time.secs(),
             acr: user.acr.as_str(),
@@ -66,6 +68,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         refresh_token: None,
         id_token: None,
         scope,
+        authorization_details: AuthorizationDetails::default(),
     })
 }
 

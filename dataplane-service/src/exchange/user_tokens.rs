@@ -70,6 +70,7 @@ pub(super) async fn sign(
             cnf: context.proof.confirmation(),
             act: None,
             may_act: context.client().spec.may_act.as_ref().map(|client| Party { sub: client.as_str() }),
+            authorization_details: tokens.details.non_empty(),
             user: Some(UserPart::of(grant)),
         },
         Some(grant.id),
@@ -107,6 +108,7 @@ pub(super) async fn sign(
         refresh_token: refresh_token.map(|token| token.expose().clone()),
         id_token,
         scope,
+        authorization_details: tokens.details.clone(),
     };
     Ok(Signed { response, access_token: to_store })
 }

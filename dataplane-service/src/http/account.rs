@@ -45,6 +45,7 @@ async fn account_page(
             client: client_name(visit, &pending.client_id).unwrap_or_else(|| pending.client_id.clone()),
             binding_message: pending.binding_message,
             scopes: pending.scopes.iter().map(|scope| pages::describe(visit.tenant, scope)).collect(),
+            details: pages::describe_details(visit.tenant, &pending.details),
             csrf: visit.csrf(&token_about(&id, &sid)),
             id,
         }

@@ -17,7 +17,7 @@ use oauth_core::client::Client;
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
 use oauth_core::issue::ID_TOKEN_TYPE;
-use oauth_core::scope::{OFFLINE_ACCESS, ScopeSet};
+use oauth_core::scope::OFFLINE_ACCESS;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -29,7 +29,7 @@ use crate::exchange::Failure;
 use crate::pages::{FormPost, Frame, PageError, PageTenant, form_post, see_other};
 use crate::request_object::{self, Arrival};
 use crate::store::codes::{self, NewCode};
-use crate::store::consents;
+use crate::store::consents::{self, Consent};
 use crate::store::interactions::{self, Interaction};
 use crate::store::pushed_requests;
 use crate::tenant::TenantContext;
@@ -119,7 +119,12 @@ fn unopened(
 /// The tenant as the rules see it.
 pub(super) fn site<R>(tenant: &TenantContext, ask: impl FnOnce(Site<'_>) -> R) -> R {
     let scope_claims = |scope: &ScopeName| tenant.scopes.get(scope).map(|scope| scope.claims.as_slice());
-    ask(Site { issuer: &tenant.issuer, settings: &tenant.oauth, scope_claims: &scope_claims })
+    ask(Site {
+        issuer: &tenant.issuer,
+        settings: &tenant.oauth,
+        scope_claims: &scope_claims,
+        details_types: &tenant.details_types,
+    })
 }
 
 /// How far this request has come.
@@ -147,7 +152,7 @@ pub(super) async fn decide(
                 .await
                 .map_err(|e| visit.fault(&e))?
         }
-        _ => ScopeSet::default(),
+        _ => Consent::default(),
     };
     let is_this = |sid: Option<Uuid>| so_far.session.is_some_and(|session| sid == Some(session.sid));
     let facts = Facts {
@@ -155,7 +160,9 @@ pub(super) async fn decide(
         subject: so_far.session.and_then(|session| visit.tenant.subject(client, session.user_id).ok()),
         signed_in_here: is_this(so_far.authenticated_sid),
         selected_here: is_this(so_far.selected_sid),
-        consented,
+        consented: consented.scopes,
+        // A type whose consent was remembered once may be asked about each time now.
+        consented_details: visit.tenant.details_types.remembered(&consented.details),
         consented_here: so_far.consented_here,
         id_token_hint: id_token_hint(visit, asked),
     };
@@ -269,6 +276,7 @@ async fn issue(
         audience: &asked.resources,
         nonce: asked.nonce.as_deref(),
         claims: &asked.claims,
+        details: &asked.authorization_details,
         auth_time: session.auth_time,
         amr: &session.amr,
         redirect_uri: &asked.redirect_uri,

@@ -15,7 +15,7 @@ use super::authorize::{self, Progress};
 use super::visit::{self, Visit};
 use crate::app::App;
 use crate::pages::{self, PageError, PageTenant, see_other, show};
-use crate::store::consents;
+use crate::store::consents::{self, Consent};
 use crate::store::interactions::Interaction;
 use crate::store::sessions::Session;
 
@@ -62,6 +62,7 @@ fn consent_page(
         client: authorize::client_of(visit, asked)?.spec.name.clone(),
         email: session.email.clone(),
         scopes: scopes.iter().map(|scope| pages::describe(visit.tenant, scope.as_str())).collect(),
+        details: pages::describe_details(visit.tenant, &asked.authorization_details),
         csrf: visit.csrf(&token_about(id, &session.facts.sid.to_string())),
         interaction: id.to_owned(),
         destination: destination(&asked.redirect_uri),
@@ -111,7 +112,9 @@ async fn allow(
     // Only an answer to a question that was due is remembered.
     if let Decision::NeedConsent(scopes) = authorize::decide(visit, &interaction.request, &so_far).await? {
         let client_id = interaction.request.client_id.as_str();
-        consents::remember(visit.db()?, session.user_id, client_id, &scopes, visit.now)
+        let details = visit.tenant.details_types.remembered(&interaction.request.authorization_details);
+        let consent = Consent { scopes, details };
+        consents::remember(visit.db()?, session.user_id, client_id, &consent, visit.now)
             .await
             .map_err(|e| visit.fault(&e))?;
     }

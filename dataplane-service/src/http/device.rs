@@ -93,6 +93,7 @@ fn confirm_page(visit: &Visit<'_>, session: &Session, code: &UserCode, pending: 
         client: client_name(visit, &pending.client_id).unwrap_or_else(|| pending.client_id.clone()),
         email: session.email.clone(),
         scopes: pending.scopes.iter().map(|scope| pages::describe(visit.tenant, scope)).collect(),
+        details: pages::describe_details(visit.tenant, &pending.details),
         shown_code: code.grouped(),
         code: code.letters().to_owned(),
         csrf: visit.csrf(&token_about(code, &session.facts.sid.to_string())),

@@ -1,10 +1,12 @@
 //! Requests of clients that ask a user on another device (OIDC CIBA Core 1.0), and the user's answers.
 
+use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::waiting::Asked;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
-use super::grants::timestamp;
+use super::grants::{self, timestamp};
 use super::waiting::Approval;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
@@ -29,6 +31,7 @@ pub struct Pending {
     pub id: Uuid,
     pub client_id: String,
     pub scopes: Vec<String>,
+    pub details: AuthorizationDetails,
     pub binding_message: Option<String>,
     pub expires_at: Timestamp,
 }
@@ -48,8 +51,8 @@ pub async fn begin(db: &TenantDb, new: &NewRequest<'_>) -> Result<bool, DbError>
                      select id from ciba_requests where expires_at < $12 limit 20 for update skip locked) \
              ) \
              insert into ciba_requests (id, auth_req_id_hash, client_id, user_id, scopes, audience, binding_message, \
-                                        sealed, interval_secs, created_at, expires_at) \
-             select $1, $2, $3::text, $4::uuid, $5, $6, $7, $8, $9, $10::timestamptz, $11 \
+                                        sealed, interval_secs, created_at, expires_at, authorization_details) \
+             select $1, $2, $3::text, $4::uuid, $5, $6, $7, $8, $9, $10::timestamptz, $11, $14 \
              where (select count(*) from ciba_requests where client_id = $3 and user_id = $4 \
                     and status = 'pending' and expires_at > $10) < $13",
         )
@@ -71,6 +74,7 @@ pub async fn begin(db: &TenantDb, new: &NewRequest<'_>) -> Result<bool, DbError>
                 &new.expires_at.system_time(),
                 &new.now.plus_secs(-KEPT_SECS).system_time(),
                 &MOST_PENDING,
+                &new.asked.details.non_empty().map(Json),
             ],
         )
         .await?;
@@ -82,7 +86,7 @@ pub async fn pending(db: &TenantDb, user: Uuid, now: Timestamp) -> Result<Vec<Pe
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select id, client_id, scopes, binding_message, expires_at from ciba_requests \
+            "select id, client_id, scopes, authorization_details, binding_message, expires_at from ciba_requests \
              where user_id = $1 and status = 'pending' and expires_at > $2 order by id limit 50",
         )
         .await?;
@@ -92,6 +96,7 @@ pub async fn pending(db: &TenantDb, user: Uuid, now: Timestamp) -> Result<Vec<Pe
             id: row.try_get("id")?,
             client_id: row.try_get("client_id")?,
             scopes: row.try_get("scopes")?,
+            details: grants::authorization_details(row)?,
             binding_message: row.try_get("binding_message")?,
             expires_at: timestamp(row, "expires_at")?,
         })
@@ -108,10 +113,11 @@ pub async fn approve(db: &TenantDb, id: Uuid, approval: &Approval<'_>, now: Time
             "with answered as ( \
                  update ciba_requests set status = 'approved', grant_id = $3 \
                  where id = $1 and user_id = $4 and status = 'pending' and expires_at > $2 \
-                 returning client_id, user_id, scopes, audience, sealed \
+                 returning client_id, user_id, scopes, audience, sealed, authorization_details \
              ), granted as ( \
-                 insert into grants (id, user_id, client_id, scopes, audience, auth_time, amr, created_at, expires_at) \
-                 select $3, user_id, client_id, scopes, audience, $5, $6, $2, $7 from answered \
+                 insert into grants (id, user_id, client_id, scopes, audience, auth_time, amr, created_at, expires_at, \
+                                     authorization_details) \
+                 select $3, user_id, client_id, scopes, audience, $5, $6, $2, $7, authorization_details from answered \
              ), told as ( \
                  insert into outbox (id, tenant_id, kind, client_id, user_id, sealed, created_at, due_at) \
                  select gen_random_uuid(), $8, 'ciba_ping', client_id, user_id, sealed, $2, $2 from answered \

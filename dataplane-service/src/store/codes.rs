@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::confirmation::{Confirmation, Thumbprint};
 use oauth_core::grant::StoredCode;
@@ -28,6 +29,8 @@ pub struct NewCode<'a> {
     pub nonce: Option<&'a str>,
     /// Single claims asked for beside the scope.
     pub claims: &'a ClaimsRequest,
+    /// What was allowed in detail beside the scope.
+    pub details: &'a AuthorizationDetails,
     pub auth_time: Timestamp,
     pub amr: &'a [String],
     pub redirect_uri: &'a str,
@@ -53,8 +56,8 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                      select id from grants where expires_at < $10 limit 20 for update skip locked) \
              ), granted as ( \
                  insert into grants (id, user_id, client_id, sid, scopes, audience, nonce, auth_time, amr, created_at, expires_at, \
-                                     requested_claims) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $17) returning id \
+                                     requested_claims, authorization_details) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $17, $18) returning id \
              ), served as ( \
                  insert into session_clients (sid, client_id) \
                  select sid, $3 from sessions where sid = $4 for key share on conflict do nothing \
@@ -84,6 +87,7 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                 &new.expires_at.system_time(),
                 &new.dpop_jkt.map(|key| key.to_string()),
                 &(!new.claims.is_empty()).then_some(Json(new.claims)),
+                &new.details.non_empty().map(Json),
             ],
         )
         .await?;

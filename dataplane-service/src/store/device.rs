@@ -1,9 +1,12 @@
 //! Devices that wait for their user (RFC 8628): a code that the device keeps, and one that the user types.
 
+use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::waiting::{Asked, UserCode};
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use vocab::{Secret, Timestamp};
 
+use super::grants;
 use super::waiting::Approval;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
@@ -28,6 +31,7 @@ pub struct Codes {
 pub struct Pending {
     pub client_id: String,
     pub scopes: Vec<String>,
+    pub details: AuthorizationDetails,
 }
 
 /// How often a user code is drawn that another device has at the moment, which does not happen.
@@ -45,8 +49,8 @@ pub async fn begin(db: &TenantDb, new: &NewDevice<'_>) -> Result<Codes, DbError>
                      select device_code_hash from device_codes where expires_at < $9 limit 20 for update skip locked) \
              ) \
              insert into device_codes (device_code_hash, user_code_hash, client_id, scopes, audience, interval_secs, \
-                                       created_at, expires_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+                                       created_at, expires_at, authorization_details) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $10) on conflict do nothing",
         )
         .await?;
     let interval_secs = i32::try_from(new.interval_secs).unwrap_or(i32::MAX);
@@ -65,6 +69,7 @@ pub async fn begin(db: &TenantDb, new: &NewDevice<'_>) -> Result<Codes, DbError>
                     &new.now.system_time(),
                     &new.expires_at.system_time(),
                     &new.now.plus_secs(-KEPT_SECS).system_time(),
+                    &new.asked.details.non_empty().map(Json),
                 ],
             )
             .await?;
@@ -76,7 +81,11 @@ pub async fn begin(db: &TenantDb, new: &NewDevice<'_>) -> Result<Codes, DbError>
 }
 
 fn read(row: &Row) -> Result<Pending, DbError> {
-    Ok(Pending { client_id: row.try_get("client_id")?, scopes: row.try_get("scopes")? })
+    Ok(Pending {
+        client_id: row.try_get("client_id")?,
+        scopes: row.try_get("scopes")?,
+        details: grants::authorization_details(row)?,
+    })
 }
 
 /// The device behind a code that a user typed, while it waits.
@@ -84,7 +93,7 @@ pub async fn find(db: &TenantDb, code: &UserCode, now: Timestamp) -> Result<Opti
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select client_id, scopes from device_codes \
+            "select client_id, scopes, authorization_details from device_codes \
              where user_code_hash = $1 and status = 'pending' and expires_at > $2",
         )
         .await?;
@@ -101,10 +110,11 @@ pub async fn approve(db: &TenantDb, code: &UserCode, approval: &Approval<'_>, no
             "with answered as ( \
                  update device_codes set status = 'approved', grant_id = $3 \
                  where user_code_hash = $1 and status = 'pending' and expires_at > $2 \
-                 returning client_id, scopes, audience \
+                 returning client_id, scopes, audience, authorization_details \
              ), granted as ( \
-                 insert into grants (id, user_id, client_id, scopes, audience, auth_time, amr, created_at, expires_at) \
-                 select $3, $4, client_id, scopes, audience, $5, $6, $2, $7 from answered \
+                 insert into grants (id, user_id, client_id, scopes, audience, auth_time, amr, created_at, expires_at, \
+                                     authorization_details) \
+                 select $3, $4, client_id, scopes, audience, $5, $6, $2, $7, authorization_details from answered \
              ) \
              select exists (select from answered)",
         )

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::{Grant, RevokedBecause};
 use oauth_core::scope::ScopeSet;
@@ -17,7 +18,7 @@ use crate::store::{DbError, TenantDb};
 /// The columns that [`read`] wants, of `grants g join users u`.
 macro_rules! grant_columns {
     () => {
-        "g.id as grant_id, g.user_id, g.client_id, g.sid, g.scopes, g.audience, g.nonce, g.requested_claims, g.auth_time, g.amr, \
+        "g.id as grant_id, g.user_id, g.client_id, g.sid, g.scopes, g.audience, g.nonce, g.requested_claims, g.authorization_details, g.auth_time, g.amr, \
          g.expires_at as grant_expires_at, g.revoked_at is not null as is_revoked, u.status = 'active' as user_is_active"
     };
 }
@@ -35,6 +36,7 @@ pub(super) fn read(row: &Row) -> Result<Grant, DbError> {
         audience: row.try_get("audience")?,
         nonce: row.try_get("nonce")?,
         claims: requested_claims(row)?,
+        details: authorization_details(row)?,
         auth_time: timestamp(row, "auth_time")?,
         amr: row.try_get("amr")?,
         expires_at: timestamp(row, "grant_expires_at")?,
@@ -79,6 +81,7 @@ pub async fn create(db: &TenantDb, new: &NewGrant<'_>) -> Result<Grant, DbError>
         audience: new.audience.to_vec(),
         nonce: None,
         claims: ClaimsRequest::default(),
+        details: AuthorizationDetails::default(),
         auth_time: new.now,
         amr: Vec::new(),
         expires_at: new.expires_at,
@@ -133,6 +136,12 @@ pub async fn newest_of_session(
 /// What a later build stored and this one does not understand is not released by it.
 fn requested_claims(row: &Row) -> Result<ClaimsRequest, DbError> {
     let stored: Option<Json<Value>> = row.try_get("requested_claims")?;
+    Ok(stored.and_then(|Json(value)| serde_json::from_value(value).ok()).unwrap_or_default())
+}
+
+/// What is not understood is not granted.
+pub(super) fn authorization_details(row: &Row) -> Result<AuthorizationDetails, DbError> {
+    let stored: Option<Json<Value>> = row.try_get("authorization_details")?;
     Ok(stored.and_then(|Json(value)| serde_json::from_value(value).ok()).unwrap_or_default())
 }
 

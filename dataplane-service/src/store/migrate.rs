@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "identity",
@@ -74,6 +74,11 @@ const MIGRATIONS: [Migration; 8] = [
         version: 8,
         name: "authorization_requests",
         sql: include_str!("../../../migrations/postgres/tenant/V0008__authorization_requests.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "authorization_details",
+        sql: include_str!("../../../migrations/postgres/tenant/V0009__authorization_details.sql"),
     },
 ];
 

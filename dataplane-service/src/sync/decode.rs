@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oauth_core::authorization_details::DetailTypes;
 use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType};
 use oauth_core::grant::jwt_bearer::TrustedIssuer;
 use oauth_core::jose::ClientKeys;
@@ -106,6 +107,7 @@ pub struct TenantRecord {
     pub staleness: Option<Policy>,
     pub oauth: OAuthSettings,
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,
+    pub details_types: Arc<DetailTypes>,
     /// `None`: a node of the release before, whose tenants have one active key.
     pub signing_algorithm: Option<SigningAlgorithm>,
     pub revision: Revision,
@@ -171,6 +173,7 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
             name => Some(algorithm(name)?),
         },
         trusted_jwt_issuers: trusted_jwt_issuers(&oauth)?,
+        details_types: Arc::new(DetailTypes::compile(&oauth.authorization_details_types).map_err(Malformed)?),
         oauth,
         revision: Revision(wire.revision),
     })

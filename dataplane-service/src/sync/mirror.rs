@@ -397,6 +397,7 @@ impl Parts {
             staleness: record.staleness,
             oauth: record.oauth.clone(),
             trusted_jwt_issuers: Arc::clone(&record.trusted_jwt_issuers),
+            details_types: Arc::clone(&record.details_types),
             clients: self.clients.clone(),
             scopes: self.scopes.clone(),
             keys,

@@ -170,12 +170,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused_with_a_reason() {
-        let doubling: Map<String, Value> = (0..12)
+        let doubling: Map<String, Value> = (0..9)
             .map(|n| {
                 let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
-                (format!("d{n}"), json!({"allOf": [next, next]}))
+                (format!("d{n}"), json!({"allOf": [next, next, next]}))
             })
-            .chain([("d12".to_owned(), json!({"type": "string"}))])
+            .chain([("d9".to_owned(), json!({"type": "string"}))])
             .collect();
         for (schema, why) in [
             (json!(true), "object"),
@@ -189,7 +189,7 @@ mod tests {
             (json!({"$ref": "#/$defs/d0", "$defs": doubling}), "more than"),
             (json!({"$id": "https://evil.example/"}), "$id"),
             (json!({"$dynamicRef": "#x"}), "$dynamicRef"),
-            (json!({"$schema": "https://evil.example/meta"}), "fetched"),
+            (json!({"$schema": "https://evil.example/meta"}), "evil.example"),
         ] {
             let told = JsonSchema::compile(&schema).unwrap_err();
             assert!(told.contains(why), "{schema}: {told}");

@@ -5,6 +5,7 @@ use vocab::Timestamp;
 
 use super::request::{AuthorizationRequest, Prompt};
 use crate::acr::Acr;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::error::OAuthError;
 use crate::scope::ScopeSet;
@@ -22,6 +23,8 @@ pub struct Facts {
     pub selected_here: bool,
     /// What the session's user allowed this client before.
     pub consented: ScopeSet,
+    /// And in detail, as far as that still counts.
+    pub consented_details: AuthorizationDetails,
     /// The user pressed "allow" in this very interaction: what `prompt=consent` asks for.
     pub consented_here: bool,
     pub id_token_hint: IdTokenHint,
@@ -138,14 +141,17 @@ fn needs_consent(request: &AuthorizationRequest, client: &Client, facts: &Facts)
     if facts.consented_here {
         return false;
     }
-    request.prompt.contains(&Prompt::Consent)
-        || (client.spec.require_consent && !request.scope_to_allow().is_subset(&facts.consented))
+    let allowed = request.scope_to_allow().is_subset(&facts.consented)
+        && facts.consented_details.covers(&request.authorization_details);
+    request.prompt.contains(&Prompt::Consent) || (client.spec.require_consent && !allowed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Channel, Site, validate};
     use super::*;
+    use crate::authorization_details::DetailTypes;
+    use crate::authorization_details::tests::details;
     use crate::client::tests::{client, client_with};
     use crate::error::Code;
     use crate::form::Form;
@@ -159,7 +165,12 @@ mod tests {
         let query = format!("response_type=code&client_id=web&redirect_uri=https://app.example/cb&scope=openid{more}");
         let client = client();
         let form = Form::parse(query.as_bytes()).unwrap();
-        let site = Site { issuer: "https://id.example", settings: &OAuthSettings::default(), scope_claims: &|_| None };
+        let site = Site {
+            issuer: "https://id.example",
+            settings: &OAuthSettings::default(),
+            scope_claims: &|_| None,
+            details_types: &DetailTypes::default(),
+        };
         validate(&form, site, Channel::Front, |_| Some(&client)).unwrap()
     }
 
@@ -245,6 +256,22 @@ mod tests {
         let consented = ScopeSet::parse(consented).unwrap();
         let facts = Facts { session: session(1), consented, consented_here, ..Facts::default() };
         assert_eq!(step(more, require_consent, &facts), expected);
+    }
+
+    #[test]
+    fn consent_covers_the_details() {
+        let client = client_with(|spec| spec.require_consent = true);
+        let mut asked = request("");
+        asked.authorization_details = details(&serde_json::json!([{"type": "files", "actions": ["read"]}]));
+        let consents = |allowed: serde_json::Value| {
+            let consented = ScopeSet::parse("openid").unwrap();
+            let consented_details = details(&allowed);
+            let facts = Facts { session: session(1), consented, consented_details, ..Facts::default() };
+            matches!(decide(NOW, &asked, &client, &facts), Decision::NeedConsent(_))
+        };
+        assert!(consents(serde_json::json!([])));
+        assert!(consents(serde_json::json!([{"type": "files", "actions": ["write"]}])));
+        assert!(!consents(serde_json::json!([{"type": "files", "actions": ["read", "write"]}])));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use vocab::ClientId;
 
 use super::response::ReturnAddress;
+use crate::authorization_details::AuthorizationDetails;
 use crate::claims_request::ClaimsRequest;
 use crate::confirmation::Thumbprint;
 use crate::pkce::Challenge;
@@ -38,6 +39,9 @@ pub struct AuthorizationRequest {
     pub id_token_hint: Option<String>,
     /// What the access token will be good for (RFC 8707); empty: the client's default.
     pub resources: Vec<String>,
+    /// What is asked for beside the scope (RFC 9396).
+    #[serde(default)]
+    pub authorization_details: AuthorizationDetails,
     /// Single claims beside those of the scope; only such as the client may have.
     #[serde(default)]
     pub claims: ClaimsRequest,
@@ -65,6 +69,7 @@ impl AuthorizationRequest {
             login_hint: None,
             id_token_hint: None,
             resources: Vec::new(),
+            authorization_details: AuthorizationDetails::default(),
             claims: ClaimsRequest::default(),
             claims_scope: ScopeSet::default(),
         }

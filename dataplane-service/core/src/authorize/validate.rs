@@ -10,6 +10,7 @@ use vocab::oauth::OAuthSettings;
 
 use super::request::AuthorizationRequest;
 use super::response::ReturnAddress;
+use crate::authorization_details::{AuthorizationDetails, DetailTypes};
 use crate::client::{Client, GrantType};
 use crate::error::{Code, OAuthError};
 use crate::form::Form;
@@ -34,6 +35,8 @@ pub struct Site<'a> {
     pub settings: &'a OAuthSettings,
     /// The claims that a scope of the tenant's own releases.
     pub scope_claims: &'a dyn Fn(&ScopeName) -> Option<&'a [String]>,
+    /// The types of authorization details that there are.
+    pub details_types: &'a DetailTypes,
 }
 
 impl std::fmt::Debug for Site<'_> {
@@ -76,7 +79,8 @@ fn check_the_rest(
     let response_type = parameters::response_type(form)?;
     grant_is_allowed(client)?;
     parameters::response_mode(form)?;
-    let scope = asked::scope(form, client)?;
+    let authorization_details = site.details_types.judge(AuthorizationDetails::read(form)?, client)?;
+    let scope = asked::scope(form, client, &authorization_details)?;
     let (claims, claims_scope) = asked::claims(form, site, client)?;
     Ok(AuthorizationRequest {
         client_id: client.client_id.clone(),
@@ -94,6 +98,7 @@ fn check_the_rest(
         id_token_hint: owned(form, "id_token_hint"),
         resources: asked::resources(form, client, site.issuer)?,
         scope,
+        authorization_details,
         claims,
         claims_scope,
     })

@@ -3,6 +3,7 @@
 use vocab::Timestamp;
 
 use super::{Effect, Refusal, RevokedBecause, StoredCode, UNKNOWN, UserTokens, may_refresh, narrowed_resources};
+use crate::authorization_details::AuthorizationDetails;
 use crate::client_auth::AuthenticatedClient;
 use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
@@ -16,6 +17,7 @@ pub struct Request<'a> {
     pub redirect_uri: Option<&'a str>,
     pub code_verifier: Option<&'a str>,
     pub resources: Vec<String>,
+    pub details: Option<AuthorizationDetails>,
 }
 
 impl<'a> Request<'a> {
@@ -25,6 +27,7 @@ impl<'a> Request<'a> {
             redirect_uri: form.get("redirect_uri"),
             code_verifier: form.get("code_verifier"),
             resources: form.resources().into_iter().map(str::to_owned).collect(),
+            details: AuthorizationDetails::read(form)?,
         })
     }
 
@@ -70,6 +73,7 @@ impl<'a> Request<'a> {
         Ok(UserTokens {
             scope: grant.scope.clone(),
             resources: narrowed_resources(self.resources, grant, client, issuer)?,
+            details: grant.details.narrowed(self.details, client)?,
             with_refresh_token: may_refresh(client, &grant.scope),
         })
     }

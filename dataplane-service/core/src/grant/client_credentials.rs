@@ -2,6 +2,7 @@
 
 use vocab::ScopeName;
 
+use crate::authorization_details::{AuthorizationDetails, DetailTypes};
 use crate::client::Client;
 use crate::client_auth::AuthenticatedClient;
 use crate::error::{Code, OAuthError};
@@ -14,6 +15,7 @@ use crate::scope::needs_user;
 pub struct Request<'a> {
     pub scope: Option<&'a str>,
     pub resources: Vec<&'a str>,
+    pub details: Option<AuthorizationDetails>,
 }
 
 /// What is to be issued; everything borrowed, for this is the busiest path there is.
@@ -23,14 +25,21 @@ pub struct ClientToken<'a> {
     pub scope: String,
     /// As asked for; empty: the client's default.
     pub resources: Vec<&'a str>,
+    pub details: AuthorizationDetails,
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn parse(form: &'a Form<'_>) -> Self {
-        Self { scope: form.get("scope"), resources: form.resources() }
+    pub(super) fn parse(form: &'a Form<'_>) -> Result<Self, OAuthError> {
+        let details = AuthorizationDetails::read(form)?;
+        Ok(Self { scope: form.get("scope"), resources: form.resources(), details })
     }
 
-    pub fn decide(self, proof: AuthenticatedClient<'_>, issuer: &str) -> Result<ClientToken<'a>, OAuthError> {
+    pub fn decide(
+        self,
+        proof: AuthenticatedClient<'_>,
+        issuer: &str,
+        types: &DetailTypes,
+    ) -> Result<ClientToken<'a>, OAuthError> {
         let client = proof.client();
         // RFC 6749 §4.4: "MUST only be used by confidential clients".
         if client.is_public() {
@@ -44,7 +53,8 @@ impl<'a> Request<'a> {
         {
             return Err(OAuthError::invalid_target("The client is not registered for this resource."));
         }
-        Ok(ClientToken { scope: scope(self.scope, client)?, resources: self.resources })
+        let details = types.judge(self.details, client)?;
+        Ok(ClientToken { scope: scope(self.scope, client)?, resources: self.resources, details })
     }
 }
 
@@ -75,6 +85,7 @@ fn joined<'n>(names: impl Iterator<Item = &'n str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authorization_details::tests::types;
     use crate::client::AuthMethod;
     use crate::client::tests::client_with;
     use crate::client_auth::authenticate;
@@ -86,7 +97,8 @@ mod tests {
         let hello = Form::parse(hello.as_bytes()).unwrap();
         let proof = authenticate(Timestamp::from_secs(1), None, &hello, |_| Some(client)).unwrap();
         let form = Form::parse(body.as_bytes()).unwrap();
-        let token = Request::parse(&form).decide(proof, "https://id.example").map_err(|error| error.code())?;
+        let request = Request::parse(&form).map_err(|error| error.code())?;
+        let token = request.decide(proof, "https://id.example", &types()).map_err(|error| error.code())?;
         Ok((token.scope, token.resources.into_iter().map(str::to_owned).collect()))
     }
 
@@ -101,6 +113,8 @@ mod tests {
     #[case("scope=orders+offline_access", Err(Code::InvalidScope))]
     #[case("scope=admin", Err(Code::InvalidScope))]
     #[case("scope=pg_sleep(10)", Err(Code::InvalidScope))]
+    #[case(r#"authorization_details=[{"type":"payment"}]"#, Err(Code::InvalidAuthorizationDetails))]
+    #[case("authorization_details=x", Err(Code::InvalidAuthorizationDetails))]
     fn decisions(#[case] body: &str, #[case] expected: Result<(&str, &[&str]), Code>) {
         let client = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::ClientSecretPost);
         let expected = expected.map(|(scope, resources)| {

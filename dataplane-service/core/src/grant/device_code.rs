@@ -4,6 +4,7 @@ use vocab::Timestamp;
 
 use super::UserTokens;
 use super::waiting::{self, Waiting};
+use crate::authorization_details::AuthorizationDetails;
 use crate::client_auth::AuthenticatedClient;
 use crate::error::OAuthError;
 use crate::form::Form;
@@ -12,6 +13,7 @@ use crate::form::Form;
 pub struct Request<'a> {
     pub device_code: &'a str,
     resources: Vec<String>,
+    details: Option<AuthorizationDetails>,
 }
 
 impl<'a> Request<'a> {
@@ -19,6 +21,7 @@ impl<'a> Request<'a> {
         Ok(Self {
             device_code: form.get("device_code").ok_or(OAuthError::invalid_request("The device_code is missing."))?,
             resources: form.all("resource").map(str::to_owned).collect(),
+            details: AuthorizationDetails::read(form)?,
         })
     }
 
@@ -29,6 +32,6 @@ impl<'a> Request<'a> {
         proof: AuthenticatedClient<'_>,
         found: Option<&Waiting>,
     ) -> Result<UserTokens, OAuthError> {
-        waiting::decide(now, issuer, proof, self.resources, found)
+        waiting::decide(now, issuer, proof, (self.resources, self.details), found)
     }
 }

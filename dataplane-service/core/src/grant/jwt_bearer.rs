@@ -6,6 +6,7 @@ use vocab::jws::JwsAlgorithm;
 use vocab::oauth::TrustedJwtIssuer;
 
 use super::UserTokens;
+use crate::authorization_details::AuthorizationDetails;
 use crate::bearer::one_or_many;
 use crate::client_auth::AuthenticatedClient;
 use crate::error::OAuthError;
@@ -97,6 +98,7 @@ impl Assertion {
 
 impl<'a> Request<'a> {
     pub(super) fn parse(form: &'a Form<'_>) -> Result<Self, OAuthError> {
+        AuthorizationDetails::refuse(form)?;
         Ok(Self {
             assertion: form.get("assertion").ok_or(OAuthError::invalid_request("The assertion is missing."))?,
             scope: form.get("scope").map(ScopeSet::parse).transpose()?,
@@ -129,7 +131,8 @@ impl<'a> Request<'a> {
         if !resources.iter().all(may_have) {
             return Err(OAuthError::invalid_target("The client or the issuer may not have tokens for this resource."));
         }
-        Ok(UserTokens { scope, resources, with_refresh_token: false })
+        let details = AuthorizationDetails::default();
+        Ok(UserTokens { scope, resources, details, with_refresh_token: false })
     }
 }
 

@@ -3,6 +3,7 @@
 use vocab::Timestamp;
 
 use super::{Effect, Refusal, RevokedBecause, StoredRefreshToken, UNKNOWN, UserTokens, narrowed_resources};
+use crate::authorization_details::AuthorizationDetails;
 use crate::client_auth::AuthenticatedClient;
 use crate::error::OAuthError;
 use crate::form::Form;
@@ -15,6 +16,8 @@ pub struct Request<'a> {
     /// Left out: all of the grant.
     pub scope: Option<ScopeSet>,
     pub resources: Vec<String>,
+    /// Left out: all of the grant.
+    pub details: Option<AuthorizationDetails>,
 }
 
 impl<'a> Request<'a> {
@@ -25,6 +28,7 @@ impl<'a> Request<'a> {
                 .ok_or(OAuthError::invalid_request("The refresh_token is missing."))?,
             scope: form.get("scope").map(ScopeSet::parse).transpose()?,
             resources: form.resources().into_iter().map(str::to_owned).collect(),
+            details: AuthorizationDetails::read(form)?,
         })
     }
 
@@ -71,7 +75,8 @@ impl<'a> Request<'a> {
             None => still_allowed,
         };
         let resources = narrowed_resources(self.resources, grant, proof.client(), issuer).map_err(Refusal::quietly)?;
-        let tokens = UserTokens { scope, resources, with_refresh_token: true };
+        let details = grant.details.narrowed(self.details, proof.client()).map_err(Refusal::quietly)?;
+        let tokens = UserTokens { scope, resources, details, with_refresh_token: true };
         Ok(match successor {
             None => Decision::Rotate(tokens),
             Some(sealed) => Decision::Repeat(tokens, sealed),

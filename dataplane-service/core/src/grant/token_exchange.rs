@@ -7,6 +7,7 @@ use vocab::Timestamp;
 use vocab::client::{ExchangeMode, TokenExchange};
 
 use crate::acr::Acr;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::client_auth::AuthenticatedClient;
 use crate::confirmation::Confirmation;
@@ -63,6 +64,7 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub(super) fn parse(form: &'a Form<'_>) -> Result<Self, OAuthError> {
+        AuthorizationDetails::refuse(form)?;
         let shown = |token: &str, kind: &str| match (form.get(token), form.get(kind)) {
             (Some(token), Some(kind)) => Ok(Some(Shown { token, kind: TokenType::parse(kind)? })),
             (None, None) => Ok(None),

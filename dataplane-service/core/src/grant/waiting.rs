@@ -4,6 +4,7 @@
 use vocab::Timestamp;
 
 use super::{Grant, UNKNOWN, UserTokens, may_refresh, narrowed_resources};
+use crate::authorization_details::AuthorizationDetails;
 use crate::client_auth::AuthenticatedClient;
 use crate::error::{Code, OAuthError};
 
@@ -30,7 +31,7 @@ pub(super) fn decide(
     now: Timestamp,
     issuer: &str,
     proof: AuthenticatedClient<'_>,
-    resources: Vec<String>,
+    (resources, details): (Vec<String>, Option<AuthorizationDetails>),
     found: Option<&Waiting>,
 ) -> Result<UserTokens, OAuthError> {
     let waiting = found.ok_or(UNKNOWN)?;
@@ -53,6 +54,7 @@ pub(super) fn decide(
     Ok(UserTokens {
         scope: grant.scope.clone(),
         resources: narrowed_resources(resources, grant, proof.client(), issuer)?,
+        details: grant.details.narrowed(details, proof.client())?,
         with_refresh_token: may_refresh(proof.client(), &grant.scope),
     })
 }
@@ -70,8 +72,8 @@ mod tests {
 
     fn run(found: Option<&Waiting>) -> Result<UserTokens, Code> {
         let client = client();
-        let resources = Vec::new();
-        decide(NOW, "https://id.example", AuthenticatedClient::proven(&client), resources, found)
+        let asked = (Vec::new(), None);
+        decide(NOW, "https://id.example", AuthenticatedClient::proven(&client), asked, found)
             .map_err(|error| error.code())
     }
 

@@ -3,6 +3,7 @@
 use vocab::client::TokenDeliveryMode;
 
 use super::Asked;
+use crate::authorization_details::DetailTypes;
 use crate::client::{Client, GrantType};
 use crate::client_auth::AuthenticatedClient;
 use crate::error::{Code, OAuthError};
@@ -46,6 +47,7 @@ impl<'a> BackchannelRequest<'a> {
         form: &'a Form<'_>,
         proof: AuthenticatedClient<'_>,
         issuer: &str,
+        types: &DetailTypes,
         longest_secs: u32,
     ) -> Result<Self, OAuthError> {
         let client = proof.client();
@@ -53,7 +55,7 @@ impl<'a> BackchannelRequest<'a> {
         if form.get("request").is_some() {
             return Err(OAuthError::invalid_request("Signed authentication requests are not supported."));
         }
-        let asked = Asked::parse(form, client, issuer)?;
+        let asked = Asked::parse(form, client, issuer, types)?;
         // §7.1: "MUST contain the openid scope value".
         if !asked.scope.contains(OPENID) {
             return Err(OAuthError::invalid_scope("The scope must contain openid."));
@@ -130,6 +132,7 @@ fn lifetime_secs(form: &Form<'_>, longest_secs: u32) -> Result<u32, OAuthError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authorization_details::tests::types;
     use crate::client::AuthMethod;
     use crate::client::tests::client_with;
     use rstest::rstest;
@@ -137,7 +140,8 @@ mod tests {
     fn run(mode: Option<TokenDeliveryMode>, body: &str) -> Result<(Option<String>, Option<String>, u32), Code> {
         let client = client_with(|spec| spec.backchannel_token_delivery_mode = mode);
         let form = Form::parse(body.as_bytes()).unwrap();
-        let request = BackchannelRequest::parse(&form, AuthenticatedClient::proven(&client), "https://id.example", 300);
+        let proof = AuthenticatedClient::proven(&client);
+        let request = BackchannelRequest::parse(&form, proof, "https://id.example", &types(), 300);
         request
             .map(|request| {
                 let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -201,8 +205,8 @@ mod tests {
             spec.token_endpoint_auth_method = AuthMethod::None;
         });
         let form = Form::parse(GOOD.as_bytes()).unwrap();
-        let refused = BackchannelRequest::parse(&form, AuthenticatedClient::proven(&public), "https://id.example", 300)
-            .unwrap_err();
+        let proof = AuthenticatedClient::proven(&public);
+        let refused = BackchannelRequest::parse(&form, proof, "https://id.example", &types(), 300).unwrap_err();
         assert_eq!(refused.code(), Code::UnauthorizedClient);
     }
 }

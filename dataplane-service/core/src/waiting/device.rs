@@ -1,6 +1,7 @@
 //! The device authorization request (RFC 8628 §3.1).
 
 use super::Asked;
+use crate::authorization_details::DetailTypes;
 use crate::client::GrantType;
 use crate::client_auth::AuthenticatedClient;
 use crate::error::OAuthError;
@@ -12,18 +13,24 @@ pub struct DeviceRequest {
 }
 
 impl DeviceRequest {
-    pub fn parse(form: &Form<'_>, proof: AuthenticatedClient<'_>, issuer: &str) -> Result<Self, OAuthError> {
+    pub fn parse(
+        form: &Form<'_>,
+        proof: AuthenticatedClient<'_>,
+        issuer: &str,
+        types: &DetailTypes,
+    ) -> Result<Self, OAuthError> {
         let client = proof.client();
         if !client.may_use(GrantType::DeviceCode) {
             return Err(OAuthError::unauthorized_client("The client is not registered for device codes."));
         }
-        Ok(Self { asked: Asked::parse(form, client, issuer)? })
+        Ok(Self { asked: Asked::parse(form, client, issuer, types)? })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authorization_details::tests::types;
     use crate::client::tests::{client, client_with};
     use crate::error::Code;
     use rstest::rstest;
@@ -31,7 +38,8 @@ mod tests {
     fn run(body: &str) -> Result<Asked, Code> {
         let client = client();
         let form = Form::parse(body.as_bytes()).unwrap();
-        let request = DeviceRequest::parse(&form, AuthenticatedClient::proven(&client), "https://id.example");
+        let proof = AuthenticatedClient::proven(&client);
+        let request = DeviceRequest::parse(&form, proof, "https://id.example", &types());
         request.map(|request| request.asked).map_err(|error| error.code())
     }
 
@@ -39,6 +47,7 @@ mod tests {
     #[case("", Code::InvalidScope)]
     #[case("scope=admin", Code::InvalidScope)]
     #[case("scope=openid&resource=urn:x", Code::InvalidTarget)]
+    #[case(r#"authorization_details=[{"type":"files"}]"#, Code::InvalidAuthorizationDetails)]
     fn refused(#[case] body: &str, #[case] code: Code) {
         assert_eq!(run(body), Err(code));
     }
@@ -49,8 +58,8 @@ mod tests {
         assert_eq!((asked.scope.to_string().as_str(), asked.resources.len()), ("openid orders", 1));
         let other = client_with(|spec| spec.grant_types = vec![GrantType::AuthorizationCode]);
         let form = Form::parse(b"scope=openid").unwrap();
-        let refused =
-            DeviceRequest::parse(&form, AuthenticatedClient::proven(&other), "https://id.example").unwrap_err();
+        let proof = AuthenticatedClient::proven(&other);
+        let refused = DeviceRequest::parse(&form, proof, "https://id.example", &types()).unwrap_err();
         assert_eq!(refused.code(), Code::UnauthorizedClient);
     }
 }

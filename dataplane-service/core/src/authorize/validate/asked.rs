@@ -3,6 +3,7 @@
 use vocab::ScopeName;
 
 use super::Site;
+use crate::authorization_details::AuthorizationDetails;
 use crate::claims_request::ClaimsRequest;
 use crate::client::{Client, GrantType};
 use crate::error::{Code, OAuthError};
@@ -10,8 +11,9 @@ use crate::form::Form;
 use crate::resource::is_own;
 use crate::scope::{OFFLINE_ACCESS, ScopeSet, built_in_claims};
 
-/// RFC 6749 §3.3. A client that may not refresh asks for `offline_access` in vain, which is no error (OIDC Core §11).
-pub(super) fn scope(form: &Form<'_>, client: &Client) -> Result<ScopeSet, OAuthError> {
+/// RFC 6749 §3.3. A client that may not refresh asks for `offline_access` in vain, which is no error (OIDC Core §11). Who
+/// says in detail what it wants needs no scope (RFC 9396 §3).
+pub(super) fn scope(form: &Form<'_>, client: &Client, details: &AuthorizationDetails) -> Result<ScopeSet, OAuthError> {
     let mut scope = ScopeSet::parse(form.get("scope").unwrap_or_default())?;
     if !client.may_use(GrantType::RefreshToken) {
         scope.remove(OFFLINE_ACCESS);
@@ -19,7 +21,10 @@ pub(super) fn scope(form: &Form<'_>, client: &Client) -> Result<ScopeSet, OAuthE
     if let Some(name) = scope.iter().find(|name| !client.may_ask_for(name)) {
         return Err(OAuthError::quoting(Code::InvalidScope, &format!("The client may not ask for scope {name}.")));
     }
-    if scope.is_empty() { Err(OAuthError::invalid_scope("The scope is missing.")) } else { Ok(scope) }
+    if scope.is_empty() && details.is_empty() {
+        return Err(OAuthError::invalid_scope("The scope is missing."));
+    }
+    Ok(scope)
 }
 
 /// The claims asked for one by one (OIDC Core §5.5), without those that none of the client's scopes releases; and the

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::authorization_details::tests::types;
 use crate::authorize::request::{Prompt, ResponseMode, ResponseType};
 use crate::client::AuthMethod;
 use crate::client::tests::{client, client_with};
@@ -26,8 +27,12 @@ fn run_at(
 ) -> Result<AuthorizationRequest, Refusal> {
     let form = Form::parse(query.as_bytes()).map_err(|error| Refusal::Page(error.into()))?;
     let orders = ["order_count".to_owned()];
-    let site =
-        Site { issuer: ISSUER, settings, scope_claims: &|scope| (scope.as_str() == "orders").then_some(&orders[..]) };
+    let site = Site {
+        issuer: ISSUER,
+        settings,
+        scope_claims: &|scope| (scope.as_str() == "orders").then_some(&orders[..]),
+        details_types: &types(),
+    };
     validate(&form, site, channel, |id| (id == "web").then_some(client))
 }
 
@@ -222,5 +227,23 @@ proptest! {
         if let Err(Refusal::Redirect(address, _)) = run(&client(), &query) {
             prop_assert_eq!(address.redirect_uri, "https://app.example/cb");
         }
+    }
+}
+
+#[test]
+fn details_are_asked_for_by_registration() {
+    let client = client_with(|spec| spec.authorization_details_types = vec!["payment".to_owned()]);
+    let with = |details: &str| {
+        let query = GOOD.replace("scope=openid+email&", "");
+        run(&client, &format!("{query}&authorization_details={details}"))
+    };
+    // It needs no scope beside (RFC 9396 §3).
+    let asked = with(r#"[{"type":"payment","amount":"10"}]"#).unwrap();
+    assert!(asked.scope.is_empty() && !asked.authorization_details.is_empty());
+    let (code, _) = redirected(with("[]"));
+    assert_eq!(code, Code::InvalidScope);
+    for wrong in ["x", r#"[{"type":"payment"}]"#, r#"[{"type":"files"}]"#, r#"[{"type":"unknown"}]"#] {
+        let (code, address) = redirected(with(wrong));
+        assert_eq!((code, address.state.as_deref()), (Code::InvalidAuthorizationDetails, Some("xyz")), "{wrong}");
     }
 }
