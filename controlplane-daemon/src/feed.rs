@@ -6,7 +6,7 @@
 
 pub mod encode;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -51,26 +51,31 @@ struct Ring {
     first: u64,
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// W3C `traceparent` by revision, of the few that are traced.
+    traced: BTreeMap<u64, String>,
 }
 
 impl Feed {
     /// An empty feed whose next revision is the one after `applied`; 0 when nothing was applied.
     pub fn new(applied: Option<Revision>, limits: Limits) -> Self {
-        let ring = Ring { first: next(applied), frames: VecDeque::new(), bytes: 0 };
+        let ring = Ring::beginning_at(next(applied));
         let newest = watch::Sender::new(applied.unwrap_or_default());
         Self { shared: Arc::new(Shared { limits, ring: Mutex::new(ring), newest }) }
     }
 
-    /// Adds the frame of the next revision.
-    pub fn append(&self, revision: Revision, frame: Bytes) {
+    /// Adds the frame of the next revision. `traceparent`: of the change, if it is traced.
+    pub fn append(&self, revision: Revision, frame: Bytes, traceparent: Option<String>) {
         {
             let mut ring = self.shared.ring.lock();
             if revision.0 != ring.end() {
                 // A hole: nobody may walk across it.
-                *ring = Ring { first: revision.0, frames: VecDeque::new(), bytes: 0 };
+                *ring = Ring::beginning_at(revision.0);
             }
             ring.bytes += frame.len();
             ring.frames.push_back(frame);
+            if let Some(traceparent) = traceparent {
+                ring.traced.insert(revision.0, traceparent);
+            }
             while ring.frames.len() > self.shared.limits.count || ring.bytes > self.shared.limits.bytes {
                 ring.drop_first();
             }
@@ -82,7 +87,7 @@ impl Feed {
     pub fn restart_after(&self, revision: Revision) {
         {
             let mut ring = self.shared.ring.lock();
-            *ring = Ring { first: revision.0 + 1, frames: VecDeque::new(), bytes: 0 };
+            *ring = Ring::beginning_at(revision.0 + 1);
         }
         self.shared.newest.send_replace(revision);
     }
@@ -93,6 +98,11 @@ impl Feed {
         let wanted = revision.0.saturating_add(1);
         let index = wanted.checked_sub(ring.first).ok_or(Compacted)?;
         Ok(usize::try_from(index).ok().and_then(|index| ring.frames.get(index).cloned()))
+    }
+
+    /// How the trace of the change goes on; `None` when it is not traced, or no longer held.
+    pub fn traceparent(&self, revision: Revision) -> Option<String> {
+        self.shared.ring.lock().traced.get(&revision.0).cloned()
     }
 
     /// Whether everything after `revision` is still held.
@@ -117,6 +127,10 @@ fn next(applied: Option<Revision>) -> u64 {
 }
 
 impl Ring {
+    const fn beginning_at(first: u64) -> Self {
+        Self { first, frames: VecDeque::new(), bytes: 0, traced: BTreeMap::new() }
+    }
+
     fn end(&self) -> u64 {
         self.first + self.frames.len() as u64
     }
@@ -124,6 +138,7 @@ impl Ring {
     fn drop_first(&mut self) {
         if let Some(frame) = self.frames.pop_front() {
             self.bytes -= frame.len();
+            self.traced.remove(&self.first);
             self.first += 1;
         }
     }
@@ -140,7 +155,7 @@ mod tests {
     fn filled(limits: Limits, upto: u64) -> Feed {
         let feed = Feed::new(Some(Revision(4)), limits);
         for revision in 5..=upto {
-            feed.append(Revision(revision), frame(revision));
+            feed.append(Revision(revision), frame(revision), Some(revision.to_string()));
         }
         feed
     }
@@ -165,6 +180,7 @@ mod tests {
         assert_eq!(by_count.after(Revision(7)), Ok(Some(frame(8))));
         assert_eq!(by_count.after(Revision(6)), Err(Compacted));
         assert_eq!(by_count.held(), Limits { count: 2, bytes: 2 });
+        assert_eq!([7, 8].map(|revision| by_count.traceparent(Revision(revision))), [None, Some("8".to_owned())]);
         let by_bytes = filled(Limits { count: 100, bytes: 3 }, 9);
         assert!(by_bytes.covers(Revision(6)));
         assert!(!by_bytes.covers(Revision(5)));
@@ -176,7 +192,7 @@ mod tests {
         feed.restart_after(Revision(50));
         assert_eq!(feed.after(Revision(9)), Err(Compacted));
         assert_eq!(feed.after(Revision(50)), Ok(None));
-        feed.append(Revision(51), frame(51));
+        feed.append(Revision(51), frame(51), None);
         assert_eq!(feed.after(Revision(50)), Ok(Some(frame(51))));
     }
 
@@ -185,7 +201,7 @@ mod tests {
         let feed = filled(Limits::default(), 5);
         let mut newest = feed.newest();
         let appender = feed.clone();
-        tokio::spawn(async move { appender.append(Revision(6), frame(6)) });
+        tokio::spawn(async move { appender.append(Revision(6), frame(6), None) });
         newest.wait_for(|revision| *revision == Revision(6)).await.unwrap();
     }
 }

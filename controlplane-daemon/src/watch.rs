@@ -10,6 +10,7 @@
 //! a snapshot. Every node serves, leader or not. Written on HTTP bodies instead of tonic's codec, so that a frame that
 //! was encoded once is the same memory for every subscriber.
 
+mod deliveries;
 mod registration;
 mod snapshot;
 mod stream;

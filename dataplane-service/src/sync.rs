@@ -270,8 +270,12 @@ impl Subscriber {
                 tracing::info!(%revision, resource_count, "received a complete configuration");
             }
             Step::Apply { revision, changes, stamped_at_ms, traceparent } => {
-                let span =
-                    tracing::trace_span!(target: telemetry::TRACE, "apply configuration", revision = revision.get());
+                let span = tracing::trace_span!(
+                    target: telemetry::TRACE,
+                    "apply configuration",
+                    otel.kind = "consumer",
+                    revision = revision.get(),
+                );
                 telemetry::context::adopt(&span, traceparent.as_deref());
                 let _entered = span.enter();
                 let change_count = changes.len();

@@ -76,6 +76,13 @@ impl Browser {
         Self::with(web::builder().default_headers(headers))
     }
 
+    /// One that sends this header with each request.
+    pub fn with_header(name: &'static str, value: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().expect("a header's value"));
+        Self::with(web::builder().default_headers(headers))
+    }
+
     fn with(builder: reqwest::ClientBuilder) -> Self {
         let jar = Arc::new(Jar::default());
         let http = builder.cookie_provider(Arc::clone(&jar)).build().expect("an HTTP client can be made");

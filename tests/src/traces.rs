@@ -41,6 +41,12 @@ impl Collector {
         of_it.map(|(service, span)| format!("{service}: {}", span.name)).collect()
     }
 
+    /// The spans of one trace.
+    pub fn spans(&self, trace_id: &str) -> Vec<Span> {
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.iter().filter(|(_, span)| hex(&span.trace_id) == trace_id).map(|(_, span)| span.clone()).collect()
+    }
+
     /// Everything, for tests that look for what must not be in it.
     pub fn text(&self) -> String {
         format!("{:?}", self.received.lock().unwrap_or_else(PoisonError::into_inner))

@@ -5,9 +5,11 @@
 mod metrics;
 
 use serde_json::{Value, json};
+use tests::browser::Browser;
 use tests::cluster::Cluster;
 use tests::pod::{Plan, Pod};
 use tests::process::Process;
+use tests::relying_party::parameters;
 use tests::tenant::Tenant;
 use tests::traces::Collector;
 use tests::wait::{PATIENCE, until};
@@ -30,6 +32,18 @@ async fn traced(collector: &Collector, nodes: u64) -> World {
 fn traceparent() -> (String, String) {
     let trace_id = uuid::Uuid::new_v4().simple().to_string();
     (format!("00-{trace_id}-00f067aa0ba902b7-01"), trace_id)
+}
+
+/// Each span has its cause in the same trace, the first ones the caller's own.
+async fn is_connected(collector: &Collector, trace_id: &str) {
+    until("every span's parent has come", PATIENCE, async || {
+        let spans = collector.spans(trace_id);
+        let callers: &[u8] = &[0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7];
+        let known = |id: &[u8]| id == callers || spans.iter().any(|span| span.span_id == id);
+        let orphans: Vec<_> = spans.iter().filter(|span| !known(&span.parent_span_id)).map(|span| &span.name).collect();
+        if orphans.is_empty() { Ok(()) } else { Err(format!("{orphans:?}")) }
+    })
+    .await;
 }
 
 async fn has_spans(collector: &Collector, trace_id: &str, expected: &[(&str, usize)]) {
@@ -64,9 +78,11 @@ async fn one_trace_goes_from_an_administrators_request_to_every_node_and_pod() {
         ("controlplane-daemon: propose", 1),
         ("controlplane-daemon: forwarded", 1),
         ("controlplane-daemon: apply", 3),
+        ("controlplane-daemon: watch", 1),
         ("dataplane-service: apply configuration", 1),
     ];
     has_spans(&collector, &trace_id, &expected).await;
+    is_connected(&collector, &trace_id).await;
 }
 
 #[tokio::test]
@@ -80,6 +96,43 @@ async fn one_trace_goes_from_a_request_of_the_data_plane_to_its_statements() {
     let _ = web::send(request.header("traceparent", traceparent)).await.expect(200);
     let expected = [("dataplane-service: GET /t/{slug}/api/v1/users", 1), ("dataplane-service: SQL", 1)];
     has_spans(&collector, &trace_id, &expected).await;
+}
+
+/// A client and a browser that trace: whoever follows a sign-in sees each step, and what each asks the database.
+#[tokio::test]
+async fn one_trace_goes_from_an_authorization_request_over_the_sign_in_to_the_tokens() {
+    let collector = Collector::start().await;
+    let world = traced(&collector, 1).await;
+    let tenant = Tenant::create(&world, "signin").await;
+    let alice = tenant.user("alice").await;
+    let (traceparent, trace_id) = traceparent();
+    let browser = Browser::with_header("traceparent", &traceparent);
+    let attempt = tenant.backend.attempt();
+    let callback = browser.authorize(&attempt.url, &alice).await;
+    let redirect_uri = tenant.backend.redirect_uri.as_str();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", &parameters(&callback)["code"]),
+        ("redirect_uri", redirect_uri),
+        ("code_verifier", &attempt.verifier),
+    ];
+    let secret = tenant.backend.secret.clone();
+    let redeem =
+        web::client().post(format!("{}/oauth2/token", tenant.issuer)).basic_auth("backend", secret).form(&form);
+    let _ = web::send(redeem.header("traceparent", traceparent)).await.expect(200);
+    let steps = ["GET /t/{slug}/oauth2/authorize", "POST /t/{slug}/login", "POST /t/{slug}/oauth2/token"];
+    let expected = steps.map(|step| format!("dataplane-service: {step}"));
+    let expected: Vec<_> = expected.iter().map(|step| (step.as_str(), 1)).collect();
+    has_spans(&collector, &trace_id, &expected).await;
+    is_connected(&collector, &trace_id).await;
+    let spans = collector.spans(&trace_id);
+    for step in steps {
+        let asked = spans
+            .iter()
+            .filter(|span| span.name == step)
+            .any(|request| spans.iter().any(|span| span.name == "SQL" && span.parent_span_id == request.span_id));
+        assert!(asked, "{step} asks the database");
+    }
 }
 
 /// The JSON lines of a process, whatever else it wrote.

@@ -106,6 +106,10 @@ pub struct Connection {
 }
 
 impl Connection {
+    pub const fn pod_id(&self) -> &PodId {
+        &self.pod_id
+    }
+
     pub fn report(&self, report: Report) {
         let now = self.registry.inner.clock.now();
         {

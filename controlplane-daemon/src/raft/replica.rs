@@ -166,7 +166,8 @@ impl Replica {
     ) {
         let revision = Revision(log_id.index);
         copy.last_applied = Some(log_id);
-        self.feed.append(revision, feed::encode::delta(revision, copy.last_stamp, changes, traceparent));
+        let frame = feed::encode::delta(revision, copy.last_stamp, changes, traceparent.clone());
+        self.feed.append(revision, frame, traceparent);
         self.applied.send_replace(revision);
     }
 }

@@ -18,6 +18,7 @@ use tonic_prost::ProstCodec;
 use vocab::{ClusterId, ErrorCode, PodId, Revision};
 
 use super::Shared;
+use super::deliveries::Deliveries;
 use super::snapshot::Frames;
 use crate::feed::encode;
 use crate::fleet::{Connection, RejectedResource, Report};
@@ -62,6 +63,7 @@ struct Subscription {
     phase: Phase,
     /// On the list of pods from Hello on.
     connection: Option<Connection>,
+    deliveries: Deliveries,
 }
 
 enum Phase {
@@ -80,7 +82,15 @@ impl Subscription {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let newest = shared.source.cluster.replica.feed().newest();
         metrics::gauge!("hj_cp_watch_subscribers").increment(1.0);
-        Self { shared, inbound, newest, heartbeat, phase: Phase::Greeting, connection: None }
+        Self {
+            shared,
+            inbound,
+            newest,
+            heartbeat,
+            phase: Phase::Greeting,
+            connection: None,
+            deliveries: Deliveries::default(),
+        }
     }
 
     /// The next frame; the status to end with when there is none.
@@ -170,7 +180,10 @@ impl Subscription {
         }
         match self.shared.source.cluster.replica.feed().after(sent) {
             Ok(Some(frame)) => {
-                self.phase = Phase::Live(Revision(sent.0 + 1));
+                let revision = Revision(sent.0 + 1);
+                let pod = self.connection.as_ref().map(Connection::pod_id);
+                self.deliveries.sent(revision, self.shared.source.cluster.replica.feed(), pod);
+                self.phase = Phase::Live(revision);
                 return Ok(Some(frame));
             }
             Ok(None) => {}
@@ -200,6 +213,7 @@ impl Subscription {
                 let rejected =
                     rejected.map(|it| RejectedResource { resource: it.resource, reason: it.reason }).collect();
                 let staleness = staleness_ms.map(Duration::from_millis);
+                self.deliveries.acknowledged(Revision(revision));
                 connection.report(Report { acknowledged_revision: Revision(revision), rejected, staleness, draining });
                 Ok(())
             }
