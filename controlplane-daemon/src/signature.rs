@@ -215,7 +215,9 @@ impl Signatures {
         if now.abs_diff(before) >= 1000
             && self.shared.warned_at_ms.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            tracing::warn!(%refusal, target, "a call between nodes was refused");
+            // Without the query: what a stranger puts there may be anything, secrets sent to the wrong place among it.
+            let path = target.split('?').next().unwrap_or_default();
+            tracing::warn!(%refusal, path, "a call between nodes was refused");
         }
     }
 

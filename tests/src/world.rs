@@ -74,6 +74,12 @@ impl World {
         Tenant::create(self, name).await
     }
 
+    /// Of every node and pod.
+    pub fn ops_urls(&self) -> Vec<String> {
+        let nodes = self.cluster.nodes.iter().map(crate::cluster::Node::ops_url);
+        nodes.chain(self.pods.iter().map(Pod::ops_url)).collect()
+    }
+
     pub fn show_logs(&self) {
         self.cluster.show_logs();
         for pod in &self.pods {
