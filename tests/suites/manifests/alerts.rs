@@ -25,16 +25,13 @@ fn dashboard() -> Value {
     serde_json::from_str(map.json["data"]["hellojohn.json"].as_str().expect("a file")).expect("JSON")
 }
 
-/// The listed metrics and their labels; another suite keeps the list equal to the source.
+/// The programs' metrics and their labels.
 fn listed() -> BTreeMap<String, BTreeSet<String>> {
-    let page = fs::read_to_string(programs::repository().join("docs/operations.md")).expect("the page");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(row, _)| row));
-    let names = rows.filter(|row| row.starts_with("hj_") || row.starts_with("raft_"));
-    let metric = |row: &str| {
-        let (name, labels) = row.trim_end_matches('}').split_once('{').unwrap_or((row, ""));
-        (name.to_owned(), labels.split(',').filter(|it| !it.is_empty()).map(|it| it.trim().to_owned()).collect())
-    };
-    names.map(metric).collect()
+    let tables = [controlplane_daemon::recorder::METRICS, dataplane_service::recorder::METRICS];
+    let metrics = tables.into_iter().flatten();
+    metrics
+        .map(|metric| (metric.name.to_owned(), metric.labels.iter().map(|label| label.name.to_owned()).collect()))
+        .collect()
 }
 
 /// Metrics of an expression with the labels that it selects them by.
