@@ -52,6 +52,7 @@
 //!   for every subscriber.
 //! * Raft's membership keeps the address under which a node was added and never changes it: where a node is now stands in
 //!   the table of nodes. Changing it in the membership could split the voters between two machines under one id.
+//! * The log is a journal of our own beside redb, not in it: [`storage::journal`] says why, and what a crash leaves.
 //! * There is no console yet; the changes of `controlplane_core::apply` are the one list that it would be made of.
 
 pub mod admin;

@@ -3,7 +3,8 @@
 //! ```text
 //!   DATA_DIR/node.json      who this is, and a canary sealed with the master key     identity
 //!           /cluster.json   which cluster it belongs to                             binding
-//!           /log.redb       vote, log, what is committed                             log_store
+//!           /log.redb       vote, what is purged, which segments of the journal      log_store
+//!           /journal/       the log, what is committed                               log_store, journal
 //!           /audit.redb     what is on record                                        crate::audit
 //!           /snapshots/     the last two states, each one file                       snapshots
 //! ```
@@ -12,6 +13,7 @@
 
 pub mod binding;
 pub mod identity;
+pub mod journal;
 pub mod log_store;
 pub mod snapshots;
 
@@ -92,6 +94,10 @@ pub(crate) fn rename_durably(from: &Path, to: &Path) -> Result<(), StorageError>
 
 /// Makes the name of a new file or folder as durable as what is in it.
 pub(crate) fn sync_folder_of(path: &Path) -> Result<(), StorageError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes durable which names there are in it.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StorageError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(StorageError::io("sync", folder))
 }

@@ -120,14 +120,14 @@ impl RaftLogStorage<Types> for LogStorage {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = StoredVote { term: vote.leader_id.term, node_id: vote.leader_id.node_id, committed: vote.committed };
-        self.store.save(Fact::Vote, json(&vote)).await;
+        self.store.save_vote(json(&vote)).await;
         Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         // Only tells how far to apply before the first leader is heard: it may lag behind.
         if let Some(committed) = committed {
-            self.store.save_lazily(Fact::Committed, json(&StoredLogId::from(committed)));
+            self.store.save_committed_lazily(json(&StoredLogId::from(committed)));
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use vocab::{Keyring, NodeId, Sealed};
 
 use super::{StorageError, sync_folder_of, write_durably};
 
-/// The layout of the data directory.
-const FORMAT: u32 = 1;
+/// The layout of the data directory. In 1 the records of the log are in `log.redb`, in 2 in `journal/`.
+const FORMAT: u32 = 2;
 const CANARY: &[u8] = b"hellojohn control plane";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +35,12 @@ impl Identity {
             }
             _ => Ok(identity),
         }
+    }
+
+    fn store(mut self, path: &Path) -> Result<(), StorageError> {
+        self.checksum = Some(self.sum());
+        let bytes = serde_json::to_vec_pretty(&self).map_err(|why| StorageError::corrupt(path, why))?;
+        write_durably(path, &bytes)
     }
 
     fn sum(&self) -> u32 {
@@ -79,17 +85,30 @@ pub fn reseal(data_dir: &Path, keyring: &Keyring) -> Result<(), StorageError> {
     write(&path, identity.node_id, keyring)
 }
 
+/// Says that the directory has today's layout: a release that knows only an older one refuses it from now on. Call it
+/// while the data is locked and still as the older release left it.
+pub(super) fn raise_format(data_dir: &Path) -> Result<(), StorageError> {
+    let path = data_dir.join("node.json");
+    let bytes = match std::fs::read(&path) {
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(StorageError::io("read", &path))?,
+    };
+    let mut identity = Identity::read(&path, &bytes)?;
+    if identity.format == FORMAT {
+        return Ok(());
+    }
+    identity.format = FORMAT;
+    identity.store(&path)
+}
+
 fn write(path: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
     let canary = keyring.seal(CANARY, rand::random());
-    let mut identity = Identity { format: FORMAT, node_id, canary, checksum: None };
-    identity.checksum = Some(identity.sum());
-    let bytes = serde_json::to_vec_pretty(&identity).map_err(|why| StorageError::corrupt(path, why))?;
-    write_durably(path, &bytes)
+    Identity { format: FORMAT, node_id, canary, checksum: None }.store(path)
 }
 
 fn create(data_dir: &Path, path: &Path, node_id: NodeId, keyring: &Keyring) -> Result<(), StorageError> {
     use std::os::unix::fs::DirBuilderExt as _;
-    for other in ["log.redb", "snapshots"].map(|name| data_dir.join(name)) {
+    for other in ["log.redb", "journal", "snapshots"].map(|name| data_dir.join(name)) {
         if other.exists() {
             return Err(StorageError::corrupt(path, format_args!("it is missing beside {}", other.display())));
         }
@@ -139,6 +158,23 @@ mod tests {
         let before = std::fs::read(data.join("node.json")).unwrap();
         reseal(&data, &rotated).unwrap();
         assert_eq!(std::fs::read(data.join("node.json")).unwrap(), before, "sealed once per rotation");
+    }
+
+    #[test]
+    fn an_older_directory_is_marked_as_of_today_and_stays_whose_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.json");
+        claim(dir.path(), NodeId(1), &keyring(1)).unwrap();
+        let mut old: Identity = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        old.format = 1;
+        old.store(&path).unwrap();
+        claim(dir.path(), NodeId(1), &keyring(1)).unwrap();
+        raise_format(dir.path()).unwrap();
+        let raised = std::fs::read(&path).unwrap();
+        assert_eq!(serde_json::from_slice::<Identity>(&raised).unwrap().format, FORMAT);
+        claim(dir.path(), NodeId(1), &keyring(1)).unwrap();
+        raise_format(dir.path()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), raised);
     }
 
     #[test]

@@ -60,6 +60,10 @@ async fn a_directory_of_the_first_release_is_served_and_written_on() {
     let damages: [&dyn Fn(&Path); 2] = [&|_| {}, &without_snapshots];
     for damage in damages {
         let mut cluster = opened(damage).await;
+        // A release that looks for the log in `log.redb` must refuse the directory from now on.
+        let identity = fs::read(cluster.nodes[0].data_dir().join("node.json")).expect("readable");
+        let identity: serde_json::Value = serde_json::from_slice(&identity).expect("JSON");
+        assert_eq!(identity["format"], 2);
         for _ in 0..2 {
             let admin = cluster.admin(0).await;
             let slugs = slugs(&admin).await;

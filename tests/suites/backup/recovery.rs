@@ -43,7 +43,9 @@ async fn one_node_goes_on_alone_and_the_others_are_strangers() {
     let mut kept = fs::read_dir(cluster.nodes[1].data_dir()).expect("readable").flatten();
     let kept = kept.find(|entry| entry.file_name().to_string_lossy().starts_with("before-recovery-"));
     let kept = kept.expect("what was there is kept").path();
-    assert!(kept.join("log.redb").exists() && kept.join("node.json").exists());
+    for name in ["node.json", "log.redb", "journal/00000000000000000001.journal"] {
+        assert!(kept.join(name).exists(), "{name}");
+    }
 
     cluster.nodes[1].start().await;
     cluster.nodes[1].ready().await;

@@ -1,25 +1,41 @@
 //! Bits that flip in what lies on the disk: named, and never served.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use tests::cluster::Cluster;
+use redb::{Database, ReadableDatabase as _, TableDefinition};
+use tests::cluster::{Cluster, Node};
 use tests::wait::PATIENCE;
 
 use super::{tenant, tenants};
 
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 
-async fn stopped() -> Cluster {
-    let mut cluster = Cluster::start(1).await;
+async fn written() -> Cluster {
+    let cluster = Cluster::start(1).await;
     let admin = cluster.admin(0).await;
     for number in 0..12 {
         let _ = admin.post("/tenants", &tenant(&format!("kept-{number}"))).await.expect(201);
     }
+    cluster
+}
+
+async fn stopped() -> Cluster {
+    let mut cluster = written().await;
     assert_eq!(cluster.nodes[0].stop(PATIENCE).await, Some(0));
     cluster
+}
+
+/// The only segment of a young node's log.
+fn segment(node: &Node) -> PathBuf {
+    node.data_dir().join("journal/00000000000000000001.journal")
+}
+
+/// How much of it was written; zeros wait behind.
+fn written_bytes(segment: &Path) -> usize {
+    let bytes = fs::read(segment).expect("readable");
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 fn flip(path: &Path, at: usize, bit: u8) {
@@ -50,13 +66,13 @@ async fn refused(cluster: &Cluster, name: &str) -> String {
 #[tokio::test]
 async fn a_flipped_bit_in_a_record_of_the_log_is_named_with_its_position() {
     let mut cluster = stopped().await;
-    let log = cluster.nodes[0].data_dir().join("log.redb");
+    let log = segment(&cluster.nodes[0]);
     let whole = fs::read(&log).expect("readable");
     // Inside a name, where any other letter would be a name as well.
     let place = find(&log, b"\"slug\":\"kept-7\"") + 9;
     flip(&log, place, 0);
-    let said = refused(&cluster, "log.redb").await;
-    assert!(said.contains("log position") && said.contains("checksum"), "{said}");
+    let said = refused(&cluster, "00001.journal").await;
+    assert!(said.contains("at byte") && said.contains("log position") && said.contains("checksum"), "{said}");
 
     fs::write(&log, &whole).expect("writable");
     cluster.nodes[0].start().await;
@@ -65,26 +81,42 @@ async fn a_flipped_bit_in_a_record_of_the_log_is_named_with_its_position() {
 }
 
 #[tokio::test]
-async fn a_record_under_another_position_and_a_damaged_vote_are_named() {
-    let cluster = stopped().await;
-    let log = cluster.nodes[0].data_dir().join("log.redb");
-    let whole = fs::read(&log).expect("readable");
-    {
-        let database = Database::open(&log).expect("the log is closed");
-        let transaction = database.begin_write().expect("writable");
-        {
-            let mut table = transaction.open_table(LOG).expect("a log");
-            let (last, record) = {
-                let (position, record) = table.last().expect("readable").expect("not empty");
-                (position.value(), record.value().to_vec())
-            };
-            table.insert(last - 1, record.as_slice()).expect("writable");
-        }
-        transaction.commit().expect("writable");
+async fn what_a_crash_tore_is_cut_off_and_all_that_was_acknowledged_is_there() {
+    let mut cluster = written().await;
+    for torn in [&[0x5a; 700][..], b"\0\0\x02\0 the head of a block and no more"] {
+        cluster.nodes[0].kill();
+        let log = segment(&cluster.nodes[0]);
+        let file = fs::File::options().write(true).open(&log).expect("writable");
+        // A page that never reached the disk, and one behind it that did.
+        file.write_all_at(torn, written_bytes(&log) as u64 + 40).expect("writable");
+        cluster.nodes[0].start().await;
+        cluster.ready().await;
+        let told = cluster.logs();
+        assert!(told.contains("00001.journal") && told.contains("cut off"), "{told}");
+        assert_eq!(tenants(&cluster.admin(0).await).await, 12);
     }
-    assert!(refused(&cluster, "log.redb").await.contains("checksum"));
+    let admin = cluster.admin(0).await;
+    let _ = admin.post("/tenants", &tenant("afterwards")).await.expect(201);
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start().await;
+    cluster.ready().await;
+    assert_eq!(cluster.logs().matches("it is cut off").count(), 2, "each once");
+    assert_eq!(tenants(&cluster.admin(0).await).await, 13);
+}
 
-    fs::write(&log, &whole).expect("writable");
+#[tokio::test]
+async fn a_missing_or_swapped_journal_and_a_damaged_vote_are_named() {
+    let cluster = stopped().await;
+    let journal = segment(&cluster.nodes[0]);
+    let aside = journal.with_extension("aside");
+    fs::rename(&journal, &aside).expect("writable");
+    assert!(refused(&cluster, "00001.journal").await.contains("missing"));
+    let other = stopped().await;
+    fs::copy(segment(&other.nodes[0]), &journal).expect("writable");
+    assert!(refused(&cluster, "00001.journal").await.contains("another log"));
+    fs::rename(&aside, &journal).expect("writable");
+
+    let log = cluster.nodes[0].data_dir().join("log.redb");
     {
         let database = Database::open(&log).expect("the log is closed");
         let mut vote = {
@@ -103,25 +135,30 @@ async fn a_record_under_another_position_and_a_damaged_vote_are_named() {
 #[tokio::test]
 async fn whatever_bit_flips_in_the_log_the_node_serves_all_or_nothing() {
     let mut cluster = stopped().await;
-    let log = cluster.nodes[0].data_dir().join("log.redb");
-    let whole = fs::read(&log).expect("readable");
-    // Spread over the file: the header, pages of the tree, records, free pages.
-    for step in 0..12 {
-        let mut damaged = whole.clone();
-        let at = if step < 2 { 64 + step * 64 } else { whole.len() / 12 * step + 17 };
-        damaged[at] ^= 0x10;
-        fs::write(&log, &damaged).expect("writable");
-        let node = &mut cluster.nodes[0];
-        node.launch_mut().log = log.with_file_name(format!("run-{step}"));
-        match node.try_start().await {
-            Ok(()) => {
-                cluster.ready().await;
-                assert_eq!(tenants(&cluster.admin(0).await).await, 12, "a bit flipped at {at}");
-                cluster.nodes[0].kill();
+    let files = [cluster.nodes[0].data_dir().join("log.redb"), segment(&cluster.nodes[0])];
+    let whole = files.clone().map(|file| fs::read(file).expect("readable"));
+    let lengths = [whole[0].len(), written_bytes(&files[1])];
+    for (place, length) in lengths.into_iter().enumerate() {
+        // Spread over the file: the header, pages of the tree, records, free pages.
+        for step in 0..10 {
+            let at = if step < 2 { step * 64 + 8 } else { length / 10 * step + 17 };
+            for (file, bytes) in files.iter().zip(&whole) {
+                fs::write(file, bytes).expect("writable");
             }
-            Err(finished) => {
-                assert!([Some(65), Some(74)].contains(&finished.code), "at {at}: {finished:?}");
-                assert!(finished.output.contains("log"), "at {at}: {}", finished.output);
+            flip(&files[place], at, 4);
+            let node = &mut cluster.nodes[0];
+            node.launch_mut().log = files[0].with_file_name(format!("run-{place}-{step}"));
+            match node.try_start().await {
+                Ok(()) => {
+                    cluster.ready().await;
+                    assert_eq!(tenants(&cluster.admin(0).await).await, 12, "a bit flipped at {at} of file {place}");
+                    cluster.nodes[0].kill();
+                }
+                Err(finished) => {
+                    assert!([Some(65), Some(74)].contains(&finished.code), "at {at}: {finished:?}");
+                    let named = ["log.redb", ".journal"].iter().any(|name| finished.output.contains(name));
+                    assert!(named, "at {at}: {}", finished.output);
+                }
             }
         }
     }

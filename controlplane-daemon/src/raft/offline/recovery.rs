@@ -147,7 +147,7 @@ fn keep_copy(place: &Place) -> Result<PathBuf, StorageError> {
         std::fs::File::open(to)?.sync_all()
     };
     let all = || -> std::io::Result<()> {
-        std::fs::create_dir_all(kept.join("snapshots"))?;
+        std::fs::create_dir_all(&kept)?;
         let bound = place.data_dir.join("cluster.json");
         if bound.exists() {
             copy(&bound, &kept.join("cluster.json"))?;
@@ -155,9 +155,12 @@ fn keep_copy(place: &Place) -> Result<PathBuf, StorageError> {
         for name in ["node.json", "log.redb"] {
             copy(&place.data_dir.join(name), &kept.join(name))?;
         }
-        for entry in std::fs::read_dir(place.data_dir.join("snapshots"))? {
-            let entry = entry?;
-            copy(&entry.path(), &kept.join("snapshots").join(entry.file_name()))?;
+        for folder in ["journal", "snapshots"] {
+            std::fs::create_dir(kept.join(folder))?;
+            for entry in std::fs::read_dir(place.data_dir.join(folder))? {
+                let entry = entry?;
+                copy(&entry.path(), &kept.join(folder).join(entry.file_name()))?;
+            }
         }
         Ok(())
     };

@@ -9,7 +9,7 @@ use crate::raft::log_storage::{StoredLogId, StoredVote, json};
 use crate::raft::node::check_record;
 use crate::raft::snapshot;
 use crate::storage::identity;
-use crate::storage::log_store::{Fact, LogStore};
+use crate::storage::log_store::LogStore;
 use crate::storage::snapshots::{SnapshotFile, Snapshots};
 
 /// Makes `place` the first node of a new cluster. The file is read whole before the directory is touched.
@@ -32,7 +32,7 @@ pub async fn restore(place: Place, from: &Path) -> Result<NewCluster, OfflineErr
     let store = LogStore::open(&data_dir.join("log.redb"), check_record)?;
     // Terms go on from where the old cluster was: positions of the log are compared by them.
     let vote = StoredVote { term: at.leader_id.term, node_id: place.node_id.0, committed: false };
-    store.save(Fact::Vote, json(&vote)).await;
+    store.save_vote(json(&vote)).await;
     store.purge(at.index, json(&StoredLogId::from(at))).await;
     let ended = store.ended();
     drop(store);

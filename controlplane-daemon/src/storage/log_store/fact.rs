@@ -4,6 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
     Vote,
+    /// In the journal, not in `log.redb`: it changes with every batch.
     Committed,
     /// The last position removed from the front of the log.
     Purged,

@@ -1,21 +1,33 @@
 //! The one thread that writes the log.
 
-use std::ops::RangeBounds;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use redb::{Durability, Table};
 use tokio::sync::mpsc;
 
-use super::{Done, FACTS, Fact, LOG, Shared, fact};
-use crate::storage::stop_process;
+use super::database::Register;
+use super::{Done, Fact, Shared};
+use crate::storage::journal::{Block, Journal};
+use crate::storage::{StorageError, stop_process};
+
+/// Of records that share a block; the rest of the queue waits for the next. An append is never divided.
+const BATCH_BYTES: usize = 8 << 20;
 
 pub(super) enum Job {
     Append { records: Vec<(u64, Bytes)>, done: Done },
-    Save { fact: Fact, value: Vec<u8>, done: Done },
+    SaveVote { vote: Vec<u8>, done: Done },
     Truncate { from: u64, done: Done },
     Purge { upto: u64, purged: Vec<u8>, done: Done },
+}
+
+impl Job {
+    /// About what it adds to a block.
+    fn block_bytes(&self) -> usize {
+        match self {
+            Self::Append { records, .. } => records.iter().map(|(_, record)| Block::length_with(record.len())).sum(),
+            Self::SaveVote { .. } | Self::Truncate { .. } | Self::Purge { .. } => 0,
+        }
+    }
 }
 
 /// A writer that panicked must take the process with it: whoever waits for it would take its silence for durability.
@@ -32,27 +44,35 @@ impl Drop for StopOnPanic {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Job>,
+    journal: Journal,
+    register: Register,
     /// What one commit carries.
     batch: Vec<Job>,
+    block: Block,
     size_shown: metrics::Gauge,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Job>) -> Self {
-        Self { shared, queue, batch: Vec::new(), size_shown: metrics::gauge!("raft_log_size_bytes") }
+    pub(super) fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Job>, journal: Journal, register: Register) -> Self {
+        let size_shown = metrics::gauge!("raft_log_size_bytes");
+        Self { shared, queue, journal, register, batch: Vec::new(), block: Block::default(), size_shown }
     }
 
     pub(super) fn run(mut self) {
         let _guard = StopOnPanic;
         while let Some(job) = self.queue.blocking_recv() {
+            let mut bytes = job.block_bytes();
             self.batch.push(job);
-            while let Ok(job) = self.queue.try_recv() {
+            while bytes < BATCH_BYTES
+                && let Ok(job) = self.queue.try_recv()
+            {
+                bytes += job.block_bytes();
                 self.batch.push(job);
             }
-            self.commit();
+            self.commit(bytes);
         }
-        if !self.shared.later.lock().is_empty() {
-            self.commit();
+        if let Err(error) = self.close() {
+            stop_process(&error);
         }
         let ended = self.shared.ended.clone();
         // The database closes with the last reference; tell only after.
@@ -60,78 +80,116 @@ impl Writer {
         ended.send_replace(true);
     }
 
-    fn commit(&mut self) {
-        let size = self.shared.size.load(Ordering::Relaxed);
-        match self.write(size) {
-            Ok((size, durable)) => {
-                self.shared.size.store(size, Ordering::Relaxed);
-                #[expect(clippy::cast_precision_loss, reason = "a log of 2^52 bytes does not exist")]
-                self.size_shown.set(size as f64);
-                let mut tail = self.shared.tail.lock();
-                if let Some(durable) = durable {
-                    tail.trim(durable);
-                }
-                for job in &self.batch {
-                    if let Job::Purge { upto, .. } = job {
-                        tail.forget(*upto);
-                    }
-                }
-            }
-            Err(error) => stop_process(&format_args!("{} cannot be written: {error}", self.shared.path.display())),
+    fn commit(&mut self, bytes: usize) {
+        if let Err(error) = self.write(bytes) {
+            stop_process(&error);
         }
+        self.forget();
         for job in self.batch.drain(..) {
             let (Job::Append { done, .. }
-            | Job::Save { done, .. }
+            | Job::SaveVote { done, .. }
             | Job::Truncate { done, .. }
             | Job::Purge { done, .. }) = job;
             done();
         }
     }
 
-    /// All of the batch in one durable transaction; the new size of the log and the last position appended.
-    fn write(&self, mut size: u64) -> Result<(u64, Option<u64>), redb::Error> {
-        let mut transaction = self.shared.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        let mut durable = None;
-        {
-            let mut log = transaction.open_table(LOG)?;
-            let mut facts = transaction.open_table(FACTS)?;
-            for (fact, value) in std::mem::take(&mut *self.shared.later.lock()) {
-                facts.insert(fact.key(), fact::seal(&value).as_slice())?;
-            }
-            for job in &self.batch {
-                match job {
-                    Job::Append { records, .. } => {
-                        for (position, record) in records {
-                            log.insert(position, record.as_ref())?;
-                            size += record.len() as u64;
-                            durable = Some(*position);
-                        }
-                    }
-                    Job::Save { fact, value, .. } => {
-                        facts.insert(fact.key(), fact::seal(value).as_slice())?;
-                    }
-                    Job::Truncate { from, .. } => {
-                        size = size.saturating_sub(remove(&mut log, *from..)?);
-                    }
-                    Job::Purge { upto, purged, .. } => {
-                        size = size.saturating_sub(remove(&mut log, ..=*upto)?);
-                        facts.insert(Fact::Purged.key(), fact::seal(purged).as_slice())?;
+    /// Makes all of the batch durable. Facts first: a vote is never behind the records of its term, and a snapshot stands
+    /// in for what is purged already.
+    fn write(&mut self, bytes: usize) -> Result<(), StorageError> {
+        self.save_facts()?;
+        for job in &self.batch {
+            match job {
+                Job::Append { records, .. } => {
+                    for (position, record) in records {
+                        self.block.append(*position, record);
                     }
                 }
+                Job::Truncate { from, .. } => self.block.truncate(*from),
+                Job::SaveVote { .. } | Job::Purge { .. } => {}
             }
         }
-        transaction.commit()?;
-        Ok((size, durable))
+        if !self.block.is_empty() {
+            if self.journal.is_full(bytes) {
+                self.begin_segment()?;
+            }
+            self.write_block()?;
+        }
+        let mut index = self.shared.index.lock();
+        index.purge(self.register.floor.unwrap_or_default());
+        #[expect(clippy::cast_precision_loss, reason = "a log of 2^52 bytes does not exist")]
+        self.size_shown.set(index.bytes() as f64);
+        drop(index);
+        if self.batch.iter().any(|job| matches!(job, Job::Purge { .. })) {
+            self.journal.remove_before(self.register.first)?;
+        }
+        Ok(())
     }
-}
 
-/// Removes a range; the bytes its records had.
-fn remove(log: &mut Table<'_, u64, &'static [u8]>, range: impl RangeBounds<u64>) -> Result<u64, redb::Error> {
-    let mut freed = 0;
-    log.retain_in(range, |_, record| {
-        freed += record.len() as u64;
-        false
-    })?;
-    Ok(freed)
+    fn save_facts(&mut self) -> Result<(), StorageError> {
+        let mut facts: Vec<(Fact, &[u8])> = Vec::new();
+        for job in &self.batch {
+            match job {
+                Job::SaveVote { vote, .. } => facts.push((Fact::Vote, vote)),
+                Job::Purge { upto, purged, .. } => {
+                    let floor = self.register.floor.max(Some(upto.saturating_add(1)));
+                    let first = self.shared.index.lock().segment_at(floor.unwrap_or_default());
+                    self.register.floor = floor;
+                    self.register.first = first.unwrap_or(self.journal.number());
+                    facts.push((Fact::Purged, purged));
+                }
+                Job::Append { .. } | Job::Truncate { .. } => {}
+            }
+        }
+        if facts.is_empty() { Ok(()) } else { self.shared.facts.save(&facts, &self.register) }
+    }
+
+    fn begin_segment(&mut self) -> Result<(), StorageError> {
+        self.journal.rotate()?;
+        self.register.last = self.journal.number();
+        self.shared.facts.save(&[], &self.register)
+    }
+
+    /// The block, and with it what is committed by now.
+    fn write_block(&mut self) -> Result<(), StorageError> {
+        let mut committed = self.shared.later.lock().take();
+        if committed.is_none() && self.journal.is_at_start() {
+            // The segment that says it may be gone before the next one is.
+            committed.clone_from(&self.shared.committed.lock());
+        }
+        if let Some(committed) = &committed {
+            self.block.committed(committed);
+        }
+        self.journal.write(&mut self.block, &self.shared.index)?;
+        self.block.clear();
+        if committed.is_some() {
+            *self.shared.committed.lock() = committed;
+        }
+        Ok(())
+    }
+
+    /// What memory need not have any more.
+    fn forget(&self) {
+        let mut tail = self.shared.tail.lock();
+        for job in &self.batch {
+            match job {
+                Job::Append { records, .. } => {
+                    if let Some((durable, _)) = records.last() {
+                        tail.trim(*durable);
+                    }
+                }
+                Job::Purge { upto, .. } => tail.forget(*upto),
+                Job::SaveVote { .. } | Job::Truncate { .. } => {}
+            }
+        }
+    }
+
+    /// Says that all ended in order, so that the last record is followed by an intact block as any other.
+    fn close(&mut self) -> Result<(), StorageError> {
+        if self.journal.is_closed() && self.shared.later.lock().is_none() {
+            return Ok(());
+        }
+        self.block.close();
+        self.write_block()
+    }
 }
