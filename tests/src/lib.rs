@@ -38,6 +38,7 @@ pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod relying_party;
+pub mod routes;
 pub mod scratch;
 pub mod stores;
 pub mod table;

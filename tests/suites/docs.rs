@@ -80,12 +80,32 @@ fn every_error_code_has_its_row() {
 }
 
 #[test]
-fn every_oauth_error_code_is_named() {
+fn every_oauth_error_code_has_its_row() {
     let page = read("docs/data-plane.md");
     for code in oauth_core::error::Code::ALL {
         let row = format!("| `{}` | {} |", code.as_str(), code.status());
-        assert!(page.lines().any(|line| line.starts_with(&row)), "docs/data-plane.md needs a row {row}");
+        let is_whole = |line: &str| line.starts_with(&row) && line.matches(" | ").count() == 3;
+        assert!(page.lines().any(is_whole), "docs/data-plane.md needs a row of code, status, when, what to do: {row}");
     }
+}
+
+/// The table of endpoints has each path with its methods, and no other.
+#[test]
+fn the_endpoints_are_those_of_the_data_plane() {
+    let page = read("docs/data-plane.md");
+    let table =
+        page.split_once("\n## Endpoints\n").and_then(|(_, rest)| rest.split_once("\n## ")).expect("a section").0;
+    let mut listed = BTreeSet::new();
+    for row in table.lines().filter(|line| line.starts_with("| `/")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        for path in cells[0].split('`').skip(1).step_by(2) {
+            listed.extend(cells[1].split(", ").map(|method| (path.to_owned(), method.to_owned())));
+        }
+    }
+    // The page says in words what may stand behind a path.
+    let served = tests::routes::tenant_routes().into_iter().filter(|(_, path)| !path.contains("{resource"));
+    let served: BTreeSet<_> = served.map(|(method, path)| (path, method.to_string())).collect();
+    assert_eq!(listed, served, "docs/data-plane.md (left) and the routes (right)");
 }
 
 /// The command line's own help, for every command.
@@ -261,6 +281,21 @@ fn lines_are_short_outside_tables_and_examples() {
             assert!(free || line.chars().count() <= 120, "{page}:{} is longer than 120", number + 1);
         }
         assert!(!inside, "{page}: an example does not end");
+    }
+}
+
+/// Words in angle brackets outside code would be taken for HTML, and vanish.
+#[test]
+fn pages_have_no_html() {
+    for page in pages() {
+        let text = read(&page);
+        let prose = text.split("\n```").step_by(2).collect::<String>();
+        let prose = prose.split('`').step_by(2).collect::<String>();
+        let tag = prose
+            .match_indices('<')
+            .map(|(at, _)| prose.split_at(at + 1).1)
+            .find(|rest| !prose.is_empty() && rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/'));
+        assert_eq!(tag.and_then(|rest| rest.lines().next()), None, "{page}: HTML, or a word that needs backticks");
     }
 }
 

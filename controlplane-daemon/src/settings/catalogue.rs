@@ -88,7 +88,7 @@ pub(super) const ALL: &[Setting] = &[
     secret(
         "bootstrap-admin-credential",
         "bootstrap-admin-credential-file",
-        "The first owner, hja_<32 hex>_<secret>; absent: one is made and printed once",
+        "The first owner: hja_, a UUID in hex, _ and a secret; absent: one is made and printed once",
     ),
     plain("admin-oidc-issuer", None, "OpenID Connect issuer at which administrators may sign in, too"),
     plain("admin-oidc-audience", None, "Client id at that issuer: what the tokens' aud must name"),

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use controlplane_daemon::admin::routes::{PREFIX, ROUTES};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
+use tests::routes::tenant_routes;
 use tests::tenant::Tenant;
 use tests::web;
 
@@ -125,39 +126,6 @@ impl Marks {
             assert_eq!(found, Vec::<String>::new(), "{what} says back: {answer:#?}");
         }
     }
-}
-
-/// Method and path of everything that the pod serves for a tenant, as `http.rs` has it.
-fn tenant_routes() -> Vec<(Method, String)> {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../dataplane-service/src/http.rs");
-    let text = std::fs::read_to_string(file).expect("the routes are there");
-    let routes = text.split_once("fn tenant_routes").expect("the routes of a tenant").1;
-    let routes = routes.split_once("\n}\n").expect("they end").0;
-    let mut found = Vec::new();
-    for route in routes.split("endpoint(\"").skip(1) {
-        let (path, handlers) = route.split_once('"').expect("a path is a literal");
-        let before = found.len();
-        for (call, method) in [
-            (".get(", Method::GET),
-            (".post(", Method::POST),
-            ("Method::PUT", Method::PUT),
-            ("Method::DELETE", Method::DELETE),
-            ("Method::PATCH", Method::PATCH),
-            ("Method::OPTIONS", Method::OPTIONS),
-        ] {
-            if handlers.contains(call) {
-                found.push((method, path.to_owned()));
-            }
-        }
-        assert_eq!(
-            found.len() - before,
-            handlers.matches(".get(").count()
-                + handlers.matches(".post(").count()
-                + handlers.matches(".method(").count(),
-            "{path}: a method that this test does not know"
-        );
-    }
-    found
 }
 
 async fn feed_data_plane(marks: &Marks, tenant: &Tenant) {
