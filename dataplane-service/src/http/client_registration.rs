@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::opaque;
 use crate::registrar::Unreachable;
 use crate::resolve::Tenant;
+use crate::sector;
 use crate::tenant::TenantContext;
 use crate::throttle::Wait;
 
@@ -102,6 +103,7 @@ async fn register(request: &HttpRequest, tenant: &TenantContext, app: &App, body
     let address = address(request);
     app.registrations.step(tenant.id, address, policy.per_minute, app.clock.now()).map_err(Failure::TooMany)?;
     let (metadata, _) = document(request, body)?;
+    check_sector(app, &metadata).await?;
     let (secret, management) = (opaque::fresh(), opaque::fresh());
     let asked = watch::RegisterRequest {
         registrant: Some(app.registrar.registrant(address)),
@@ -145,6 +147,7 @@ async fn replace(request: &HttpRequest, tenant: &TenantContext, app: &App, body:
     let pace = tenant.oauth.registration.per_minute;
     app.registrations.step(tenant.id, address, pace, app.clock.now()).map_err(Failure::TooMany)?;
     let (metadata, secret) = document(request, body)?;
+    check_sector(app, &metadata).await?;
     let asked = watch::UpdateRegistrationRequest {
         tenant_id: tenant.id.to_string(),
         client_id: client_id(request)?,
@@ -196,6 +199,12 @@ fn document(request: &HttpRequest, body: Body) -> Result<Said, Failure> {
         Some(_) => return Err(refused("client_secret: must be a string")),
     };
     Ok((metadata, secret))
+}
+
+/// OIDC Registration §5: the sector's own document decides who belongs to it.
+async fn check_sector(app: &App, metadata: &Map<String, Value>) -> Result<(), OAuthError> {
+    let refused = |error: sector::SectorError| OAuthError::quoting(Code::InvalidClientMetadata, &error.to_string());
+    sector::check(&app.fetcher, metadata).await.map_err(refused)
 }
 
 /// The token of the `Authorization` header, if there is one (RFC 6750 §2.1).
