@@ -23,7 +23,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use vocab::Timestamp;
 
-use crate::caller::{self, Caller, possession};
+use crate::caller::{self, Caller, Verifier, possession};
 use crate::signing::SignError;
 use crate::store::{DbError, grants};
 use crate::tenant::TenantContext;
@@ -79,6 +79,8 @@ struct Context<'a> {
     tenant: &'a TenantContext,
     proof: AuthenticatedClient<'a>,
     now: Timestamp,
+    /// For the keys that the client publishes.
+    verifier: &'a Verifier,
 }
 
 impl<'a> Context<'a> {
@@ -102,7 +104,7 @@ pub async fn exchange(
     let form = Form::parse(request.body).map_err(OAuthError::from)?;
     let proof = caller::authenticate(tenant, now, &request.caller, &form).await?;
     let proof = possession::bind(tenant, now, &request.caller, proof).await?;
-    let context = Context { tenant, proof, now };
+    let context = Context { tenant, proof, now, verifier: request.caller.verifier };
     let request = Request::parse(&form, proof.client())?;
     let grant_type = request.grant_type();
     let response = match request {

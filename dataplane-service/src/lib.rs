@@ -51,6 +51,7 @@ pub mod client_certificates;
 pub mod client_keys;
 pub mod directory;
 pub mod email;
+pub mod encryption;
 pub mod exchange;
 pub mod fetch;
 #[cfg(test)]

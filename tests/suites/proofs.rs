@@ -5,12 +5,16 @@
 mod assertions;
 #[path = "proofs/dpop.rs"]
 mod dpop;
+#[path = "proofs/encryption.rs"]
+mod encryption;
 #[path = "proofs/keys.rs"]
 mod keys;
 #[path = "proofs/mutual_tls.rs"]
 mod mutual_tls;
 #[path = "proofs/request_objects.rs"]
 mod request_objects;
+#[path = "proofs/sectors.rs"]
+mod sectors;
 
 use std::ops::Deref;
 

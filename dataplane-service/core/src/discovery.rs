@@ -13,6 +13,7 @@ use crate::resource::OWN;
 use crate::scope::BUILT_IN;
 use vocab::SigningAlgorithm;
 use vocab::client::SubjectType;
+use vocab::jwe::{ContentEncryption, JweAlgorithm};
 use vocab::jws::JwsAlgorithm;
 
 /// The same document serves OpenID Connect and plain OAuth.
@@ -47,6 +48,10 @@ pub struct Metadata<'a> {
     subject_types_supported: Vec<&'static str>,
     id_token_signing_alg_values_supported: Vec<&'static str>,
     userinfo_signing_alg_values_supported: Vec<&'static str>,
+    id_token_encryption_alg_values_supported: Vec<&'static str>,
+    id_token_encryption_enc_values_supported: Vec<&'static str>,
+    userinfo_encryption_alg_values_supported: Vec<&'static str>,
+    userinfo_encryption_enc_values_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     /// Without `none`: only who proves who it is may ask (RFC 7662 §2.1).
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
@@ -152,6 +157,10 @@ impl<'a> Metadata<'a> {
             subject_types_supported: SubjectType::ALL.map(SubjectType::as_str).to_vec(),
             userinfo_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
             id_token_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
+            id_token_encryption_alg_values_supported: JweAlgorithm::ALL.map(JweAlgorithm::as_str).to_vec(),
+            id_token_encryption_enc_values_supported: ContentEncryption::ALL.map(ContentEncryption::as_str).to_vec(),
+            userinfo_encryption_alg_values_supported: JweAlgorithm::ALL.map(JweAlgorithm::as_str).to_vec(),
+            userinfo_encryption_enc_values_supported: ContentEncryption::ALL.map(ContentEncryption::as_str).to_vec(),
             token_endpoint_auth_methods_supported: methods().map(AuthMethod::as_str).collect(),
             introspection_endpoint_auth_methods_supported: methods()
                 .filter(|method| *method != AuthMethod::None)

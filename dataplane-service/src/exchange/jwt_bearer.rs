@@ -11,7 +11,7 @@ use crate::store::proofs::{self, Proof};
 use crate::store::users;
 
 pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
-    let Context { tenant, now, proof } = *context;
+    let Context { tenant, now, proof, .. } = *context;
     let (assertion, by) = Assertion::verify(request.assertion, &tenant.trusted_jwt_issuers, &tenant.issuer, now)?;
     let db = tenant.db()?;
     let found = match by.spec.subject {

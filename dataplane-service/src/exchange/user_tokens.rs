@@ -11,6 +11,7 @@ use vocab::Secret;
 
 use super::issue::{self, Issued};
 use super::{Context, Failure, TokenResponse};
+use crate::encryption::{self, Content};
 use crate::opaque;
 use crate::signing::SignError;
 use crate::store::access_tokens::NewAccessToken;
@@ -92,7 +93,13 @@ pub(super) async fn sign(
             at_hash: at_hash(algorithm, access_token.value()),
             about_user: about_user(context, grant).await?,
         };
-        Some(tenant.keys.sign_with(algorithm, ID_TOKEN_TYPE, &claims)?)
+        let signed = tenant.keys.sign_with(algorithm, ID_TOKEN_TYPE, &claims)?;
+        Some(match context.client().spec.id_token_encryption() {
+            Some(asked) => {
+                encryption::encrypt(context.verifier, context.client(), asked, Content::Jwt(&signed)).await?
+            }
+            None => signed,
+        })
     } else {
         None
     };

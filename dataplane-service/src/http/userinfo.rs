@@ -11,6 +11,7 @@ use oauth_core::userinfo;
 use super::respond::{BearerFailure, private_json, private_jwt};
 use super::{bearer, caller, cors, form_body};
 use crate::app::App;
+use crate::encryption::{self, Content};
 use crate::resolve::Tenant;
 
 /// Nothing tells it apart from other JWTs but its audience, and that it has no `exp` (OIDC Core §5.3.2).
@@ -61,14 +62,23 @@ async fn answer(
     let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
     let mut claims = userinfo::claims(&user, &bearer.claims.scope, &live.claims.userinfo, defined);
     claims.insert("sub".to_owned(), tenant.subject(client, user.id).map_err(BearerFailure::Database)?.into());
-    match client.spec.userinfo_signed_response_alg {
-        None => Ok(private_json(&claims)),
+    let signed = match client.spec.userinfo_signed_response_alg {
+        None => None,
         Some(algorithm) => {
             // OIDC Core §5.3.2: issuer and audience are added when it is signed.
             claims.insert("iss".to_owned(), tenant.issuer.as_str().into());
             claims.insert("aud".to_owned(), client.client_id.as_str().into());
-            let jwt = tenant.keys.sign_with(algorithm, USERINFO_TYPE, &claims).map_err(BearerFailure::Signing)?;
-            Ok(private_jwt(jwt))
+            Some(tenant.keys.sign_with(algorithm, USERINFO_TYPE, &claims).map_err(BearerFailure::Signing)?)
+        }
+    };
+    match (signed, client.spec.userinfo_encryption()) {
+        (None, None) => Ok(private_json(&claims)),
+        (Some(jwt), None) => Ok(private_jwt(jwt)),
+        (signed, Some(asked)) => {
+            let json = serde_json::Value::Object(claims).to_string();
+            let content = signed.as_deref().map_or(Content::Claims(json.as_bytes()), Content::Jwt);
+            let jwe = encryption::encrypt(&app.verifier, client, asked, content).await.map_err(refused)?;
+            Ok(private_jwt(jwe))
         }
     }
 }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::jwe::{ContentEncryption, Encryption, JweAlgorithm};
 use crate::jwk::Jwks;
 use crate::jws::JwsAlgorithm;
 use crate::{ClientId, ScopeName, SigningAlgorithm};
@@ -36,6 +37,16 @@ pub struct ClientSpec {
     /// Userinfo as a JWT, signed so (OIDC Core §5.3.2). Absent: as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub userinfo_signed_response_alg: Option<SigningAlgorithm>,
+    /// ID tokens and userinfo are encrypted to a key of the client's, once they are signed (OIDC Registration §2). Absent:
+    /// they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_encrypted_response_alg: Option<JweAlgorithm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_encrypted_response_enc: Option<ContentEncryption>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo_encrypted_response_alg: Option<JweAlgorithm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo_encrypted_response_enc: Option<ContentEncryption>,
     /// Whether the client knows a user by the same `sub` as every other client (OIDC Core §8).
     #[serde(skip_serializing_if = "SubjectType::is_default")]
     pub subject_type: SubjectType,
@@ -197,6 +208,20 @@ impl ClientSpec {
     }
 }
 
+impl ClientSpec {
+    /// How the client's ID tokens are encrypted, if they are.
+    pub fn id_token_encryption(&self) -> Option<Encryption> {
+        let (alg, enc) = self.id_token_encrypted_response_alg.zip(self.id_token_encrypted_response_enc)?;
+        Some(Encryption { alg, enc })
+    }
+
+    /// How userinfo is encrypted for the client, if it is.
+    pub fn userinfo_encryption(&self) -> Option<Encryption> {
+        let (alg, enc) = self.userinfo_encrypted_response_alg.zip(self.userinfo_encrypted_response_enc)?;
+        Some(Encryption { alg, enc })
+    }
+}
+
 /// What a client knows users by (OIDC Core §8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -231,6 +256,10 @@ impl Default for ClientSpec {
             token_endpoint_auth_method: AuthMethod::default(),
             id_token_signed_response_alg: None,
             userinfo_signed_response_alg: None,
+            id_token_encrypted_response_alg: None,
+            id_token_encrypted_response_enc: None,
+            userinfo_encrypted_response_alg: None,
+            userinfo_encrypted_response_enc: None,
             subject_type: SubjectType::default(),
             sector_identifier_uri: None,
             redirect_uris: Vec::new(),

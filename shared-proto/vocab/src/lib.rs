@@ -30,6 +30,7 @@ pub mod error_code;
 pub mod id;
 pub mod jose;
 pub mod json_schema;
+pub mod jwe;
 pub mod jwk;
 pub mod jws;
 pub mod oauth;

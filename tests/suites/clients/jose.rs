@@ -25,3 +25,55 @@ async fn npms_jose_verifies_our_tokens_against_the_served_keys() {
         assert_eq!(verified["id"]["sub"], claims["sub"]);
     }
 }
+
+/// What the script says when it is given these arguments.
+async fn says(args: &[&str]) -> Value {
+    let output = script::node("jose-decrypt.mjs", args).output().await.expect("node runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[tokio::test]
+async fn npms_jose_decrypts_what_is_encrypted_to_its_key() {
+    let world = world::shared().await;
+    let tenant = Tenant::create(&world, "jwe").await;
+    let (alice, backend) = (tenant.user("alice").await, &tenant.backend);
+    let metadata = backend.discovery().await.json;
+    for (alg, crv) in [("RSA-OAEP-256", ""), ("ECDH-ES", "P-256"), ("ECDH-ES", "X25519"), ("ECDH-ES+A256KW", "P-384")] {
+        for what in ["id_token", "userinfo"] {
+            let advertised = metadata[format!("{what}_encryption_alg_values_supported")].to_string();
+            assert!(advertised.contains(alg), "{what}: {advertised}");
+            assert_eq!(metadata[format!("{what}_encryption_enc_values_supported")], json!(["A256GCM"]));
+        }
+        let pair = says(&["keys", alg, crv]).await;
+        for signed in [json!("ES256"), Value::Null] {
+            let patch = json!({
+                "jwks": {"keys": [pair["public"]]},
+                "id_token_encrypted_response_alg": alg, "id_token_encrypted_response_enc": "A256GCM",
+                "userinfo_encrypted_response_alg": alg, "userinfo_encrypted_response_enc": "A256GCM",
+                "userinfo_signed_response_alg": signed,
+            });
+            tenant.patch_client("backend", &patch).await;
+            let tokens = backend.sign_in(&alice).await;
+            let userinfo = backend.userinfo(&tokens.access).await.expect(200);
+            assert_eq!(userinfo.header("content-type"), Some("application/jwt"));
+            let key = pair["private"].to_string();
+            let opened = says(&["open", &tenant.issuer, "backend", &key, tokens.id(), &userinfo.text]).await;
+            for at in 0..2 {
+                let (header, claims) = (&opened[at]["header"], &opened[at]["claims"]);
+                assert_eq!(
+                    (&header["alg"], &header["enc"], &header["kid"]),
+                    (&json!(alg), &json!("A256GCM"), &json!("e"))
+                );
+                assert_eq!(claims["sub"], alice.id.as_str());
+            }
+            assert_eq!(opened[1]["claims"]["email"], alice.email.as_str());
+            assert_eq!(opened[0]["header"]["cty"], "JWT");
+            assert_eq!(opened[1]["header"].get("cty").is_some(), !signed.is_null());
+            // The next one is encrypted, too.
+            let refreshed = backend.refresh(tokens.refresh()).await.expect(200).text_of("id_token");
+            assert_eq!(refreshed.split('.').count(), 5, "{refreshed}");
+            assert!(!refreshed.contains(tokens.id()));
+        }
+    }
+}

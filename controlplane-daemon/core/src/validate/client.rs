@@ -3,6 +3,7 @@
 mod about;
 mod authorization;
 mod backchannel;
+mod encryption;
 mod keys;
 mod request_object;
 mod subject;
@@ -24,6 +25,7 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
     check_grants(&mut violations, spec);
     backchannel::check(&mut violations, spec);
     keys::check(&mut violations, spec);
+    encryption::check(&mut violations, spec);
     subject::check(&mut violations, spec);
     authorization::check(&mut violations, spec);
     request_object::check(&mut violations, spec);
