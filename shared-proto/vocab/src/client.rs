@@ -12,6 +12,10 @@
 //! 2. Its rules in `controlplane_core::validate::client`. The admin API reads and shows it by itself.
 //! 3. Its meaning in the data plane; its row in `docs/admin-api.md`.
 
+mod auth_method;
+mod grant_type;
+mod token_exchange;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +24,10 @@ use crate::jwe::{ContentEncryption, Encryption, JweAlgorithm};
 use crate::jwk::Jwks;
 use crate::jws::JwsAlgorithm;
 use crate::{ClientId, ScopeName, SigningAlgorithm};
+
+pub use auth_method::AuthMethod;
+pub use grant_type::GrantType;
+pub use token_exchange::{ExchangeMode, TokenExchange};
 
 /// The part of a client that its operators write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -329,30 +337,6 @@ impl AccessTokenFormat {
     }
 }
 
-/// A client's policy of token exchange (RFC 8693 §1.1): whose tokens it may exchange, for whom, and as whom it then acts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TokenExchange {
-    /// Clients whose tokens may be exchanged, beside the client's own.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub subject_clients: Vec<ClientId>,
-    /// Audiences that a token may be exchanged for, beside those that it has. The first is the default.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub audiences: Vec<String>,
-    /// What the token then says of the client.
-    pub modes: Vec<ExchangeMode>,
-}
-
-/// Whether the new token tells who acts (RFC 8693 §1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExchangeMode {
-    /// The holder cannot be told from the subject.
-    Impersonation,
-    /// The `act` claim names who acts for the subject.
-    Delegation,
-}
-
 /// What can be said in several languages (RFC 7591 §2.2).
 pub const LOCALIZABLE: [&str; 5] = ["client_name", "client_uri", "logo_uri", "tos_uri", "policy_uri"];
 
@@ -369,110 +353,6 @@ impl ApplicationType {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
     const fn is_default(&self) -> bool {
         matches!(self, Self::Web)
-    }
-}
-
-/// How a client authenticates at the token endpoint (OIDC Core §9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMethod {
-    /// A public client.
-    None,
-    #[default]
-    ClientSecretBasic,
-    ClientSecretPost,
-    /// An assertion signed by a key of its `jwks` or `jwks_uri` (OIDC Core §9, RFC 7523).
-    PrivateKeyJwt,
-    /// A certificate of an authority that the operator trusts, with the name that is registered (RFC 8705 §2.1).
-    TlsClientAuth,
-    /// A certificate that is registered itself, as the `x5c` of a key (RFC 8705 §2.2).
-    SelfSignedTlsClientAuth,
-}
-
-impl AuthMethod {
-    pub const ALL: [Self; 6] = [
-        Self::ClientSecretBasic,
-        Self::ClientSecretPost,
-        Self::PrivateKeyJwt,
-        Self::TlsClientAuth,
-        Self::SelfSignedTlsClientAuth,
-        Self::None,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::ClientSecretBasic => "client_secret_basic",
-            Self::ClientSecretPost => "client_secret_post",
-            Self::PrivateKeyJwt => "private_key_jwt",
-            Self::TlsClientAuth => "tls_client_auth",
-            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
-        }
-    }
-
-    /// Whether a client of this method has secrets.
-    pub const fn uses_secret(self) -> bool {
-        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
-    }
-
-    /// Whether it shows a certificate, for which mutual TLS must have been set up.
-    pub const fn uses_certificate(self) -> bool {
-        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str() == text)
-    }
-}
-
-/// The grants that exist here (RFC 6749 §1.3). There is no password and no implicit grant (RFC 9700 §2.1.2, §2.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum GrantType {
-    #[serde(rename = "authorization_code")]
-    AuthorizationCode,
-    #[serde(rename = "refresh_token")]
-    RefreshToken,
-    #[serde(rename = "client_credentials")]
-    ClientCredentials,
-    /// RFC 8693.
-    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
-    TokenExchange,
-    /// RFC 8628.
-    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
-    DeviceCode,
-    /// OIDC CIBA Core 1.0.
-    #[serde(rename = "urn:openid:params:grant-type:ciba")]
-    Ciba,
-    /// RFC 7523 §2.1.
-    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
-    JwtBearer,
-}
-
-impl GrantType {
-    pub const ALL: [Self; 7] = [
-        Self::AuthorizationCode,
-        Self::RefreshToken,
-        Self::ClientCredentials,
-        Self::TokenExchange,
-        Self::DeviceCode,
-        Self::Ciba,
-        Self::JwtBearer,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AuthorizationCode => "authorization_code",
-            Self::RefreshToken => "refresh_token",
-            Self::ClientCredentials => "client_credentials",
-            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
-            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
-            Self::Ciba => "urn:openid:params:grant-type:ciba",
-            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|grant| grant.as_str() == text)
     }
 }
 
