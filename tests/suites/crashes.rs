@@ -247,7 +247,9 @@ async fn at_every_step(world: &mut World, stages: &[Stage], victim: Victim) -> B
         let attempts = join_all(stages.iter().zip(&forms).map(|(stage, form)| stage.attempt(steps, form))).await;
         let held = attempts.iter().flatten().count();
         if held == 0 {
-            stages.iter().for_each(|stage| stage.wire.cut());
+            for stage in stages {
+                stage.wire.cut();
+            }
             break;
         }
         strike(world, stages, victim).await;
@@ -264,13 +266,14 @@ async fn at_every_step(world: &mut World, stages: &[Stage], victim: Victim) -> B
 
 #[tokio::test]
 async fn between_any_two_steps_a_crash_leaves_one_successor_and_a_way_on() {
+    use Outcome::{Again, Anew, Answered};
+
     let mut world = World::start(1, 1).await;
     let mut stages = Vec::new();
     for kind in Kind::ALL {
         stages.push(Stage::set(&world, kind).await);
     }
     // Finding and taking, of three steps each. Of a pod that dies nothing is heard.
-    use Outcome::{Again, Anew, Answered};
     let by_pod = at_every_step(&mut world, &stages, Victim::Pod).await;
     for kind in Kind::ALL {
         let last = if kind == Kind::RefreshWithGrace { Again } else { Anew };

@@ -87,7 +87,7 @@ pub(super) async fn import(
         return Ok(answer::show(api.control.applied_revision(), None, &document));
     }
     // On its own: it goes on when the one who asked does not wait for the answer.
-    let carried_out = tokio::spawn(async move { import.carry_out(plan, file).await });
+    let carried_out = tokio::spawn(async move { Box::pin(import.carry_out(plan, file)).await });
     let report = carried_out.await.map_err(Problem::internal)??;
     tracing::info!(actor = who.name(), revision = %report.revision, "an import was carried out");
     let document = json!({ "dry_run": false, "summary": report.tally, "revision": report.revision });

@@ -56,7 +56,7 @@ pub async fn run(cluster: Cluster, founders: Founders, stopping: CancellationTok
     while let Err(why) = found(&cluster, &founders).await {
         match why {
             NotFounded::TooFew { .. } | NotFounded::SomebodyElse(_) | NotFounded::Bound(_) => {
-                tracing::debug!(%why, "no cluster yet")
+                tracing::debug!(%why, "no cluster yet");
             }
             // Each reason once: it may stay for long.
             _ if said.as_ref() != Some(&why) => tracing::error!(%why, "this node makes no cluster"),

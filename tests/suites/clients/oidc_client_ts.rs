@@ -106,7 +106,7 @@ async fn npms_oidc_client_ts_signs_in_renews_and_signs_out_in_chromium() {
     chromium.evaluate(&format!("(window.early = {early}, early.startSilentRenew(), early.getUser(), null)")).await;
     until("the access token is renewed by itself", PATIENCE, async || {
         let now = chromium.evaluate("app.user(byRefresh)").await;
-        if now["access"] != renewed["access"] { Ok(()) } else { Err(now.to_string()) }
+        if now["access"] == renewed["access"] { Err(now.to_string()) } else { Ok(()) }
     })
     .await;
     chromium.evaluate("(early.stopSilentRenew(), null)").await;
