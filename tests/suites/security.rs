@@ -6,6 +6,8 @@ mod admin;
 mod authorize;
 #[path = "security/bearer.rs"]
 mod bearer;
+#[path = "security/ends.rs"]
+mod ends;
 #[path = "security/http.rs"]
 mod http;
 #[path = "security/leaks.rs"]
@@ -18,5 +20,7 @@ mod metadata;
 mod refresh;
 #[path = "security/sessions.rs"]
 mod sessions;
+#[path = "security/strangers.rs"]
+mod strangers;
 #[path = "security/token.rs"]
 mod token;

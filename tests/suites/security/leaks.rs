@@ -6,10 +6,70 @@ mod marked;
 #[path = "leaks/watched.rs"]
 mod watched;
 
+use serde_json::json;
 use tests::browser::Browser;
 use tests::relying_party::{Tokens, parameters};
+use tests::tenant::Tenant;
+use tests::web;
+use url::Url;
 
 use self::watched::Watched;
+
+/// Of requests that wait, clients that registered themselves, and tokens that are no JWTs.
+async fn other_secrets(tenant: &Tenant, email: &str) -> Vec<(&'static str, String)> {
+    let (device, ciba) = ("urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba");
+    let patch = json!({
+        "grant_types": ["authorization_code", device, ciba], "backchannel_token_delivery_mode": "poll",
+    });
+    tenant.patch_client("backend", &patch).await;
+    tenant.patch_client("service", &json!({ "access_token_format": "opaque" })).await;
+    tenant.patch(&json!({ "settings": { "oauth": { "registration": { "mode": "token" } } } })).await;
+    let party = &tenant.backend;
+    let begin = async |name: &str, form: &[(&str, &str)]| web::send(party.back_channel(name, form)).await;
+    let begun = begin("device_authorization", &[("scope", "openid")]).await.expect(200);
+    let asked = begin("bc-authorize", &[("scope", "openid"), ("login_hint", email)]).await.expect(200);
+    let (device_code, auth_req_id) = (begun.text_of("device_code"), asked.text_of("auth_req_id"));
+    for form in [
+        [("grant_type", device), ("device_code", device_code.as_str())],
+        [("grant_type", ciba), ("auth_req_id", auth_req_id.as_str())],
+    ] {
+        let _ = party.token(&form).await.expect(400);
+    }
+    let attempt = party.attempt();
+    let form: Vec<(String, String)> = attempt.url.query_pairs().into_owned().collect();
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let pushed = begin("par", &form).await.expect(201).text_of("request_uri");
+    let uri = [("client_id", party.client_id.as_str()), ("request_uri", pushed.as_str())];
+    let opened = Url::parse_with_params(&party.endpoint("authorize"), uri).expect("a URL");
+    let _ = Browser::new().open_page(&opened).await;
+    let opaque = tenant.service.client_credentials("hj:users.read").await;
+    let users = tenant.service.http.get(format!("{}/api/v1/users", tenant.issuer)).bearer_auth(&opaque);
+    let _ = web::send(users).await.expect(200);
+    let tokens = format!("/tenants/{}/registration-tokens", tenant.slug);
+    let initial = tenant.admin.post(&tokens, &json!({ "name": "partners" })).await.expect(201).text_of("token");
+    let metadata = json!({ "redirect_uris": ["https://rp.example/callback"] });
+    let register = party.http.post(party.endpoint("register")).bearer_auth(&initial).json(&metadata);
+    let registered = web::send(register).await.expect(201);
+    let management = registered.text_of("registration_access_token");
+    let uri = registered.text_of("registration_client_uri");
+    let _ = web::send(party.http.get(&uri).bearer_auth(&management)).await.expect(200);
+    let proof = "eyJhIjoxfQ.eyJhIHByb29mIHRoYXQgaXMgbm9uZSJ9.AAAA";
+    let _ = web::send(
+        party.token_request(&[("grant_type", "refresh_token"), ("refresh_token", "x")]).header("dpop", proof),
+    )
+    .await;
+    vec![
+        ("a device code", device_code),
+        ("a user code", begun.text_of("user_code")),
+        ("an auth_req_id", auth_req_id),
+        ("a pushed request's name", pushed.rsplit(':').next().expect("a name").to_owned()),
+        ("an opaque access token", opaque),
+        ("an initial access token", initial),
+        ("a registration access token", management),
+        ("a registered client's secret", registered.text_of("client_secret")),
+        ("a proof", proof.to_owned()),
+    ]
+}
 
 #[tokio::test]
 async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
@@ -33,6 +93,7 @@ async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
     let _ = tenant.backend.redeem(&code, &attempt.verifier).await.expect(400);
     let _ = tenant.backend.with_secret("a-wrong-secret-of-the-client").refresh(first.refresh()).await.expect(401);
     let _ = tenant.backend.userinfo(&second.id().replace('e', "f")).await.expect(401);
+    let others = other_secrets(&tenant, &alice.email).await;
     let cookies: Vec<String> = browser
         .cookies(&attempt.url)
         .split("; ")
@@ -61,6 +122,7 @@ async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
         ("the cluster's secret", world.cluster.secrets.cluster_hmac.clone()),
         ("the watch's token", world.cluster.secrets.watch_token.clone()),
     ];
+    secrets.extend(others.iter().map(|(what, secret)| (*what, secret.clone())));
     secrets.extend(cookies.into_iter().map(|value| ("a cookie", value)));
 
     let places = watched.places(&tenant).await;
