@@ -143,6 +143,11 @@ impl Chromium {
         self.protocol("Emulation.setDeviceMetricsOverride", size).await;
     }
 
+    /// Pages run no scripts from now on; what is asked by the driver is still answered.
+    pub async fn disable_scripts(&self) {
+        self.protocol("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+    }
+
     pub async fn set_scheme(&self, scheme: &str) {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.protocol("Emulation.setEmulatedMedia", features).await;

@@ -1,34 +1,55 @@
 //! The pages in a real Chromium: what its content policy, cookies and forms make of them, which no HTTP client can tell.
 
+#[path = "browser/without_scripts.rs"]
+mod without_scripts;
+
 use serde_json::json;
 use tests::relying_party::{Attempt, RelyingParty, Tokens, parameters};
 use tests::tenant::Tenant;
 use tests::webdriver::Chromium;
 use tests::world;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-/// A relying party's web server: greets at `/home`, and redirects from everywhere else to that, on another host name.
+/// A relying party's web server: greets at `/home`, and redirects from everywhere else to that, on another host name, with
+/// what it was told in the query or by a form.
 async fn relying_party() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = vec![0; 16 << 10];
-            let length = stream.read(&mut request).await.unwrap_or_default();
-            let line = String::from_utf8_lossy(&request[..length]);
-            let target = line.split(' ').nth(1).unwrap_or_default();
-            let answer = match target.split_once('?') {
-                Some(("/callback", query)) => {
-                    format!("HTTP/1.1 302 Found\r\nLocation: http://localhost:{port}/home?{query}\r\n")
-                }
-                _ => "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n".to_owned(),
-            };
-            let answer = format!("{answer}Connection: close\r\n\r\nWelcome to the app");
-            let _ = stream.write_all(answer.as_bytes()).await;
+        while let Ok((stream, _)) = listener.accept().await {
+            // Chromium opens connections in advance and says nothing on them.
+            tokio::spawn(greet(stream, port));
         }
     });
     port
+}
+
+async fn greet(mut stream: TcpStream, port: u16) {
+    let mut request = Vec::new();
+    let (head, body) = loop {
+        let text = String::from_utf8_lossy(&request).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length =
+                head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                break (head.to_owned(), body.to_owned());
+            }
+        }
+        if !matches!(stream.read_buf(&mut request).await, Ok(1..)) {
+            return;
+        }
+    };
+    let target = head.split(' ').nth(1).unwrap_or_default();
+    let told = target.split_once('?').map(|(_, query)| query.to_owned()).or((!body.is_empty()).then_some(body));
+    let answer = match told {
+        Some(told) if target.starts_with("/callback") => {
+            format!("HTTP/1.1 303 See Other\r\nLocation: http://localhost:{port}/home?{told}\r\n")
+        }
+        _ => "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n".to_owned(),
+    };
+    let answer = format!("{answer}Connection: close\r\n\r\nWelcome to the app");
+    let _ = stream.write_all(answer.as_bytes()).await;
 }
 
 /// A tenant where people may register, with a relying party that Chromium can reach.
