@@ -14,6 +14,7 @@ mod failover;
 mod footprint;
 mod load;
 mod options;
+mod peer;
 mod propagation;
 mod scale;
 mod stream;
@@ -26,7 +27,8 @@ use std::process::ExitCode;
 
 use crate::options::Options;
 
-const BENCHES: [&str; 8] = ["tokens", "exchanges", "writes", "propagation", "footprint", "scale", "watch", "failover"];
+const BENCHES: [&str; 9] =
+    ["tokens", "peer", "exchanges", "writes", "propagation", "footprint", "scale", "watch", "failover"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -45,6 +47,7 @@ async fn main() -> ExitCode {
     for bench in &options.benches {
         match bench.as_str() {
             "tokens" => tokens::run().await,
+            "peer" => peer::run().await,
             "exchanges" => exchanges::run(&options).await,
             "writes" => writes::run(&options).await,
             "propagation" => propagation::run().await,

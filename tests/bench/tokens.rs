@@ -19,21 +19,8 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_secs(8);
 
 pub(crate) async fn run() {
-    let world = World::start(1, 1).await;
-    let admin = world.admin().await;
-    let _ = admin.create_tenant("bench", json!({})).await;
-    let client = json!({
-        "client_id": "machine", "name": "Machine", "token_endpoint_auth_method": "client_secret_basic",
-        "grant_types": ["client_credentials"], "scopes": ["hj:users.read"],
-    });
-    let client = admin.create_client("bench", &client).await;
-    let secret = client.secret.expect("a confidential client has a secret");
+    let (world, token) = stage().await;
     let pod = &world.pods[0];
-    let revision = admin.get("/tenants/bench/clients/machine").await.json["revision"].as_u64();
-    pod.has_revision(revision.expect("a client has a revision")).await;
-    let basic = format!("Basic {}", STANDARD.encode(format!("machine:{secret}")));
-    let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-    let token = load::request("POST", "/t/bench/oauth2/token", &headers, "grant_type=client_credentials");
     let constant = load::request("GET", "/t/bench/.well-known/jwks.json", &[], "");
 
     let signatures = signatures_per_cpu_second();
@@ -57,6 +44,25 @@ pub(crate) async fn run() {
         outcome.millis(0.5),
         outcome.millis(0.99)
     );
+}
+
+/// One pod, and the request of its only client for a token.
+pub(crate) async fn stage() -> (World, Vec<u8>) {
+    let world = World::start(1, 1).await;
+    let admin = world.admin().await;
+    let _ = admin.create_tenant("bench", json!({})).await;
+    let client = json!({
+        "client_id": "machine", "name": "Machine", "token_endpoint_auth_method": "client_secret_basic",
+        "grant_types": ["client_credentials"], "scopes": ["hj:users.read"],
+    });
+    let client = admin.create_client("bench", &client).await;
+    let secret = client.secret.expect("a confidential client has a secret");
+    let revision = admin.get("/tenants/bench/clients/machine").await.json["revision"].as_u64();
+    world.pods[0].has_revision(revision.expect("a client has a revision")).await;
+    let basic = format!("Basic {}", STANDARD.encode(format!("machine:{secret}")));
+    let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    let token = load::request("POST", "/t/bench/oauth2/token", &headers, "grant_type=client_credentials");
+    (world, token)
 }
 
 /// Answers per CPU-second of the process.
