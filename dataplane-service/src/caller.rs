@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use oauth_core::certificate::ClientCertificate;
 use oauth_core::client::{AuthMethod, Client};
-use oauth_core::client_auth::assertion::{Assertion, Audience, NotProven, Strictness};
+use oauth_core::client_auth::assertion::{Assertion, Audience, NotProven};
 use oauth_core::client_auth::{self, AuthenticatedClient, FAILED};
 use oauth_core::error::OAuthError;
+use oauth_core::fapi;
 use oauth_core::form::Form;
 use vocab::Timestamp;
 
@@ -71,6 +72,17 @@ pub async fn authenticate<'t>(
     caller: &Caller<'_>,
     form: &Form<'_>,
 ) -> Result<AuthenticatedClient<'t>, Failure> {
+    let proof = prove(tenant, now, caller, form).await?;
+    fapi::method(fapi::of(proof.client(), &tenant.oauth), proof.client())?;
+    Ok(proof)
+}
+
+async fn prove<'t>(
+    tenant: &'t TenantContext,
+    now: Timestamp,
+    caller: &Caller<'_>,
+    form: &Form<'_>,
+) -> Result<AuthenticatedClient<'t>, Failure> {
     let find = |client_id: &str| tenant.client(client_id).map(AsRef::as_ref);
     if let Some(assertion) = Assertion::of(caller.authorization, form)? {
         return by_assertion(tenant, now, caller, &assertion).await;
@@ -89,7 +101,11 @@ async fn by_assertion<'t>(
     assertion: &Assertion<'_>,
 ) -> Result<AuthenticatedClient<'t>, Failure> {
     let client: &Client = tenant.client(assertion.client_id()).ok_or(FAILED)?;
-    let audience = Audience { issuer: &tenant.issuer, strict: Strictness::Usual, endpoint: caller.path };
+    let audience = Audience {
+        issuer: &tenant.issuer,
+        strict: fapi::audience(fapi::of(client, &tenant.oauth)),
+        endpoint: caller.path,
+    };
     let held = keys(caller, client).await?;
     let mut outcome = client_auth::by_assertion(now, client, assertion, &held, audience);
     if outcome.as_ref().is_err_and(|why| *why == NotProven::UnknownKey)

@@ -17,7 +17,9 @@ use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::client::Client;
 use oauth_core::client_auth::{self, AuthenticatedClient};
 use oauth_core::error::OAuthError;
+use oauth_core::fapi;
 use oauth_core::form::Form;
+use oauth_core::grant::refresh_token::Rotation;
 use oauth_core::grant::{Effect, Refusal, Request};
 use serde::Serialize;
 use uuid::Uuid;
@@ -86,6 +88,15 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     const fn client(&self) -> &'a Client {
         self.proof.client()
+    }
+
+    /// What becomes of a refresh token that the client uses.
+    fn rotation(&self) -> Rotation {
+        if fapi::rotates(fapi::of(self.client(), &self.tenant.oauth), self.client()) {
+            Rotation::Replace { grace_secs: self.refresh_grace_secs() }
+        } else {
+            Rotation::Keep
+        }
     }
 
     /// How long a replaced refresh token of the client is answered with its successor again.

@@ -139,7 +139,8 @@ pub(crate) fn signed_request(data: &[u8]) {
 pub(crate) fn client_proof(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let now = Timestamp::from_secs(0);
-    let request = dpop::Request { now, method: "POST", urls: &[], access_token: Some(text) };
+    let algorithms = &vocab::jws::JwsAlgorithm::ASYMMETRIC;
+    let request = dpop::Request { now, method: "POST", algorithms, urls: &[], access_token: Some(text) };
     assert!(dpop::verify(text, request, NonceRule::Required, |_| true).is_err(), "it is for no URL at all");
     let body: String = form_urlencoded::Serializer::new(String::new())
         .append_pair("client_assertion_type", assertion::TYPE)

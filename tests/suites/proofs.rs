@@ -7,6 +7,8 @@ mod assertions;
 mod dpop;
 #[path = "proofs/encryption.rs"]
 mod encryption;
+#[path = "proofs/fapi.rs"]
+mod fapi;
 #[path = "proofs/keys.rs"]
 mod keys;
 #[path = "proofs/mutual_tls.rs"]

@@ -9,6 +9,7 @@ use vocab::oauth::OAuthSettings;
 use crate::acr::Acr;
 use crate::authorize::{Prompt, ResponseMode};
 use crate::client::{AuthMethod, GrantType};
+use crate::fapi;
 use crate::resource::OWN;
 use crate::scope::BUILT_IN;
 use vocab::SigningAlgorithm;
@@ -132,8 +133,10 @@ impl<'a> Metadata<'a> {
             claims.extend(released.iter().map(String::as_str));
         }
         let usable = |method: &AuthMethod| *mutual_tls != MutualTls::Unavailable || !method.uses_certificate();
-        let methods = || AuthMethod::ALL.into_iter().filter(usable);
-        let signed_by = || JwsAlgorithm::ASYMMETRIC.map(JwsAlgorithm::as_str).to_vec();
+        let allowed = |method: &AuthMethod| settings.fapi.is_none_or(|fapi| fapi.allows_method(*method));
+        let methods = || AuthMethod::ALL.into_iter().filter(usable).filter(allowed);
+        let signed_by =
+            || fapi::algorithms(settings.fapi).iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>();
         Self {
             issuer,
             authorization_endpoint: format!("{issuer}/oauth2/authorize"),
@@ -142,7 +145,8 @@ impl<'a> Metadata<'a> {
             introspection_endpoint: format!("{issuer}/oauth2/introspect"),
             revocation_endpoint: format!("{issuer}/oauth2/revoke"),
             pushed_authorization_request_endpoint: format!("{issuer}/oauth2/par"),
-            require_pushed_authorization_requests: settings.require_pushed_authorization_requests,
+            require_pushed_authorization_requests: settings.require_pushed_authorization_requests
+                || settings.fapi.is_some(),
             device_authorization_endpoint: format!("{issuer}/oauth2/device_authorization"),
             backchannel_authentication_endpoint: format!("{issuer}/oauth2/bc-authorize"),
             backchannel_token_delivery_modes_supported: TokenDeliveryMode::ALL.map(TokenDeliveryMode::as_str),

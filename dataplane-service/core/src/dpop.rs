@@ -28,6 +28,8 @@ const MAX_PROOF_BYTES: usize = 8 * 1024;
 pub struct Request<'a> {
     pub now: Timestamp,
     pub method: &'a str,
+    /// Those that proofs may be signed with.
+    pub algorithms: &'a [JwsAlgorithm],
     /// The addresses that the endpoint is known by, without query: one, or two where it has an alias for mutual TLS.
     pub urls: &'a [String],
     /// The access token that comes with the proof at a protected endpoint.
@@ -84,12 +86,12 @@ pub fn verify(
     if !jws.has_type(TYPE) {
         return Err(refused("The proof's typ is not dpop+jwt."));
     }
-    jws.algorithm(&JwsAlgorithm::ASYMMETRIC)
+    jws.algorithm(request.algorithms)
         .map_err(|_| refused("The proof's alg is not among those of dpop_signing_alg_values_supported."))?;
     let jwk = jws.embedded_key().ok_or(refused("The proof has no jwk."))?;
     let key = PublicKey::parse(jwk.clone()).map_err(|_| refused("The proof's jwk is no public key that is taken."))?;
     let claims: Claims = key
-        .verify(&jws, &JwsAlgorithm::ASYMMETRIC)
+        .verify(&jws, request.algorithms)
         .map_err(|_| refused("The proof's signature is not its key's, or a claim is missing."))?;
     if claims.htm != request.method {
         return Err(refused("The proof is for another method: see htm."));
@@ -166,7 +168,8 @@ mod tests {
 
     fn run(proof: &str, access_token: Option<&str>, rule: NonceRule) -> Result<Proof, Code> {
         let urls = [URL.to_owned(), "https://mtls.example/t/acme/oauth2/token".to_owned()];
-        let request = Request { now: NOW, method: "POST", urls: &urls, access_token };
+        let request =
+            Request { now: NOW, method: "POST", algorithms: &JwsAlgorithm::ASYMMETRIC, urls: &urls, access_token };
         verify(proof, request, rule, |nonce| nonce == "fresh").map_err(|error| error.code())
     }
 

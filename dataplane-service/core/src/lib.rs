@@ -43,6 +43,7 @@ pub mod confirmation;
 pub mod discovery;
 pub mod dpop;
 pub mod error;
+pub mod fapi;
 pub mod form;
 pub mod grant;
 pub mod introspection;

@@ -6,7 +6,9 @@ use oauth_core::client_auth::AuthenticatedClient;
 use oauth_core::confirmation::Confirmation;
 use oauth_core::dpop::{self, NonceRule};
 use oauth_core::error::OAuthError;
+use oauth_core::fapi::{self, Possession};
 use vocab::Timestamp;
+use vocab::jws::JwsAlgorithm;
 
 use super::Caller;
 use crate::exchange::Failure;
@@ -22,6 +24,8 @@ pub async fn bind<'t>(
     proof: AuthenticatedClient<'t>,
 ) -> Result<AuthenticatedClient<'t>, Failure> {
     let spec = &proof.client().spec;
+    let fapi = fapi::of(proof.client(), &tenant.oauth);
+    let algorithms = fapi::algorithms(fapi);
     let by_certificate = spec.tls_client_certificate_bound_access_tokens;
     let confirmation = match caller.dpop()? {
         // Two bindings of one token are more than a resource server expects, and one of them would be passed over.
@@ -29,7 +33,7 @@ pub async fn bind<'t>(
             let told = "This client's tokens are bound to its certificate; it sends no proof of DPoP.";
             return Err(OAuthError::invalid_dpop_proof(told).into());
         }
-        Some(header) => Some(proven_key(tenant, now, caller, header, None).await?),
+        Some(header) => Some(proven_key(tenant, now, caller, header, None, algorithms).await?),
         None if spec.dpop_bound_access_tokens => {
             return Err(OAuthError::invalid_dpop_proof("This client needs a proof of DPoP.").into());
         }
@@ -37,6 +41,11 @@ pub async fn bind<'t>(
             let certificate = caller.certificate.as_deref();
             let missing = OAuthError::invalid_request("This client needs a certificate, which the request lacks.");
             Some(certificate.ok_or(missing)?.confirmation())
+        }
+        None if fapi::possession(fapi) == Possession::Needed => {
+            let told = "FAPI 2.0: the request needs a proof of DPoP or a certificate.";
+            let certificate = caller.certificate.as_deref().ok_or(OAuthError::invalid_dpop_proof(told))?;
+            Some(certificate.confirmation())
         }
         None => None,
     };
@@ -61,7 +70,8 @@ pub async fn confirm(
         (Some(expected @ Confirmation::Key(_)), Scheme::Dpop) => {
             let missing = OAuthError::invalid_dpop_proof("The request has no proof.");
             let header = caller.dpop()?.ok_or(missing)?;
-            if proven_key(tenant, now, caller, header, Some(access_token)).await? == expected {
+            let algorithms = fapi::algorithms(tenant.oauth.fapi);
+            if proven_key(tenant, now, caller, header, Some(access_token), algorithms).await? == expected {
                 return Ok(());
             }
             refused("The access token is bound to another key than the proof's.")
@@ -85,11 +95,12 @@ async fn proven_key(
     caller: &Caller<'_>,
     header: &str,
     access_token: Option<&str>,
+    algorithms: &[JwsAlgorithm],
 ) -> Result<Confirmation, Failure> {
     let verifier = caller.verifier;
     let bases = std::iter::once(tenant.issuer.clone()).chain(verifier.mtls_base(tenant));
     let urls: Vec<_> = bases.map(|base| format!("{base}{}", caller.path)).collect();
-    let request = dpop::Request { now, method: caller.method, urls: &urls, access_token };
+    let request = dpop::Request { now, method: caller.method, algorithms, urls: &urls, access_token };
     let rule = if tenant.oauth.require_dpop_nonce { NonceRule::Required } else { NonceRule::Optional };
     let proof = dpop::verify(header, request, rule, |nonce| verifier.nonces.is_recent(tenant.id, nonce, now))?;
     let key = proof.key.to_string();

@@ -15,6 +15,7 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
     let (grant, decision) = decide(context, request.clone()).await?;
     let tokens = match decision {
         Decision::Repeat(tokens, sealed) => return repeat(context, presented, &grant, &tokens, &sealed).await,
+        Decision::Keep(tokens) => return keep(context, presented, &grant, &tokens).await,
         Decision::Rotate(tokens) => tokens,
     };
     let next = user_tokens::next_refresh_token(context);
@@ -31,16 +32,34 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         // client asked twice.
         Taken::Lost => match decide(context, request).await? {
             (grant, Decision::Repeat(tokens, sealed)) => repeat(context, presented, &grant, &tokens, &sealed).await,
-            (grant, Decision::Rotate(_)) => Err(refuse(context, lost(), Some(grant.id), None).await),
+            (grant, Decision::Rotate(_) | Decision::Keep(_)) => {
+                Err(refuse(context, lost(), Some(grant.id), None).await)
+            }
         },
+    }
+}
+
+/// The token stays as it is and can be used again.
+async fn keep(
+    context: &Context<'_>,
+    presented: &str,
+    grant: &Grant,
+    tokens: &UserTokens,
+) -> Result<TokenResponse, Failure> {
+    let signed = user_tokens::sign(context, grant, tokens, None, None).await?;
+    let idle_until = user_tokens::idle_until(context);
+    let token = signed.access_token.as_ref();
+    match refresh::keep(context.tenant.db()?, presented, idle_until, token, context.now).await? {
+        Taken::Won => Ok(signed.response),
+        Taken::Lost => Err(OAuthError::invalid_grant("The refresh token or its user has ended meanwhile.").into()),
     }
 }
 
 async fn decide(context: &Context<'_>, request: Request<'_>) -> Result<(Grant, Decision), Failure> {
     let found = refresh::find(context.tenant.db()?, request.refresh_token).await?;
     let grant_id: Option<Uuid> = found.as_ref().map(|token| token.grant.id);
-    let grace = context.refresh_grace_secs();
-    match (request.decide(context.now, &context.tenant.issuer, context.proof, grace, found.as_ref()), found) {
+    let rotation = context.rotation();
+    match (request.decide(context.now, &context.tenant.issuer, context.proof, rotation, found.as_ref()), found) {
         (Ok(decision), Some(found)) => Ok((found.grant, decision)),
         (Err(refusal), _) => Err(refuse(context, refusal, grant_id, None).await),
         (Ok(_), None) => Err(lost().error.into()),

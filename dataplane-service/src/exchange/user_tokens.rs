@@ -7,7 +7,7 @@ use oauth_core::issue::{AccessToken, Audience, ID_TOKEN_TYPE, IdToken, Party, Us
 use oauth_core::scope::OPENID;
 use oauth_core::userinfo;
 use serde_json::{Map, Value};
-use vocab::Secret;
+use vocab::{Secret, Timestamp};
 
 use super::issue::{self, Issued};
 use super::{Context, Failure, TokenResponse};
@@ -18,12 +18,16 @@ use crate::store::access_tokens::NewAccessToken;
 use crate::store::refresh::NewRefreshToken;
 use crate::store::users;
 
+/// How long a refresh token that is made or used now lives unless it is used again.
+pub(super) fn idle_until(context: &Context<'_>) -> Timestamp {
+    context.now.plus_secs(i64::from(context.tenant.lifetimes.refresh_token_idle_secs))
+}
+
 /// The refresh token that will follow, if one does.
 pub(super) fn next_refresh_token(context: &Context<'_>) -> NewRefreshToken {
-    let idle_secs = i64::from(context.tenant.lifetimes.refresh_token_idle_secs);
     NewRefreshToken {
         value: opaque::fresh(),
-        idle_until: context.now.plus_secs(idle_secs),
+        idle_until: idle_until(context),
         confirmation: context.proof.refresh_confirmation(),
     }
 }

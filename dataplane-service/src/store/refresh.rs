@@ -144,3 +144,36 @@ impl Rotation<'_> {
         Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
     }
 }
+
+/// Lets a token that is used and not replaced live on, and stores what follows. `Lost`: it ended in the meantime.
+pub async fn keep(
+    db: &TenantDb,
+    token: &str,
+    idle_until: Timestamp,
+    access_token: Option<&NewAccessToken>,
+    now: Timestamp,
+) -> Result<Taken, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(concat!(
+            "with used as ( \
+                 update refresh_tokens t set expires_at = greatest(t.expires_at, least($3, g.expires_at)) \
+                 from grants g join users u on u.id = g.user_id \
+                 where t.token_hash = $1 and t.rotated_at is null and t.expires_at > $2 \
+                   and g.id = t.grant_id and g.revoked_at is null and u.status = 'active' \
+                 returning t.grant_id \
+             ), issued as (",
+            store_with!("used", "$4", "$5", "$6", "$7"),
+            ") select exists (select from used)",
+        ))
+        .await?;
+    let new = Columns::of(db, access_token);
+    let (now, idle_until) = (now.system_time(), idle_until.system_time());
+    let row = client
+        .query_one(
+            &statement,
+            &[&db.digest(token), &now, &idle_until, &new.hash, &new.client_id, &new.claims, &new.expires_at],
+        )
+        .await?;
+    Ok(if row.try_get(0)? { Taken::Won } else { Taken::Lost })
+}

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::jwe::{ContentEncryption, Encryption, JweAlgorithm};
+use crate::fapi::Fapi;
 use crate::jwk::Jwks;
 use crate::jws::JwsAlgorithm;
 use crate::{ClientId, ScopeName, SigningAlgorithm};
@@ -136,6 +137,12 @@ pub struct ClientSpec {
     /// Where the client's request objects may be fetched (OIDC Registration §2); nowhere else.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub request_uris: Vec<String>,
+    /// The FAPI 2.0 Security Profile for this client. Absent: as the tenant says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fapi: Option<Fapi>,
+    /// Whether a refresh token is replaced when it is used. Absent: it is, but under FAPI 2.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_refresh_tokens: Option<bool>,
     /// Types of authorization details that the client may ask for (RFC 9396 §10).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details_types: Vec<String>,
@@ -314,6 +321,8 @@ impl Default for ClientSpec {
             require_signed_request_object: false,
             request_object_signing_alg: None,
             request_uris: Vec::new(),
+            fapi: None,
+            rotate_refresh_tokens: None,
             authorization_details_types: Vec::new(),
         }
     }

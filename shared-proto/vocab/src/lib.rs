@@ -27,6 +27,7 @@ pub mod chain;
 pub mod claims;
 pub mod client;
 pub mod error_code;
+pub mod fapi;
 pub mod id;
 pub mod jose;
 pub mod json_schema;

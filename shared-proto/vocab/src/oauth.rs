@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ScopeName;
 use crate::claims::ClaimSource;
+use crate::fapi::Fapi;
 use crate::jwk::Jwks;
 use crate::registration::RegistrationPolicy;
 
@@ -51,6 +52,9 @@ pub struct OAuthSettings {
     #[serde(skip_serializing_if = "RegistrationPolicy::is_default")]
     pub registration: RegistrationPolicy,
 
+    /// The FAPI 2.0 Security Profile for every client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fapi: Option<Fapi>,
     /// What may stand in `authorization_details`, by its `type` (RFC 9396 §2). A type that is not here does not exist.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub authorization_details_types: BTreeMap<String, AuthorizationDetailsType>,

@@ -16,7 +16,7 @@ use super::keys::{Key, claims};
 use super::{Setting, shared};
 
 /// A client that shows `certified`, and trusts the pods' authority.
-fn http(setting: &Setting, certified: Option<&Certified>) -> reqwest::Client {
+pub(super) fn http(setting: &Setting, certified: Option<&Certified>) -> reqwest::Client {
     let ca = reqwest::Certificate::from_pem(setting.authority.pem().as_bytes()).expect("PEM");
     let builder = web::builder().tls_certs_only([ca]);
     let shown = certified.map(|own| format!("{}{}", own.cert, own.key));
@@ -24,12 +24,12 @@ fn http(setting: &Setting, certified: Option<&Certified>) -> reqwest::Client {
     shown.into_iter().fold(builder, reqwest::ClientBuilder::identity).build().expect("a client")
 }
 
-fn over_tls(pod: &Pod, tenant: &Tenant) -> String {
+pub(super) fn over_tls(pod: &Pod, tenant: &Tenant) -> String {
     format!("https://{}/t/{}", pod.tls_address(), tenant.slug)
 }
 
 /// For applications: good for the calling end alone.
-fn of_client<'a>(names: &'a [&'a str], validity: Validity) -> Wanted<'a> {
+pub(super) fn of_client<'a>(names: &'a [&'a str], validity: Validity) -> Wanted<'a> {
     const CALLER: &[rcgen::ExtendedKeyUsagePurpose] = &[rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     Wanted { names, purposes: CALLER, validity }
 }
@@ -50,7 +50,7 @@ async fn ask(http: &reqwest::Client, base: &str, client_id: &str) -> Answer {
     web::send(http.post(format!("{base}/oauth2/token")).form(&form)).await
 }
 
-fn der(certified: &Certified) -> Vec<u8> {
+pub(super) fn der(certified: &Certified) -> Vec<u8> {
     CertificateDer::from_pem_slice(certified.cert.as_bytes()).expect("PEM").to_vec()
 }
 

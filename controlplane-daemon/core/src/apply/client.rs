@@ -131,7 +131,11 @@ fn find<'a>(cx: &Context<'a>, tenant: &Slug, client_id: &ClientId) -> Result<&'a
 }
 
 fn problems(cx: &Context<'_>, tenant: TenantId, spec: &ClientSpec) -> Violations {
-    validate::client::check(spec, |name| cx.state.scope(tenant, name).is_some())
+    let mut violations = validate::client::check(spec, |name| cx.state.scope(tenant, name).is_some());
+    if let Some(tenant) = cx.state.tenant_by_id(tenant) {
+        validate::client::check_fapi(&mut violations, spec, &tenant.spec.settings);
+    }
+    violations
 }
 
 fn kept(cx: &Context<'_>, secret: &NewSecret) -> Result<ClientSecret, Rejection> {

@@ -4,6 +4,7 @@ mod about;
 mod authorization;
 mod backchannel;
 mod encryption;
+mod fapi;
 mod keys;
 mod request_object;
 mod subject;
@@ -12,6 +13,7 @@ mod tokens;
 use vocab::{ScopeName, Violations};
 
 pub(crate) use self::authorization::check_acr_values;
+pub(crate) use self::fapi::check_against as check_fapi;
 
 use super::scope::STANDARD_SCOPES;
 use super::{text, uri};
@@ -40,6 +42,7 @@ pub(crate) fn check(spec: &ClientSpec, is_tenant_scope: impl Fn(&ScopeName) -> b
     check_each(&mut violations, "/allowed_origins", &spec.allowed_origins, limits::ORIGINS, uri::origin_problem);
 
     about::check(&mut violations, spec);
+    fapi::check(&mut violations, spec);
 
     text::check_list(&mut violations, "/scopes", &spec.scopes, limits::CLIENT_SCOPES);
     for (index, name) in spec.scopes.iter().enumerate() {

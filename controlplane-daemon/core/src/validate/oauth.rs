@@ -44,6 +44,10 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
     violations.nest("/registration", registration::policy_problems(&settings.registration));
     let types = authorization_details::types_problems(&settings.authorization_details_types);
     violations.nest("/authorization_details_types", types);
+    // FAPI 2.0 Security Profile §5.3.2.2.
+    violations.require(settings.fapi.is_none() || !settings.allow_plain_pkce, "/allow_plain_pkce", || {
+        "FAPI 2.0 allows S256 alone".to_owned()
+    });
     if let Some(step_up) = &settings.user_api_step_up {
         check_acr_values(&mut violations, "/user_api_step_up/acr_values", &step_up.acr_values);
     }

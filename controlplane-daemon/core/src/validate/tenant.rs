@@ -52,6 +52,9 @@ impl TenantSettings {
         });
         violations.nest("/lifetimes", self.lifetimes.validate());
         violations.nest("/oauth", oauth::problems(&self.oauth));
+        // FAPI 2.0 Security Profile §5.4.1.
+        let fits = self.oauth.fapi.is_none_or(|fapi| fapi.allows_signing(self.signing_algorithm));
+        violations.require(fits, "/signing_algorithm", || "FAPI 2.0 allows PS256, ES256 and EdDSA".to_owned());
         if let Some(policy) = &self.key_rotation {
             violations.nest("/key_rotation", policy.validate());
         }

@@ -13,6 +13,7 @@ use super::response::ReturnAddress;
 use crate::authorization_details::{AuthorizationDetails, DetailTypes};
 use crate::client::{Client, GrantType};
 use crate::error::{Code, OAuthError};
+use crate::fapi;
 use crate::form::Form;
 
 /// Longest single parameter; what is accepted is stored and may come back in a URL.
@@ -79,6 +80,7 @@ fn check_the_rest(
     let response_type = parameters::response_type(form)?;
     grant_is_allowed(client)?;
     parameters::response_mode(form)?;
+    fapi::request(fapi::of(client, site.settings), form, channel, client, response_type)?;
     let authorization_details = site.details_types.judge(AuthorizationDetails::read(form)?, client)?;
     let scope = asked::scope(form, client, &authorization_details)?;
     let (claims, claims_scope) = asked::claims(form, site, client)?;

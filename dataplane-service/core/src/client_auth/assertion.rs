@@ -31,7 +31,7 @@ pub struct Assertion<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Audience<'a> {
     pub issuer: &'a str,
-    /// FAPI 2.0 Security Profile §5.3.2.1: nobody but the issuer, as a string. Otherwise the token endpoint and the endpoint
+    /// FAPI 2.0 Security Profile §5.3.2.1: nobody but the issuer, as a string, and §5.4.1: by few algorithms. Otherwise the token endpoint and the endpoint
     /// at hand will do, too (OIDC Core §9, RFC 9126 §2), and may stand in a list.
     pub strict: Strictness,
     /// The path of the endpoint at hand, below the issuer.
@@ -115,7 +115,7 @@ impl<'a> Assertion<'a> {
         keys: &ClientKeys,
         audience: Audience<'_>,
     ) -> Result<Once, NotProven> {
-        let claims: Claims = self.signed_by(client, keys).map_err(|error| match error {
+        let claims: Claims = self.signed_by(client, keys, audience.strict).map_err(|error| match error {
             JoseError::UnknownKey => NotProven::UnknownKey,
             _ => NotProven::Refused(FAILED),
         })?;
@@ -143,15 +143,25 @@ impl<'a> Assertion<'a> {
         Ok(Once { jti: claims.jti, expires_at: Timestamp::from_secs(exp) })
     }
 
-    fn signed_by<T: serde::de::DeserializeOwned>(&self, client: &Client, keys: &ClientKeys) -> Result<T, JoseError> {
+    fn signed_by<T: serde::de::DeserializeOwned>(
+        &self,
+        client: &Client,
+        keys: &ClientKeys,
+        strict: Strictness,
+    ) -> Result<T, JoseError> {
         if client.spec.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt {
             return Err(JoseError::Algorithm);
         }
         // The method decides what kind of key it is, whatever the token says: else a public key could be taken for a
         // secret (RFC 8725 §3.1).
+        let taken: &[JwsAlgorithm] = match strict {
+            Strictness::IssuerOnly => &JwsAlgorithm::FAPI,
+            Strictness::Usual => &JwsAlgorithm::ASYMMETRIC,
+        };
         match client.spec.token_endpoint_auth_signing_alg {
+            Some(registered) if !taken.contains(&registered) => Err(JoseError::Algorithm),
             Some(registered) => keys.verify(&self.jws, &[registered]),
-            None => keys.verify(&self.jws, &JwsAlgorithm::ASYMMETRIC),
+            None => keys.verify(&self.jws, taken),
         }
     }
 }

@@ -35,14 +35,14 @@ impl<'a> Request<'a> {
     /// Decides on the token as it was found; the shell rotates it in one statement. A refusal that is the request's
     /// own fault (a scope too wide) leaves the token as it is.
     ///
-    /// One that was replaced less than `grace_secs` ago may come from a client whose answer was lost: it gets the same
+    /// One that was replaced less than the grace ago may come from a client whose answer was lost: it gets the same
     /// successor again, as long as that was not used.
     pub fn decide(
         self,
         now: Timestamp,
         issuer: &str,
         proof: AuthenticatedClient<'_>,
-        grace_secs: u32,
+        rotation: Rotation,
         found: Option<&StoredRefreshToken>,
     ) -> Result<Decision, Refusal> {
         let token = found.ok_or(Refusal::quietly(UNKNOWN))?;
@@ -56,6 +56,10 @@ impl<'a> Request<'a> {
             let told = "The refresh token is bound to a key that this request has no proof of.";
             return Err(Refusal::quietly(OAuthError::invalid_grant(told)));
         }
+        let grace_secs = match rotation {
+            Rotation::Replace { grace_secs } => grace_secs,
+            Rotation::Keep => 0,
+        };
         let successor = match (token.rotated_at, &token.successor) {
             (None, _) => None,
             (Some(at), Some(sealed)) if now < at.plus_secs(i64::from(grace_secs)) => Some(sealed.clone()),
@@ -78,16 +82,26 @@ impl<'a> Request<'a> {
         let details = grant.details.narrowed(self.details, proof.client()).map_err(Refusal::quietly)?;
         let tokens = UserTokens { scope, resources, details, with_refresh_token: true };
         Ok(match successor {
+            None if rotation == Rotation::Keep => Decision::Keep(tokens),
             None => Decision::Rotate(tokens),
             Some(sealed) => Decision::Repeat(tokens, sealed),
         })
     }
 }
 
+/// Whether a token that is used is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    Replace { grace_secs: u32 },
+    Keep,
+}
+
 /// What happens to the refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     Rotate(UserTokens),
+    /// It stays, and its idle time begins anew.
+    Keep(UserTokens),
     /// It was rotated a moment ago: its successor, sealed, is answered again unless it was used itself.
     Repeat(UserTokens, String),
 }
@@ -119,7 +133,7 @@ mod tests {
     fn run(body: &str, found: Option<&StoredRefreshToken>) -> Result<UserTokens, (Code, Effect)> {
         match decide(body, 0, found)? {
             Decision::Rotate(tokens) => Ok(tokens),
-            Decision::Repeat(..) => panic!("without grace nothing is repeated"),
+            other => panic!("without grace it is replaced: {other:?}"),
         }
     }
 
@@ -130,7 +144,7 @@ mod tests {
         let form = Form::parse(body.as_bytes()).unwrap();
         let request = Request::parse(&form).unwrap();
         request
-            .decide(NOW, "https://id.example", proof, grace, found)
+            .decide(NOW, "https://id.example", proof, Rotation::Replace { grace_secs: grace }, found)
             .map_err(|refusal| (refusal.error.code(), refusal.effect))
     }
 
@@ -148,6 +162,19 @@ mod tests {
     #[case("refresh_token=r&resource=https://other.example", Code::InvalidTarget)]
     fn too_much_is_refused_and_the_token_lives(#[case] body: &str, #[case] code: Code) {
         assert_eq!(run(body, Some(&stored())), Err((code, Effect::Nothing)));
+    }
+
+    #[test]
+    fn without_rotation_a_good_token_stays() {
+        let public = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::None);
+        let proof = AuthenticatedClient::proven(&public);
+        let form = Form::parse(b"refresh_token=r").unwrap();
+        let ask = |token: &StoredRefreshToken| {
+            Request::parse(&form).unwrap().decide(NOW, "https://id.example", proof, Rotation::Keep, Some(token))
+        };
+        assert!(matches!(ask(&stored()), Ok(Decision::Keep(_))));
+        let rotated = StoredRefreshToken { rotated_at: Some(NOW), successor: Some("x".into()), ..stored() };
+        assert_eq!(ask(&rotated), Err(REUSED));
     }
 
     #[test]
@@ -216,7 +243,13 @@ mod tests {
             let proof = authenticate(NOW, None, &hello, |_| Some(&public)).unwrap().bound_to(shown);
             // Even a used one: whoever has no key learns and ends nothing.
             let token = StoredRefreshToken { confirmation: bound, rotated_at: (!good).then_some(NOW), ..stored() };
-            let decided = Request::parse(&form).unwrap().decide(NOW, "https://id.example", proof, 0, Some(&token));
+            let decided = Request::parse(&form).unwrap().decide(
+                NOW,
+                "https://id.example",
+                proof,
+                Rotation::Replace { grace_secs: 0 },
+                Some(&token),
+            );
             let refused = decided.map_err(|refusal| (refusal.error.code(), refusal.effect)).err();
             assert_eq!(refused, (!good).then_some((Code::InvalidGrant, Effect::Nothing)), "{bound:?} {shown:?}");
         }
