@@ -160,9 +160,8 @@ pub fn by_assertion<'c>(
 
 fn proves(now: Timestamp, client: Option<&Client>, presented: &Credentials<'_>) -> bool {
     let digest = SecretDigest::of(presented.secret.as_bytes());
-    let secrets = client.map_or(&[][..], |client| &client.secrets);
-    let secret_is_right = secrets.iter().fold(Choice::from(0), |found, secret| {
-        found | (secret.digest.as_bytes().ct_eq(digest.as_bytes()) & Choice::from(u8::from(secret.is_valid_at(now))))
+    let secret_is_right = compared_with(now, client).fold(Choice::from(0), |found, (known, counts)| {
+        found | (known.as_bytes().ct_eq(digest.as_bytes()) & Choice::from(u8::from(counts)))
     });
     match client.map(|client| client.spec.token_endpoint_auth_method) {
         // OIDC Core §9, RFC 7591 §2: the registered method and no other.
@@ -171,6 +170,19 @@ fn proves(now: Timestamp, client: Option<&Client>, presented: &Credentials<'_>) 
         }
         _ => false,
     }
+}
+
+/// As many as a client may have.
+const COMPARED: usize = 2;
+/// In the place of those that a client lacks. It opens nothing, whatever it may be the digest of.
+const DECOY: SecretDigest = SecretDigest::from_bytes([0; 32]);
+
+/// What a secret is held against, each with whether it counts: as many for a client with one secret, with none, and for
+/// one that does not exist, so that the time tells nothing.
+fn compared_with(now: Timestamp, client: Option<&Client>) -> impl Iterator<Item = (SecretDigest, bool)> {
+    let secrets = client.map_or(&[][..], |client| &client.secrets);
+    let decoys = std::iter::repeat_n((DECOY, false), COMPARED.saturating_sub(secrets.len()));
+    secrets.iter().map(move |secret| (secret.digest, secret.is_valid_at(now))).chain(decoys)
 }
 
 /// RFC 6749 §2.3: one method per request.
@@ -291,6 +303,18 @@ mod tests {
             run(&disabled, Some(&header("web:s3cret")), ""),
         ];
         assert!(errors.iter().all(|result| *result == Err(FAILED)), "{errors:?}");
+    }
+
+    #[test]
+    fn whoever_it_is_the_secret_is_compared_as_often() {
+        let one = client();
+        let secret = one.secrets.first().unwrap().clone();
+        let two = Client { secrets: vec![secret.clone(), secret], ..client() };
+        let public = Client { secrets: vec![], ..client() };
+        for client in [None, Some(&public), Some(&one), Some(&two)] {
+            assert_eq!(compared_with(NOW, client).count(), COMPARED);
+        }
+        assert!(compared_with(NOW, None).all(|(_, counts)| !counts));
     }
 
     #[test]

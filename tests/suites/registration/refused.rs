@@ -1,5 +1,7 @@
 //! What is not registered, and how that is said.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use shared_proto::watch::registration_client::RegistrationClient;
 use shared_proto::watch::{ReadRegistrationRequest, RegisterRequest};
@@ -58,6 +60,14 @@ async fn what_could_harm_others_is_refused_by_its_name() {
         }
     }
     let long = "x".repeat(10_000);
+    let rsa = |bytes: usize, e: &str| {
+        let modulus = URL_SAFE_NO_PAD.encode(vec![0xc5; bytes]);
+        json!({ "keys": [{ "kty": "RSA", "n": modulus, "e": e }] })
+    };
+    let mut both = with("jwks", rsa(256, "AQAB"));
+    both["jwks_uri"] = json!("https://rp.example/jwks");
+    let good = with("jwks", rsa(256, "AQAB"));
+    table.row("a good key", post(&tenant, &good), &[201]).await;
     let oct = json!({ "keys": [{ "kty": "oct", "k": "AAAA" }] });
     let private = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA" }] });
     for (what, metadata) in [
@@ -71,6 +81,10 @@ async fn what_could_harm_others_is_refused_by_its_name() {
         ("the platform's own scope", with("scope", json!("openid hj:users.write"))),
         ("a symmetric key", with("jwks", oct)),
         ("a private key", with("jwks", private)),
+        ("RSA of 512 bits", with("jwks", rsa(64, "AQAB"))),
+        ("RSA with the exponent 1", with("jwks", rsa(256, "AQ"))),
+        ("RSA with the exponent 3", with("jwks", rsa(256, "Aw"))),
+        ("keys in two places", both),
         ("a logo in another language", with("logo_uri#fr", json!("javascript:alert(1)"))),
         ("a language that is none", with("client_name#", json!("x"))),
         ("contacts that are none", with("contacts", json!("ops@rp.example"))),
@@ -92,7 +106,7 @@ async fn what_could_harm_others_is_refused_by_its_name() {
     }
     // Nothing of all this is a client now.
     let clients = tenant.admin.get(&format!("/tenants/{}/clients", tenant.slug)).await.expect(200);
-    assert_eq!(clients.json["items"].as_array().map(Vec::len), Some(3));
+    assert_eq!(clients.json["items"].as_array().map(Vec::len), Some(4), "the good one");
     table.finish(&world).await;
 }
 

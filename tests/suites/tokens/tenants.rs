@@ -230,3 +230,33 @@ async fn page(table: &mut Table, url: &str, held: &Held, b: &Tenant) {
         table.check(url.as_str(), refused, || format!("{answer:?}"));
     }
 }
+
+/// K14: whatever is out when a tenant ends opens nothing, anywhere.
+#[tokio::test]
+async fn a_tenant_that_is_suspended_or_gone_has_no_open_endpoint() {
+    let world = world::shared().await;
+    let tenant = world.tenant("ended").await;
+    let held = hold(&tenant).await;
+    let mut table = Table::new();
+    let (_, token) = &held.credentials[0];
+    let everywhere = async |table: &mut Table, when: &str, status: u16| {
+        for (path, _) in DOORS {
+            let url =
+                format!("{}{}", tenant.issuer, path.replace("{id}", "x").replace("{resource:.+}", "oauth2/userinfo"));
+            let http = web::client();
+            let get = http.get(&url).bearer_auth(token).header("cookie", &held.cookies);
+            table.row(&format!("{when}: GET {path}"), get, &[status, 405]).await;
+            for (what, credential) in &held.credentials {
+                let form = [("token", credential.as_str()), ("refresh_token", credential), ("code", credential)];
+                let post = http.post(&url).basic_auth("service", tenant.service.secret.as_deref()).form(&form);
+                table.row(&format!("{when}: POST {path} with {what}"), post, &[status, 405]).await;
+            }
+        }
+    };
+    tenant.patch(&json!({ "status": "suspended" })).await;
+    everywhere(&mut table, "suspended", 403).await;
+    let path = format!("/tenants/{}?wait=fleet&timeout=15s", tenant.slug);
+    let _ = tenant.admin.delete(&path).await.expect_one_of(&[200, 204]);
+    everywhere(&mut table, "gone", 404).await;
+    table.finish(&world).await;
+}
