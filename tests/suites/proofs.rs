@@ -9,6 +9,8 @@ mod dpop;
 mod encryption;
 #[path = "proofs/fapi.rs"]
 mod fapi;
+#[path = "proofs/issuers.rs"]
+mod issuers;
 #[path = "proofs/keys.rs"]
 mod keys;
 #[path = "proofs/mutual_tls.rs"]

@@ -15,7 +15,6 @@ use crate::scope::BUILT_IN;
 use vocab::SigningAlgorithm;
 use vocab::client::SubjectType;
 use vocab::jwe::{ContentEncryption, JweAlgorithm};
-use vocab::jws::JwsAlgorithm;
 
 /// The same document serves OpenID Connect and plain OAuth.
 #[derive(Debug, Serialize)]

@@ -1,6 +1,8 @@
 //! JWT assertions as grants (RFC 7523 §2.1): verify, find the user, decide, note the assertion, store a grant, sign.
 
-use oauth_core::grant::jwt_bearer::{Assertion, Request, UNUSABLE};
+use oauth_core::client_auth::assertion::NotProven;
+use oauth_core::error::OAuthError;
+use oauth_core::grant::jwt_bearer::{Assertion, Request, TrustedIssuer, UNUSABLE};
 use vocab::oauth::AssertedSubject;
 
 use super::{Context, Failure, TokenResponse, user_tokens};
@@ -12,7 +14,8 @@ use crate::store::users;
 
 pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
     let Context { tenant, now, proof, .. } = *context;
-    let (assertion, by) = Assertion::verify(request.assertion, &tenant.trusted_jwt_issuers, &tenant.issuer, now)?;
+    let by = Assertion::claimed_issuer(request.assertion, &tenant.trusted_jwt_issuers)?;
+    let assertion = verified(context, request.assertion, by).await?;
     let db = tenant.db()?;
     let found = match by.spec.subject {
         AssertedSubject::UserId => match assertion.sub.parse() {
@@ -44,4 +47,30 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
         access_tokens::store(db, token, now).await?;
     }
     Ok(signed.response)
+}
+
+/// What the issuer really said, by its keys, wherever they are.
+async fn verified(context: &Context<'_>, assertion: &str, by: &TrustedIssuer) -> Result<Assertion, OAuthError> {
+    let verifier = context.verifier;
+    let verify = |keys| Assertion::verify(assertion, by, keys, &context.tenant.issuer, context.now);
+    let outcome = match by.spec.jwks_uri.as_deref() {
+        None => verify(&by.keys),
+        Some(uri) => {
+            let told = "The keys at the issuer's jwks_uri could not be fetched.";
+            let unreachable = |_| OAuthError::invalid_grant(told);
+            let published = &verifier.published_keys;
+            let held = published.get(&verifier.fetcher, uri).await.map_err(unreachable)?;
+            match verify(&held) {
+                // It may have been published since.
+                Err(NotProven::UnknownKey) => {
+                    verify(&*published.renew(&verifier.fetcher, uri, &held).await.map_err(unreachable)?)
+                }
+                outcome => outcome,
+            }
+        }
+    };
+    outcome.map_err(|why| match why {
+        NotProven::UnknownKey => UNUSABLE,
+        NotProven::Refused(error) => error,
+    })
 }

@@ -181,7 +181,12 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
 
 fn trusted_jwt_issuers(oauth: &OAuthSettings) -> Result<Arc<[TrustedIssuer]>, Malformed> {
     let parse = |spec: &TrustedJwtIssuer| {
-        let keys = ClientKeys::registered(&spec.jwks).map_err(|why| Malformed(format!("{}: {why}", spec.issuer)))?;
+        let by_value = Some(&spec.jwks).filter(|jwks| !jwks.is_empty());
+        let keys = by_value
+            .map(ClientKeys::registered)
+            .transpose()
+            .map(Option::unwrap_or_default)
+            .map_err(|why| Malformed(format!("{}: {why}", spec.issuer)))?;
         Ok(TrustedIssuer { spec: spec.clone(), keys })
     };
     oauth.trusted_jwt_issuers.iter().map(parse).collect()

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::jwe::{ContentEncryption, Encryption, JweAlgorithm};
 use crate::fapi::Fapi;
+use crate::jwe::{ContentEncryption, Encryption, JweAlgorithm};
 use crate::jwk::Jwks;
 use crate::jws::JwsAlgorithm;
 use crate::{ClientId, ScopeName, SigningAlgorithm};

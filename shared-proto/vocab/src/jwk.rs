@@ -79,6 +79,10 @@ impl<'de> Deserialize<'de> for Never {
 }
 
 impl Jwks {
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Everything that is wrong, each with the place of the key; `None`: of the set as a whole.
     pub fn problems(&self) -> Vec<(Option<usize>, &'static str)> {
         let mut problems = Vec::new();

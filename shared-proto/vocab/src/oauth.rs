@@ -80,8 +80,11 @@ pub struct AuthorizationDetailsType {
 pub struct TrustedJwtIssuer {
     /// The `iss` of its assertions.
     pub issuer: String,
-    /// Its public keys.
+    /// Its public keys, by value or where it publishes them, never both.
+    #[serde(skip_serializing_if = "Jwks::is_empty")]
     pub jwks: Jwks,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
     /// Which user its `sub` is.
     pub subject: AssertedSubject,
     /// What a client may get at its word, of the scopes that it may ask for.

@@ -7,7 +7,7 @@ use vocab::claims::ClaimSource;
 use vocab::oauth::OAuthSettings;
 
 use super::client::check_acr_values;
-use super::{authorization_details, registration};
+use super::{authorization_details, registration, uri};
 use crate::limits;
 
 pub(super) fn problems(settings: &OAuthSettings) -> Violations {
@@ -30,8 +30,14 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
         violations.require(named, &at("issuer"), || format!("must have 1 to {} bytes", limits::URI_BYTES));
         let twice = issuers.iter().take(index).any(|other| other.issuer == trusted.issuer);
         violations.require(!twice, &at("issuer"), || "stands here twice".to_owned());
-        violations.require(!trusted.jwks.keys.is_empty(), &at("jwks"), || "needs a key".to_owned());
-        for (key, problem) in trusted.jwks.problems() {
+        violations.require(trusted.jwks.is_empty() == trusted.jwks_uri.is_some(), &at("jwks"), || {
+            "an issuer has jwks with a key, or jwks_uri, not both".to_owned()
+        });
+        if let Some(problem) = trusted.jwks_uri.as_deref().and_then(uri::web_problem) {
+            violations.add(at("jwks_uri"), problem);
+        }
+        let by_value = Some(&trusted.jwks).filter(|jwks| !jwks.is_empty());
+        for (key, problem) in by_value.into_iter().flat_map(vocab::jwk::Jwks::problems) {
             let key = key.map(|key| format!("/keys/{key}")).unwrap_or_default();
             violations.add(at(&format!("jwks{key}")), problem);
         }
@@ -121,6 +127,23 @@ mod tests {
         ] {
             assert!(!with(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_issuers_keys_are_at_one_place() {
+        let key =
+            r#""jwks":{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        let with = |keys: &str| {
+            let json = format!(r#"{{"trusted_jwt_issuers":[{{"issuer":"https://a.example"{keys}}}]}}"#);
+            problems(&serde_json::from_str(&json).unwrap()).iter().map(|it| it.pointer.clone()).collect::<Vec<_>>()
+        };
+        let there = r#""jwks_uri":"https://a.example/jwks""#;
+        assert!(with(&format!(",{key}")).is_empty());
+        assert!(with(&format!(",{there}")).is_empty());
+        for wrong in [String::new(), format!(",{key},{there}"), r#","jwks":{"keys":[]}"#.to_owned()] {
+            assert_eq!(with(&wrong), ["/trusted_jwt_issuers/0/jwks"], "{wrong}");
+        }
+        assert_eq!(with(r#","jwks_uri":"ftp://a.example/jwks""#), ["/trusted_jwt_issuers/0/jwks_uri"]);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use super::UserTokens;
 use crate::authorization_details::AuthorizationDetails;
 use crate::bearer::one_or_many;
 use crate::client_auth::AuthenticatedClient;
+use crate::client_auth::assertion::NotProven;
 use crate::error::OAuthError;
 use crate::form::Form;
-use crate::jose::{ClientKeys, Jws, NumericDate};
+use crate::jose::{ClientKeys, JoseError, Jws, NumericDate};
 use crate::resource::is_own;
 use crate::scope::{OFFLINE_ACCESS, ScopeSet};
 
@@ -39,6 +40,7 @@ pub struct Request<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedIssuer {
     pub spec: TrustedJwtIssuer,
+    /// Those of its `jwks`; what it publishes at its `jwks_uri` is fetched when it is needed.
     pub keys: ClientKeys,
 }
 
@@ -59,22 +61,32 @@ pub struct Assertion {
 }
 
 impl Assertion {
-    /// Reads and checks an assertion (RFC 7523 §3); with the issuer that signed it.
-    pub fn verify<'t>(
-        assertion: &str,
-        trusted: &'t [TrustedIssuer],
-        issuer: &str,
-        now: Timestamp,
-    ) -> Result<(Self, &'t TrustedIssuer), OAuthError> {
+    /// Whom an assertion claims to be by. Nothing of it is believed yet.
+    pub fn claimed_issuer<'t>(assertion: &str, trusted: &'t [TrustedIssuer]) -> Result<&'t TrustedIssuer, OAuthError> {
         #[derive(Deserialize)]
         struct Named {
             iss: String,
         }
         let jws = Jws::parse(assertion).map_err(|_| UNUSABLE)?;
         let named: Named = jws.unverified_claims().map_err(|_| UNUSABLE)?;
-        let by = trusted.iter().find(|known| known.spec.issuer == named.iss).ok_or(UNUSABLE)?;
-        let claims: Self = by.keys.verify(&jws, &ALGORITHMS).map_err(|_| UNUSABLE)?;
-        if claims.holds(issuer, now) { Ok((claims, by)) } else { Err(UNUSABLE) }
+        trusted.iter().find(|known| known.spec.issuer == named.iss).ok_or(UNUSABLE)
+    }
+
+    /// Reads and checks an assertion (RFC 7523 §3) by the keys of the issuer that it claims.
+    pub fn verify(
+        assertion: &str,
+        by: &TrustedIssuer,
+        keys: &ClientKeys,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Result<Self, NotProven> {
+        let refused = NotProven::Refused(UNUSABLE);
+        let Ok(jws) = Jws::parse(assertion) else { return Err(refused) };
+        let claims: Self = keys.verify(&jws, &ALGORITHMS).map_err(|error| match error {
+            JoseError::UnknownKey => NotProven::UnknownKey,
+            _ => NotProven::Refused(UNUSABLE),
+        })?;
+        if claims.iss == by.spec.issuer && claims.holds(issuer, now) { Ok(claims) } else { Err(refused) }
     }
 
     fn holds(&self, issuer: &str, now: Timestamp) -> bool {
