@@ -5,71 +5,42 @@
 //!                          │  read: the state in memory                                          fleet ◀── acks
 //! ```
 
+mod config;
+mod error;
 mod saturation;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use controlplane_core::level::FEATURE_LEVEL;
 use controlplane_core::model::{NodeSource, NodeSpec};
-use controlplane_core::{Actor, Applied, Command, Origin, Rejection, State};
+use controlplane_core::{Actor, Applied, Command, Origin, State};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use vocab::{Clock, ErrorCode, Keyring, NodeId, Revision, Secret};
+use vocab::{Clock, Keyring, NodeId, Revision};
 
+pub use self::config::NodeConfig;
+use self::error::start_error;
+pub use self::error::{BarrierError, ProposeError, StartError};
 use crate::audit::{self, Notes};
 pub use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::feed::encode;
 use crate::fleet::{Census, Fleet, FleetWait, NodePods};
-use crate::membership::{Admission, Bootstrap, Data, MemberChange, MemberError, MemberRequest};
+use crate::membership::{Data, MemberChange, MemberError, MemberRequest};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::founding;
-use crate::raft::node::{self, Node, NodeError};
-use crate::settings::EXIT_CONFIG;
+use crate::raft::node::{self, Node};
 use crate::signature::Signatures;
 pub use crate::storage::StorageError;
 pub use crate::storage::snapshots::{Incoming, SnapshotFile};
-use crate::tls::Tls;
 
 /// What handing over leadership may take before a node stops regardless.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the watch streams may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// What a node needs to start. `server.rs` makes it of the settings; listeners are bound there, so that port 0 works.
-#[derive(Debug)]
-pub struct NodeConfig {
-    pub node_id: NodeId,
-    /// Peers connect here.
-    pub raft_listener: TcpListener,
-    /// Pods connect here.
-    pub watch_listener: TcpListener,
-    /// `host:port` at which peers reach `raft_listener`.
-    pub advertise_addr: String,
-    /// Where clients reach this node's admin API; told to peers for `--follower-writes=redirect`.
-    pub advertise_admin_url: Option<String>,
-    pub bootstrap: Bootstrap,
-    /// What a node that asks to be taken in may become.
-    pub admission: Admission,
-    /// Every voter with its `host:port`, this node included or not. Empty: a cluster of one.
-    pub peers: BTreeMap<NodeId, String>,
-    pub data_dir: PathBuf,
-    /// The first signs, each verifies. Needed as soon as there is a peer.
-    pub hmac_secrets: Vec<Secret<String>>,
-    /// What pods present. `None`: only client certificates are accepted.
-    pub watch_token: Option<Secret<String>>,
-    pub tls: Option<Tls>,
-    pub heartbeat: Duration,
-    pub election_timeout_min: Duration,
-    pub election_timeout_max: Duration,
-    /// Log entries between snapshots.
-    pub snapshot_every: u64,
-}
 
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,95 +51,6 @@ pub enum Consistency {
     AtLeast(Revision),
     /// Everything that was acknowledged anywhere before the read began.
     Linearizable,
-}
-
-/// Why a command was not applied, as far as is known.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// Nothing was changed.
-    #[error("no leader was found in time; nothing was changed")]
-    NoLeader,
-    /// It may have happened. A retry with the same request id finds out.
-    #[error("the outcome is unknown: the change may or may not have been made")]
-    OutcomeUnknown,
-    #[error("this node is stopping")]
-    Stopping,
-    /// The leader could not make the signing key that the command needs; nothing was changed.
-    #[error("the leader could not generate a signing key; nothing was changed")]
-    KeyGeneration,
-    /// Nothing was changed.
-    #[error("a voter of an older build would not understand the change; nothing was changed. Upgrade every node first")]
-    TooNew,
-}
-
-impl ProposeError {
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Rejected(rejection) => rejection.code(),
-            Self::NoLeader => ErrorCode::NoLeader,
-            Self::OutcomeUnknown => ErrorCode::OutcomeUnknown,
-            Self::Stopping => ErrorCode::Unavailable,
-            Self::KeyGeneration => ErrorCode::Internal,
-            Self::TooNew => ErrorCode::UpgradeIncomplete,
-        }
-    }
-}
-
-/// Why a read cannot be as fresh as was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BarrierError {
-    #[error("revision {wanted} was not reached in time; this node is at {reached}")]
-    NotReached { wanted: Revision, reached: Revision },
-    #[error("no leader answered in time")]
-    NoLeader,
-    #[error("this node is stopping")]
-    Stopping,
-}
-
-impl BarrierError {
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::NotReached { .. } => ErrorCode::RevisionNotReached,
-            Self::NoLeader => ErrorCode::NoLeader,
-            Self::Stopping => ErrorCode::Unavailable,
-        }
-    }
-}
-
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data was sealed with another master key. Nothing was touched.
-    #[error("wrong SECRETBOX_MASTER_KEY for {}: {why}", data_dir.display())]
-    WrongMasterKey { data_dir: PathBuf, why: String },
-    /// The node has caught up and cannot open what the others sealed.
-    #[error(
-        "SECRETBOX_MASTER_KEY lacks keys that secrets of the cluster are sealed with: {}; add them, or reseal first",
-        key_ids.join(", ")
-    )]
-    MissingMasterKeys { key_ids: Vec<String> },
-    /// The settings contradict each other or the stored data.
-    #[error("{0}")]
-    Config(String),
-    /// Data on disk cannot be read or belongs to another cluster or version.
-    #[error(transparent)]
-    Storage(StorageError),
-    #[error("{0}")]
-    Raft(String),
-    #[error("{0}")]
-    Listener(String),
-}
-
-impl StartError {
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::WrongMasterKey { .. } | Self::MissingMasterKeys { .. } | Self::Config(_) => EXIT_CONFIG,
-            Self::Storage(why) => why.exit_code(),
-            Self::Raft(_) | Self::Listener(_) => 1,
-        }
-    }
 }
 
 /// A running node. Cheap to clone; [`ControlPlane::shutdown`] ends all clones.
@@ -479,17 +361,6 @@ pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) 
             master_key_ids,
         }),
     })
-}
-
-fn start_error(error: NodeError, data_dir: PathBuf) -> StartError {
-    match error {
-        NodeError::Storage(StorageError::WrongMasterKey { why, .. }) => StartError::WrongMasterKey { data_dir, why },
-        NodeError::Storage(other @ StorageError::OtherNode { .. }) => StartError::Config(other.to_string()),
-        NodeError::Storage(other) => StartError::Storage(other),
-        NodeError::Config(why) => StartError::Config(why),
-        NodeError::Listener(why) => StartError::Listener(why),
-        NodeError::Raft(why) => StartError::Raft(why),
-    }
 }
 
 #[cfg(test)]

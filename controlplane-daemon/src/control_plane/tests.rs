@@ -1,9 +1,9 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use controlplane_core::model::{AdminSpec, Role};
-use controlplane_core::{Actor, Mutation, ResourceRef};
+use controlplane_core::{Actor, Mutation, Rejection, ResourceRef};
 use uuid::Uuid;
-use vocab::{AdminId, MasterKey, SecretDigest, SystemClock};
+use vocab::{AdminId, ErrorCode, MasterKey, Secret, SecretDigest, SystemClock};
 
 use super::*;
 
