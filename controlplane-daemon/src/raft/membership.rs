@@ -1,181 +1,36 @@
 //! Membership changes, at the leader: looked at first, then committed by Raft, then written into the table of nodes.
 
+mod asking;
+mod view;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use controlplane_core::model::{NodeSource, NodeSpec, Promotion};
 use controlplane_core::{Command, Mutation, Note, limits};
-use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{BasicNode, ChangeMembers, Instant as _};
+use openraft::{BasicNode, ChangeMembers};
 use shared_proto::peer;
 use tokio::time::Instant;
-use vocab::{NodeId, Revision};
+use vocab::NodeId;
 
+pub(super) use self::view::View;
 use super::cluster::{Cluster, Failure, QUESTION_TIMEOUT};
 use crate::membership::{Admission, Caution, Changed, Data, MemberChange, MemberError, MemberRequest, check_quorum};
 
 type Members = ChangeMembers<u64, BasicNode>;
 
-/// How long a request waits for somebody to lead.
-const LEADER_WAIT: Duration = Duration::from_secs(3);
 /// A change of voters is two entries; without a majority they never come.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A little more than the leader's own limits together.
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(16);
 /// What a node that may have come back just now gets to be heard.
 const HEARING: Duration = Duration::from_millis(1500);
 /// What a node that goes gets to hear that it votes no more.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What a successor gets to take over.
 const TRANSFER: Duration = Duration::from_secs(3);
-/// A learner that lacks this many entries or fewer has caught up: under load it always lacks some.
-const CAUGHT_UP: u64 = 64;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The membership, and who answers, as the leader sees them.
-pub(super) struct View {
-    pub(super) me: u64,
-    pub(super) voters: BTreeSet<u64>,
-    pub(super) nodes: BTreeSet<u64>,
-    /// Halfway through a change, or not committed yet.
-    pub(super) is_changing: bool,
-    silent_for: BTreeMap<u64, Duration>,
-    matched: BTreeMap<u64, u64>,
-    committed: u64,
-    patience: Duration,
-}
-
-impl View {
-    pub(super) fn answers(&self, id: u64) -> bool {
-        id == self.me || self.silent_for.get(&id).is_some_and(|silent| *silent <= self.patience)
-    }
-
-    /// How many entries it lacks.
-    pub(super) fn lag(&self, id: u64) -> u64 {
-        self.committed.saturating_sub(self.matched.get(&id).copied().unwrap_or(0))
-    }
-
-    pub(super) fn has_caught_up(&self, id: u64) -> bool {
-        self.answers(id) && self.matched.contains_key(&id) && self.lag(id) <= CAUGHT_UP
-    }
-}
-
 impl Cluster {
-    /// `None` when this node does not lead.
-    pub(super) fn view(&self) -> Option<View> {
-        let metrics = self.raft.metrics();
-        let now = metrics.borrow_watched();
-        let matched = now.replication.as_ref()?;
-        let membership = now.membership_config.membership();
-        let heard = now.heartbeat.iter().flatten();
-        Some(View {
-            me: now.id,
-            voters: now.membership_config.voter_ids().collect(),
-            nodes: now.membership_config.nodes().map(|(id, _)| *id).collect(),
-            is_changing: membership.get_joint_config().len() > 1,
-            silent_for: heard.filter_map(|(id, at)| Some((*id, at.as_ref()?.elapsed()))).collect(),
-            matched: matched.iter().filter_map(|(id, log)| Some((*id, log.as_ref()?.index))).collect(),
-            committed: now.cluster_committed.map_or(0, |id| id.index),
-            patience: self.contact.patience(),
-        })
-    }
-
-    /// Answers once the leader has carried it out, and this node has applied it.
-    pub async fn ask(&self, request: &MemberRequest) -> Result<Changed, MemberError> {
-        let deadline = Instant::now() + LEADER_WAIT;
-        loop {
-            let outcome = match self.leader() {
-                Some(leader) if leader == self.node_id() => self.carry_out(request).await,
-                Some(leader) => self.ask_node(leader, request).await,
-                None => Err(MemberError::NoLeader),
-            };
-            match outcome {
-                Ok(changed) => {
-                    let reached = self.replica.reach(Revision(changed.log_index));
-                    let _ = tokio::time::timeout(FORWARD_TIMEOUT, reached).await;
-                    return Ok(changed);
-                }
-                Err(MemberError::NoLeader) if Instant::now() < deadline && !self.is_stopping() => {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(why) => return Err(why),
-            }
-        }
-    }
-
-    /// Asks exactly that node. One that does not lead says so, and remembers where a node that joins is.
-    pub async fn ask_node(&self, node: NodeId, request: &MemberRequest) -> Result<Changed, MemberError> {
-        let mut client = self.client(node).ok_or(MemberError::NoLeader)?;
-        let json = serde_json::to_vec(request).expect("a request has string keys and serializes");
-        let message = peer::ChangeMembersRequest { request: json.into() };
-        match tokio::time::timeout(FORWARD_TIMEOUT, client.change_members(message)).await {
-            Ok(Ok(reply)) => {
-                serde_json::from_slice(&reply.into_inner().outcome).unwrap_or(Err(MemberError::OutcomeUnknown))
-            }
-            Ok(Err(status)) if self.peers.went_astray(node, &status) => Err(MemberError::NoLeader),
-            Ok(Err(_)) | Err(_) => Err(MemberError::OutcomeUnknown),
-        }
-    }
-
-    pub fn is_blank(&self) -> bool {
-        self.raft.metrics().borrow_watched().last_log_index.is_none()
-    }
-
-    /// Tells the leader, or every member that this node knows, where it is; and hears whether it still is a member.
-    pub async fn announce(&self, request: &MemberRequest) -> Result<(), MemberError> {
-        let outcome = match self.leader() {
-            Some(leader) if leader == self.node_id() => self.carry_out(request).await,
-            Some(leader) => match self.ask_node(leader, request).await {
-                Err(MemberError::NoLeader | MemberError::OutcomeUnknown) => self.ask_around(request).await,
-                answer => answer,
-            },
-            None => self.ask_around(request).await,
-        };
-        match &outcome {
-            Ok(_) => self.reinstate(),
-            Err(why @ MemberError::Removed(_)) => self.dismiss(why),
-            Err(_) => {}
-        }
-        outcome.map(|_| ())
-    }
-
-    /// Each is told, since any may have to find this node; one that leads decides.
-    async fn ask_around(&self, request: &MemberRequest) -> Result<Changed, MemberError> {
-        let mut others = self.others();
-        others.extend(self.peers.configured().filter(|id| self.is_blank() && *id != self.node_id()));
-        let asked = others.iter().map(|id| self.ask_node(*id, request));
-        let answers = futures::future::join_all(asked).await;
-        let decided = |answer: &Result<Changed, MemberError>| {
-            !matches!(answer, Err(MemberError::NoLeader | MemberError::OutcomeUnknown))
-        };
-        answers.into_iter().find(decided).unwrap_or(Err(MemberError::NoLeader))
-    }
-
-    /// The others have removed this node: it stands for no election any more and says so.
-    fn dismiss(&self, why: &MemberError) {
-        let why = why.to_string();
-        if self.dismissal.send_if_modified(|known| known.replace(why.clone()).is_none()) {
-            self.raft.runtime_config().elect(false);
-            tracing::error!(why, "this node is not in the cluster any more; it stands for no election");
-        }
-    }
-
-    fn reinstate(&self) {
-        if self.dismissal.send_if_modified(|known| known.take().is_some()) {
-            self.raft.runtime_config().elect(true);
-            tracing::info!("this node is in the cluster again");
-        }
-    }
-
-    /// A node has said where it is. Remembered of members only, so that there is an end to it.
-    pub fn hear(&self, id: NodeId, addr: &str) {
-        let membership = self.raft.metrics().borrow_watched().membership_config.clone();
-        if membership.get_node(&id.0).is_some() && controlplane_core::validate::is_host_port(addr) {
-            self.peers.hear(id, addr);
-        }
-    }
-
     /// At the leader; anybody else answers that it is none.
     pub async fn carry_out(&self, request: &MemberRequest) -> Result<Changed, MemberError> {
         if self.view().is_none() {
