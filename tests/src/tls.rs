@@ -28,6 +28,21 @@ pub async fn connect_to(
     ca: &str,
     shows: Option<&Certified>,
 ) -> io::Result<TlsStream<TcpStream>> {
+    open(name, address, ca, shows, &[]).await
+}
+
+/// One that will speak HTTP/2 (RFC 7301).
+pub async fn connect_for_http2(name: &str, address: &str, ca: &str) -> io::Result<TlsStream<TcpStream>> {
+    open(name, address, ca, None, &[b"h2".to_vec()]).await
+}
+
+async fn open(
+    name: &str,
+    address: &str,
+    ca: &str,
+    shows: Option<&Certified>,
+    protocols: &[Vec<u8>],
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(ca.as_bytes()) {
         roots.add(authority.expect("PEM")).expect("an authority");
@@ -35,7 +50,7 @@ pub async fn connect_to(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.expect("the provider has suites").with_root_certificates(roots);
-    let config = match shows {
+    let mut config = match shows {
         Some(own) => {
             let chain = CertificateDer::pem_slice_iter(own.cert.as_bytes()).collect::<Result<_, _>>().expect("PEM");
             let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("PEM");
@@ -43,6 +58,7 @@ pub async fn connect_to(
         }
         None => builder.with_no_client_auth(),
     };
+    config.alpn_protocols = protocols.to_vec();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let stream = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await

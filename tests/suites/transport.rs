@@ -1,6 +1,8 @@
 //! Connections: who is let in and who is not, certificates that are replaced while everything runs, people behind proxies,
 //! and callers who say nothing; one module per promise.
 
+#[path = "transport/frames.rs"]
+mod frames;
 #[path = "transport/half_open.rs"]
 mod half_open;
 #[path = "transport/origin.rs"]

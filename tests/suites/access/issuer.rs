@@ -4,13 +4,19 @@ use std::io::BufRead as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tests::admin::Admin;
 use tests::browser::Browser;
+use tests::pki::Authority;
+use tests::pod::{Plan, Pod};
+use tests::postgres::free_port;
 use tests::programs;
 use tests::relying_party::RelyingParty;
 use tests::scratch;
 use tests::tenant::Tenant;
+use tests::wait::{PATIENCE, until};
 use tests::web::{self, Answer};
 use tests::world::World;
 use url::Url;
@@ -152,4 +158,112 @@ async fn by_the_command_line(world: &World, tenant: &Tenant, user: &tests::tenan
     let _ = Admin::sign_in(&world.cluster.nodes[0].admin_url(), &world.cluster.secrets.owner)
         .await
         .expect("still an owner");
+}
+
+/// An issuer behind TLS whose certificate our own authority has signed; its keys are fetched when one is unknown, and kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_over_tls_is_believed_by_its_authority_and_its_keys_are_kept() {
+    const AUDIENCE: &str = "https://control.example";
+    let authority = Authority::new("issuer");
+    let (own, stranger) = (authority.certify("issuer"), Authority::new("stranger").certify("stranger"));
+    let [cert, key, ca] = own.files.each_ref().map(String::as_str);
+    let mut world = World::start(1, 0).await;
+    let address = format!("127.0.0.1:{}", free_port());
+    let public_url = format!("https://{address}");
+    let flags = ["--tls-addr", &address, "--public-tls-cert-file", cert, "--public-tls-key-file", key];
+    let control_plane = world.cluster.watch_urls();
+    let plan = Plan {
+        name: "issuer",
+        control_plane: &control_plane,
+        public_url: &public_url,
+        flags: &flags,
+        ..Plan::default()
+    };
+    world.pods.push(Pod::start(&plan, &world.cluster.secrets).await);
+    let mut tenant = Tenant::create(&world, "robots").await;
+    tenant.issuer = format!("{public_url}/t/{}", tenant.slug);
+    let robot = json!({
+        "client_id": "robot", "name": "Robot", "token_endpoint_auth_method": "client_secret_basic",
+        "grant_types": ["client_credentials"], "scopes": ["hj:users.read"], "audiences": [AUDIENCE],
+    });
+    let path = format!("/tenants/{}/clients?wait=fleet&timeout=15s", tenant.slug);
+    let secret = tenant.admin.post(&path, &robot).await.expect(201).text_of("client_secret").to_owned();
+    let trusted = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("PEM");
+    let http = web::builder().tls_certs_only([trusted]).build().expect("a client");
+    let mint = async || {
+        let form = [("grant_type", "client_credentials"), ("resource", AUDIENCE)];
+        let request = http.post(format!("{}/oauth2/token", tenant.issuer)).basic_auth("robot", Some(&secret));
+        let token = web::send(request.form(&form)).await.expect(200).text_of("access_token").to_owned();
+        let head = token.split('.').next().expect("a JWT has a header").to_owned();
+        (head, json!({ "access_token": token }))
+    };
+
+    // Nobody signed its certificate whom the node knows; then only somebody else is known; then the right one.
+    let node = &mut world.cluster.nodes[0];
+    assert_eq!(node.stop(STOP).await, Some(0));
+    let flags = [
+        ("--admin-oidc-issuer", tenant.issuer.as_str()),
+        ("--admin-oidc-audience", AUDIENCE),
+        ("--admin-oidc-roles", "robot=operator"),
+    ];
+    node.launch_mut().args.extend(flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]));
+    let (first_head, first) = mint().await;
+    for trusts in [None, Some(stranger.files[2].as_str()), Some(ca)] {
+        let node = &mut world.cluster.nodes[0];
+        match trusts {
+            None => {}
+            Some(file) if node.launch_mut().args.iter().any(|arg| arg == "--admin-oidc-ca-file") => {
+                assert_eq!(node.stop(STOP).await, Some(0));
+                node.launch_mut().set("--admin-oidc-ca-file", file);
+            }
+            Some(file) => {
+                assert_eq!(node.stop(STOP).await, Some(0));
+                node.launch_mut().args.extend(["--admin-oidc-ca-file".to_owned(), file.to_owned()]);
+            }
+        }
+        node.start().await;
+        node.ready().await;
+        let answer = exchange(&node.admin_url(), &first).await;
+        if trusts == Some(ca) {
+            let _ = answer.expect(200);
+        } else {
+            assert_eq!(answer.expect(503).code(), "unavailable");
+            let log = node.process().log();
+            assert!(log.contains("the administrators' issuer cannot be asked for its keys"), "{log}");
+        }
+    }
+    let node = world.cluster.nodes[0].admin_url();
+
+    // The issuer is gone for a while: its keys are known, one that is not cannot be asked for.
+    world.pods[0].kill();
+    let _ = exchange(&node, &first).await.expect(200);
+    let (head, rest) = first["access_token"].as_str().and_then(|token| token.split_once('.')).expect("a JWT");
+    let header = URL_SAFE_NO_PAD.decode(head).expect("base64url");
+    let mut header: Value = serde_json::from_slice(&header).expect("JSON");
+    header["kid"] = json!("nobody-has-it");
+    let forged = json!({ "access_token": format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string())) });
+    let _ = exchange(&node, &forged).await.expect_one_of(&[401, 503]);
+    let _ = exchange(&node, &first).await.expect(200);
+    world.pods[0].start_again().await;
+    world.pods[0].ready().await;
+    until("a key that nobody has is unknown to the issuer, too", PATIENCE, async || {
+        let answer = exchange(&node, &forged).await;
+        if answer.status == 401 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+
+    // Another key: fetched when a token names it, soon enough, and the old one is good as long as it is published.
+    let admin = world.admin().await;
+    let _ = admin.post(&format!("/tenants/{}/keys/rotate", tenant.slug), &json!({})).await.expect_one_of(&[200, 201]);
+    let second = until("tokens are signed with another key", PATIENCE, async || {
+        let (head, token) = mint().await;
+        if head == first_head { Err(head) } else { Ok(token) }
+    })
+    .await;
+    until("the new key is known", PATIENCE, async || {
+        let answer = exchange(&node, &second).await;
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    let _ = exchange(&node, &first).await.expect(200);
 }
