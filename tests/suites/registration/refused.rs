@@ -59,6 +59,13 @@ async fn what_could_harm_others_is_refused_by_its_name() {
             table.oauth(&format!("{member} {url}"), request, &[400], &["invalid_client_metadata"]).await;
         }
     }
+    // J04: fetched before anything is registered, and fetched with a request.
+    for url in internal {
+        for (member, value) in [("sector_identifier_uri", json!(url)), ("request_uris", json!([url]))] {
+            let request = post(&tenant, &with(member, value));
+            table.oauth(&format!("{member} {url}"), request, &[400], &["invalid_client_metadata"]).await;
+        }
+    }
     let long = "x".repeat(10_000);
     let rsa = |bytes: usize, e: &str| {
         let modulus = URL_SAFE_NO_PAD.encode(vec![0xc5; bytes]);
