@@ -61,28 +61,25 @@ async fn authorize(
     let form = Form::parse(parameters).map_err(|error| PageError::refused(tenant, &error.into()))?;
     let find_client = |id: &str| tenant.client(id).map(AsRef::as_ref);
     let visit = Visit::of(request, tenant, app);
-    let asked = match pushed::reference(&form) {
+    let asked = if let Some(name) = pushed::reference(&form) {
         // RFC 9126 §4: what the browser says beside is not looked at.
-        Some(name) => {
-            let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
-            let taken = pushed_requests::take(visit.db()?, name, client.client_id.as_str(), visit.now).await;
-            let taken = taken.map_err(|error| visit.fault(&error))?;
-            taken.ok_or_else(|| PageError::refused(tenant, &pushed::UNKNOWN))?
-        }
-        None => {
-            let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
-            let arrival = Arrival { tenant, verifier: &app.verifier, now: visit.now, channel: Channel::Front };
-            let parameters = match request_object::parameters(arrival, client, &form).await {
-                Ok(parameters) => parameters,
-                Err(Failure::Database(error)) => return Err(visit.fault(&error)),
-                Err(Failure::Refused(error)) => return unopened(tenant, &form, client, &error),
-                Err(Failure::Signing(_)) => return unopened(tenant, &form, client, &UNSIGNED),
-            };
-            match site(tenant, |site| authorize::validate(&parameters, site, Channel::Front, find_client)) {
-                Ok(asked) => asked,
-                Err(Refusal::Page(error)) => return Err(PageError::refused(tenant, &error)),
-                Err(Refusal::Redirect(address, error)) => return Ok(tell(tenant, &address, &error)),
-            }
+        let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
+        let taken = pushed_requests::take(visit.db()?, name, client.client_id.as_str(), visit.now).await;
+        let taken = taken.map_err(|error| visit.fault(&error))?;
+        taken.ok_or_else(|| PageError::refused(tenant, &pushed::UNKNOWN))?
+    } else {
+        let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
+        let arrival = Arrival { tenant, verifier: &app.verifier, now: visit.now, channel: Channel::Front };
+        let parameters = match request_object::parameters(arrival, client, &form).await {
+            Ok(parameters) => parameters,
+            Err(Failure::Database(error)) => return Err(visit.fault(&error)),
+            Err(Failure::Refused(error)) => return unopened(tenant, &form, client, &error),
+            Err(Failure::Signing(_)) => return unopened(tenant, &form, client, &UNSIGNED),
+        };
+        match site(tenant, |site| authorize::validate(&parameters, site, Channel::Front, find_client)) {
+            Ok(asked) => asked,
+            Err(Refusal::Page(error)) => return Err(PageError::refused(tenant, &error)),
+            Err(Refusal::Redirect(address, error)) => return Ok(tell(tenant, &address, &error)),
         }
     };
     let session = visit.session().await?.map(|session| session.facts);
