@@ -1,3 +1,5 @@
+mod killed;
+
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use proptest::prelude::*;
