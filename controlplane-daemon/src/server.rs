@@ -100,6 +100,7 @@ pub fn run(settings: Settings) -> Result<(), ServerError> {
         .map_err(|source| ServerError::Io { what: "the runtime", source })?;
     runtime.block_on(async {
         let telemetry = start_telemetry(&settings)?;
+        telemetry::dumps::forbid();
         let served = serve(settings, &telemetry).await;
         telemetry.stop();
         served

@@ -98,6 +98,7 @@ fn start(settings: Settings, migration: Option<Migration>) -> anyhow::Result<Exi
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let code = runtime.block_on(async {
         let telemetry = start_telemetry(&settings)?;
+        telemetry::dumps::forbid();
         let done = match migration {
             None => serve(settings, telemetry.clone()).await.map(|()| ExitCode::SUCCESS),
             Some(migration) => migrate(settings, migration).await,

@@ -21,6 +21,7 @@
 //!   itself only where nobody did.
 
 pub mod context;
+pub mod dumps;
 pub mod held;
 pub mod log;
 pub mod machine;

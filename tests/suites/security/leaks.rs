@@ -133,4 +133,15 @@ async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+    for process in [world.cluster.nodes[0].process_id(), world.pods[0].process().id()] {
+        assert_no_core_dump(process);
+    }
+}
+
+/// proc_pid_limits(5): the soft and the hard limit. A dump would be all of the memory.
+fn assert_no_core_dump(process: u32) {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("it runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit of core files");
+    let limits: Vec<&str> = line.split_whitespace().take(2).collect();
+    assert_eq!(limits, ["0", "0"]);
 }
