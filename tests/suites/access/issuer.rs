@@ -187,13 +187,13 @@ async fn an_issuer_over_tls_is_believed_by_its_authority_and_its_keys_are_kept()
         "grant_types": ["client_credentials"], "scopes": ["hj:users.read"], "audiences": [AUDIENCE],
     });
     let path = format!("/tenants/{}/clients?wait=fleet&timeout=15s", tenant.slug);
-    let secret = tenant.admin.post(&path, &robot).await.expect(201).text_of("client_secret").to_owned();
+    let secret = tenant.admin.post(&path, &robot).await.expect(201).text_of("client_secret");
     let trusted = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("PEM");
     let http = web::builder().tls_certs_only([trusted]).build().expect("a client");
     let mint = async || {
         let form = [("grant_type", "client_credentials"), ("resource", AUDIENCE)];
         let request = http.post(format!("{}/oauth2/token", tenant.issuer)).basic_auth("robot", Some(&secret));
-        let token = web::send(request.form(&form)).await.expect(200).text_of("access_token").to_owned();
+        let token = web::send(request.form(&form)).await.expect(200).text_of("access_token");
         let head = token.split('.').next().expect("a JWT has a header").to_owned();
         (head, json!({ "access_token": token }))
     };

@@ -120,8 +120,11 @@ async fn attack(stream: TcpStream, frames: Vec<u8>) -> End {
     end
 }
 
+/// What it is, the frames, and how it may end.
+type Flood = (&'static str, Vec<u8>, fn(&End) -> bool);
+
 /// One that means no stream: what ends is the connection, or nothing.
-fn floods(path: &str) -> Vec<(&'static str, Vec<u8>, fn(&End) -> bool)> {
+fn floods(path: &str) -> Vec<Flood> {
     let open = |stream: u32| frame(HEADERS, END_HEADERS, stream, &request(path, "-"));
     let rapid_reset = (0..10_000).map(|number| 3 + 2 * number);
     let rapid_reset = rapid_reset.flat_map(|id| [open(id), frame(RST_STREAM, 0, id, &8_u32.to_be_bytes())].concat());
@@ -151,7 +154,6 @@ fn resident_kib(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// The cases M12 and N12 of the attacks.
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_lie_and_floods_of_frames_harm_nobody() {
     let authority = Authority::new("frames");
