@@ -10,11 +10,12 @@
 //! code as in the rest of the admin API.
 
 mod diff;
+mod outline;
 mod plan;
 mod prune;
 mod run;
 mod secret;
 mod wanted;
 
-pub use plan::{Action, Bounds, Fault, Ownership, Plan, Prune, Request, Step};
+pub use outline::{Action, Bounds, Fault, Ownership, Plan, Prune, Request, Step};
 pub use run::{Applier, ApplyError, Asker, Outcome};

@@ -3,165 +3,21 @@
 use std::collections::BTreeSet;
 
 use controlplane_core::model::TenantSpec;
-use controlplane_core::mutation::Precondition;
 use controlplane_core::validate::STANDARD_SCOPES;
 use controlplane_core::{Client, Mutation, ResourceRef, Scope, State, Tenant};
-use manifest::Document;
 use serde_json::{Value, json};
 use vocab::{ClientId, Clock, ErrorCode, Keyring, Revision, ScopeName, SecretId, Slug};
 
 use super::diff::{self, Difference, MASKED, MASKED_NEW, difference};
+use super::outline::{Bounds, Change, Fault, Ownership, Plan, Prune, Request, Source};
 use super::prune::{self, Pruned, Stated};
 use super::secret;
 use super::wanted::{self, Wanted};
-use crate::admin::problem::Problem;
 use crate::admin::view::{
     ClientView, ScopeView, SettingsView, TenantView, read_client, read_scope, read_settings, read_tenant,
     replace_tenant,
 };
 use crate::id;
-
-/// What is asked.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    pub documents: &'a [Document],
-    /// The manifest set that the documents are.
-    pub set: &'a str,
-    pub prune: Prune,
-    pub ownership: Ownership,
-    pub bounds: Bounds,
-}
-
-/// Whether what the set made and no longer states is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prune {
-    Keep,
-    Delete,
-}
-
-/// Whether a resource that another set manages may become this one's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
-    Respect,
-    TakeOver,
-}
-
-/// What the asker may touch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bounds {
-    Everything,
-    /// Of this tenant all but what concerns others: a tenant's own administrator.
-    Tenant(Slug),
-}
-
-/// Where something is stated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    pub document: usize,
-    pub pointer: String,
-}
-
-impl Source {
-    /// Of what no document states.
-    pub(super) const fn nowhere() -> Self {
-        Self { document: usize::MAX, pointer: String::new() }
-    }
-
-    pub(super) fn below(&self, pointer: &str) -> Self {
-        Self { document: self.document, pointer: format!("{}{pointer}", self.pointer) }
-    }
-}
-
-/// Why there is no plan; one of the reasons.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub code: ErrorCode,
-    pub source: Source,
-    pub detail: String,
-}
-
-impl Fault {
-    pub(super) fn invalid(source: Source, detail: impl Into<String>) -> Self {
-        Self { code: ErrorCode::ValidationFailed, source, detail: detail.into() }
-    }
-
-    pub(super) fn all_of(problem: Problem, source: &Source, faults: &mut Vec<Self>) {
-        let code = problem.code();
-        faults.extend(problem.into_violations().iter().map(|violation| Self {
-            code,
-            source: source.below(&violation.pointer),
-            detail: violation.detail.clone(),
-        }));
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    Create,
-    Update,
-    Delete,
-    Unchanged,
-}
-
-impl Action {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::Unchanged => "unchanged",
-        }
-    }
-}
-
-/// What becomes of one resource.
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub action: Action,
-    pub resource: ResourceRef,
-    /// `None`: pruned.
-    pub source: Option<Source>,
-    pub differences: Vec<Difference>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    pub steps: Vec<Step>,
-    pub(super) items: Vec<(Mutation, Source)>,
-    pub(super) planned_on: Vec<Precondition>,
-}
-
-impl Plan {
-    pub const fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    fn append(&mut self, mut other: Self) {
-        self.steps.append(&mut other.steps);
-        self.items.append(&mut other.items);
-        self.planned_on.append(&mut other.planned_on);
-    }
-
-    fn add(&mut self, source: &Source, resource: ResourceRef, revision: Revision, change: Change) {
-        let action = match (change.mutations.is_empty(), revision) {
-            (true, _) => Action::Unchanged,
-            (false, Revision::ZERO) => Action::Create,
-            (false, _) => Action::Update,
-        };
-        if action != Action::Unchanged {
-            self.planned_on.push(Precondition::new(resource.clone(), revision));
-        }
-        self.items.extend(change.mutations.into_iter().map(|mutation| (mutation, source.clone())));
-        self.steps.push(Step { action, resource, source: Some(source.clone()), differences: change.differences });
-    }
-}
-
-/// What makes one resource what it should be; no mutation if it is.
-#[derive(Default)]
-struct Change {
-    mutations: Vec<Mutation>,
-    differences: Vec<Difference>,
-}
 
 /// What planning looks at.
 pub(super) struct Planner<'a> {

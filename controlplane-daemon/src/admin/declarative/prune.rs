@@ -6,7 +6,7 @@ use controlplane_core::mutation::Precondition;
 use controlplane_core::{Mutation, ResourceRef, State, Tenant};
 use vocab::{ClientId, ErrorCode, ScopeName, Slug};
 
-use super::plan::{Action, Bounds, Fault, Plan, Request, Source, Step};
+use super::outline::{Action, Bounds, Fault, Plan, Request, Source, Step};
 
 /// The names that documents state.
 #[derive(Default)]

@@ -8,7 +8,8 @@ use controlplane_core::model::KeyFamily;
 use controlplane_core::{Actor, Command, Entry, FreshKey, Mutation, Origin, Rejection, Stamp, State};
 use vocab::{Clock, ErrorCode, Keyring, RequestId, Revision};
 
-use super::plan::{Fault, Plan, Planner, Request, Source};
+use super::outline::{Fault, Plan, Request, Source};
+use super::plan::Planner;
 use crate::admin::problem::Problem;
 use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError};
 use crate::id;

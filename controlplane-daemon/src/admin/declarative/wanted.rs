@@ -6,7 +6,7 @@ use manifest::{Document, Kind};
 use serde_json::{Map, Value};
 use vocab::{ErrorCode, Slug};
 
-use super::plan::{Fault, Source};
+use super::outline::{Fault, Source};
 
 /// What the admin API shows and nobody writes.
 const READ_ONLY: [&str; 8] =
