@@ -116,6 +116,29 @@ async fn the_contract_is_published_and_can_be_read() {
         "owner, operator, tenant-admin of the tenant"
     );
     assert!(contract.json["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].is_array());
+    // Each member of what the server shows is documented.
+    let admin = cluster.admin(0).await;
+    let tenant = admin.create_tenant("acme", json!({ "oauth": { "allow_plain_pkce": true } })).await;
+    let client = json!({ "client_id": "web", "name": "Web", "redirect_uris": ["https://acme.example/cb"] });
+    let client = admin.post("/tenants/acme/clients", &client).await.expect(201);
+    let scope = admin.post("/tenants/acme/scopes", &json!({ "name": "orders" })).await.expect(201);
+    let settings = admin.get("/settings").await.expect(200);
+    let owner = admin.get("/admins").await.expect(200).json["items"][0].clone();
+    let shown_once = ["client_secret", "secret_id", "credential"];
+    for (schema, path, shown) in [
+        ("Tenant", "/tenants/{slug}", &tenant.json),
+        ("Client", "/tenants/{slug}/clients/{client_id}", &client.json),
+        ("Scope", "/tenants/{slug}/scopes/{name}", &scope.json),
+        ("Settings", "/settings", &settings.json),
+        ("Admin", "/admins/{id}", &owner),
+    ] {
+        let content = &contract.json["paths"][path]["put"]["requestBody"]["content"]["application/json"];
+        assert_eq!(content["schema"]["$ref"], format!("#/components/schemas/{schema}"));
+        let properties = &contract.json["components"]["schemas"][schema]["properties"];
+        for name in shown.as_object().expect("an object").keys().filter(|name| !shown_once.contains(&name.as_str())) {
+            assert!(!properties[name].is_null(), "{schema}: {name} is not documented");
+        }
+    }
     let page = web::send(web::client().get(format!("{base}/docs"))).await.expect(200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     let policy = page.header("content-security-policy").expect("a policy");

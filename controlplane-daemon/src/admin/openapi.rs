@@ -1,9 +1,11 @@
 //! `/openapi.json`: the contract (OpenAPI 3.1), made of the table of routes, and `/docs`, a page to read it.
 //!
-//! What is said of a route stands in [`operations`]; a test demands a row there for each row of the table.
+//! What is said of a route stands in [`operations`]; a test demands a row there for each row of the table. What documents
+//! are made of stands in [`schemas`].
 
 mod operations;
 mod page;
+mod schemas;
 
 use std::sync::LazyLock;
 
@@ -43,6 +45,8 @@ fn document() -> Value {
             operations.insert(row.method.as_str().to_ascii_lowercase(), describe(row, operation));
         }
     }
+    let mut schemas = schemas::all();
+    schemas.insert("Problem".to_owned(), problem_schema());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -59,7 +63,7 @@ fn document() -> Value {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A token of POST /auth/token"},
                 "cluster": {"type": "apiKey", "in": "header", "name": "X-Cluster-Signature"},
             },
-            "schemas": {"Problem": problem_schema(), "Document": {"type": "object"}, "Page": page_schema()},
+            "schemas": schemas,
             "parameters": parameters(),
             "headers": {
                 "X-Revision": {"description": "The revision that the answer is of", "schema": {"type": "integer"}},
@@ -98,11 +102,11 @@ fn describe(row: &Row, operation: &Operation) -> Value {
         "x-roles": row.access.in_words(),
         "parameters": parameters,
         "responses": {
-            operation.kind.status(): operation.kind.response(),
+            operation.kind.status(): operation.kind.response(schemas::of(row.path)),
             "default": {"$ref": "#/components/responses/Problem"},
         },
     });
-    if let Some(body) = operation.kind.body() {
+    if let Some(body) = operation.kind.body(schemas::of(row.path)) {
         described["requestBody"] = body;
     }
     match row.access {
@@ -137,11 +141,15 @@ fn problem_schema() -> Value {
     })
 }
 
-fn page_schema() -> Value {
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+fn page_of(schema: &str) -> Value {
     json!({
         "type": "object",
         "properties": {
-            "items": {"type": "array", "items": {"type": "object"}},
+            "items": {"type": "array", "items": reference(schema)},
             "next_cursor": {"type": ["string", "null"], "description": "For the next page's `cursor`; null on the last"},
         },
     })
@@ -187,8 +195,8 @@ impl Kind {
         }
     }
 
-    fn body(self) -> Option<Value> {
-        let document = json!({"schema": {"$ref": "#/components/schemas/Document"}});
+    fn body(self, schema: &str) -> Option<Value> {
+        let document = json!({"schema": reference(schema)});
         match self {
             Self::Create | Self::Replace => Some(json!({"required": true, "content": {"application/json": document}})),
             Self::Act | Self::Post => Some(json!({"required": false, "content": {"application/json": document}})),
@@ -199,17 +207,17 @@ impl Kind {
         }
     }
 
-    fn response(self) -> Value {
-        let schema = |name: &str| json!({"schema": {"$ref": format!("#/components/schemas/{name}")}});
+    fn response(self, schema: &str) -> Value {
+        let page = || json!({"schema": page_of(schema)});
         let revision = json!({"X-Revision": {"$ref": "#/components/headers/X-Revision"}});
         let content = match self {
             Self::Delete => return json!({"description": "It is gone", "headers": revision}),
-            Self::List => json!({"application/json": schema("Page")}),
-            Self::Lines => json!({"application/json": schema("Page"), "application/x-ndjson": {}}),
+            Self::List => json!({"application/json": page()}),
+            Self::Lines => json!({"application/json": page(), "application/x-ndjson": {}}),
             Self::File => json!({"application/octet-stream": {}, "application/jsonl": {}}),
             Self::Html => json!({"text/html": {}}),
             Self::Stream => json!({"text/event-stream": {}}),
-            _ => json!({"application/json": schema("Document")}),
+            _ => json!({"application/json": {"schema": reference(schema)}}),
         };
         json!({"description": "Done", "headers": revision, "content": content})
     }
