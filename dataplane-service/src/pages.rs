@@ -1,9 +1,11 @@
-//! What people see: server-rendered pages that work without scripts and load nothing from anywhere.
+//! What people see: server-rendered pages that work without scripts and load nothing from anywhere, but for the logo of
+//! a client that has one, on the pages where a person decides about it.
 //!
 //! Every string in them is escaped by askama. [`show`] is the only way out, so that every page carries the same
 //! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache. One page
 //! has a script, of one line, and a button for browsers without: [`form_post`], which carries an answer to a client.
 
+mod about;
 mod details;
 mod error;
 pub mod qr;
@@ -15,6 +17,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use askama::Template;
 use url::Url;
 
+pub use about::About;
 pub use details::{Detail, describe_details};
 pub use error::{PageError, PageTenant};
 pub use scopes::describe;
@@ -56,6 +59,7 @@ pub struct Login {
     pub frame: Frame,
     /// The client that waits, if any.
     pub client: Option<String>,
+    pub about: About,
     pub alert: Option<String>,
     pub csrf: String,
     pub interaction: Option<String>,
@@ -91,6 +95,7 @@ pub struct Register {
 pub struct Consent {
     pub frame: Frame,
     pub client: String,
+    pub about: About,
     pub email: String,
     /// What each scope means, in words.
     pub scopes: Vec<String>,
@@ -218,13 +223,24 @@ pub struct SignedOut {
 
 /// A page as an answer. `returns_to` is the redirect URI that the forms of this page may end at.
 pub fn show(status: StatusCode, frame: &Frame, page: &impl Template, returns_to: Option<&str>) -> HttpResponse {
-    respond(status, page, policy(&frame.nonce, returns_to))
+    respond(status, page, policy(&frame.nonce, returns_to, None))
+}
+
+/// The page about a client: its logo alone comes from elsewhere.
+pub fn show_about(
+    status: StatusCode,
+    frame: &Frame,
+    page: &impl Template,
+    returns_to: Option<&str>,
+    about: &About,
+) -> HttpResponse {
+    respond(status, page, policy(&frame.nonce, returns_to, about.logo.as_deref()))
 }
 
 /// The page that has other sites' pages in it: exactly those.
 pub fn show_signed_out(page: &SignedOut) -> HttpResponse {
-    let mut policy = policy(&page.frame.nonce, None);
-    let sources: Vec<String> = page.frames.iter().filter_map(|url| frame_source(url)).collect();
+    let mut policy = policy(&page.frame.nonce, None, None);
+    let sources: Vec<String> = page.frames.iter().filter_map(|url| source(url)).collect();
     if !sources.is_empty() {
         policy = format!("{policy}; frame-src {}", sources.join(" "));
     }
@@ -232,7 +248,7 @@ pub fn show_signed_out(page: &SignedOut) -> HttpResponse {
 }
 
 /// As CSP Level 3 §2.3.1 writes it: without the query, and without a path that has characters which end a source.
-fn frame_source(url: &str) -> Option<String> {
+fn source(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let origin = url.origin().ascii_serialization();
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/%".contains(&b);
@@ -257,7 +273,8 @@ fn respond(status: StatusCode, page: &impl Template, policy: String) -> HttpResp
 /// The page that posts an answer to a client; the only one with a script.
 pub fn form_post(page: &FormPost) -> HttpResponse {
     let mut response = show(StatusCode::OK, &page.frame, page, Some(&page.action));
-    let policy = format!("{}; script-src 'nonce-{}'", policy(&page.frame.nonce, Some(&page.action)), page.frame.nonce);
+    let policy = policy(&page.frame.nonce, Some(&page.action), None);
+    let policy = format!("{policy}; script-src 'nonce-{}'", page.frame.nonce);
     if let Ok(policy) = HeaderValue::try_from(policy) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
@@ -280,12 +297,13 @@ pub fn see_other(location: &str) -> HttpResponse {
 
 /// Chromium applies `form-action` to the redirects after a POST, those of the client's callback too, which may lead to
 /// another host of the client's. So the scheme is permitted, not only the callback's origin.
-fn policy(nonce: &str, returns_to: Option<&str>) -> String {
+fn policy(nonce: &str, returns_to: Option<&str>, logo: Option<&str>) -> String {
+    let logo = logo.and_then(source).map(|source| format!(" {source}")).unwrap_or_default();
     let scheme = returns_to.and_then(|uri| uri.split_once(':')).map(|(scheme, _)| scheme);
     let is_scheme = |s: &&str| s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     let target = scheme.filter(is_scheme).map(|scheme| format!(" {scheme}:")).unwrap_or_default();
     format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self'{target}; \
+        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:{logo}; form-action 'self'{target}; \
          frame-ancestors 'none'; base-uri 'none'"
     )
 }
@@ -300,11 +318,16 @@ mod tests {
         Frame { tenant: NASTY.into(), base_path: "/t/acme".into(), nonce: "n0nce".into() }
     }
 
+    fn about() -> About {
+        About { logo: Some(NASTY.into()), terms: Some(NASTY.into()), privacy: Some(NASTY.into()) }
+    }
+
     #[test]
     fn whatever_users_and_clients_call_themselves_is_escaped() {
         let login = Login {
             frame: frame(),
             client: Some(NASTY.into()),
+            about: about(),
             alert: Some(NASTY.into()),
             csrf: "c".into(),
             interaction: Some("i".into()),
@@ -315,6 +338,7 @@ mod tests {
         let consent = Consent {
             frame: frame(),
             client: NASTY.into(),
+            about: about(),
             email: NASTY.into(),
             scopes: vec![NASTY.into()],
             details: vec![Detail { title: NASTY.into(), lines: vec![(NASTY.into(), NASTY.into())] }],
@@ -374,6 +398,22 @@ mod tests {
     }
 
     #[test]
+    fn only_the_logo_that_is_shown_is_permitted() {
+        let page = SignedOut { frame: frame(), frames: vec![], return_to: None };
+        let sources = |logo: Option<&str>| {
+            let about = About { logo: logo.map(str::to_owned), ..About::default() };
+            let response = show_about(StatusCode::OK, &page.frame, &page, None, &about);
+            let policy = response.headers().get("content-security-policy").unwrap().to_str().unwrap().to_owned();
+            let (_, rest) = policy.split_once("img-src ").unwrap();
+            rest.split_once(';').unwrap().0.to_owned()
+        };
+        assert_eq!(sources(None), "data:");
+        assert_eq!(sources(Some("https://a.example/logo.png?size=2")), "data: https://a.example/logo.png");
+        assert_eq!(sources(Some("https://a.example/x;y, script-src *")), "data: https://a.example");
+        assert_eq!(sources(Some(NASTY)), "data:");
+    }
+
+    #[test]
     fn only_the_frames_that_are_shown_are_permitted() {
         let frames =
             ["https://a.example/out?iss=i&sid=s", "http://127.0.0.1:9000/x;y,z", "https://a.example/\"><script>"];
@@ -391,8 +431,8 @@ mod tests {
 
     #[test]
     fn only_a_scheme_gets_into_the_policy() {
-        assert!(policy("n", Some("com.example.app:/cb")).contains("form-action 'self' com.example.app:;"));
-        assert!(policy("n", Some("x; script-src *:/cb")).contains("form-action 'self';"));
-        assert!(policy("n", None).contains("form-action 'self';"));
+        assert!(policy("n", Some("com.example.app:/cb"), None).contains("form-action 'self' com.example.app:;"));
+        assert!(policy("n", Some("x; script-src *:/cb"), None).contains("form-action 'self';"));
+        assert!(policy("n", None, None).contains("form-action 'self';"));
     }
 }

@@ -6,13 +6,17 @@ mod without_scripts;
 use serde_json::json;
 use tests::relying_party::{Attempt, RelyingParty, Tokens, parameters};
 use tests::tenant::Tenant;
+use tests::wait::{PATIENCE, until};
 use tests::webdriver::Chromium;
 use tests::world;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A relying party's web server: greets at `/home`, and redirects from everywhere else to that, on another host name, with
-/// what it was told in the query or by a form.
+const LOGO: &str =
+    r#"<svg xmlns="http://www.w3.org/2000/svg" width="120" height="40"><rect width="120" height="40" rx="8"/></svg>"#;
+
+/// A relying party's web server: greets at `/home`, has a logo, and redirects from everywhere else to that, on another host
+/// name, with what it was told in the query or by a form.
 async fn relying_party() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -42,6 +46,11 @@ async fn greet(mut stream: TcpStream, port: u16) {
     };
     let target = head.split(' ').nth(1).unwrap_or_default();
     let told = target.split_once('?').map(|(_, query)| query.to_owned()).or((!body.is_empty()).then_some(body));
+    if target == "/logo.svg" {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: image/svg+xml\r\nConnection: close\r\n\r\n";
+        let _ = stream.write_all(format!("{head}{LOGO}").as_bytes()).await;
+        return;
+    }
     let answer = match told {
         Some(told) if target.starts_with("/callback") => {
             format!("HTTP/1.1 303 See Other\r\nLocation: http://localhost:{port}/home?{told}\r\n")
@@ -60,6 +69,19 @@ async fn stage(world: &world::World, name: &str) -> (Tenant, RelyingParty, u16) 
     tenant.patch_client("app", &json!({ "redirect_uris": [redirect_uri] })).await;
     let app = RelyingParty { redirect_uri, ..tenant.app.clone() };
     (tenant, app, port)
+}
+
+/// The client's logo is loaded, which the content policy of any other page would not allow, and its pages are linked.
+async fn tells_of_the_client(chromium: &Chromium, page: &str) {
+    until("the logo is there", PATIENCE, async || {
+        match chromium.evaluate("document.querySelector('img.logo').naturalWidth").await {
+            width if width == 120 => Ok(()),
+            width => Err(format!("{page}: {width}")),
+        }
+    })
+    .await;
+    let links = "[...document.querySelectorAll('.foot a[target=_blank]')].map(a => a.href).join(' ')";
+    assert_eq!(chromium.evaluate(links).await, "https://app.example/terms https://app.example/privacy", "{page}");
 }
 
 /// Looks at the page as narrow and wide, light and dark screens show it.
@@ -91,12 +113,18 @@ async fn redeemed(chromium: &Chromium, app: &RelyingParty, port: u16, attempt: &
 async fn a_person_registers_signs_in_consents_and_signs_out() {
     let world = world::shared().await;
     let (tenant, app, port) = stage(&world, "people").await;
+    let about = json!({
+        "logo_uri": format!("http://127.0.0.1:{port}/logo.svg"),
+        "tos_uri": "https://app.example/terms", "policy_uri": "https://app.example/privacy",
+    });
+    tenant.patch_client("app", &about).await;
     let chromium = Chromium::start().await;
 
     // Registers, with a mistake first.
     let attempt = app.attempt();
     chromium.open(attempt.url.as_str()).await;
     chromium.says("Sign in").await;
+    tells_of_the_client(&chromium, "login").await;
     look(&chromium, "login").await;
     chromium.click(".foot a").await;
     chromium.says("Create an account").await;
@@ -112,6 +140,7 @@ async fn a_person_registers_signs_in_consents_and_signs_out() {
     chromium.fill("#password", "a horse with a staple").await;
     chromium.click("button[type=submit]").await;
     chromium.says("Allow access?").await;
+    tells_of_the_client(&chromium, "consent").await;
     look(&chromium, "consent").await;
     chromium.click("button[value=allow]").await;
     redeemed(&chromium, &app, port, &attempt).await;

@@ -14,7 +14,7 @@ use vocab::ErrorCode;
 use super::authorize::{self, Progress};
 use super::visit::{self, Visit};
 use crate::app::App;
-use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::pages::{self, About, PageError, PageTenant, see_other, show_about};
 use crate::store::consents::{self, Consent};
 use crate::store::interactions::Interaction;
 use crate::store::sessions::Session;
@@ -57,9 +57,11 @@ fn consent_page(
     scopes: &ScopeSet,
 ) -> Result<HttpResponse, PageError> {
     let asked = &interaction.request;
+    let client = authorize::client_of(visit, asked)?;
     let page = pages::Consent {
         frame: visit.frame(),
-        client: authorize::client_of(visit, asked)?.spec.name.clone(),
+        client: client.spec.name.clone(),
+        about: About::of(client),
         email: session.email.clone(),
         scopes: scopes.iter().map(|scope| pages::describe(visit.tenant, scope.as_str())).collect(),
         details: pages::describe_details(visit.tenant, &asked.authorization_details),
@@ -68,7 +70,7 @@ fn consent_page(
         destination: destination(&asked.redirect_uri),
         switch: format!("{}&switch=1", visit.interaction_path("/login", Some(id))),
     };
-    Ok(show(StatusCode::OK, &page.frame, &page, Some(&asked.redirect_uri)))
+    Ok(show_about(StatusCode::OK, &page.frame, &page, Some(&asked.redirect_uri), &page.about))
 }
 
 /// Where the browser will go, as far as a person can tell by it.

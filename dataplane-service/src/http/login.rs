@@ -16,7 +16,7 @@ use super::onward::Onward;
 use super::visit::{self, Visit, add_cookie};
 use crate::app::App;
 use crate::email::Email;
-use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::pages::{self, About, PageError, PageTenant, see_other, show, show_about};
 use crate::password::Password;
 use crate::store::interactions::{self, Interaction};
 use crate::store::sessions::{self, NewSession, Session};
@@ -132,9 +132,11 @@ fn form_page(
 ) -> HttpResponse {
     let id = interaction.map(|(id, _)| id);
     let asked = interaction.map(|(_, interaction)| &interaction.request);
+    let client = asked.and_then(|asked| visit.tenant.client(asked.client_id.as_str()));
     let page = pages::Login {
         frame: visit.frame(),
-        client: asked.and_then(|asked| client_name(visit, asked.client_id.as_str())),
+        client: client.map(|client| client.spec.name.clone()),
+        about: client.map(|client| About::of(client)).unwrap_or_default(),
         alert: answer.alert,
         csrf: visit.csrf(&["login", id.unwrap_or_default()]),
         interaction: id.map(str::to_owned),
@@ -145,7 +147,7 @@ fn form_page(
             None => onward.by_way_of(visit, "/register"),
         }),
     };
-    show(answer.status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()))
+    show_about(answer.status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()), &page.about)
 }
 
 pub(super) fn client_name(visit: &Visit<'_>, client_id: &str) -> Option<String> {
