@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use controlplane_core::audit::Record;
 use redb::{Durability, ReadableTable as _, Table};
@@ -13,6 +15,9 @@ use crate::storage::stop_process;
 
 /// One commit carries no more than this many jobs.
 const BATCH: usize = 1_024;
+/// Several jobs at once mean that more are coming: they gather for a moment, since a commit costs more than what is in it.
+/// One alone is written at once.
+const GATHER: Duration = Duration::from_millis(5);
 /// A commit that is not durable keeps what it replaced: now and then one is.
 const DURABLE_EVERY_BYTES: usize = 16 << 20;
 
@@ -50,10 +55,14 @@ impl Writer {
             }
             self.shared.extent.send_if_modified(|known| std::mem::replace(known, extent) != extent);
             self.shared.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+            let more_are_coming = batch.len() > 1;
             for job in batch {
                 if let Job::Flush(done) = job {
                     let _ = done.send(());
                 }
+            }
+            if more_are_coming {
+                thread::sleep(GATHER);
             }
         }
     }
