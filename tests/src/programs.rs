@@ -23,9 +23,15 @@ pub fn repository() -> &'static Path {
 
 /// The folder `target`, for what tests install (npm packages, a Python environment).
 pub fn target_folder() -> PathBuf {
-    let executable = std::env::current_exe().expect("the test executable has a path");
-    let profile = executable.parent().and_then(Path::parent).expect("the executable is in target/<profile>/deps");
-    profile.parent().expect("the profile's folder is in target").to_owned()
+    profile_folder().parent().expect("the profile's folder is in target").to_owned()
+}
+
+/// `target/<profile>`: programs (the benches) stand there, tests in its folder `deps`.
+fn profile_folder() -> PathBuf {
+    let executable = std::env::current_exe().expect("the executable has a path");
+    let folder = executable.parent().expect("the executable is in a folder");
+    let is_of_tests = folder.file_name().is_some_and(|name| name == "deps");
+    folder.parent().filter(|_| is_of_tests).unwrap_or(folder).to_owned()
 }
 
 fn find(program: &str) -> PathBuf {
@@ -34,9 +40,7 @@ fn find(program: &str) -> PathBuf {
         assert!(path.is_file(), "HJ_BIN_DIR is set, but there is no {}", path.display());
         return path;
     }
-    let executable = std::env::current_exe().expect("the test executable has a path");
-    let profile = executable.parent().and_then(Path::parent).expect("the executable is in target/<profile>/deps");
-    let path = profile.join(program);
+    let path = profile_folder().join(program);
     assert!(path.is_file(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
     if let Some(newer) = newer_source(&path) {
         panic!("{program} is older than {}: run `cargo build --workspace --bins` first", newer.display());
