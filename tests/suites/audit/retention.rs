@@ -67,7 +67,14 @@ async fn what_is_too_much_or_too_old_goes_on_every_node_and_is_signed_for() {
     let shown = all[0].get("/settings").await.expect(200).json;
     assert_eq!(shown["audit"], json!({"max_age_secs": null, "max_bytes": ROOM}));
 
-    // By room.
+    // By room. Whoever verifies meanwhile finds everything in order at each moment.
+    let verifying = all[0].clone();
+    let verifying = tokio::spawn(async move {
+        loop {
+            let report = verified(&verifying).await;
+            assert_eq!(report["valid"], true, "{report:#}");
+        }
+    });
     for n in 0..150 {
         let _ = all[1].patch("/tenants/acme", &json!({"display_name": format!("Acme {n}")})).await.expect(200);
     }
@@ -78,6 +85,8 @@ async fn what_is_too_much_or_too_old_goes_on_every_node_and_is_signed_for() {
     })
     .await;
     let report = begins_after(&all, 20).await;
+    assert!(!verifying.is_finished(), "{:?}", verifying.await);
+    verifying.abort();
     let kept = alike(&all, "audit.truncate").await;
     assert!(kept.len() > 50, "no more than needed goes: {}", kept.len());
     assert_eq!(kept[0]["seq"], report["first_seq"]);
