@@ -41,6 +41,12 @@ impl Collector {
         of_it.map(|(service, span)| format!("{service}: {}", span.name)).collect()
     }
 
+    /// The traces that have a span of this name, one for each such span.
+    pub fn traces_with(&self, name: &str) -> Vec<String> {
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.iter().filter(|(_, span)| span.name == name).map(|(_, span)| hex(&span.trace_id)).collect()
+    }
+
     /// The spans of one trace.
     pub fn spans(&self, trace_id: &str) -> Vec<Span> {
         let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);

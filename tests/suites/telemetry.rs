@@ -34,12 +34,12 @@ fn traceparent() -> (String, String) {
     (format!("00-{trace_id}-00f067aa0ba902b7-01"), trace_id)
 }
 
-/// Each span has its cause in the same trace, the first ones the caller's own.
+/// Each span has its cause in the same trace, the first ones the caller's own, or they begin it.
 async fn is_connected(collector: &Collector, trace_id: &str) {
     until("every span's parent has come", PATIENCE, async || {
         let spans = collector.spans(trace_id);
         let callers: &[u8] = &[0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7];
-        let known = |id: &[u8]| id == callers || spans.iter().any(|span| span.span_id == id);
+        let known = |id: &[u8]| id.is_empty() || id == callers || spans.iter().any(|span| span.span_id == id);
         let orphans: Vec<_> = spans.iter().filter(|span| !known(&span.parent_span_id)).map(|span| &span.name).collect();
         if orphans.is_empty() { Ok(()) } else { Err(format!("{orphans:?}")) }
     })
@@ -133,6 +133,69 @@ async fn one_trace_goes_from_an_authorization_request_over_the_sign_in_to_the_to
             .any(|request| spans.iter().any(|span| span.name == "SQL" && span.parent_span_id == request.span_id));
         assert!(asked, "{step} asks the database");
     }
+}
+
+/// Neither the browser nor the client knows of traces: each step goes on with what the one before it stored.
+#[tokio::test]
+async fn a_sign_in_is_one_trace_when_nobody_brings_one_along() {
+    const AUTHORIZE: &str = "GET /t/{slug}/oauth2/authorize";
+    const TOKEN: &str = "POST /t/{slug}/oauth2/token";
+    let collector = Collector::start().await;
+    let world = traced(&collector, 1).await;
+    let tenant = Tenant::create(&world, "untold").await;
+    let alice = tenant.user("alice").await;
+    let attempt = tenant.app.attempt();
+    let callback = Browser::new().authorize(&attempt.url, &alice).await;
+    let _ = tenant.app.redeem(&parameters(&callback)["code"], &attempt.verifier).await.expect(200);
+
+    let trace_id = until("the authorization request was told of", PATIENCE, async || {
+        collector.traces_with(AUTHORIZE).pop().ok_or("not yet".to_owned())
+    })
+    .await;
+    assert_eq!(collector.traces_with(AUTHORIZE).len(), 1);
+    let steps = ["sign in", "consent", "redeem the code"];
+    let names = [AUTHORIZE].into_iter().chain(steps).map(|step| format!("dataplane-service: {step}"));
+    let names: Vec<_> = names.collect();
+    has_spans(&collector, &trace_id, &names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>()).await;
+    is_connected(&collector, &trace_id).await;
+    let spans = collector.spans(&trace_id);
+    let began: Vec<_> = spans.iter().filter(|span| span.parent_span_id.is_empty()).map(|span| &span.name).collect();
+    assert_eq!(began, [AUTHORIZE]);
+    for step in steps {
+        let spans_of_it: Vec<_> = spans.iter().filter(|span| span.name == step).collect();
+        let [span] = spans_of_it[..] else { panic!("{step}: {spans_of_it:#?}") };
+        assert!(
+            spans.iter().any(|sql| sql.name == "SQL" && sql.parent_span_id == span.span_id),
+            "{step} asks the database"
+        );
+        let [link] = &span.links[..] else { panic!("{step} names its request: {span:#?}") };
+        let request_trace: String = link.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_ne!(request_trace, trace_id, "a request that brings no trace begins one");
+        let back = until("the request's own span has come", PATIENCE, async || {
+            let requests = collector.spans(&request_trace);
+            requests.into_iter().find(|request| request.span_id == link.span_id).ok_or("not yet".to_owned())
+        })
+        .await;
+        assert!(back.links.iter().any(|link| link.trace_id == span.trace_id), "{step}: {back:#?}");
+        assert_eq!(back.name == TOKEN, step == "redeem the code", "{}", back.name);
+    }
+}
+
+/// Where nobody traces, nothing of it is stored.
+#[tokio::test]
+async fn without_traces_no_step_is_stored_with_one() {
+    let world = World::start(1, 1).await;
+    let tenant = Tenant::create(&world, "unseen").await;
+    let alice = tenant.user("alice").await;
+    let attempt = tenant.backend.attempt();
+    let (traceparent, _) = traceparent();
+    // One interaction that is left open, and a code.
+    let _ = Browser::with_header("traceparent", &traceparent).open(&attempt.url).await;
+    let _ = Browser::with_header("traceparent", &traceparent).authorize(&attempt.url, &alice).await;
+    let rows = "select (select count(*) from interactions), (select count(*) from authorization_codes), \
+                (select count(traceparent) from interactions) + (select count(traceparent) from authorization_codes)";
+    let row = tenant.database.connect().await.query_one(rows, &[]).await.expect("the tables are there");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, i64>(2)), (1, 1, 0));
 }
 
 /// The JSON lines of a process, whatever else it wrote.

@@ -103,6 +103,8 @@ pub struct StoredCode {
     pub dpop_jkt: Option<Thumbprint>,
     pub expires_at: Timestamp,
     pub is_redeemed: bool,
+    /// Where the trace of the sign-in goes on, if it is exported. Decides nothing.
+    pub traceparent: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

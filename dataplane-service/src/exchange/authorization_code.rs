@@ -2,16 +2,26 @@
 
 use oauth_core::error::OAuthError;
 use oauth_core::grant::authorization_code::Request;
-use oauth_core::grant::{Effect, Refusal, RevokedBecause};
+use oauth_core::grant::{Effect, Refusal, RevokedBecause, StoredCode};
+use telemetry::context::next_step;
+use tracing::Instrument as _;
 
 use super::{Context, Failure, TokenResponse, refuse, user_tokens};
 use crate::store::codes::{self, Taken};
 use crate::store::refresh::Follows;
 
 pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
-    let db = context.tenant.db()?;
-    let code = request.code;
-    let found = codes::find(db, code).await?;
+    let found = codes::find(context.tenant.db()?, request.code).await?;
+    let step = next_step("redeem the code", found.as_ref().and_then(|code| code.traceparent.as_deref()));
+    redeem(context, request, found).instrument(step).await
+}
+
+async fn redeem(
+    context: &Context<'_>,
+    request: Request<'_>,
+    found: Option<StoredCode>,
+) -> Result<TokenResponse, Failure> {
+    let (db, code) = (context.tenant.db()?, request.code);
     let grant_id = found.as_ref().map(|code| code.grant.id);
     let decision = request.decide(context.now, &context.tenant.issuer, context.proof, found.as_ref());
     let (tokens, found) = match (decision, found) {

@@ -20,6 +20,7 @@ use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::scope::OFFLINE_ACCESS;
 use serde::Deserialize;
 use serde_json::Value;
+use tracing::Instrument as _;
 use uuid::Uuid;
 use vocab::{ScopeName, Secret};
 
@@ -197,6 +198,15 @@ fn id_token_hint(visit: &Visit<'_>, asked: &AuthorizationRequest) -> IdTokenHint
 
 /// Goes on with an interaction: to the page that is needed next, or back to the client.
 pub(super) async fn resume(
+    visit: &Visit<'_>,
+    id: &str,
+    interaction: &Interaction,
+    so_far: &Progress<'_>,
+) -> Result<HttpResponse, PageError> {
+    next(visit, id, interaction, so_far).instrument(interaction.step("go on")).await
+}
+
+async fn next(
     visit: &Visit<'_>,
     id: &str,
     interaction: &Interaction,

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::authorize::{Decision, SessionFacts};
 use oauth_core::error::OAuthError;
 use oauth_core::scope::ScopeSet;
+use tracing::Instrument as _;
 use url::Url;
 use vocab::ErrorCode;
 
@@ -95,7 +96,7 @@ pub(super) async fn post(
     };
     visit.check_csrf(&form, &token_about(id, &session.sid.to_string()))?;
     match form.get("decision") {
-        Some("allow") => allow(&visit, id, &interaction, &session).await,
+        Some("allow") => allow(&visit, id, &interaction, &session).instrument(interaction.step("consent")).await,
         Some("deny") => {
             authorize::finish(&visit, id).await?;
             Ok(authorize::refuse(&visit, &interaction.request, &OAuthError::access_denied("The user did not consent.")))

@@ -8,6 +8,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::authorize::{Decision, SessionFacts};
 use oauth_core::form::Form;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::authorize::{self, Progress};
@@ -182,21 +183,30 @@ pub(super) async fn post(
     }
     let interaction = posted_interaction(&visit, &form, "login").await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
+    let step = interaction.map_or_else(Span::none, |(_, interaction)| interaction.step("sign in"));
+    sign_in(&visit, &form, interaction).instrument(step).await
+}
+
+async fn sign_in(
+    visit: &Visit<'_>,
+    form: &Form<'_>,
+    interaction: Option<(&str, &Interaction)>,
+) -> Result<HttpResponse, PageError> {
     let email = form.get("email").unwrap_or_default();
-    let onward = Onward::of(&form);
-    let answer = match authenticate(&visit, email, form.get("password").unwrap_or_default()).await? {
-        Outcome::Right(user) => return signed_in(&visit, interaction, &onward, user).await,
+    let onward = Onward::of(form);
+    let answer = match authenticate(visit, email, form.get("password").unwrap_or_default()).await? {
+        Outcome::Right(user) => return signed_in(visit, interaction, &onward, user).await,
         Outcome::Wrong => Answer::alert(StatusCode::FORBIDDEN, WRONG, email),
         Outcome::Unusable(why) => Answer::alert(StatusCode::BAD_REQUEST, why, email),
         Outcome::Wait(secs) => {
             let text = format!("Too many attempts. Please wait {secs} seconds and try again.");
             let mut response =
-                form_page(&visit, interaction, &onward, Answer::alert(StatusCode::TOO_MANY_REQUESTS, text, email));
+                form_page(visit, interaction, &onward, Answer::alert(StatusCode::TOO_MANY_REQUESTS, text, email));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
             return Ok(response);
         }
     };
-    Ok(form_page(&visit, interaction, &onward, answer))
+    Ok(form_page(visit, interaction, &onward, answer))
 }
 
 enum Outcome {

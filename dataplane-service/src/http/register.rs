@@ -5,6 +5,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::form::Form;
 use serde_json::Map;
+use tracing::{Instrument as _, Span};
 use vocab::ErrorCode;
 
 use super::login::{client_name, posted_interaction, signed_in};
@@ -130,36 +131,45 @@ pub(super) async fn post(
     let form = visit::form(&tenant, &body)?;
     let interaction = posted_interaction(&visit, &form, "register").await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
-    let onward = Onward::of(&form);
+    let step = interaction.map_or_else(Span::none, |(_, interaction)| interaction.step("register"));
+    register(&visit, &form, interaction).instrument(step).await
+}
+
+async fn register(
+    visit: &Visit<'_>,
+    form: &Form<'_>,
+    interaction: Option<(&str, &Interaction)>,
+) -> Result<HttpResponse, PageError> {
+    let onward = Onward::of(form);
     let typed = Typed { email: form.get("email").unwrap_or_default(), name: form.get("name").unwrap_or_default() };
-    let checked = match check(&form) {
+    let checked = match check(form) {
         Ok(checked) => checked,
         Err(problems) => {
-            return Ok(form_page(&visit, (interaction, &onward), &typed, StatusCode::UNPROCESSABLE_ENTITY, problems));
+            return Ok(form_page(visit, (interaction, &onward), &typed, StatusCode::UNPROCESSABLE_ENTITY, problems));
         }
     };
     // Asking who is registered is guessing, too.
-    let attempt = match app.throttle.begin(tenant.id, "(registration)", visit.address, visit.now) {
+    let attempt = match visit.app.throttle.begin(visit.tenant.id, "(registration)", visit.address, visit.now) {
         Ok(attempt) => attempt,
         Err(wait) => {
             let alert = Some(format!("Too many attempts. Please wait {} seconds and try again.", wait.secs));
             let problems = Problems { alert, ..Problems::default() };
             let mut response =
-                form_page(&visit, (interaction, &onward), &typed, StatusCode::TOO_MANY_REQUESTS, problems);
+                form_page(visit, (interaction, &onward), &typed, StatusCode::TOO_MANY_REQUESTS, problems);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.secs));
             return Ok(response);
         }
     };
-    let created = create(&visit, checked).await;
+    let created = create(visit, checked).await;
     if !matches!(created, Ok(None)) {
-        app.throttle.abandoned(&attempt);
+        visit.app.throttle.abandoned(&attempt);
     }
     if let Some(user) = created? {
-        return signed_in(&visit, interaction, &onward, user).await;
+        return signed_in(visit, interaction, &onward, user).await;
     }
     let email = Some("There is an account with this email address already.".to_owned());
     let problems = Problems { email, ..Problems::default() };
-    Ok(form_page(&visit, (interaction, &onward), &typed, StatusCode::CONFLICT, problems))
+    Ok(form_page(visit, (interaction, &onward), &typed, StatusCode::CONFLICT, problems))
 }
 
 /// The new user's id; `None` when the address is taken.

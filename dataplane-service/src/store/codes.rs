@@ -62,8 +62,9 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                  insert into session_clients (sid, client_id) \
                  select sid, $3 from sessions where sid = $4 for key share on conflict do nothing \
              ) \
-             insert into authorization_codes (code_hash, grant_id, redirect_uri, code_challenge, expires_at, dpop_jkt) \
-             select $12, id, $13, $14, $15, $16 from granted",
+             insert into authorization_codes (code_hash, grant_id, redirect_uri, code_challenge, expires_at, dpop_jkt, \
+                                              traceparent) \
+             select $12, id, $13, $14, $15, $16, $19 from granted",
         )
         .await?;
     client
@@ -88,6 +89,7 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
                 &new.dpop_jkt.map(|key| key.to_string()),
                 &(!new.claims.is_empty()).then_some(Json(new.claims)),
                 &new.details.non_empty().map(Json),
+                &telemetry::context::current(),
             ],
         )
         .await?;
@@ -100,6 +102,7 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
     let statement = client
         .prepare_cached(concat!(
             "select c.redirect_uri, c.code_challenge, c.dpop_jkt, c.expires_at, c.redeemed_at is not null as is_redeemed, ",
+            "c.traceparent, ",
             grant_columns!(),
             " from authorization_codes c join grants g on g.id = c.grant_id join users u on u.id = g.user_id ",
             "where c.code_hash = $1",
@@ -121,6 +124,7 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
             .transpose()?,
         expires_at: timestamp(&row, "expires_at")?,
         is_redeemed: row.try_get("is_redeemed")?,
+        traceparent: row.try_get("traceparent")?,
     }))
 }
 

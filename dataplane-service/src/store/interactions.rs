@@ -6,6 +6,7 @@
 use oauth_core::authorize::AuthorizationRequest;
 use serde_json::Value;
 use tokio_postgres::types::Json;
+use tracing::Span;
 use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
@@ -22,6 +23,15 @@ pub struct Interaction {
     pub authenticated_sid: Option<Uuid>,
     /// The session that the user chose within it.
     pub selected_sid: Option<Uuid>,
+    /// Where the trace of the authorization request goes on, if it is exported.
+    pub traceparent: Option<String>,
+}
+
+impl Interaction {
+    /// A span of this step in the trace of the authorization request.
+    pub fn step(&self, name: &'static str) -> Span {
+        telemetry::context::next_step(name, self.traceparent.as_deref())
+    }
 }
 
 /// What finds an interaction: its id, from the URL, and the browser's cookie.
@@ -52,8 +62,8 @@ pub async fn begin(
                  delete from interactions where id_hash in ( \
                      select id_hash from interactions where expires_at < $4 limit 20 for update skip locked) \
              ) \
-             insert into interactions (id_hash, browser_hash, request, created_at, expires_at) \
-             values ($1, $2, $3, $4, $5)",
+             insert into interactions (id_hash, browser_hash, request, created_at, expires_at, traceparent) \
+             values ($1, $2, $3, $4, $5, $6)",
         )
         .await?;
     client
@@ -65,6 +75,7 @@ pub async fn begin(
                 &Json(request),
                 &now.system_time(),
                 &now.plus_secs(LIFETIME_SECS).system_time(),
+                &telemetry::context::current(),
             ],
         )
         .await?;
@@ -76,7 +87,7 @@ pub async fn find(db: &TenantDb, key: Key<'_>, now: Timestamp) -> Result<Option<
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select request, authenticated_sid, selected_sid from interactions \
+            "select request, authenticated_sid, selected_sid, traceparent from interactions \
              where id_hash = $1 and browser_hash = $2 and expires_at > $3",
         )
         .await?;
@@ -90,7 +101,8 @@ pub async fn find(db: &TenantDb, key: Key<'_>, now: Timestamp) -> Result<Option<
         return Ok(None);
     };
     let (authenticated_sid, selected_sid) = (row.try_get("authenticated_sid")?, row.try_get("selected_sid")?);
-    Ok(Some(Interaction { request, authenticated_sid, selected_sid }))
+    let traceparent = row.try_get("traceparent")?;
+    Ok(Some(Interaction { request, authenticated_sid, selected_sid, traceparent }))
 }
 
 /// Notes which session was begun within the interaction.

@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     Migration {
         version: 1,
         name: "identity",
@@ -79,6 +79,11 @@ const MIGRATIONS: [Migration; 9] = [
         version: 9,
         name: "authorization_details",
         sql: include_str!("../../../migrations/postgres/tenant/V0009__authorization_details.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "traces",
+        sql: include_str!("../../../migrations/postgres/tenant/V0010__traces.sql"),
     },
 ];
 

@@ -37,6 +37,28 @@ pub fn adopt(span: &Span, traceparent: Option<&str>) {
     let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
 }
 
+/// The next step of something that an earlier request began and stored its `traceparent` with: a span in that trace. It
+/// and the current request's own span name each other (links), since neither is a part of the other.
+///
+/// No span where nobody traces, where nothing was stored, and where the caller brought that trace along.
+pub fn next_step(name: &'static str, traceparent: Option<&str>) -> Span {
+    let here = Span::current();
+    let Some(traceparent) = traceparent.filter(|_| !here.is_disabled()) else { return Span::none() };
+    let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    let earlier = TraceContextPropagator::new().extract(&carrier);
+    let (began, own) = (earlier.span().span_context().clone(), here.context().span().span_context().clone());
+    if !began.is_valid() || began.trace_id() == own.trace_id() {
+        return Span::none();
+    }
+    let span = tracing::trace_span!(target: crate::TRACE, parent: None, "step");
+    // As in `adopt`.
+    let _ = span.set_parent(earlier);
+    span.add_link(own);
+    here.add_link(began);
+    rename(&span, || name.to_owned());
+    span
+}
+
 /// Names a span for what turned out to be its subject: a route is known only after the request was taken in.
 pub fn rename(span: &Span, name: impl FnOnce() -> String) {
     if !span.is_disabled() {

@@ -114,6 +114,7 @@ mod tests {
             dpop_jkt: None,
             expires_at: NOW.plus_secs(1),
             is_redeemed: false,
+            traceparent: None,
         }
     }
 
