@@ -61,6 +61,7 @@ pub(crate) fn tenant() -> TenantContext {
     off.spec.allowed_origins = vec!["https://off.example".to_owned()];
     let mut code_only = client("code-only", AuthMethod::ClientSecretPost);
     code_only.spec.grant_types = vec![GrantType::AuthorizationCode];
+    code_only.spec.allowed_origins = vec!["https://portal.example".to_owned()];
     let clients = [
         client("web", AuthMethod::ClientSecretBasic),
         client("post", AuthMethod::ClientSecretPost),

@@ -4,6 +4,7 @@ mod account;
 mod authorize;
 mod bc_authorize;
 pub mod bearer;
+mod call;
 pub mod caller;
 mod client_registration;
 mod consent;
@@ -86,13 +87,13 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/consent").get(consent::get).post(consent::post))
         .service(endpoint("/api/v1/users").get(users::list).post(users::create))
         .service(endpoint("/api/v1/users/{id}").get(users::get))
-        .service(endpoint("/oauth2/token").post(token::token).method(Method::OPTIONS, cors::preflight))
+        .service(endpoint("/oauth2/token").post(token::post).method(Method::OPTIONS, cors::preflight))
         .service(endpoint("/oauth2/introspect").post(introspect::post))
         .service(endpoint("/oauth2/revoke").post(revoke::post).method(Method::OPTIONS, cors::preflight))
         .service(
             endpoint("/oauth2/userinfo")
-                .get(userinfo::userinfo)
-                .post(userinfo::userinfo)
+                .get(userinfo::get_or_post)
+                .post(userinfo::get_or_post)
                 .method(Method::OPTIONS, cors::preflight),
         )
         .service(

@@ -116,6 +116,15 @@ pub fn authenticate<'c>(
     client.filter(|client| proven && client.spec.enabled).map(AuthenticatedClient::new).ok_or(FAILED)
 }
 
+/// The client that a request names, proven or not: whom [`Assertion`], certificate or [`authenticate`] would have to prove.
+/// `None`: nobody, or two.
+pub fn named(authorization: Option<&[u8]>, form: &Form<'_>) -> Option<String> {
+    if let Some(assertion) = Assertion::of(authorization, form).ok()? {
+        return Some(assertion.client_id().to_owned());
+    }
+    presented(authorization, form).ok().map(|presented| presented.client_id.into_owned())
+}
+
 /// The one answer of those that do not prove who they are.
 pub const FAILED: OAuthError = OAuthError::invalid_client("Client authentication failed.");
 

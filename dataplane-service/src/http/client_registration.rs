@@ -190,9 +190,9 @@ fn document(request: &HttpRequest, body: Body) -> Result<Said, Failure> {
     if !form_body::is_json(request) {
         return Err(refused("The body must be application/json."));
     }
-    let body = form_body::read(body)?;
+    let body = form_body::read(&body)?;
     let mut metadata: Map<String, Value> =
-        serde_json::from_slice(&body).map_err(|_| refused("The body must be one JSON object."))?;
+        serde_json::from_slice(body).map_err(|_| refused("The body must be one JSON object."))?;
     let secret = match metadata.remove("client_secret") {
         None | Some(Value::Null) => None,
         Some(Value::String(secret)) => Some(Secret::new(secret)),

@@ -23,12 +23,12 @@ fn is(request: &HttpRequest, media_type: &str) -> bool {
 }
 
 /// The body, if it kept to the limit.
-pub fn read(body: Result<web::Bytes, actix_web::Error>) -> Result<web::Bytes, OAuthError> {
-    body.map_err(|_| OAuthError::invalid_request("The body is over 64 KiB or was cut off."))
+pub fn read(body: &Result<web::Bytes, actix_web::Error>) -> Result<&[u8], OAuthError> {
+    body.as_deref().map_err(|_| OAuthError::invalid_request("The body is over 64 KiB or was cut off."))
 }
 
 /// The body, if it is a form and kept to the limit.
-pub fn form(request: &HttpRequest, body: Result<web::Bytes, actix_web::Error>) -> Result<web::Bytes, OAuthError> {
+pub fn form<'b>(request: &HttpRequest, body: &'b Result<web::Bytes, actix_web::Error>) -> Result<&'b [u8], OAuthError> {
     if !is_form(request) {
         let told = "The body must be application/x-www-form-urlencoded, not compressed.";
         return Err(OAuthError::invalid_request(told));

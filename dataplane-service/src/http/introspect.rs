@@ -1,41 +1,34 @@
 //! `POST /oauth2/introspect` (RFC 7662), answered in JSON or, when asked for, as a signed JWT (RFC 9701).
 
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use oauth_core::introspection::{self, SIGNED_ANSWER_TYPE};
 
+use super::call::{Arrived, Call, Callers, answer};
 use super::respond::{private, private_json};
-use super::{caller, form_body};
-use crate::app::App;
 use crate::exchange::Failure;
-use crate::introspect::introspect;
-use crate::resolve::Tenant;
+use crate::introspect::{Introspected, introspect};
 
 const SIGNED: HeaderValue = HeaderValue::from_static("application/token-introspection+jwt");
 
-pub(super) async fn post(
-    request: HttpRequest,
-    tenant: Tenant,
-    app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
-) -> HttpResponse {
-    answer(&request, &tenant, &app, body).await.unwrap_or_else(|failure| failure.error_response())
+pub(super) async fn post(arrived: Arrived) -> HttpResponse {
+    answer(arrived, Callers::Servers, async |call| -> Result<_, Failure> {
+        let asked = call.read()?;
+        let introspected = introspect(&call.tenant, call.now(), &asked).await?;
+        let accept = call.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+        if accept.into_iter().any(introspection::wants_signed) {
+            signed(call, introspected)
+        } else {
+            Ok(private_json(&introspected.answer.into_object()))
+        }
+    })
+    .await
 }
 
-async fn answer(
-    request: &HttpRequest,
-    tenant: &Tenant,
-    app: &App,
-    body: Result<web::Bytes, actix_web::Error>,
-) -> Result<HttpResponse, Failure> {
-    let body = form_body::form(request, body)?;
-    let now = app.clock.now();
-    let introspected = introspect(tenant, now, &caller::request(request, app, &body)?).await?;
-    let accept = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
-    if !accept.into_iter().any(introspection::wants_signed) {
-        return Ok(private_json(&introspected.answer.into_object()));
-    }
-    let claims = introspection::signed(introspected.answer, &tenant.issuer, introspected.caller.client(), now);
+fn signed(call: &Call, introspected: Introspected<'_>) -> Result<HttpResponse, Failure> {
+    let (tenant, client) = (&call.tenant, introspected.caller.client());
+    let claims = introspection::signed(introspected.answer, &tenant.issuer, client, call.now());
     let jwt = tenant.keys.sign(SIGNED_ANSWER_TYPE, &claims)?;
-    Ok(private(actix_web::http::StatusCode::OK).insert_header((CONTENT_TYPE, SIGNED)).body(jwt))
+    Ok(private(StatusCode::OK).insert_header((CONTENT_TYPE, SIGNED)).body(jwt))
 }

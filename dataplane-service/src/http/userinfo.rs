@@ -1,83 +1,93 @@
 //! `GET` and `POST /oauth2/userinfo` (OIDC Core §5.3).
 
-use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
+use actix_web::HttpResponse;
+use actix_web::http::Method;
 use oauth_core::bearer::Scheme;
+use oauth_core::client::Client;
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
 use oauth_core::resource::{metadata_url, path_for};
 use oauth_core::scope::OPENID;
 use oauth_core::userinfo;
+use serde_json::{Map, Value};
 
+use super::bearer::{self, Bearer};
+use super::call::{Arrived, Call, Callers, answer};
+use super::form_body;
 use super::respond::{BearerFailure, private_json, private_jwt};
-use super::{bearer, caller, cors, form_body};
-use crate::app::App;
 use crate::encryption::{self, Content};
-use crate::resolve::Tenant;
+use crate::tenant::TenantContext;
 
 /// Nothing tells it apart from other JWTs but its audience, and that it has no `exp` (OIDC Core §5.3.2).
 const USERINFO_TYPE: &str = "JWT";
 
-pub(super) async fn userinfo(
-    request: HttpRequest,
-    tenant: Tenant,
-    app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
-) -> HttpResponse {
-    let answer = answer(&request, &tenant, &app, body).await;
-    let mut response = answer.unwrap_or_else(|failure| failure.error_response());
-    cors::permit(&request, &tenant, response.headers_mut());
-    caller::offer_nonce(&request, &tenant, &app, response.headers_mut());
-    response
+pub(super) async fn get_or_post(arrived: Arrived) -> HttpResponse {
+    answer(arrived, Callers::Pages, async |call| -> Result<_, BearerFailure> {
+        let bearer = authenticate(call).await?;
+        call.is_of(&bearer.claims.client_id);
+        let refused = |error| refused(&call.tenant, bearer.shown, error);
+        let client = call.tenant.client(&bearer.claims.client_id);
+        let client = client.ok_or_else(|| refused(OAuthError::invalid_token("Its client is gone.")))?;
+        let claims = claims(&call.tenant, client, &bearer)?;
+        encode(call, client, claims, refused).await
+    })
+    .await
 }
 
-async fn answer(
-    request: &HttpRequest,
-    tenant: &Tenant,
-    app: &App,
-    body: Result<web::Bytes, actix_web::Error>,
-) -> Result<HttpResponse, BearerFailure> {
-    let refused_as = |shown: Scheme| {
-        move |error| BearerFailure::Refused {
-            realm: tenant.slug.clone(),
-            metadata: metadata_url(&tenant.issuer, path_for(OPENID).unwrap_or_default()),
-            shown,
-            error,
-            scope: OPENID,
-        }
-    };
-    let refused = refused_as(Scheme::Bearer);
-    let body = form_body::read(body).map_err(refused)?;
+fn refused(tenant: &TenantContext, shown: Scheme, error: OAuthError) -> BearerFailure {
+    BearerFailure::Refused {
+        realm: tenant.slug.clone(),
+        metadata: metadata_url(&tenant.issuer, path_for(OPENID).unwrap_or_default()),
+        shown,
+        error,
+        scope: OPENID,
+    }
+}
+
+async fn authenticate(call: &Call) -> Result<Bearer, BearerFailure> {
+    let unreadable = |error| refused(&call.tenant, Scheme::Bearer, error);
+    let body = call.body().map_err(unreadable)?;
     // RFC 6750 §2.2: the body counts only when it is a form, and never on GET.
-    let carries_form = request.method() == actix_web::http::Method::POST && form_body::is_form(request);
-    let form = if carries_form { Form::parse(&body).map(Some) } else { Ok(None) };
-    let form = form.map_err(|error| refused(error.into()))?;
-    let bearer = bearer::authenticate(request, form.as_ref(), tenant, app, OPENID).await?;
-    let refused = refused_as(bearer.shown);
-    let live =
-        bearer.user.ok_or_else(|| refused(OAuthError::invalid_token("The access token does not stand for a user.")))?;
-    let client = tenant
-        .client(&bearer.claims.client_id)
-        .ok_or_else(|| refused(OAuthError::invalid_token("Its client is gone.")))?;
-    let user = userinfo::with_sources(live.user, &tenant.oauth.claims);
+    let carries_form = call.method() == Method::POST && form_body::is_form(call);
+    let form = if carries_form { Form::parse(body).map(Some) } else { Ok(None) };
+    let form = form.map_err(|error| unreadable(error.into()))?;
+    bearer::authenticate(call, form.as_ref(), &call.tenant, &call.app, OPENID).await
+}
+
+fn claims(tenant: &TenantContext, client: &Client, bearer: &Bearer) -> Result<Map<String, Value>, BearerFailure> {
+    let nobody =
+        || refused(tenant, bearer.shown, OAuthError::invalid_token("The access token does not stand for a user."));
+    let live = bearer.user.as_ref().ok_or_else(nobody)?;
+    let user = userinfo::with_sources(live.user.clone(), &tenant.oauth.claims);
     let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
     let mut claims = userinfo::claims(&user, &bearer.claims.scope, &live.claims.userinfo, defined);
     claims.insert("sub".to_owned(), tenant.subject(client, user.id).map_err(BearerFailure::Database)?.into());
+    Ok(claims)
+}
+
+/// As the client registered: as JSON, signed, encrypted, or both.
+async fn encode(
+    call: &Call,
+    client: &Client,
+    mut claims: Map<String, Value>,
+    refused: impl FnOnce(OAuthError) -> BearerFailure,
+) -> Result<HttpResponse, BearerFailure> {
     let signed = match client.spec.userinfo_signed_response_alg {
         None => None,
         Some(algorithm) => {
             // OIDC Core §5.3.2: issuer and audience are added when it is signed.
-            claims.insert("iss".to_owned(), tenant.issuer.as_str().into());
+            claims.insert("iss".to_owned(), call.tenant.issuer.as_str().into());
             claims.insert("aud".to_owned(), client.client_id.as_str().into());
-            Some(tenant.keys.sign_with(algorithm, USERINFO_TYPE, &claims).map_err(BearerFailure::Signing)?)
+            Some(call.tenant.keys.sign_with(algorithm, USERINFO_TYPE, &claims).map_err(BearerFailure::Signing)?)
         }
     };
     match (signed, client.spec.userinfo_encryption()) {
         (None, None) => Ok(private_json(&claims)),
         (Some(jwt), None) => Ok(private_jwt(jwt)),
         (signed, Some(asked)) => {
-            let json = serde_json::Value::Object(claims).to_string();
+            let json = Value::Object(claims).to_string();
             let content = signed.as_deref().map_or(Content::Claims(json.as_bytes()), Content::Jwt);
-            let jwe = encryption::encrypt(&app.verifier, client, asked, content).await.map_err(refused)?;
+            let jwe = encryption::encrypt(&call.app.verifier, client, asked, content).await.map_err(refused)?;
             Ok(private_jwt(jwe))
         }
     }

@@ -352,3 +352,36 @@ async fn pages_of_known_origins_read_what_is_meant_for_them() {
     }
     table.finish(&world).await;
 }
+
+#[tokio::test]
+async fn pages_of_one_client_do_not_read_what_another_was_answered() {
+    const OTHER: &str = "https://backend.example";
+    let world = world::shared().await;
+    let (tenant, _) = stage("readers").await;
+    tenant.patch_client("backend", &json!({ "allowed_origins": [OTHER] })).await;
+    let bob = tenant.user("bob").await;
+    let access = tenant.app.sign_in(&bob).await.access;
+    let by_token = |token: &str| tenant.app.http.get(tenant.app.endpoint("userinfo")).bearer_auth(token);
+    let mut table = Table::new();
+    for (what, status, own, request) in [
+        ("a public client's token", 400, ORIGIN, tenant.app.token_request(&[("grant_type", "refresh_token")])),
+        ("a confidential one's", 400, OTHER, tenant.backend.token_request(&[("grant_type", "refresh_token")])),
+        ("with a wrong secret", 401, OTHER, tenant.backend.with_secret("wrong").token_request(&[("grant_type", "x")])),
+        ("revocation", 200, ORIGIN, tenant.app.back_channel("revoke", &[("token", "unknown")])),
+        ("a pushed request", 400, ORIGIN, tenant.app.back_channel("par", &[("response_type", "id_token")])),
+        ("userinfo", 200, ORIGIN, by_token(&access)),
+        ("userinfo for a token of nobody", 401, "", by_token("x")),
+        ("a client that is not named", 401, "", tenant.app.http.post(tenant.app.endpoint("token")).form(&[("a", "b")])),
+    ] {
+        for origin in [ORIGIN, OTHER] {
+            let what = format!("{what}, read by {origin}");
+            let answer = web::send(request.try_clone().expect("its body is text").header("origin", origin)).await;
+            table.check(&what, answer.status == status, || format!("{answer:?}"));
+            // Nobody's answer says nothing of anybody: those who build a client may read it.
+            let expected = (own.is_empty() || own == origin).then_some(origin);
+            let allowed = answer.header("access-control-allow-origin");
+            table.check(&what, allowed == expected, || format!("{:?}", answer.headers));
+        }
+    }
+    table.finish(&world).await;
+}
