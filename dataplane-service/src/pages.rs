@@ -197,6 +197,31 @@ pub struct Account {
     /// What came of the last answer.
     pub notice: Option<&'static str>,
     pub requests: Vec<AccountRequest>,
+    pub access: Vec<AccountAccess>,
+}
+
+/// An application that has access.
+#[derive(Debug)]
+pub struct AccountAccess {
+    pub client_id: String,
+    pub client: String,
+    pub scopes: Vec<String>,
+    /// The day since when, as ISO 8601 writes it.
+    pub since: String,
+    pub csrf: String,
+}
+
+/// Where a person chooses another password.
+#[derive(Template)]
+#[template(path = "password.html")]
+#[derive(Debug)]
+pub struct ChangePassword {
+    pub frame: Frame,
+    pub email: String,
+    pub alert: Option<String>,
+    pub current_problem: Option<String>,
+    pub new_problem: Option<String>,
+    pub csrf: String,
 }
 
 /// A client that waits for the person's answer.

@@ -5,6 +5,7 @@ pub mod ciba;
 pub mod codes;
 mod connection;
 pub mod consents;
+pub mod credentials;
 pub mod denied;
 pub mod device;
 pub mod dsn;

@@ -2,10 +2,12 @@
 //! and (for whatever a browser or client holds) in the very same database under another tenant's id.
 
 use dataplane_service::email::Email;
+use dataplane_service::password::PasswordHash;
 use dataplane_service::store::access_tokens::{self, NewAccessToken};
 use dataplane_service::store::ciba::{self, NewRequest};
 use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::consents::{self, Consent};
+use dataplane_service::store::credentials::{self, Active, NewPassword};
 use dataplane_service::store::device::{self, NewDevice};
 use dataplane_service::store::grants::NewGrant;
 use dataplane_service::store::interactions::Key;
@@ -39,7 +41,12 @@ const TRIED: &[&str] = &[
     "codes::issue",
     "codes::redeem",
     "consents::find",
+    "consents::list",
     "consents::remember",
+    "consents::revoke",
+    "credentials::change",
+    "credentials::of_user",
+    "credentials::set_active",
     "denied::deny",
     "denied::is_denied",
     "device::approve",
@@ -334,6 +341,13 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(users::find_for_sign_in(&b, &Email::parse("ada@example.com").unwrap()).await.unwrap().is_none());
     assert!(users::list(&b, None, 10).await.unwrap().is_empty());
     assert_eq!(consents::find(&b, held.user, "web").await.unwrap(), Consent::default());
+    assert!(consents::list(&b, held.user, NOW).await.unwrap().is_empty());
+    assert!(!consents::revoke(&b, held.user, "web", NOW).await.unwrap());
+    assert!(credentials::of_user(&b, held.user).await.unwrap().is_none());
+    let hash = PasswordHash::stored("$argon2id$".to_owned());
+    let new = NewPassword { user_id: held.user, hash: &hash, replaces: None, keep: None, tell: &[], now: NOW };
+    assert!(!credentials::change(&b, &new).await.unwrap());
+    assert!(!credentials::set_active(&b, held.user, Active::Disabled, &[], NOW).await.unwrap());
     assert!(grants::live_user(&b, held.grant, TOKEN).await.unwrap().is_none());
     grants::revoke(&b, held.grant, RevokedBecause::CodeReused, NOW).await.unwrap();
     assert_eq!(sessions::end_all_of(&b, held.user, &["web"], NOW).await.unwrap(), 0);

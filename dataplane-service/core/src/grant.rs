@@ -156,6 +156,11 @@ pub enum RevokedBecause {
     RefreshTokenReused,
     /// By its client (RFC 7009).
     ClientAsked,
+    /// By its user, on the account page.
+    ConsentRevoked,
+    /// Whoever knew the old password may have made it.
+    PasswordChanged,
+    UserDisabled,
 }
 
 impl RevokedBecause {
@@ -165,6 +170,9 @@ impl RevokedBecause {
             Self::CodeReused => "code_reused",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::ClientAsked => "client_asked",
+            Self::ConsentRevoked => "consent_revoked",
+            Self::PasswordChanged => "password_changed",
+            Self::UserDisabled => "user_disabled",
         }
     }
 }

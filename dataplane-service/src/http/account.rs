@@ -1,5 +1,8 @@
-//! `GET` and `POST /account`: what waits for the answer of the person who is signed in. The one channel through which
-//! requests of CIBA reach a user (OIDC CIBA Core 1.0 §8).
+//! `GET` and `POST /account`: what waits for the answer of the person who is signed in, and which applications have
+//! access. Every request of CIBA reaches its user here (OIDC CIBA Core 1.0 §8), by mail beside it where the tenant has one.
+
+pub(super) mod access;
+pub(super) mod password;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -51,7 +54,8 @@ async fn account_page(
         }
     };
     let requests = pending.map_err(|e| visit.fault(&e))?.into_iter().map(row).collect();
-    let page = pages::Account { frame: visit.frame(), email: session.email, notice, requests };
+    let access = access::rows(visit, &session).await?;
+    let page = pages::Account { frame: visit.frame(), email: session.email, notice, requests, access };
     let mut response = show(StatusCode::OK, &page.frame, &page, None);
     visit.bind(&mut response);
     Ok(response)

@@ -20,7 +20,7 @@ use crate::email::Email;
 use crate::pages::{self, About, PageError, PageTenant, see_other, show, show_about};
 use crate::password::Password;
 use crate::store::interactions::{self, Interaction};
-use crate::store::sessions::{self, NewSession, Session};
+use crate::store::sessions::{self, Begun, NewSession, Session};
 use crate::store::users;
 
 const WRONG: &str = "The email address or the password is wrong.";
@@ -259,7 +259,17 @@ pub(super) async fn signed_in(
     onward: &Onward,
     user: Uuid,
 ) -> Result<HttpResponse, PageError> {
-    let db = visit.db()?;
+    let begun = begin_session(visit, user).await?;
+    let mut response = match interaction {
+        Some((id, interaction)) => go_on(visit, id, interaction, &begun.facts).await?,
+        None => see_other(&visit.path(&onward.path())),
+    };
+    add_cookie(&mut response, &Kind::Session.set(visit.tenant, begun.cookie.expose()));
+    Ok(response)
+}
+
+/// A session of a user who has just shown the password, under a fresh cookie.
+pub(super) async fn begin_session(visit: &Visit<'_>, user: Uuid) -> Result<Begun, PageError> {
     let new = NewSession {
         user_id: user,
         amr: &["pwd"],
@@ -268,13 +278,7 @@ pub(super) async fn signed_in(
         replaces: visit.session_cookie(),
         tell: &visit.tenant.told_of_logout(),
     };
-    let begun = sessions::begin(db, &new).await.map_err(|e| visit.fault(&e))?;
-    let mut response = match interaction {
-        Some((id, interaction)) => go_on(visit, id, interaction, &begun.facts).await?,
-        None => see_other(&visit.path(&onward.path())),
-    };
-    add_cookie(&mut response, &Kind::Session.set(visit.tenant, begun.cookie.expose()));
-    Ok(response)
+    sessions::begin(visit.db()?, &new).await.map_err(|e| visit.fault(&e))
 }
 
 async fn go_on(

@@ -1,5 +1,6 @@
 //! `/api/v1/users`: a tenant's user management, by an access token of that tenant.
 
+pub(super) mod change;
 mod document;
 
 use actix_web::http::header;

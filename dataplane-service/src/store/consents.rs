@@ -1,6 +1,7 @@
 //! What a user allowed a client, remembered so that it is not asked again.
 
 use oauth_core::authorization_details::AuthorizationDetails;
+use oauth_core::grant::RevokedBecause;
 use oauth_core::scope::ScopeSet;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -58,4 +59,60 @@ pub async fn remember(
         .execute(&statement, &[&user, &client_id, &consent.scopes.to_strings(), &now.system_time(), &details])
         .await?;
     Ok(())
+}
+
+/// What one application has of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub client_id: String,
+    pub scopes: Vec<String>,
+    /// When the user last allowed it something.
+    pub since: Timestamp,
+}
+
+/// Every application that a user allowed something which still holds, asked or not.
+pub async fn list(db: &TenantDb, user: Uuid, now: Timestamp) -> Result<Vec<Access>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "with access as ( \
+                 select client_id, scopes, updated_at as since from consents where user_id = $1 \
+                 union all \
+                 select client_id, scopes, created_at from grants \
+                 where user_id = $1 and revoked_at is null and expires_at > $2 \
+             ) \
+             select a.client_id, array_remove(array_agg(distinct s.name), null) as scopes, max(a.since) as since \
+             from access a left join lateral unnest(a.scopes) s(name) on true \
+             group by a.client_id order by a.client_id limit 200",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&user, &now.system_time()]).await?;
+    let read = |row: &tokio_postgres::Row| {
+        Ok(Access {
+            client_id: row.try_get("client_id")?,
+            scopes: row.try_get("scopes")?,
+            since: grants::timestamp(row, "since")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Takes back whatever a user allowed a client: what is remembered, every grant, and with them every token. `false`:
+/// there was nothing.
+pub async fn revoke(db: &TenantDb, user: Uuid, client_id: &str, now: Timestamp) -> Result<bool, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "with forgotten as ( \
+                 delete from consents where user_id = $1 and client_id = $2 returning client_id \
+             ), revoked as ( \
+                 update grants set revoked_at = $3, revoked_reason = $4 \
+                 where user_id = $1 and client_id = $2 and revoked_at is null and expires_at > $3 returning client_id \
+             ) \
+             select exists (select from forgotten union all select from revoked)",
+        )
+        .await?;
+    let reason = RevokedBecause::ConsentRevoked.as_str();
+    let row = client.query_one(&statement, &[&user, &client_id, &now.system_time(), &reason]).await?;
+    Ok(row.try_get(0)?)
 }

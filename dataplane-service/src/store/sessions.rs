@@ -64,6 +64,7 @@ macro_rules! told {
         )
     };
 }
+pub(super) use told;
 
 /// Begins a session under a fresh cookie, whatever cookie the browser had (no fixation). A user who signs in again
 /// keeps the `sid`, by which clients know the session. A few sessions that ended long ago are swept up on the way.

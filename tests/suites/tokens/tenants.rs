@@ -35,6 +35,8 @@ const DOORS: &[(&str, Door)] = &[
     ("/.well-known/oauth-protected-resource/{resource:.+}", Door::Public),
     ("/.well-known/openid-configuration", Door::Public),
     ("/account", Door::Page),
+    ("/account/access", Door::Page),
+    ("/account/password", Door::Page),
     ("/api/v1/users", Door::Bearer),
     ("/api/v1/users/{id}", Door::Bearer),
     ("/consent", Door::Page),

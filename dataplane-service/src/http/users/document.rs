@@ -77,10 +77,7 @@ pub(super) struct NewUserDocument {
 
 impl NewUserDocument {
     pub(super) fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let malformed = |detail: &str| Problem::new(ErrorCode::InvalidRequest, detail);
-        let Ok(Value::Object(mut fields)) = serde_json::from_slice::<Value>(body) else {
-            return Err(malformed("the body must be a JSON object"));
-        };
+        let mut fields = object(body)?;
         let mut problems = Violations::new();
         let email = email(fields.remove("email"), &mut problems);
         let password = password(fields.remove("password"), &mut problems);
@@ -100,8 +97,15 @@ impl NewUserDocument {
             (Some(email), Ok(())) => Ok(Self { email, password, email_verified, claims }),
             (_, Err(problems)) => Err(Problem::invalid(problems)),
             // Not reached: without an address there is a problem.
-            (None, Ok(())) => Err(malformed("the email is missing")),
+            (None, Ok(())) => Err(Problem::new(ErrorCode::InvalidRequest, "the email is missing")),
         }
+    }
+}
+
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        _ => Err(Problem::new(ErrorCode::InvalidRequest, "the body must be a JSON object")),
     }
 }
 
@@ -117,7 +121,7 @@ fn email(value: Option<Value>, problems: &mut Violations) -> Option<Email> {
     None
 }
 
-fn password(value: Option<Value>, problems: &mut Violations) -> Option<Password> {
+pub(super) fn password(value: Option<Value>, problems: &mut Violations) -> Option<Password> {
     match value {
         None | Some(Value::Null) => {}
         Some(Value::String(text)) => match Password::chosen(text) {
@@ -149,7 +153,7 @@ fn claims(value: Option<Value>, problems: &mut Violations) -> Map<String, Value>
 }
 
 /// RFC 6901 §3.
-fn pointer(name: &str) -> String {
+pub(super) fn pointer(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
