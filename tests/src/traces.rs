@@ -59,7 +59,8 @@ impl Collector {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// As trace ids are written.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

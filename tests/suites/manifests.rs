@@ -8,6 +8,8 @@ mod containers;
 mod rendered;
 #[path = "manifests/rules.rs"]
 mod rules;
+#[path = "manifests/running.rs"]
+mod running;
 #[path = "manifests/schemas.rs"]
 mod schemas;
 #[path = "manifests/swarm.rs"]

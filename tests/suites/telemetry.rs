@@ -11,7 +11,7 @@ use tests::pod::{Plan, Pod};
 use tests::process::Process;
 use tests::relying_party::parameters;
 use tests::tenant::Tenant;
-use tests::traces::Collector;
+use tests::traces::{Collector, hex};
 use tests::wait::{PATIENCE, until};
 use tests::web;
 use tests::world::World;
@@ -169,7 +169,7 @@ async fn a_sign_in_is_one_trace_when_nobody_brings_one_along() {
             "{step} asks the database"
         );
         let [link] = &span.links[..] else { panic!("{step} names its request: {span:#?}") };
-        let request_trace: String = link.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let request_trace = hex(&link.trace_id);
         assert_ne!(request_trace, trace_id, "a request that brings no trace begins one");
         let back = until("the request's own span has come", PATIENCE, async || {
             let requests = collector.spans(&request_trace);
