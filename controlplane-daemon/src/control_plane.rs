@@ -291,6 +291,11 @@ impl ControlPlane {
         founding::found(self.cluster(), &self.inner.node.founders).await.map_err(|why| why.to_string())
     }
 
+    /// Returns once the cluster that this node was to be in came to nothing: shut down, it is a new node.
+    pub async fn came_to_nothing(&self) {
+        self.cluster().retreat.cancelled().await;
+    }
+
     /// Hands leadership over, if this node has it: the others need not find out by themselves that it is gone.
     pub async fn hand_over(&self) {
         self.cluster().hand_over(HAND_OVER_TIMEOUT).await;

@@ -24,6 +24,7 @@ pub mod peers;
 pub mod proposals;
 pub mod record;
 pub mod replica;
+pub mod retreat;
 pub mod service;
 pub mod snapshot;
 pub mod state_machine;

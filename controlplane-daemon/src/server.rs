@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -92,7 +93,7 @@ fn bind_hint(address: SocketAddr, error: &io::Error, setting: &str) -> String {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub fn run(settings: Settings) -> Result<(), ServerError> {
+pub fn run(mut settings: Settings) -> Result<(), ServerError> {
     // Raft, peers and pods share the threads of this runtime; the HTTP servers bring their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -101,7 +102,20 @@ pub fn run(settings: Settings) -> Result<(), ServerError> {
     runtime.block_on(async {
         let telemetry = start_telemetry(&settings)?;
         telemetry::dumps::forbid();
-        let served = serve(settings, &telemetry).await;
+        let metrics = recorder::start()?;
+        let served = loop {
+            match serve(&settings, &telemetry, metrics.clone()).await {
+                // Where it was found before.
+                Ok(Ended::ToStartAnew(at)) => {
+                    settings.raft_addr = at.raft;
+                    settings.watch_addr = at.watch;
+                    settings.admin_addr = at.admin;
+                    settings.ops_addr = at.ops;
+                }
+                Ok(Ended::Told) => break Ok(()),
+                Err(why) => break Err(why),
+            }
+        };
         telemetry.stop();
         served
     })
@@ -120,8 +134,15 @@ fn start_telemetry(settings: &Settings) -> Result<Telemetry, ServerError> {
     })?)
 }
 
-async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerError> {
-    let metrics = recorder::start()?;
+/// Why the node has stopped in order.
+enum Ended {
+    /// By a signal.
+    Told,
+    /// It was in a cluster that came to nothing, and is a new node now.
+    ToStartAnew(Listening),
+}
+
+async fn serve(settings: &Settings, telemetry: &Telemetry, metrics: PrometheusHandle) -> Result<Ended, ServerError> {
     let io = |what| move |source| ServerError::Io { what, source };
     // Before anything else, so that a signal while starting is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
@@ -137,7 +158,7 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
         admin: local(&admin_listener)?,
         ops: local(&ops_listener)?,
     };
-    warn_of_gaps(&settings);
+    warn_of_gaps(settings);
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let certificates = CertificateEnds::default();
@@ -145,7 +166,7 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
     let admin_tls = settings.admin_tls.clone();
     let admin_tls = admin_tls.map(|files| tls::admin(files, Arc::clone(&clock), &certificates)).transpose()?;
     let credentials = tls.iter().map(Tls::credentials).chain(&admin_tls).cloned().collect();
-    let node = node_config(&settings, &listening, raft_listener, watch_listener, tls);
+    let node = node_config(settings, &listening, raft_listener, watch_listener, tls);
     let oidc = settings.admin_oidc.clone().map(Oidc::new).transpose().map_err(|why| {
         ServerError::Start(StartError::Config(format!("the administrators' issuer (--admin-oidc-…): {why}")))
     })?;
@@ -212,7 +233,7 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
     let discovery_task = tokio::spawn(discovery::run(
         control.clone(),
         settings.discovery.clone(),
-        joiner(&settings),
+        joiner(settings),
         settings.bootstrap,
         stop.clone(),
     ));
@@ -225,23 +246,28 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
     }
     tracing::info!(node = %settings.node_id, raft = %listening.raft, watch = %listening.watch, admin = %listening.admin, ops = %listening.ops, "serving");
 
-    let unusable = tokio::select! {
-        unusable = &mut seals_task => unusable.ok().and_then(Result::err),
+    let ended = tokio::select! {
+        unusable = &mut seals_task => match unusable.ok().and_then(Result::err) {
+            Some(unusable) => Err(unusable),
+            None => Ok(Ended::Told),
+        },
+        () = control.came_to_nothing() => Ok(Ended::ToStartAnew(listening)),
         _ = terminate.recv() => {
             tracing::info!("SIGTERM: stopping");
-            None
+            Ok(Ended::Told)
         }
         _ = interrupt.recv() => {
             tracing::info!("SIGINT: stopping");
-            None
+            Ok(Ended::Told)
         }
     };
     ops.stopping();
     leaving.store(true, Ordering::Relaxed);
     // First of all: requests that are under way can still be forwarded to the successor.
     control.hand_over().await;
+    let drain = if matches!(ended, Ok(Ended::ToStartAnew(_))) { Duration::ZERO } else { settings.drain };
     tokio::select! {
-        () = tokio::time::sleep(settings.drain) => {}
+        () = tokio::time::sleep(drain) => {}
         // Told again: at once.
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -269,7 +295,7 @@ async fn serve(settings: Settings, telemetry: &Telemetry) -> Result<(), ServerEr
     }
     steward_task.await.map_err(|error| io("the steward")(io::Error::other(error)))?;
     tracing::info!("stopped");
-    unusable.map_or(Ok(()), |why| Err(why.into()))
+    Ok(ended?)
 }
 
 /// The addresses that were bound; with port 0 only the system knew them before.

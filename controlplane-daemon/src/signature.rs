@@ -168,6 +168,23 @@ impl Signatures {
         Self { shared: Arc::new(shared) }
     }
 
+    /// The same node, not saying which cluster it belongs to: so it may ask strangers where they belong.
+    pub fn of_no_cluster(&self) -> Self {
+        let Shared { node_id, keys, clock, started_at_ms, .. } = &*self.shared;
+        let shared = Shared {
+            node_id: *node_id,
+            keys: keys.clone(),
+            cluster_id: watch::Sender::default().subscribe(),
+            clock: Arc::clone(clock),
+            session: rand::random(),
+            counter: AtomicU64::new(0),
+            seen: Mutex::new(Seen::default()),
+            started_at_ms: *started_at_ms,
+            warned_at_ms: AtomicI64::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
     /// The header of a call to `receiver`; `None` when there is no secret to sign with.
     pub fn sign(&self, receiver: Receiver, call: Call<'_>, body: &[u8]) -> Option<String> {
         let key = self.shared.keys.first()?;

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   founder  picks an id ── bind ──▶ initialises its log; its calls carry the id from the first one on
-//!   blank    a member's first Raft call ── bind ──▶ answers; a call of another cluster is refused from then on
+//!   blank    a leader's first entries ── bind ──▶ takes them; a call of another cluster is refused from then on
 //!   any      what the log or a snapshot names ── follow ──▶ the same
 //! ```
 //!
-//! Without it two clusters that are founded at the same time, and both name a third node, could both count it.
+//! Without it two clusters that are founded at the same time, and both name a third node, could both count its copy of
+//! their entries. Its votes bind nobody: they count in one term only, and a leader that was elected by them commits
+//! nothing without copies. So a founder that dies before it led leaves nobody behind who waits for it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,27 +66,36 @@ impl Binding {
         self.inner.bound.subscribe()
     }
 
-    /// A caller wants to be heard in Raft by this node, whose log is empty or not.
-    pub async fn admit(&self, caller: Caller, is_blank: impl Fn() -> bool) -> Result<(), Refusal> {
-        let Some(theirs) = caller.cluster else {
+    /// A caller asks something of this node, whose log is empty or not, that this node keeps no copy of: its vote, say.
+    pub fn hear(&self, caller: Caller, is_blank: impl Fn() -> bool) -> Result<(), Refusal> {
+        match (caller.cluster, self.cluster_id()) {
             // Of a release that named its cluster later. Whoever has a log knows its members; a blank node knows nobody.
-            return if is_blank() { Err(Refusal::NoCluster) } else { Ok(()) };
-        };
-        if self.cluster_id() == Some(theirs) {
-            return Ok(());
-        }
-        let held = self.hold().await;
-        match self.cluster_id() {
-            Some(here) if here == theirs => Ok(()),
-            Some(here) => Err(Refusal::OtherCluster { caller: caller.node, theirs, node: self.inner.node_id, here }),
-            // Its log will say where it belongs.
-            None if !is_blank() => Ok(()),
-            None => {
-                tracing::info!(cluster = %theirs, by = %caller.node, "this node belongs to a cluster from now on");
-                self.bind(Bound { cluster_id: theirs, by: Binder::Member }, held).await;
-                Ok(())
+            (None, _) if is_blank() => Err(Refusal::NoCluster),
+            (Some(theirs), Some(here)) if theirs != here => {
+                Err(Refusal::OtherCluster { caller: caller.node, theirs, node: self.inner.node_id, here })
             }
+            _ => Ok(()),
         }
+    }
+
+    /// A leader wants this node to keep what it sends: a node without a cluster belongs to the caller's from now on.
+    pub async fn admit(&self, caller: Caller, is_blank: impl Fn() -> bool) -> Result<(), Refusal> {
+        self.hear(caller, &is_blank)?;
+        let Some(theirs) = caller.cluster.filter(|theirs| self.cluster_id() != Some(*theirs)) else { return Ok(()) };
+        let held = self.hold().await;
+        // Somebody else may have been faster.
+        self.hear(caller, &is_blank)?;
+        // Whoever has a log without a cluster will read there where it belongs.
+        if self.cluster_id().is_none() && is_blank() {
+            tracing::info!(cluster = %theirs, by = %caller.node, "this node belongs to a cluster from now on");
+            self.bind(Bound { cluster_id: theirs, by: Binder::Member }, held).await;
+        }
+        Ok(())
+    }
+
+    /// Who has bound this node, if anybody has.
+    pub async fn bound_by(&self) -> Option<Binder> {
+        *self.hold().await
     }
 
     /// The id of the cluster that this node founds; `Err`: it belongs to somebody else's.
@@ -175,11 +186,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let binding = open(&dir, None);
         assert_eq!(binding.admit(of(None), || true).await, Err(Refusal::NoCluster));
+        for candidate in [A, B] {
+            assert_eq!(binding.hear(of(Some(candidate)), || true), Ok(()), "a vote binds nobody");
+        }
         assert_eq!(binding.cluster_id(), None);
         assert_eq!(binding.admit(of(Some(A)), || true).await, Ok(()));
         for binding in [binding, open(&dir, None)] {
             assert_eq!(binding.admit(of(Some(A)), || true).await, Ok(()));
             assert_eq!(binding.admit(of(Some(B)), || true).await, Err(stranger()));
+            assert_eq!(binding.hear(of(Some(B)), || true), Err(stranger()));
             assert_eq!(binding.found().await, Err(A), "somebody else's cluster is not founded");
         }
     }

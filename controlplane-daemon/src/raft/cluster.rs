@@ -12,6 +12,7 @@ use shared_proto::status::error_code;
 use telemetry::held::Held;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::Instrument as _;
 use vocab::{ErrorCode, NodeId, Revision};
@@ -83,6 +84,8 @@ pub struct Cluster {
     pub dismissal: watch::Sender<Option<String>>,
     /// Why this node, which is to make a cluster, has not done so.
     pub unfounded: watch::Sender<Option<String>>,
+    /// Cancelled when this node's cluster came to nothing: then it is to start as a new one.
+    pub retreat: CancellationToken,
 }
 
 /// What a node says of its pods.

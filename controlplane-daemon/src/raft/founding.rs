@@ -2,7 +2,8 @@
 //!
 //! Asking first does no harm, since without a majority nothing could be committed anyway. It finds the node whose disk was
 //! replaced: the others are in a cluster, so it makes no second one and waits for theirs. And it finds the node that
-//! somebody else's cluster has: then nothing is made, and both sides say why.
+//! somebody else's cluster has: then nothing is made, and both sides say why. Two that found the same cluster at the same
+//! moment may still miss each other; one of them gives its own up then (`retreat`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,6 +40,9 @@ pub enum NotFounded {
     Refused { node: NodeId, why: String },
     #[error("this node belongs to cluster {0}, which has to take it in")]
     Bound(ClusterId),
+    /// Raft begins no cluster at a node that has voted: it might have elected a leader.
+    #[error("this node has voted for one that makes a cluster, and waits to be taken in")]
+    HasVoted,
     #[error("{0}")]
     Raft(String),
 }
@@ -55,7 +59,7 @@ pub async fn run(cluster: Cluster, founders: Founders, stopping: CancellationTok
     let (mut pause, mut said) = (FIRST_PAUSE, None);
     while let Err(why) = found(&cluster, &founders).await {
         match why {
-            NotFounded::TooFew { .. } | NotFounded::SomebodyElse(_) | NotFounded::Bound(_) => {
+            NotFounded::TooFew { .. } | NotFounded::SomebodyElse(_) | NotFounded::Bound(_) | NotFounded::HasVoted => {
                 tracing::debug!(%why, "no cluster yet");
             }
             // Each reason once: it may stay for long.
@@ -74,8 +78,11 @@ pub async fn run(cluster: Cluster, founders: Founders, stopping: CancellationTok
 
 /// Makes the cluster, unless there is nothing to make.
 pub async fn found(cluster: &Cluster, founders: &Founders) -> Result<(), NotFounded> {
-    if founders.is_empty() || is_initialized(cluster).await? {
+    if founders.is_empty() || !cluster.is_blank() {
         return Ok(());
+    }
+    if is_initialized(cluster).await? {
+        return Err(NotFounded::HasVoted);
     }
     let founds = cluster.binding.chosen().await.map_err(NotFounded::Bound)?;
     let this = cluster.node_id();

@@ -27,6 +27,7 @@ use super::network::Network;
 use super::peers::Peers;
 use super::proposals::Proposals;
 use super::record;
+use super::retreat;
 use super::service::{Parts, Service};
 use super::state_machine::StateMachine;
 use super::tend::tend;
@@ -39,6 +40,7 @@ use crate::fleet::Registry;
 use crate::membership::{Admission, Bootstrap};
 use crate::signature::Signatures;
 use crate::signature::layer::{MAX_BODY_BYTES, Verifying};
+use crate::storage::binding;
 use crate::storage::log_store::{Fact, LogStore};
 use crate::storage::snapshots::Snapshots;
 use crate::storage::{StorageError, identity, stop_process};
@@ -98,6 +100,7 @@ pub struct Node {
     pub machine: StateMachine,
     stopping: CancellationToken,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    data_dir: PathBuf,
     store: parking_lot::Mutex<Option<LogStore>>,
     thread: parking_lot::Mutex<Option<RaftThread>>,
 }
@@ -130,6 +133,10 @@ impl Node {
         // Before everything that may have something to report.
         let (notes, reported) = audit::notes(node_id, Arc::clone(&clock));
         let fresh = ClusterId::from_uuid(crate::id::fresh(&*clock));
+        if store.last()?.is_none() && replica.cluster_id().is_none() {
+            // It has kept nothing for the cluster that it was to be in: it is free for whoever calls first.
+            binding::remove(&settings.data_dir)?;
+        }
         let binding = Binding::open(node_id, settings.data_dir.clone(), replica.cluster_id(), fresh)?;
         let signatures = Signatures::new(node_id, &settings.hmac_secrets, binding.cluster_ids(), Arc::clone(&clock));
         let peers = Peers::new(
@@ -164,6 +171,7 @@ impl Node {
             changing: Arc::default(),
             dismissal: watch::Sender::default(),
             unfounded: watch::Sender::default(),
+            retreat: CancellationToken::new(),
         };
 
         let stopping = CancellationToken::new();
@@ -190,11 +198,13 @@ impl Node {
         let minder = tokio::spawn(mind_leadership(cluster.clone(), leads, stopping.clone()));
         let tender = tokio::spawn(tend(cluster.clone(), clock, leading.clone(), stopping.clone()));
         let backfill = tokio::spawn(backfill::run(cluster.clone(), stopping.clone()));
+        let retreat =
+            tokio::spawn(retreat::watch(cluster.clone(), store.clone(), signatures.clone(), stopping.clone()));
         let reporter = {
             let cluster = cluster.clone();
             tokio::spawn(reported.run(move |batch| report(cluster.clone(), batch), stopping.clone()))
         };
-        tasks.extend([minder, tender, reporter, backfill]);
+        tasks.extend([minder, tender, reporter, backfill, retreat]);
         Ok(Self {
             cluster,
             pods,
@@ -205,6 +215,7 @@ impl Node {
             machine,
             stopping,
             tasks: parking_lot::Mutex::new(tasks),
+            data_dir: settings.data_dir,
             store: parking_lot::Mutex::new(Some(store)),
             thread: parking_lot::Mutex::default(),
         })
@@ -227,11 +238,18 @@ impl Node {
         // Saves the next start the work of making them anew.
         let records = self.cluster.replica.records().clone();
         let _ = tokio::task::spawn_blocking(move || records.flush()).await;
-        if let Err(why) = self.cluster.raft.shutdown().await {
+        let stopped = self.cluster.raft.shutdown().await;
+        if let Err(why) = &stopped {
             tracing::warn!(%why, "raft did not stop in order");
         }
         let store = self.store.lock().take();
         if let Some(store) = store {
+            if stopped.is_ok()
+                && self.cluster.retreat.is_cancelled()
+                && let Err(why) = retreat::carry_out(&self.cluster, &store, &self.data_dir).await
+            {
+                stop_process(&why);
+            }
             let ended = store.ended();
             drop(store);
             if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {

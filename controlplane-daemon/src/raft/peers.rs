@@ -155,6 +155,17 @@ impl Peers {
         Ok(client.max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES))
     }
 
+    /// A client of `node`, whichever cluster that one is in; what it asks is signed by `signatures`.
+    pub fn client_of_any(
+        &self,
+        node: NodeId,
+        known_addr: &str,
+        signatures: &Signatures,
+    ) -> Result<Client, tonic::transport::Error> {
+        let channel = self.channel(node, known_addr, Purpose::Requests)?;
+        Ok(PeerClient::new(Signing::new(channel, signatures.clone(), node)))
+    }
+
     /// A client of `node` as long as it is at exactly that address.
     pub fn client_at(&self, node: NodeId, addr: &str) -> Result<Client, tonic::transport::Error> {
         let channel = endpoint(addr)?.connect_with_connector_lazy(self.shared.connector.clone());

@@ -117,6 +117,11 @@ impl Payload {
     }
 }
 
+/// Whether the record, as it is stored, says which cluster it is of.
+pub fn names_cluster(record: &[u8]) -> bool {
+    record.get(LEADER) == Some(&CLUSTER_ID)
+}
+
 /// As peers send it.
 pub fn encode(entry: &Entry) -> Bytes {
     build(entry).freeze()

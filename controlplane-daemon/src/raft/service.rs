@@ -91,14 +91,22 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 }
 
 impl Service {
-    /// For calls that are Raft's own, and for proposals. A node without a cluster belongs to the caller's afterwards.
-    async fn check_member<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
+    /// For calls that are Raft's own, and for proposals.
+    fn check_member<T>(&self, request: &Request<T>, what: &str) -> Result<Caller, Status> {
         let caller = caller(request)?;
         let cluster = &self.inner.cluster;
         if cluster.turns_away(caller.node) {
             self.inner.signatures.refused(Refusal::NotAMember, what);
             return Err(to_status(ErrorCode::Forbidden, format!("node {} is no member of this cluster", caller.node)));
         }
+        let heard = cluster.binding.hear(caller, || cluster.is_blank());
+        heard.map(|()| caller).map_err(|refusal| self.refuse(refusal, what))
+    }
+
+    /// For calls of a leader with something to keep. A node without a cluster belongs to the caller's afterwards.
+    async fn check_leader<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
+        let caller = self.check_member(request, what)?;
+        let cluster = &self.inner.cluster;
         let admitted = cluster.binding.admit(caller, || cluster.is_blank()).await;
         admitted.map_err(|refusal| self.refuse(refusal, what))
     }
@@ -139,7 +147,7 @@ fn stopped(why: impl std::fmt::Display) -> Status {
 #[tonic::async_trait]
 impl Peer for Service {
     async fn append(&self, request: Request<peer::AppendRequest>) -> Result<Response<peer::AppendReply>, Status> {
-        self.check_member(&request, "Append").await?;
+        self.check_leader(&request, "Append").await?;
         let request = wire::read_append(&request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.append_entries(request).await.map_err(stopped)?;
         if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
@@ -154,7 +162,7 @@ impl Peer for Service {
         &self,
         request: Request<Streaming<peer::SignedAppend>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
-        self.check_member(&request, "AppendStream").await?;
+        self.check_leader(&request, "AppendStream").await?;
         let opened = request.extensions().get::<Opened>().cloned();
         let opened = opened.ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the stream is not signed"))?;
         let signatures = self.inner.signatures.clone();
@@ -162,7 +170,7 @@ impl Peer for Service {
     }
 
     async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
-        self.check_member(&request, "RequestVote").await?;
+        self.check_member(&request, "RequestVote")?;
         let (request, ballot) = wire::read_vote_request(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = match ballot {
             Ballot::Real => self.inner.raft.vote(request).await,
@@ -175,7 +183,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::SnapshotChunk>,
     ) -> Result<Response<peer::SnapshotReply>, Status> {
-        self.check_member(&request, "InstallSnapshot").await?;
+        self.check_leader(&request, "InstallSnapshot").await?;
         let chunk = request.into_inner();
         let vote = wire::read_vote(chunk.vote).map_err(|why| garbled(&why))?;
         let mut slot = self.inner.incoming.lock().await;
@@ -207,7 +215,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::TransferLeaderRequest>,
     ) -> Result<Response<peer::TransferLeaderReply>, Status> {
-        self.check_member(&request, "TransferLeader").await?;
+        self.check_member(&request, "TransferLeader")?;
         let request = wire::read_transfer(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = self.inner.raft.handle_transfer_leader(request).await.map_err(stopped)?;
         let refusal = reply.err().map(|why| why.to_string()).unwrap_or_default();
@@ -215,7 +223,7 @@ impl Peer for Service {
     }
 
     async fn forward(&self, request: Request<peer::ForwardRequest>) -> Result<Response<peer::ForwardReply>, Status> {
-        self.check_member(&request, "Forward").await?;
+        self.check_member(&request, "Forward")?;
         let command = request.into_inner().command;
         let command = if command.len() > LONG_BYTES {
             let read = tokio::task::spawn_blocking(move || serde_json::from_slice::<Command>(&command));

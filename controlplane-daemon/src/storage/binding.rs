@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use vocab::ClusterId;
 
-use super::{StorageError, write_durably};
+use super::{StorageError, sync_folder_of, write_durably};
 
 const FILE: &str = "cluster.json";
 const FORMAT: u32 = 1;
@@ -83,6 +83,16 @@ pub fn write(data_dir: &Path, bound: Bound) -> Result<(), StorageError> {
     write_durably(&path, &bytes)
 }
 
+/// Durable when it returns. Only for a node without a log: one that has a log would believe whoever calls it first.
+pub fn remove(data_dir: &Path) -> Result<(), StorageError> {
+    let path = data_dir.join(FILE);
+    match std::fs::remove_file(&path).map_err(StorageError::io("remove", &path)) {
+        Err(why) if why.is_missing_file() => Ok(()),
+        Err(why) => Err(why),
+        Ok(()) => sync_folder_of(&path),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +108,10 @@ mod tests {
         for by in [Binder::Founder, Binder::Member] {
             write(dir.path(), bound(by)).unwrap();
             assert_eq!(read(dir.path()).unwrap(), Some(bound(by)));
+        }
+        for _ in 0..2 {
+            remove(dir.path()).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), None);
         }
     }
 

@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut as _, BytesMut};
-use controlplane_daemon::signature::{Call, HEADER, Receiver, Signatures};
-use prost::Message;
+use controlplane_daemon::signature::{Call, Receiver, Signatures};
 use shared_proto::peer;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
 use tests::counters::count;
+use tests::peer_call::{APPEND, DESCRIBE, call, clock, framed, post, signer};
 use tests::wait::{PATIENCE, until};
 use tests::web;
 use tonic::Code;
-use tonic::transport::Channel;
-use vocab::{Clock, ClusterId, ManualClock, NodeId, Secret, SystemClock};
+use vocab::{Clock, ClusterId, ManualClock, NodeId, SystemClock};
 
 use super::tenant;
 
-const APPEND: &str = "/hellojohn.peer.v1.Peer/Append";
 const APPEND_STREAM: &str = "/hellojohn.peer.v1.Peer/AppendStream";
 const VOTE: &str = "/hellojohn.peer.v1.Peer/RequestVote";
 const SNAPSHOT: &str = "/hellojohn.peer.v1.Peer/InstallSnapshot";
@@ -25,48 +22,6 @@ const TRANSFER: &str = "/hellojohn.peer.v1.Peer/TransferLeader";
 const FORWARD: &str = "/hellojohn.peer.v1.Peer/Forward";
 const READ_INDEX: &str = "/hellojohn.peer.v1.Peer/ReadIndex";
 const LIST_PODS: &str = "/hellojohn.peer.v1.Peer/ListPods";
-pub(super) const DESCRIBE: &str = "/hellojohn.peer.v1.Peer/Describe";
-
-/// A message with gRPC's five bytes before it.
-pub(super) fn framed(message: &impl Message) -> Vec<u8> {
-    let mut bytes = BytesMut::new();
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(message.encoded_len()).expect("messages are small"));
-    message.encode(&mut bytes).expect("the buffer grows");
-    bytes.to_vec()
-}
-
-/// Sends bytes as they are; the gRPC status.
-pub(super) async fn call(address: &str, path: &str, signature: Option<&str>, body: &[u8]) -> Code {
-    let channel = Channel::from_shared(format!("http://{address}")).expect("an address is a URI's authority");
-    let mut channel = channel.connect().await.expect("the node listens");
-    let mut request = http::Request::post(format!("http://{address}{path}")).header("content-type", "application/grpc");
-    if let Some(signature) = signature {
-        request = request.header(HEADER, signature);
-    }
-    let body = tonic::body::Body::new(http_body_util::Full::new(bytes::Bytes::copy_from_slice(body)));
-    let request = request.body(body).expect("the request is well-formed");
-    std::future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await.expect("the node listens");
-    let Ok(answer) = tower::Service::call(&mut channel, request).await else { return Code::Unavailable };
-    // A refusal has its status in the head; an answer has it after its body.
-    match answer.headers().get("grpc-status") {
-        Some(status) => Code::from_bytes(status.as_bytes()),
-        None => Code::Ok,
-    }
-}
-
-pub(super) fn signer(id: u64, secret: &str, cluster: Option<ClusterId>, clock: Arc<dyn Clock>) -> Signatures {
-    let cluster = tokio::sync::watch::Sender::new(cluster).subscribe();
-    Signatures::new(NodeId(id), &[Secret::new(secret.to_owned())], cluster, clock)
-}
-
-pub(super) fn post(target: &str) -> Call<'_> {
-    Call { method: "POST", target }
-}
-
-pub(super) fn clock() -> Arc<dyn Clock> {
-    Arc::new(SystemClock)
-}
 
 /// Term, leader, members and tenants. The log itself grows by what the cluster notes of its own accord.
 async fn status(admin: &Admin) -> (u64, u64, serde_json::Value, serde_json::Value) {

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use shared_proto::peer::DescribeRequest;
 use tests::cluster::{Cluster, Secrets};
 use tests::counters::count;
+use tests::peer_call::{DESCRIBE, call, clock, framed, post, signer};
 use tests::wait::PATIENCE;
 use tests::web;
 use tonic::Code;
 use vocab::{ClusterId, NodeId};
 
-use super::peers::{DESCRIBE, call, clock, framed, post, signer};
 use super::tenant;
 use controlplane_daemon::signature::Receiver;
 

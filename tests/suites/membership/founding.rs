@@ -1,11 +1,19 @@
-//! Clusters that are founded side by side, with one secret and lists of peers that overlap: none is mixed with another.
+//! Clusters that are founded side by side, with one secret and lists of peers that overlap: none is mixed with another,
+//! and none that came to nothing keeps a node from the one that lives.
 
+use controlplane_daemon::signature::Receiver;
 use serde_json::Value;
+use shared_proto::peer;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::gate::Gate;
+use tests::peer_call::{APPEND, call, clock, framed, post, signer};
+use tests::postgres::free_port;
 use tests::wait::{PATIENCE, until};
+use tonic::Code;
+use vocab::{ClusterId, NodeId};
 
-use super::{is_written, metric, not_ready_because};
+use super::{is_written, metric, not_ready_because, voters_are};
 
 const REFUSED: &str = "hj_cp_peer_rpc_refused_total{reason=\"other_cluster\"}";
 
@@ -20,8 +28,15 @@ fn nodes(ids: &[u64]) -> Cluster {
 
 /// The node is to make a cluster of these, itself included, if its id is the lowest.
 fn set_peers(cluster: &mut Cluster, place: usize, peers: &[usize]) {
-    let listed: Vec<String> =
-        peers.iter().map(|it| &cluster.nodes[*it]).map(|it| format!("{}={}", it.id, it.raft_addr())).collect();
+    let listed: Vec<String> = peers.iter().map(|it| listed(cluster, *it)).collect();
+    set_list(cluster, place, &listed);
+}
+
+fn listed(cluster: &Cluster, place: usize) -> String {
+    format!("{}={}", cluster.nodes[place].id, cluster.nodes[place].raft_addr())
+}
+
+fn set_list(cluster: &mut Cluster, place: usize, listed: &[String]) {
     let launch = cluster.nodes[place].launch_mut();
     if !launch.args.iter().any(|arg| arg == "--peers") {
         launch.args.extend(["--peers".to_owned(), String::new()]);
@@ -196,4 +211,121 @@ async fn data_that_was_never_bound_is_bound_to_the_cluster_that_its_log_names() 
         until("it is bound", PATIENCE, async || bound(&cluster, place).ok_or_else(|| "not yet".to_owned())).await;
         assert_eq!(bound(&cluster, place).as_ref(), Some(&made));
     }
+}
+
+/// Nodes 1 and 2 have both made the cluster of 1, 2 and 3: neither heard the other while it asked, and 3 was free for
+/// both. Nobody has been elected yet: 3 could be asked and heard of no candidate.
+async fn founded_twice() -> Cluster {
+    let mut cluster = nodes(&[1, 2, 3]);
+    // It knows nobody, so that nobody hears where else it is.
+    cluster.nodes[2].launch_mut().args.push("--join-only".to_owned());
+    start(&mut cluster, &[2]).await;
+    let third = cluster.nodes[2].raft_addr();
+    for (place, other) in [(0, 1), (1, 0)] {
+        // Questions have a connection of their own, and are the first thing that a founder sends.
+        let gate = Gate::to(&third, 1).await;
+        let astray = format!("{}=127.0.0.1:{}", cluster.nodes[other].id, free_port());
+        let list = [listed(&cluster, place), astray, format!("3={}", gate.address())];
+        set_list(&mut cluster, place, &list);
+        cluster.nodes[place].launch_mut().args.push("--bootstrap-preferred".to_owned());
+    }
+    start(&mut cluster, &[0, 1]).await;
+    for place in [0, 1] {
+        // It stands for election once its log is on the disk.
+        says(&cluster, place, "to=\"candidate\"").await;
+    }
+    let made = [bound(&cluster, 0), bound(&cluster, 1)];
+    assert!(made[0] != made[1] && made.iter().all(Option::is_some), "{made:?}");
+    assert_eq!(bound(&cluster, 2), None, "who is asked promises nothing");
+    for place in [0, 1] {
+        cluster.nodes[place].kill();
+        set_peers(&mut cluster, place, &[0, 1, 2]);
+    }
+    cluster
+}
+
+async fn are_one_cluster(cluster: &Cluster, places: &[usize]) {
+    let admin = cluster.admin(places[0]).await;
+    is_written(&admin, "of-all").await;
+    let made = cluster_id(cluster, places[0]).await;
+    for place in places {
+        assert_eq!(cluster_id(cluster, *place).await, made);
+        assert_eq!(bound(cluster, *place).as_ref(), Some(&made));
+        until("it has everything", PATIENCE, async || {
+            let there = has_tenant(&cluster.admin(*place).await, "of-all").await;
+            if there { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_found_one_cluster_at_once_one_gives_its_own_up() {
+    let mut cluster = founded_twice().await;
+    start(&mut cluster, &[0, 1]).await;
+    cluster.ready().await;
+    are_one_cluster(&cluster, &[0, 1, 2]).await;
+    voters_are(&cluster.admin(0).await, &[1, 2, 3]).await;
+    let given_up = |place: usize| cluster.nodes[place].process().log().contains("gives a cluster up");
+    assert!(given_up(0) != given_up(1), "one of the two");
+    assert!(!given_up(2));
+
+    // It is one for good: whoever restarts finds itself in it.
+    cluster.kill_all();
+    cluster.start_all().await;
+    cluster.ready().await;
+    are_one_cluster(&cluster, &[0, 1, 2]).await;
+}
+
+#[tokio::test]
+async fn two_founders_agree_though_nobody_else_is_there_to_choose() {
+    let mut cluster = founded_twice().await;
+    cluster.nodes[2].kill();
+    start(&mut cluster, &[0, 1]).await;
+    cluster.ready().await;
+    are_one_cluster(&cluster, &[0, 1]).await;
+    assert!(cluster.nodes[1].process().log().contains("gives a cluster up"), "the lowest id stays");
+    // It says where it really is.
+    set_peers(&mut cluster, 2, &[0, 1, 2]);
+    start(&mut cluster, &[2]).await;
+    cluster.ready().await;
+    are_one_cluster(&cluster, &[0, 1, 2]).await;
+}
+
+/// Its leader was heard once, sent nothing and is gone for good.
+#[tokio::test]
+async fn a_blank_node_does_not_wait_for_ever_for_a_cluster_that_died_young() {
+    let mut cluster = nodes(&[1, 2]);
+    for place in [0, 1] {
+        set_peers(&mut cluster, place, &[0, 1]);
+    }
+    start(&mut cluster, &[1]).await;
+    let dead = ClusterId::from_uuid(uuid::Uuid::from_u128(7));
+    let leader = signer(1, &cluster.secrets.cluster_hmac, Some(dead), clock());
+    let vote = Some(peer::Vote { term: 1, node_id: 1, committed: true });
+    let body = framed(&peer::AppendRequest { vote, previous: None, entries: Vec::new(), leader_commit: None });
+    let signature = leader.sign(Receiver::Node(NodeId(2)), post(APPEND), &body).expect("there is a secret");
+    let address = cluster.nodes[1].addresses().raft.clone();
+    assert_eq!(call(&address, APPEND, Some(&signature), &body).await, Code::Ok);
+    assert_eq!(bound(&cluster, 1), Some(dead.to_string()));
+    // Its successor finds node 2 in somebody's cluster first, and free a little later.
+    start(&mut cluster, &[0]).await;
+    cluster.ready().await;
+    are_one_cluster(&cluster, &[0, 1]).await;
+    assert!(cluster.nodes[1].process().log().contains("gives a cluster up"));
+
+    // The same when it was stopped in between: what was bound without a log is not, after a restart.
+    let of_another = std::fs::read(cluster.nodes[1].data_dir().join("cluster.json")).expect("it is bound");
+    cluster.kill_all();
+    let mut cluster = nodes(&[1, 2]);
+    for place in [0, 1] {
+        set_peers(&mut cluster, place, &[0, 1]);
+    }
+    start(&mut cluster, &[1]).await;
+    cluster.nodes[1].kill();
+    std::fs::write(cluster.nodes[1].data_dir().join("cluster.json"), of_another).expect("writable");
+    start(&mut cluster, &[0, 1]).await;
+    cluster.ready().await;
+    are_one_cluster(&cluster, &[0, 1]).await;
+    assert!(!cluster.logs().contains("gives a cluster up"));
 }

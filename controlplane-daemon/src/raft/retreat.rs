@@ -1,0 +1,147 @@
+//! Giving up a cluster that came to nothing, so that another may have this node.
+//!
+//! Two nodes that are told to found the same cluster and do not hear each other may both do so. One of the two clusters
+//! gets the others; what is left of the other could never write anything, and nobody would take its nodes in:
+//!
+//! ```text
+//!   nothing applied here ─▶ ask every member which cluster it is in ─▶ this one can have no majority any more
+//!     ─▶ Raft stops ─▶ the log, which nobody was ever promised, goes, then cluster.json ─▶ the node starts as a new one
+//! ```
+//!
+//! Why nothing is lost: a change is committed once a majority of the members holds a copy, and a node is bound on its disk
+//! before it holds one. So when so many members are bound elsewhere that the rest is no majority, nothing of this cluster
+//! was committed nor will be. The votes of a founder went to itself, in a cluster that is gone; other nodes keep theirs.
+//!
+//! A log that says which cluster it is of had a majority once, since a leader writes that when it has one. It is never
+//! given up here: its nodes may hold what others lost, and that is for an operator to decide.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver as _;
+use shared_proto::peer;
+use tokio_util::sync::CancellationToken;
+use vocab::{ClusterId, NodeId};
+
+use super::cluster::{Cluster, QUESTION_TIMEOUT};
+use super::log_storage::{StoredVote, json};
+use super::record;
+use crate::signature::Signatures;
+use crate::storage::StorageError;
+use crate::storage::binding::{self, Binder};
+use crate::storage::log_store::{Fact, LogStore};
+
+const ROUND: Duration = Duration::from_secs(1);
+/// A node that holds nothing does not wait longer than so many times its patience for a leader to come back.
+const WAITS: u32 = 5;
+/// The cluster's name is among the first entries.
+const BEGIN_BYTES: usize = 1 << 20;
+
+/// What another member says of itself.
+struct Word {
+    node: NodeId,
+    cluster: Option<ClusterId>,
+    would_found: bool,
+}
+
+/// Looks until something is applied here: then this node belongs where it is for good. Asks the process to start anew
+/// when there is nothing to wait for.
+pub async fn watch(cluster: Cluster, store: LogStore, signatures: Signatures, stopping: CancellationToken) {
+    let signatures = signatures.of_no_cluster();
+    let mut heard = Instant::now();
+    while !holds_something(&cluster) {
+        tokio::select! {
+            () = tokio::time::sleep(ROUND) => {}
+            () = stopping.cancelled() => return,
+        }
+        if cluster.leader().is_some() {
+            heard = Instant::now();
+            continue;
+        }
+        if let Some(here) = cluster.binding.cluster_id()
+            && let Some(why) = reason(&cluster, &signatures, here, heard).await
+            && !had_a_majority(&store).unwrap_or(true)
+        {
+            tracing::error!(cluster = %here, why, "this node gives a cluster up that came to nothing, and starts anew");
+            cluster.retreat.cancel();
+            return;
+        }
+    }
+}
+
+fn holds_something(cluster: &Cluster) -> bool {
+    cluster.raft.metrics().borrow_watched().last_applied.is_some()
+}
+
+/// Whether there may be something in the log that somebody was promised.
+fn had_a_majority(store: &LogStore) -> Result<bool, StorageError> {
+    if store.fact(Fact::Committed)?.is_some() || store.fact(Fact::Purged)?.is_some() {
+        return Ok(true);
+    }
+    let begin = store.read(0..u64::MAX, BEGIN_BYTES)?;
+    Ok(begin.iter().any(|(_, record)| record::names_cluster(record)))
+}
+
+/// Why there is nothing to wait for, if there is not. Nobody leads this node, nor does it lead anybody.
+async fn reason(cluster: &Cluster, signatures: &Signatures, here: ClusterId, heard: Instant) -> Option<&'static str> {
+    if cluster.is_blank() {
+        let waited = heard.elapsed() > cluster.contact.patience() * WAITS;
+        return waited.then_some("who took this node in is silent, and has sent it nothing to keep");
+    }
+    let (members, founded_only) = {
+        let metrics = cluster.raft.metrics();
+        let now = metrics.borrow_watched();
+        let voters: Vec<NodeId> = now.membership_config.voter_ids().map(NodeId).collect();
+        (voters, now.last_log_index == Some(0) && now.state != ServerState::Leader)
+    };
+    let others = members.iter().filter(|id| **id != cluster.node_id());
+    let words: Vec<Word> =
+        join_all(others.map(|id| ask(cluster, signatures, *id))).await.into_iter().flatten().collect();
+    let elsewhere = || words.iter().filter(|word| word.cluster.is_some_and(|theirs| theirs != here));
+    let majority = members.len() / 2 + 1;
+    if members.len() - elsewhere().count() < majority {
+        return Some("too many of its members are in another cluster");
+    }
+    // Nobody but this node knows of a cluster that has no more than its list of members.
+    let senior = elsewhere().any(|word| word.would_found && word.node < cluster.node_id());
+    (founded_only && senior).then_some("a node with a lower id has made a cluster of these members, too")
+}
+
+async fn ask(cluster: &Cluster, signatures: &Signatures, node: NodeId) -> Option<Word> {
+    let addr = {
+        let metrics = cluster.raft.metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().get_node(&node.0)?.addr.clone()
+    };
+    let mut client = cluster.peers.client_of_any(node, &addr, signatures).ok()?;
+    let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest::default())).await;
+    let answer = match asked.ok()? {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => {
+            cluster.peers.went_astray(node, &status);
+            return None;
+        }
+    };
+    // Somebody else may be at that address by now.
+    (answer.node_id == node.0).then(|| Word {
+        node,
+        cluster: answer.cluster_id.parse().ok(),
+        would_found: answer.would_found,
+    })
+}
+
+/// Makes the node a new one, once Raft has stopped. What was applied meanwhile counts: then it stays what it is.
+pub async fn carry_out(cluster: &Cluster, store: &LogStore, data_dir: &Path) -> Result<(), StorageError> {
+    if holds_something(cluster) || had_a_majority(store)? {
+        return Ok(());
+    }
+    let by = cluster.binding.bound_by().await;
+    store.truncate(0).await;
+    if by == Some(Binder::Founder) {
+        store.save_vote(json(&StoredVote { term: 0, node_id: 0, committed: false })).await;
+    }
+    // Last: a log without it would be taken for one of a cluster whose id is not known yet.
+    binding::remove(data_dir)
+}
