@@ -169,7 +169,7 @@ pub enum DecodeError {
     Malformed { problem: String },
 }
 
-/// Read before everything else, so that an entry of a newer format is named as such whatever else it holds.
+/// What is read of an entry that cannot be: one of a newer format is named as such whatever else it holds.
 #[derive(Deserialize)]
 struct Probe {
     format: u64,
@@ -183,18 +183,33 @@ impl Entry {
 
     /// JSON. The same entry gives the same bytes.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an entry has string keys only and serializes")
+        let mut bytes = Vec::new();
+        self.encode_to(&mut bytes);
+        bytes
+    }
+
+    /// The same behind what is there.
+    pub fn encode_to(&self, bytes: &mut Vec<u8>) {
+        serde_json::to_writer(bytes, self).expect("an entry has string keys only and serializes");
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let malformed = |error: serde_json::Error| DecodeError::Malformed { problem: error.to_string() };
-        let Probe { format } = serde_json::from_slice(bytes).map_err(malformed)?;
+        // Read once; only what cannot be used is looked at again.
+        let whole = match serde_json::from_slice::<Self>(bytes) {
+            Ok(entry) if (1..=FORMAT).contains(&entry.format) => return Ok(entry),
+            whole => whole,
+        };
+        let Probe { format } = serde_json::from_slice(bytes).map_err(|why| malformed(&why))?;
         if format > u64::from(FORMAT) {
             return Err(DecodeError::NewerFormat { found: format, known: FORMAT });
         }
         if format == 0 {
             return Err(DecodeError::Malformed { problem: "format 0 does not exist".to_owned() });
         }
-        serde_json::from_slice(bytes).map_err(malformed)
+        whole.map_err(|why| malformed(&why))
     }
+}
+
+fn malformed(error: &serde_json::Error) -> DecodeError {
+    DecodeError::Malformed { problem: error.to_string() }
 }

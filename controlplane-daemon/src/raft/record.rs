@@ -29,6 +29,8 @@ const CLUSTER_ID: u8 = 3;
 /// Bytes before the kind.
 const LEADER: usize = 16;
 const CHECKSUM: usize = 4;
+/// Most entries are shorter.
+const USUAL_BYTES: usize = 2 << 10;
 /// Of a record's first byte; no term ever gets that far.
 const HAS_CHECKSUM: u8 = 0x80;
 
@@ -89,11 +91,10 @@ pub enum Content {
 impl Payload {
     /// A payload is the record from its kind on, so that it is sliced out of one without a copy.
     pub fn entry(entry: &controlplane_core::Entry) -> Self {
-        let json = entry.encode();
-        let mut bytes = BytesMut::with_capacity(1 + json.len());
-        bytes.put_u8(NORMAL);
-        bytes.extend_from_slice(&json);
-        Self(bytes.freeze())
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.push(NORMAL);
+        entry.encode_to(&mut bytes);
+        Self(bytes.into())
     }
 
     pub fn cluster_id(id: ClusterId) -> Self {

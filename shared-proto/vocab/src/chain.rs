@@ -24,11 +24,19 @@ impl ChainHash {
     fn of(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
+
+    /// Digit by digit: a record holds two of them, and formatting a byte costs as much as hashing many.
+    fn write_to(&self, text: &mut String) {
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        text.extend(nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)));
+    }
 }
 
 impl fmt::Display for ChainHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut text = String::with_capacity(HASH_DIGITS);
+        self.write_to(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -48,7 +56,7 @@ impl FromStr for ChainHash {
 
     fn from_str(text: &str) -> Result<Self, InvalidHash> {
         let digits = text.as_bytes();
-        let canonical = digits.len() == 64 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let canonical = digits.len() == HASH_DIGITS && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         if !canonical {
             return Err(InvalidHash);
         }
@@ -94,19 +102,34 @@ pub enum ChainError {
     Unlinked,
 }
 
+const SEQ_MEMBER: &str = "{\"seq\":";
+const PREVIOUS_MEMBER: &str = ",\"previous\":\"";
+const HASH_DIGITS: usize = 64;
+/// Of a `u64`, at the most.
+const SEQ_DIGITS: usize = 20;
 const HASH_MEMBER: &str = ",\"hash\":\"";
 /// `,"hash":"…"}`
-const TAIL: usize = HASH_MEMBER.len() + 64 + 2;
+const TAIL: usize = HASH_MEMBER.len() + HASH_DIGITS + 2;
+/// What a line has besides its members, at the most.
+const AROUND: usize = SEQ_MEMBER.len() + SEQ_DIGITS + PREVIOUS_MEMBER.len() + HASH_DIGITS + 2 + TAIL;
 
 impl Link {
     /// Makes the line that follows `previous`. `members` is the inside of a JSON object, without its braces, and is not
     /// empty.
     pub fn write(seq: u64, previous: ChainHash, members: &str) -> (Self, String) {
-        let mut line = format!("{{\"seq\":{seq},\"previous\":\"{previous}\",{members}}}");
+        // As long as it will be: every write makes a line, on every node.
+        let mut line = String::with_capacity(AROUND + members.len());
+        line.push_str(SEQ_MEMBER);
+        line.push_str(&seq.to_string());
+        line.push_str(PREVIOUS_MEMBER);
+        previous.write_to(&mut line);
+        line.push_str("\",");
+        line.push_str(members);
+        line.push('}');
         let hash = ChainHash::of(&line);
         line.pop();
         line.push_str(HASH_MEMBER);
-        line.push_str(&hash.to_string());
+        hash.write_to(&mut line);
         line.push_str("\"}");
         (Self { seq, previous, hash }, line)
     }
@@ -118,10 +141,10 @@ impl Link {
         let hash = tail.strip_prefix(HASH_MEMBER).and_then(|rest| rest.strip_suffix("\"}"));
         let hash: ChainHash = hash.and_then(|hash| hash.parse().ok()).ok_or(ChainError::Malformed)?;
         let (seq, rest) = body
-            .strip_prefix("{\"seq\":")
-            .and_then(|rest| rest.split_once(",\"previous\":\""))
+            .strip_prefix(SEQ_MEMBER)
+            .and_then(|rest| rest.split_once(PREVIOUS_MEMBER))
             .ok_or(ChainError::Malformed)?;
-        let previous = rest.get(..64).and_then(|previous| previous.parse().ok()).ok_or(ChainError::Malformed)?;
+        let previous = rest.get(..HASH_DIGITS).and_then(|previous| previous.parse().ok()).ok_or(ChainError::Malformed)?;
         let seq = seq.parse().map_err(|_| ChainError::Malformed)?;
         if ChainHash::of(&format!("{body}}}")) != hash {
             return Err(ChainError::Changed);

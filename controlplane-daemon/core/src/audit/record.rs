@@ -105,7 +105,7 @@ impl Recorder {
             (_, None) => "deleted",
             _ => "updated",
         };
-        let mut fields = difference::fields(before.as_ref(), after.as_ref());
+        let mut fields = difference::fields(before, after);
         if change == "updated" && fields.is_empty() {
             self.changed.entry(tenant).or_default();
             return;
