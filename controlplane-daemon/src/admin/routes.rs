@@ -1,5 +1,6 @@
 //! The table of the admin API: what there is, who may use it, who handles it. Nothing is served that does not stand here.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -223,7 +224,7 @@ pub static ROUTES: &[Row] = &[
 
 /// Registers every row, each behind its guard.
 pub fn configure(config: &mut ServiceConfig) {
-    let mut scope = web::scope(PREFIX).wrap(from_fn(observe));
+    let mut scope = web::scope(PREFIX);
     let mut done: Vec<&str> = Vec::new();
     for path in ROUTES.iter().map(|row| row.path) {
         if done.contains(&path) {
@@ -239,12 +240,17 @@ pub fn configure(config: &mut ServiceConfig) {
             methods.push(row.method.as_str());
         }
         let allow = methods.join(", ");
-        scope = scope.service(resource.default_service(to(move || {
+        let resource = resource.default_service(to(move || {
             let problem = Problem::method_not_allowed(&allow);
             async move { Err::<&str, _>(problem) }
-        })));
+        }));
+        // Known here: to find it out again per request costs a search through all paths.
+        let route: Arc<str> = format!("{PREFIX}{path}").into();
+        scope = scope.service(resource.wrap(from_fn(move |request, next| observe(Arc::clone(&route), request, next))));
     }
-    config.service(scope.default_service(to(no_such_path)));
+    let unmatched: Arc<str> = "unmatched".into();
+    let nowhere = to(no_such_path).wrap(from_fn(move |request, next| observe(Arc::clone(&unmatched), request, next)));
+    config.service(scope.default_service(nowhere));
 }
 
 /// What stands outside the table.
@@ -254,11 +260,11 @@ pub(crate) async fn no_such_path(request: HttpRequest) -> Result<&'static str, i
 
 /// Around everything: the revision, the headers that every answer has, the metrics.
 async fn observe(
+    route: Arc<str>,
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let began = Instant::now();
-    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let asked = AskedAs::read(request.request());
     let request_id = HeaderValue::from_str(&asked.0);
     request.extensions_mut().insert(asked);
