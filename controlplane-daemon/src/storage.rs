@@ -5,7 +5,7 @@
 //!           /cluster.json   which cluster it belongs to                             binding
 //!           /log.redb       vote, what is purged, which segments of the journal      log_store
 //!           /journal/       the log, what is committed                               log_store, journal
-//!           /audit.redb     what is on record                                        crate::audit
+//!           /audit/         what is on record                                        crate::audit, journal
 //!           /snapshots/     the last two states, each one file                       snapshots
 //! ```
 //!

@@ -141,10 +141,10 @@ async fn a_node_without_its_records_fetches_them_and_says_so_until_then() {
         let _ = all[0].patch("/tenants/acme", &json!({"display_name": format!("Acme {n}")})).await.expect(200);
     }
     let before = alike(&all, "Acme 69").await;
-    let file = cluster.nodes[2].data_dir().join("audit.redb");
+    let records = cluster.nodes[2].data_dir().join("audit");
     assert!(cluster.nodes[2].data_dir().join("snapshots").read_dir().expect("a folder").next().is_some());
     cluster.nodes[2].kill();
-    std::fs::remove_file(file).expect("the records are there");
+    std::fs::remove_dir_all(records).expect("the records are there");
     cluster.nodes[2].start().await;
     cluster.nodes[2].ready().await;
     let after = alike(&admins(&cluster).await, "Acme 69").await;

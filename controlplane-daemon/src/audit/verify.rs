@@ -85,7 +85,7 @@ struct Found {
 
 fn walk(store: &Store, extent: &Extent, chain: &Chain) -> Result<Found, StorageError> {
     let mut found = Found::default();
-    store.read(extent.complete_from, chain.seq, Order::OldestFirst, |seq, line| {
+    let read = store.read(extent.complete_from, chain.seq, Order::OldestFirst, |seq, line| {
         let step = match found.walk.step(line) {
             Ok(link) if link.seq == seq => Ok(link),
             Ok(link) => Err(ChainError::Missing { expected: seq, found: link.seq }),
@@ -103,7 +103,14 @@ fn walk(store: &Store, extent: &Extent, chain: &Chain) -> Result<Found, StorageE
                 ControlFlow::Break(())
             }
         }
-    })?;
+    });
+    match read {
+        Err(why @ StorageError::Corrupt { .. }) => {
+            let at = found.walk.last().map_or(extent.complete_from, |last| last.seq + 1);
+            found.broken.get_or_insert((at, why.to_string()));
+        }
+        read => read?,
+    }
     Ok(found)
 }
 
@@ -139,7 +146,7 @@ mod tests {
 
     fn report(spoil: impl Fn(&mut Vec<String>), end: impl Fn(&mut Chain)) -> Report {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("audit.redb"), &Chain::default()).unwrap();
+        let store = Store::open(&dir.path().join("audit"), &Chain::default()).unwrap();
         let mut chain = Chain::default();
         let mut lines = Vec::new();
         for seq in 1..=5 {

@@ -64,10 +64,10 @@ async fn a_credential_that_could_not_be_printed_is_printed_after_the_restart() {
     run(control.clone(), generated(&data), &mut Full, CancellationToken::new()).await;
     assert_eq!(owners(&control), 1, "stored, but nobody knows it");
     control.shutdown().await;
-    // The file of the audit is open as long as anybody can read it.
+    // The audit is locked as long as anybody can read it.
     drop(control);
     let released = async {
-        while redb::Database::open(data.join("audit.redb")).is_err() {
+        while std::fs::File::open(data.join("audit/lock")).unwrap().try_lock().is_err() {
             tokio::task::yield_now().await;
         }
     };

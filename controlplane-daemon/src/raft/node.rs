@@ -125,7 +125,7 @@ impl Node {
         let snapshots = Snapshots::open(settings.data_dir.join("snapshots"))?;
         refuse_lost_log(&settings.data_dir.join("log.redb"), &store, &snapshots)?;
         let machine = StateMachine::open(snapshots, purged(&store)?, feed::Limits::default(), |chain| {
-            audit::Store::open(&settings.data_dir.join("audit.redb"), chain)
+            audit::Store::open(&settings.data_dir.join("audit"), chain)
         })?;
         let replica = Arc::clone(machine.replica());
 

@@ -37,9 +37,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::block::Block;
+pub use self::block::{Block, Change, Fault, Seed, read as read_block};
 pub use self::index::{Index, Place};
-pub use self::segment::Segment;
+pub use self::segment::{HEAD_BYTES, Head, Segment};
 use self::spare::Spare;
 use super::log_store::Check;
 use super::{StorageError, sync_folder_of};

@@ -56,7 +56,8 @@ impl FromStr for ChainHash {
 
     fn from_str(text: &str) -> Result<Self, InvalidHash> {
         let digits = text.as_bytes();
-        let canonical = digits.len() == HASH_DIGITS && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let canonical =
+            digits.len() == HASH_DIGITS && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         if !canonical {
             return Err(InvalidHash);
         }
@@ -144,7 +145,8 @@ impl Link {
             .strip_prefix(SEQ_MEMBER)
             .and_then(|rest| rest.split_once(PREVIOUS_MEMBER))
             .ok_or(ChainError::Malformed)?;
-        let previous = rest.get(..HASH_DIGITS).and_then(|previous| previous.parse().ok()).ok_or(ChainError::Malformed)?;
+        let previous =
+            rest.get(..HASH_DIGITS).and_then(|previous| previous.parse().ok()).ok_or(ChainError::Malformed)?;
         let seq = seq.parse().map_err(|_| ChainError::Malformed)?;
         if ChainHash::of(&format!("{body}}}")) != hash {
             return Err(ChainError::Changed);

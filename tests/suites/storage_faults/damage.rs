@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase as _, TableDefinition};
+use serde_json::json;
 use tests::cluster::{Cluster, Node};
 use tests::wait::PATIENCE;
 
@@ -78,6 +79,25 @@ async fn a_flipped_bit_in_a_record_of_the_log_is_named_with_its_position() {
     cluster.nodes[0].start().await;
     cluster.ready().await;
     assert_eq!(tenants(&cluster.admin(0).await).await, 12);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_audit_is_named_and_not_shown() {
+    let mut cluster = written().await;
+    // From here on the state names these records, and the log need not have them any more.
+    let _ = cluster.admin(0).await.post("/cluster/snapshot", &json!({})).await.expect(200);
+    assert_eq!(cluster.nodes[0].stop(PATIENCE).await, Some(0));
+    let piece = cluster.nodes[0].data_dir().join("audit/00000000000000000001.journal");
+    let whole = fs::read(&piece).expect("readable");
+    flip(&piece, find(&piece, b"tenants/kept-7") + 9, 0);
+    let said = refused(&cluster, "audit/00000000000000000001.journal").await;
+    assert!(said.contains("at byte") && said.contains("checksum"), "{said}");
+
+    fs::write(&piece, &whole).expect("writable");
+    cluster.nodes[0].start().await;
+    cluster.ready().await;
+    let report = cluster.admin(0).await.get("/audit/verify").await.expect(200).json;
+    assert_eq!((&report["valid"], &report["complete"]), (&true.into(), &true.into()), "{report:#}");
 }
 
 #[tokio::test]

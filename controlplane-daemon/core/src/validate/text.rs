@@ -32,9 +32,7 @@ fn check_visible(violations: &mut Violations, pointer: &str, text: &str) {
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let hides = text.bytes().fold(false, |found, byte| found | may_hide(byte)) && text.contains(hidden);
-    violations.require(!hides, pointer, || {
-        "must not contain control, direction or invisible characters".to_owned()
-    });
+    violations.require(!hides, pointer, || "must not contain control, direction or invisible characters".to_owned());
 }
 
 /// At most `limit` items, none twice.

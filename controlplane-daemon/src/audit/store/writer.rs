@@ -1,5 +1,6 @@
 //! The one thread that writes the records.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -7,19 +8,16 @@ use std::thread;
 use std::time::Duration;
 
 use controlplane_core::audit::Record;
-use redb::{Durability, ReadableTable as _, Table};
 use vocab::{ChainHash, Link};
 
-use super::{ANCHOR, COMPLETE_FROM, Extent, FACTS, RECORDS, Shared};
-use crate::storage::stop_process;
+use super::{Extent, Shared};
+use crate::storage::{StorageError, stop_process};
 
-/// One commit carries no more than this many jobs.
+/// What is carried out at a time, and then seen by readers.
 const BATCH: usize = 1_024;
-/// Several jobs at once mean that more are coming: they gather for a moment, since a commit costs more than what is in it.
-/// One alone is written at once.
+/// Several jobs at once mean that more are coming: they gather for a moment, since waking this thread costs more than
+/// what it does. One alone is written at once.
 const GATHER: Duration = Duration::from_millis(5);
-/// A commit that is not durable keeps what it replaced: now and then one is.
-const DURABLE_EVERY_BYTES: usize = 16 << 20;
 
 pub(super) enum Job {
     Append(Vec<Record>),
@@ -32,16 +30,14 @@ pub(super) enum Job {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Job>,
-    /// Bytes since the last durable commit.
-    loose: usize,
 }
 
 impl Writer {
     pub(super) const fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Job>) -> Self {
-        Self { shared, queue, loose: 0 }
+        Self { shared, queue }
     }
 
-    pub(super) fn run(mut self) {
+    pub(super) fn run(self) {
         while let Ok(first) = self.queue.recv() {
             let mut batch = vec![first];
             while batch.len() < BATCH
@@ -50,8 +46,8 @@ impl Writer {
                 batch.push(next);
             }
             let mut extent = *self.shared.extent.borrow();
-            if let Err(why) = self.commit(&batch, &mut extent) {
-                stop_process(&format_args!("{} cannot be written: {why}", self.shared.path.display()));
+            if let Err(why) = self.carry_out(&batch, &mut extent) {
+                stop_process(&format_args!("the audit cannot be written: {why}"));
             }
             self.shared.extent.send_if_modified(|known| std::mem::replace(known, extent) != extent);
             self.shared.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
@@ -67,84 +63,64 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: &[Job], extent: &mut Extent) -> Result<(), redb::Error> {
-        let mut transaction = self.shared.database.begin_write()?;
-        let durable = self.loose > DURABLE_EVERY_BYTES || batch.iter().any(|job| matches!(job, Job::Flush(_)));
-        transaction.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
-        let before = *extent;
-        {
-            let mut records = transaction.open_table(RECORDS)?;
-            for job in batch {
-                self.loose += carry_out(job, &mut records, extent)?;
+    fn carry_out(&self, batch: &[Job], extent: &mut Extent) -> Result<(), StorageError> {
+        let mut rest = batch;
+        while let Some(job) = rest.first() {
+            // All appends in a row are one.
+            let appends = rest.iter().take_while(|job| matches!(job, Job::Append(_))).count();
+            let (now, later) = rest.split_at(appends.max(1));
+            rest = later;
+            match job {
+                Job::Append(_) => self.append(now, extent)?,
+                Job::Truncate { through } => {
+                    extent.first = extent.first.max(through + 1);
+                    extent.complete_from = extent.complete_from.max(through + 1);
+                    self.shared.kept.drop_before(extent.complete_from)?;
+                }
+                Job::Jump { first, newest, hash } => self.jump(*first, *newest, *hash, extent)?,
+                Job::Fill(records) => self.fill(records, extent)?,
+                Job::Flush(_) => self.shared.kept.sync()?,
             }
-            if (before.complete_from, before.anchor) != (extent.complete_from, extent.anchor) {
-                let mut facts = transaction.open_table(FACTS)?;
-                facts.insert(COMPLETE_FROM, extent.complete_from.to_string().as_str())?;
-                facts.insert(ANCHOR, extent.anchor.to_string().as_str())?;
-            }
-        }
-        transaction.commit()?;
-        if durable {
-            self.loose = 0;
         }
         Ok(())
     }
-}
 
-/// A log that is applied again gives the same records. Should one differ, the log is right: it is on a majority of disks.
-fn replace_if_other(
-    table: &mut Table<'_, u64, &'static str>,
-    record: &Record,
-    extent: &Extent,
-) -> Result<(), redb::Error> {
-    let is_other = table.get(record.seq)?.is_some_and(|stored| stored.value() != record.line);
-    if is_other && record.seq >= extent.complete_from {
-        tracing::error!(seq = record.seq, "a stored audit record differs from what the log says; it is replaced");
-        table.insert(record.seq, record.line.as_str())?;
+    /// Those that are here already are passed over.
+    fn append(&self, jobs: &[Job], extent: &mut Extent) -> Result<(), StorageError> {
+        let records = jobs.iter().filter_map(|job| match job {
+            Job::Append(records) => Some(records),
+            _ => None,
+        });
+        let mut newest = extent.newest;
+        let new = records.flatten().filter(|record| {
+            let is_new = record.seq > newest;
+            newest = newest.max(record.seq);
+            is_new
+        });
+        self.shared.kept.append(new.map(|record| (record.seq, record.line.as_str())))?;
+        extent.newest = newest;
+        Ok(())
     }
-    Ok(())
-}
 
-/// The bytes that were written.
-fn carry_out(job: &Job, table: &mut Table<'_, u64, &'static str>, extent: &mut Extent) -> Result<usize, redb::Error> {
-    let mut bytes = 0;
-    match job {
-        Job::Append(records) => {
-            let newest = extent.newest;
-            for record in records {
-                if record.seq <= newest {
-                    replace_if_other(table, record, extent)?;
-                    continue;
-                }
-                table.insert(record.seq, record.line.as_str())?;
-                bytes += record.line.len();
-                extent.newest = record.seq;
-            }
+    fn jump(&self, first: u64, newest: u64, hash: ChainHash, extent: &mut Extent) -> Result<(), StorageError> {
+        extent.first = extent.first.max(first);
+        if newest > extent.newest {
+            *extent = Extent { first: extent.first, complete_from: newest + 1, newest, anchor: hash };
+            return self.shared.kept.clear();
         }
-        Job::Truncate { through } => {
-            table.retain_in(..=*through, |_, _| false)?;
-            extent.first = extent.first.max(through + 1);
-            extent.complete_from = extent.complete_from.max(through + 1);
-        }
-        Job::Jump { first, newest, hash } => {
-            table.retain_in(..*first, |_, _| false)?;
-            extent.first = extent.first.max(*first);
-            extent.complete_from = extent.complete_from.max(*first);
-            if *newest > extent.newest {
-                *extent = Extent { first: extent.first, complete_from: newest + 1, newest: *newest, anchor: *hash };
-            }
-        }
-        Job::Fill(records) => {
-            for (link, line) in records {
-                if link.seq + 1 == extent.complete_from && link.hash == extent.anchor {
-                    table.insert(link.seq, line.as_str())?;
-                    bytes += line.len();
-                    extent.complete_from = link.seq;
-                    extent.anchor = link.previous;
-                }
-            }
-        }
-        Job::Flush(_) => {}
+        extent.complete_from = extent.complete_from.max(first);
+        self.shared.kept.drop_before(extent.complete_from)
     }
-    Ok(bytes)
+
+    fn fill(&self, records: &[(Link, String)], extent: &mut Extent) -> Result<(), StorageError> {
+        let mut fitting = BTreeMap::new();
+        for (link, line) in records {
+            if link.seq + 1 == extent.complete_from && link.hash == extent.anchor {
+                fitting.insert(link.seq, line.as_str());
+                extent.complete_from = link.seq;
+                extent.anchor = link.previous;
+            }
+        }
+        self.shared.kept.fill(&fitting)
+    }
 }

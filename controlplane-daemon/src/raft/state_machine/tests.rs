@@ -71,8 +71,7 @@ fn with_every_snapshot_damaged_only_a_whole_log_helps() {
 fn stamps_never_step_back_and_the_first_cluster_id_counts() {
     use crate::raft::record::Content;
     let dir = tempfile::tempdir().unwrap();
-    let records =
-        audit::Store::open(&dir.path().join("audit.redb"), &controlplane_core::audit::Chain::default()).unwrap();
+    let records = audit::Store::open(&dir.path().join("audit"), &controlplane_core::audit::Chain::default()).unwrap();
     let replica = Replica::new(at(10), feed::Limits::default(), records);
     let LogId { leader_id, .. } = at(10).last_applied.unwrap();
     let other = ClusterId::from_uuid(uuid::Uuid::from_u128(77));

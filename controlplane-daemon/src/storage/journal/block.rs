@@ -23,10 +23,10 @@ const KEEP_BYTES: usize = 1 << 20;
 
 /// What the checksums of a segment begin with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seed(u32);
+pub struct Seed(u32);
 
 impl Seed {
-    pub(super) fn of(journal: u64, segment: u64) -> Self {
+    pub fn of(journal: u64, segment: u64) -> Self {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&journal.to_be_bytes());
         hasher.update(&segment.to_be_bytes());
@@ -44,7 +44,7 @@ impl Seed {
 
 /// What a block does to the log. Offsets count from the block's first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub enum Change {
     Append { position: u64, offset: usize, len: usize },
     Truncate { from: u64 },
 }
@@ -119,7 +119,7 @@ impl Block {
     }
 
     /// The bytes, with the head filled in.
-    pub(super) fn seal(&mut self, seed: Seed, number: u64) -> &[u8] {
+    pub fn seal(&mut self, seed: Seed, number: u64) -> &[u8] {
         if let Some((head, content)) = self.bytes.split_first_chunk_mut::<HEAD_BYTES>() {
             let length = length_of(content);
             let words = [length, seed.sum(length, number, content)].map(u32::to_be_bytes);
@@ -136,17 +136,17 @@ fn length_of(bytes: &[u8]) -> u32 {
 
 /// A block that was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Read {
+pub struct Read {
     /// Of all of it.
-    pub(super) len: usize,
-    pub(super) changes: Vec<Change>,
+    pub len: usize,
+    pub changes: Vec<Change>,
     pub(super) committed: Option<Vec<u8>>,
     pub(super) closing: bool,
 }
 
 /// Why there is no block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub enum Fault {
     #[error("a block is cut short")]
     Short,
     #[error("the checksum of a block does not match")]
@@ -158,7 +158,7 @@ pub(super) enum Fault {
 }
 
 /// The block `number` that `bytes` begin with.
-pub(super) fn read(bytes: &[u8], seed: Seed, number: u64) -> Result<Read, Fault> {
+pub fn read(bytes: &[u8], seed: Seed, number: u64) -> Result<Read, Fault> {
     let (found, content) = frame(bytes, seed)?;
     if found != number {
         return Err(Fault::Number);

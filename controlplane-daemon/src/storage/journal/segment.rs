@@ -18,14 +18,14 @@ use crate::storage::{StorageError, rename_durably};
 /// Ends in the version of the format.
 const MAGIC: &[u8; 8] = b"HJJRNL01";
 const HEAD: usize = 36;
-pub(super) const HEAD_BYTES: u64 = HEAD as u64;
+pub const HEAD_BYTES: u64 = HEAD as u64;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) id: u64,
-    pub(super) number: u64,
-    pub(super) first_block: u64,
+pub struct Head {
+    pub id: u64,
+    pub number: u64,
+    pub first_block: u64,
 }
 
 impl Head {
@@ -58,19 +58,19 @@ pub struct Segment {
 }
 
 impl Segment {
-    pub(super) fn path_of(folder: &Path, number: u64) -> PathBuf {
+    pub fn path_of(folder: &Path, number: u64) -> PathBuf {
         // Zero-padded, so that the order of names is the order of numbers.
         folder.join(format!("{number:020}.journal"))
     }
 
     /// The number that a name tells.
-    pub(super) fn number_of(path: &Path) -> Option<u64> {
+    pub fn number_of(path: &Path) -> Option<u64> {
         let is_segment = path.extension().is_some_and(|extension| extension == "journal");
         path.file_stem().filter(|_| is_segment)?.to_str()?.parse().ok()
     }
 
     /// Makes it durably, of a file of zeros if there is one.
-    pub(super) fn create(folder: &Path, head: Head, zeros: Option<PathBuf>) -> Result<Arc<Self>, StorageError> {
+    pub fn create(folder: &Path, head: Head, zeros: Option<PathBuf>) -> Result<Arc<Self>, StorageError> {
         let temporary = zeros.unwrap_or_else(|| folder.join("new.tmp"));
         let file = open_to_write(&temporary)?;
         file.write_all_at(&head.encode(), 0).map_err(StorageError::io("write", &temporary))?;
@@ -80,8 +80,19 @@ impl Segment {
         Self::of(path, file, head).map(Arc::new)
     }
 
+    /// Makes it durably with all of its blocks: after a crash it is there whole or, in its place, what was there before.
+    pub fn create_whole(folder: &Path, head: Head, blocks: &[u8]) -> Result<(), StorageError> {
+        let temporary = folder.join("whole.tmp");
+        let file = open_to_write(&temporary)?;
+        file.set_len(0).map_err(StorageError::io("empty", &temporary))?;
+        file.write_all_at(&head.encode(), 0).map_err(StorageError::io("write", &temporary))?;
+        file.write_all_at(blocks, HEAD_BYTES).map_err(StorageError::io("write", &temporary))?;
+        file.sync_all().map_err(StorageError::io("sync", &temporary))?;
+        rename_durably(&temporary, &Self::path_of(folder, head.number))
+    }
+
     /// Opens the segment `number` of the journal `id`.
-    pub(super) fn open(folder: &Path, id: u64, number: u64) -> Result<Self, StorageError> {
+    pub fn open(folder: &Path, id: u64, number: u64) -> Result<Self, StorageError> {
         let path = Self::path_of(folder, number);
         let mut options = File::options();
         let file = match options.read(true).write(true).open(&path) {
@@ -109,7 +120,7 @@ impl Segment {
         self.head.number
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -117,7 +128,7 @@ impl Segment {
         self.head.first_block
     }
 
-    pub(super) fn seed(&self) -> Seed {
+    pub fn seed(&self) -> Seed {
         Seed::of(self.head.id, self.head.number)
     }
 
@@ -126,22 +137,22 @@ impl Segment {
     }
 
     /// All of it.
-    pub(super) fn contents(&self) -> Result<Vec<u8>, StorageError> {
+    pub fn contents(&self) -> Result<Vec<u8>, StorageError> {
         let len = usize::try_from(self.len_when_opened).map_err(|why| StorageError::corrupt(&self.path, why))?;
         self.read(0, len)
     }
 
-    pub(super) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, StorageError> {
+    pub fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, StorageError> {
         let mut bytes = vec![0; len];
         self.file.read_exact_at(&mut bytes, offset).map_err(StorageError::io("read", &self.path))?;
         Ok(bytes)
     }
 
-    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StorageError> {
+    pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StorageError> {
         self.file.write_all_at(bytes, offset).map_err(StorageError::io("write", &self.path))
     }
 
-    pub(super) fn sync(&self) -> Result<(), StorageError> {
+    pub fn sync(&self) -> Result<(), StorageError> {
         self.file.sync_data().map_err(StorageError::io("sync", &self.path))
     }
 
@@ -157,7 +168,7 @@ impl Segment {
     }
 
     /// Durably gives up what is behind `end`.
-    pub(super) fn cut(&self, end: u64) -> Result<(), StorageError> {
+    pub fn cut(&self, end: u64) -> Result<(), StorageError> {
         self.file.set_len(end).map_err(StorageError::io("cut", &self.path))?;
         self.file.sync_all().map_err(StorageError::io("sync", &self.path))
     }
