@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use oauth_core::authorize::Channel;
-use oauth_core::authorize::request_object::{Carried, Envelope, Opened, carried, open};
+use oauth_core::authorize::request_object::{Carried, Envelope, Opened, carried, open, unsigned};
 use oauth_core::client::Client;
 use oauth_core::client_auth::assertion::NotProven;
 use oauth_core::error::OAuthError;
@@ -35,7 +35,13 @@ pub async fn parameters<'f>(
     let object = match carried(form, client, arrival.channel)? {
         Carried::Plain => return Ok(Cow::Borrowed(form)),
         Carried::ByValue(object) => Cow::Borrowed(object),
-        Carried::ByReference(uri) => Cow::Owned(fetched(arrival.verifier, uri).await?),
+        Carried::ByReference(uri) => {
+            let object = fetched(arrival.verifier, uri).await?;
+            if let Some(parameters) = unsigned(client, &object, form)? {
+                return Ok(Cow::Owned(parameters));
+            }
+            Cow::Owned(object)
+        }
     };
     let opened = opened(arrival, client, &object, form).await?;
     if let Some(once) = opened.once {

@@ -83,6 +83,11 @@ impl<'a> Jws<'a> {
         if allowed.contains(&named) { Ok(named) } else { Err(JoseError::Algorithm) }
     }
 
+    /// Whether it says that nobody signed it, and nobody did (RFC 7518 §3.6).
+    pub fn is_unsigned(&self) -> bool {
+        self.header.alg == "none" && self.signature.is_empty()
+    }
+
     pub fn kid(&self) -> Option<&str> {
         self.header.kid.as_deref()
     }

@@ -17,7 +17,8 @@ const MAX_AGE: Duration = Duration::from_hours(1);
 const USUAL_AGE: Duration = Duration::from_mins(5);
 /// After a failure the URL is left alone for so long; what was known before goes on serving until it is [`MAX_AGE`] old.
 const FAILURE_AGE: Duration = Duration::from_secs(10);
-/// A document that lacks what was looked for is fetched anew, but not more often than this.
+/// A document that lacks what was looked for is fetched anew, but not again within this: a client that replaced its keys
+/// a moment after it used them is understood, and one that makes names up has us ask twice.
 const RENEWAL_AGE: Duration = Duration::from_secs(5);
 /// Documents that are kept.
 const CAPACITY: usize = 4096;
@@ -41,7 +42,17 @@ struct Entry<T> {
 struct Good<T> {
     value: Arc<T>,
     fetched: Instant,
+    because: Because,
     fresh_for: Duration,
+}
+
+/// Why a document was fetched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Because {
+    /// It was not known, or old.
+    Wanted,
+    /// What was known lacked something.
+    Lacking,
 }
 
 impl<T> fmt::Debug for Cache<T> {
@@ -57,20 +68,22 @@ impl<T> Cache<T> {
 
     /// The value at `url`, fetched if it is not known or has become old.
     pub async fn get(&self, fetcher: &Fetcher, url: &str) -> Result<Arc<T>, FetchError> {
-        self.obtain(fetcher, url, |good| good.fetched.elapsed() < good.fresh_for).await
+        self.obtain(fetcher, url, Because::Wanted, |good| good.fetched.elapsed() < good.fresh_for).await
     }
 
     /// As [`Cache::get`], for somebody who did not find what it wanted in `seen`: fetched anew, unless that was done by
     /// somebody else in the meantime or a moment ago.
     pub async fn renew(&self, fetcher: &Fetcher, url: &str, seen: &Arc<T>) -> Result<Arc<T>, FetchError> {
-        let will_do = |good: &Good<T>| !Arc::ptr_eq(&good.value, seen) || good.fetched.elapsed() < RENEWAL_AGE;
-        self.obtain(fetcher, url, will_do).await
+        let was_renewed = |good: &Good<T>| good.because == Because::Lacking && good.fetched.elapsed() < RENEWAL_AGE;
+        let will_do = |good: &Good<T>| !Arc::ptr_eq(&good.value, seen) || was_renewed(good);
+        self.obtain(fetcher, url, Because::Lacking, will_do).await
     }
 
     async fn obtain(
         &self,
         fetcher: &Fetcher,
         url: &str,
+        because: Because,
         will_do: impl Fn(&Good<T>) -> bool,
     ) -> Result<Arc<T>, FetchError> {
         let slot = self.slot(url);
@@ -90,7 +103,7 @@ impl<T> Cache<T> {
             Ok((value, max_age)) => {
                 let value = Arc::new(value);
                 let fresh_for = max_age.unwrap_or(USUAL_AGE).clamp(MIN_AGE, MAX_AGE);
-                let good = Good { value: Arc::clone(&value), fetched: Instant::now(), fresh_for };
+                let good = Good { value: Arc::clone(&value), fetched: Instant::now(), because, fresh_for };
                 *entry = Entry { good: Some(good), failed: None };
                 Ok(value)
             }

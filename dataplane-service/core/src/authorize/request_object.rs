@@ -134,6 +134,26 @@ pub fn open(
     Ok(Opened { form, once })
 }
 
+/// The parameters of an object that nobody signed (`alg` `none`); `None` when it is none, or not one that `client` may
+/// send so. Only of what came from an address of the client's, over TLS: that is the client's word without a signature,
+/// too, and providers that clients register at by themselves must take it (OIDC Core §6.2, §15.2). Not from one that said
+/// how it signs, or that it does.
+pub fn unsigned(client: &Client, object: &str, outer: &Form<'_>) -> Result<Option<Form<'static>>, OAuthError> {
+    let signs = client.spec.require_signed_request_object || client.spec.request_object_signing_alg.is_some();
+    let Some(jws) = Jws::parse(object.trim_ascii()).ok().filter(|jws| !signs && jws.is_unsigned()) else {
+        return Ok(None);
+    };
+    let parameters = jws
+        .unverified_claims()
+        .map_err(|_| OAuthError::invalid_request_object("The claims of the request object are no JSON object."))?;
+    match form(parameters, client, outer) {
+        Ok(form) => Ok(Some(form)),
+        Err(NotProven::Refused(error)) => Err(error),
+        // Nobody looked for a key.
+        Err(NotProven::UnknownKey) => Ok(None),
+    }
+}
+
 /// The claims about the object itself.
 fn check(now: Timestamp, client: &Client, claims: &Claims, issuer: &str) -> Result<Option<Once>, NotProven> {
     let client_id = client.client_id.as_str();

@@ -1,5 +1,7 @@
 //! Which objects are taken, what becomes of their claims, and what is refused before anything is fetched.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rstest::rstest;
 use serde_json::json;
 
@@ -164,5 +166,37 @@ fn what_the_client_must_and_cannot_do() {
     ] {
         let form = Form::parse(query.as_bytes()).unwrap();
         assert_eq!(carried(&form, client, Channel::Front).unwrap_err().code(), expected, "{query}");
+    }
+}
+
+#[test]
+fn what_nobody_signed_is_taken_from_clients_that_never_said_they_would() {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let object = |alg: &str, signature: &str, claims: &Value| {
+        format!("{}.{}.{signature}", encode(&json!({ "alg": alg })), encode(claims))
+    };
+    let asks = json!({ "response_type": "code", "scope": "openid", "state": "s", "max_age": 60 });
+    let plain = object("none", "", &asks);
+    let read = |client: &Client, object: &str| {
+        let outer = Form::parse(b"client_id=web&response_type=code").unwrap();
+        unsigned(client, object, &outer)
+    };
+    let form = read(&signing(|_| {}), &plain).unwrap().unwrap();
+    assert_eq!((form.get("state"), form.get("max_age"), form.get("client_id")), (Some("s"), Some("60"), Some("web")));
+    for (client, object) in [
+        (signing(|spec| spec.require_signed_request_object = true), plain.as_str()),
+        (signing(|spec| spec.request_object_signing_alg = Some(JwsAlgorithm::Es256)), &plain),
+        (signing(|_| {}), &object("none", "AAAA", &asks)),
+        (signing(|_| {}), &object("ES256", "", &asks)),
+        (signing(|_| {}), &object("None", "", &asks)),
+        (signing(|_| {}), "x.y."),
+    ] {
+        assert!(read(&client, object).unwrap().is_none(), "{object}");
+    }
+    let nested = object("none", "", &json!({ "response_type": "code", "request": "a.b.c" }));
+    let foreign = object("none", "", &json!({ "response_type": "code", "client_id": "other" }));
+    let other = object("none", "", &json!({ "response_type": "token" }));
+    for object in [nested, foreign, other] {
+        assert_eq!(read(&signing(|_| {}), &object).unwrap_err().code(), Code::InvalidRequestObject, "{object}");
     }
 }
