@@ -15,6 +15,7 @@ use crate::pace::Pace;
 use crate::password::Hasher;
 use crate::registrar::Registrar;
 use crate::settings::Settings;
+use crate::store::ciba::Channel;
 use crate::sync::status::Status;
 use crate::throttle::Throttle;
 
@@ -31,6 +32,8 @@ pub struct App {
     /// For addresses that clients registered.
     pub fetcher: Arc<Fetcher>,
     pub outbox: Outbox,
+    /// How users learn that a client asks for them (CIBA).
+    pub channel: Channel,
     /// What it takes to check callers.
     pub verifier: Verifier,
     pub client_certificates: ClientCertificates,
@@ -63,6 +66,7 @@ impl App {
             client_certificates: settings.mutual_tls.certificates.clone(),
             fetcher,
             outbox,
+            channel: if settings.smtp.is_some() { Channel::Mail } else { Channel::AccountPage },
             registrar: Arc::default(),
             registrations: Pace::default(),
         })

@@ -50,6 +50,7 @@ pub(crate) fn app() -> App {
         takes_certificates: false,
         fetcher,
         outbox: Outbox::new().0,
+        channel: crate::store::ciba::Channel::AccountPage,
     }
 }
 

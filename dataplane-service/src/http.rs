@@ -84,6 +84,7 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/account").get(account::get).post(account::post))
         .service(endpoint("/account/access").post(account::access::post))
         .service(endpoint("/account/password").get(account::password::get).post(account::password::post))
+        .service(endpoint("/account/request").get(account::request::get))
         .service(endpoint("/login").get(login::get).post(login::post))
         .service(endpoint("/register").get(register::get).post(register::post))
         .service(endpoint("/consent").get(consent::get).post(consent::post))

@@ -4,7 +4,7 @@
 //!   control plane ══ watch ══▶ sync ──▶ directory ──▶ resolve ──▶ http ──▶ store ──▶ the tenant's Postgres
 //!                               │       (one atomic pointer        │
 //!                               ▼        to immutable tenants)     ▼                             │
-//!                          sealed state                         signing       clients ◀── outbox ◀──┘
+//!                          sealed state                         signing  clients, mail ◀── outbox ◀──┘
 //! ```
 //!
 //! Law: a request takes one [`directory::Directory`] when it arrives and sees nothing newer until it is answered.
@@ -42,7 +42,7 @@
 //! * A code exchange or a rotation is one SQL statement instead of a transaction of several: one round trip, and of two
 //!   requests at once one alone wins.
 //! * Access tokens are put together around keys that were parsed once ([`signing`]); `jsonwebtoken` only verifies.
-//! * There is no second factor, mail or SCIM yet.
+//! * There is no second factor or SCIM yet.
 
 pub mod access_token;
 pub mod app;
@@ -59,6 +59,7 @@ mod fixture;
 pub mod http;
 pub mod introspect;
 pub mod issued;
+pub mod mail;
 pub mod opaque;
 pub mod ops;
 pub mod outbox;

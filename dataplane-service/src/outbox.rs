@@ -1,9 +1,10 @@
-//! Delivers messages to clients: logout tokens (OIDC Back-Channel Logout 1.0) and the pings of CIBA.
+//! Delivers messages to clients: logout tokens (OIDC Back-Channel Logout 1.0) and the pings of CIBA; and to users: the
+//! mail that tells them of a request of CIBA.
 //!
 //! ```text
 //!   the statement that ends a session ──▶ outbox (the tenant's database) ◀── claims what is due ── every pod
 //!                                              ▲                                                       │
-//!                                              └── later, after a failure ◀── answer ◀── POST to the client
+//!                                              └── later, after a failure ◀── answer ◀── POST, or mail
 //! ```
 //!
 //! A message is written with what makes it necessary, so it is never forgotten. Any pod claims it for [`LEASE_SECS`],

@@ -200,6 +200,16 @@ pub struct Account {
     pub access: Vec<AccountAccess>,
 }
 
+/// The one request that a mail's link names.
+#[derive(Template)]
+#[template(path = "account_request.html")]
+#[derive(Debug)]
+pub struct RequestPage {
+    pub frame: Frame,
+    pub email: String,
+    pub request: AccountRequest,
+}
+
 /// An application that has access.
 #[derive(Debug)]
 pub struct AccountAccess {

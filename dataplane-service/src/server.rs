@@ -34,6 +34,7 @@ use crate::client_certificates::ClientCertificates;
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
 use crate::http;
+use crate::mail::Mailer;
 use crate::ops::{self, Ops};
 use crate::outbox::{Courier, Outbox};
 use crate::recorder;
@@ -210,10 +211,13 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
     let outbound = &settings.outbound;
     let fetcher = Fetcher::new(outbound.reachable.clone(), &outbound.authorities).context("outbound requests")?;
     let fetcher = Arc::new(fetcher);
+    let mailer = settings.smtp.as_ref().map(|server| Mailer::new(server, &outbound.authorities));
+    let mailer = mailer.transpose().context("mail")?.map(Arc::new);
     let (outbox, signals) = Outbox::new();
     let courier = Courier {
         directory: Arc::clone(&pod.directory),
         fetcher: Arc::clone(&fetcher),
+        mailer,
         clock: Arc::clone(&pod.clock),
         signals,
         every: settings.outbox_every,

@@ -1,6 +1,7 @@
 //! What the pod is told: flags, then environment, then a TOML file, then defaults, turned into types that cannot be
 //! wrong. All that is wrong is said at once.
 
+mod mail;
 mod reference;
 mod sources;
 
@@ -22,6 +23,7 @@ use vocab::{Keyring, PodId, Secret, Slug};
 
 use crate::client_certificates::{CertificateHeader, ClientCertificates};
 use crate::fetch::address::Reachable;
+use crate::mail::SmtpServer;
 use crate::store::migrate::Mode;
 use crate::store::pool::Limits;
 pub use reference::reference;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     pub outbound: Outbound,
     pub mutual_tls: MutualTls,
+    /// `None`: no mail is sent.
+    pub smtp: Option<SmtpServer>,
     pub pod_name: PodId,
     pub migrate: Mode,
     pub pools: Limits,
@@ -189,6 +193,7 @@ impl Settings {
         let reachable = values.optional("outbound-allowed-networks", Reachable::parse).unwrap_or_default();
         let authorities = values.optional("outbound-ca-file", authorities).unwrap_or_default();
         let mutual_tls = mutual_tls(values);
+        let smtp = mail::read(values);
         let header_is_believed = mutual_tls.certificates.header.is_none() || trusted_proxies.is_some();
         if !header_is_believed {
             values
@@ -238,6 +243,7 @@ impl Settings {
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             outbound: Outbound { reachable, authorities },
             mutual_tls,
+            smtp,
             pod_name: pod_name?,
             migrate: migrate?,
             pools: Limits {

@@ -13,7 +13,7 @@ use crate::signing::KeySet;
 use crate::staleness;
 use crate::store::{DbError, TenantDb};
 use oauth_core::authorization_details::DetailTypes;
-use oauth_core::client::Client;
+use oauth_core::client::{Client, GrantType};
 use oauth_core::grant::jwt_bearer::TrustedIssuer;
 use oauth_core::subject;
 use uuid::Uuid;
@@ -64,11 +64,12 @@ impl TenantContext {
         self.clients.values().filter(wants).map(|client| client.client_id.as_str()).collect()
     }
 
-    /// Whether any client is ever sent a message.
+    /// Whether any client, or a user for one, is ever sent a message.
     pub fn has_listeners(&self) -> bool {
         self.clients.values().any(|client| {
             client.spec.backchannel_logout_uri.is_some()
                 || client.spec.backchannel_client_notification_endpoint.is_some()
+                || client.may_use(GrantType::Ciba)
         })
     }
 

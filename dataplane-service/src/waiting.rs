@@ -16,7 +16,7 @@ use crate::caller;
 use crate::email::Email;
 use crate::exchange::{Failure, TokenRequest};
 use crate::opaque;
-use crate::store::ciba::{self, NewRequest};
+use crate::store::ciba::{self, Channel, NewRequest};
 use crate::store::device::{self, NewDevice};
 use crate::store::{TenantDb, users};
 use crate::tenant::TenantContext;
@@ -81,11 +81,12 @@ impl std::fmt::Debug for BackchannelAnswer {
     }
 }
 
-/// The user sees the request on the account page. No other way is tried: there is nobody here who could send mail.
+/// The user sees the request on the account page, and is told of it by the channel.
 pub async fn backchannel_authentication(
     tenant: &TenantContext,
     now: Timestamp,
     request: &TokenRequest<'_>,
+    channel: Channel,
 ) -> Result<BackchannelAnswer, Failure> {
     client_auth::refuse_query_parameters(request.query)?;
     let form = Form::parse(request.body).map_err(OAuthError::from)?;
@@ -105,6 +106,7 @@ pub async fn backchannel_authentication(
         binding_message: asked.binding_message,
         sealed,
         interval_secs: interval,
+        channel,
         now,
         expires_at: now.plus_secs(i64::from(asked.lifetime_secs)),
     };

@@ -36,6 +36,8 @@ const TRIED: &[&str] = &[
     "ciba::begin",
     "ciba::deny",
     "ciba::pending",
+    "ciba::pending_by_code",
+    "ciba::put_mail_code",
     "codes::burn",
     "codes::find",
     "codes::issue",
@@ -204,6 +206,7 @@ async fn hold(db: &TenantDb) -> Held {
         binding_message: None,
         sealed: None,
         interval_secs: 5,
+        channel: ciba::Channel::AccountPage,
         now: NOW,
         expires_at: NOW.plus_secs(60),
     };
@@ -377,6 +380,8 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     denied::deny(&b, TOKEN, NOW.plus_secs(600), NOW).await.unwrap();
     assert!(denied::is_denied(&b, TOKEN, NOW).await.unwrap() && !denied::is_denied(&a, TOKEN, NOW).await.unwrap());
     assert!(ciba::pending(&b, held.user, NOW).await.unwrap().is_empty());
+    assert!(ciba::put_mail_code(&b, held.asked, "x", NOW).await.unwrap().is_none());
+    assert!(ciba::pending_by_code(&b, "x", held.user, NOW).await.unwrap().is_none());
     assert!(!ciba::approve(&b, held.asked, &held.approval(), NOW).await.unwrap());
     assert!(!ciba::deny(&b, held.asked, held.user, NOW).await.unwrap());
     // B has no such user to begin anything for.

@@ -75,3 +75,17 @@ const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 fn short() -> Value {
     json!({ "oauth": { "polling_interval_secs": 60 } })
 }
+
+/// A tenant whose clients may ask to make payments (RFC 9396).
+fn with_payments() -> Value {
+    let schema = json!({
+        "type": "object", "required": ["amount"], "additionalProperties": false,
+        "properties": { "type": true, "amount": { "type": "string" } },
+    });
+    let types = json!({ "payment": { "description": "Make a payment", "schema": schema } });
+    json!({ "oauth": { "polling_interval_secs": 60, "authorization_details_types": types } })
+}
+
+fn payment() -> Value {
+    json!([{ "type": "payment", "amount": "12.50 EUR" }])
+}

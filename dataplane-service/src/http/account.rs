@@ -3,6 +3,7 @@
 
 pub(super) mod access;
 pub(super) mod password;
+pub(super) mod request;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -42,23 +43,26 @@ async fn account_page(
 ) -> Result<HttpResponse, PageError> {
     let pending = ciba::pending(visit.db()?, session.facts.user_id, visit.now).await;
     let sid = session.facts.sid.to_string();
-    let row = |pending: Pending| {
-        let id = pending.id.to_string();
-        pages::AccountRequest {
-            client: client_name(visit, &pending.client_id).unwrap_or_else(|| pending.client_id.clone()),
-            binding_message: pending.binding_message,
-            scopes: pending.scopes.iter().map(|scope| pages::describe(visit.tenant, scope)).collect(),
-            details: pages::describe_details(visit.tenant, &pending.details),
-            csrf: visit.csrf(&token_about(&id, &sid)),
-            id,
-        }
-    };
-    let requests = pending.map_err(|e| visit.fault(&e))?.into_iter().map(row).collect();
+    let pending = pending.map_err(|e| visit.fault(&e))?;
+    let requests = pending.into_iter().map(|pending| shown(visit, pending, &sid)).collect();
     let access = access::rows(visit, &session).await?;
     let page = pages::Account { frame: visit.frame(), email: session.email, notice, requests, access };
     let mut response = show(StatusCode::OK, &page.frame, &page, None);
     visit.bind(&mut response);
     Ok(response)
+}
+
+/// A request as the page shows it, with a form for this browser and session.
+fn shown(visit: &Visit<'_>, pending: Pending, sid: &str) -> pages::AccountRequest {
+    let id = pending.id.to_string();
+    pages::AccountRequest {
+        client: client_name(visit, &pending.client_id).unwrap_or_else(|| pending.client_id.clone()),
+        binding_message: pending.binding_message,
+        scopes: pending.scopes.iter().map(|scope| pages::describe(visit.tenant, scope)).collect(),
+        details: pages::describe_details(visit.tenant, &pending.details),
+        csrf: visit.csrf(&token_about(&id, sid)),
+        id,
+    }
 }
 
 pub(super) async fn post(

@@ -5,12 +5,18 @@ use actix_web::HttpResponse;
 use super::call::{Arrived, Callers, answer};
 use super::respond::private_json;
 use crate::exchange::Failure;
+use crate::store::ciba::Channel;
 use crate::waiting;
 
 pub(super) async fn post(arrived: Arrived) -> HttpResponse {
     answer(arrived, Callers::Servers, async |call| -> Result<_, Failure> {
         let asked = call.read()?;
-        Ok(private_json(&waiting::backchannel_authentication(&call.tenant, call.now(), &asked).await?))
+        let channel = call.app.channel;
+        let answer = waiting::backchannel_authentication(&call.tenant, call.now(), &asked, channel).await?;
+        if channel == Channel::Mail {
+            call.app.outbox.look_at(call.tenant.id);
+        }
+        Ok(private_json(&answer))
     })
     .await
 }

@@ -37,7 +37,7 @@ pub(super) async fn get(
         let onward = Onward::of(&query);
         let mut response = match session {
             Some(_) if query.get("switch").is_some() => form_page(&visit, None, &onward, Answer::fresh("")),
-            Some(_) if onward != Onward::Here => see_other(&visit.path(&onward.path())),
+            Some(_) if !matches!(onward, Onward::Here) => see_other(&visit.path(&onward.path())),
             Some(session) => {
                 let page = pages::SignedIn {
                     frame: visit.frame(),

@@ -3,10 +3,12 @@
 
 use oauth_core::form::Form;
 use oauth_core::waiting::UserCode;
+use vocab::Secret;
 
 use super::visit::Visit;
+use crate::opaque;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum Onward {
     /// The page says who is signed in.
     #[default]
@@ -14,12 +16,18 @@ pub(super) enum Onward {
     Account,
     /// The device with that code.
     Device(UserCode),
+    /// The request that a mail's link with this code names.
+    Request(Secret<String>),
 }
 
 impl Onward {
     pub(super) fn of(form: &Form<'_>) -> Self {
         match form.get("next") {
             Some("account") => Self::Account,
+            Some("request") => form
+                .get("code")
+                .filter(|code| opaque::looks_like(code))
+                .map_or(Self::Here, |code| Self::Request(Secret::new(code.to_owned()))),
             Some("device") => form.get("user_code").and_then(UserCode::parse).map_or(Self::Here, Self::Device),
             _ => Self::Here,
         }
@@ -31,6 +39,7 @@ impl Onward {
             Self::Here => "/login".to_owned(),
             Self::Account => "/account".to_owned(),
             Self::Device(code) => format!("/oauth2/device?user_code={}", code.letters()),
+            Self::Request(code) => format!("/account/request?code={}", code.expose()),
         }
     }
 
@@ -39,6 +48,7 @@ impl Onward {
         match self {
             Self::Here => Vec::new(),
             Self::Account => vec![("next", "account".to_owned())],
+            Self::Request(code) => vec![("next", "request".to_owned()), ("code", code.expose().clone())],
             Self::Device(code) => vec![("next", "device".to_owned()), ("user_code", code.letters().to_owned())],
         }
     }

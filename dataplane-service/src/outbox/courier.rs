@@ -11,9 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vocab::{Clock, TenantId, Timestamp};
 
-use super::{CLAIM, LEASE_SECS, MAX_AT_ONCE, MAX_OF_A_TENANT, delivery};
+use super::delivery::{self, Ways};
+use super::{CLAIM, LEASE_SECS, MAX_AT_ONCE, MAX_OF_A_TENANT};
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
+use crate::mail::Mailer;
 use crate::recorder::tenant_label;
 use crate::store::outbox::{self, Left, Message};
 use crate::store::{DbError, sessions};
@@ -22,6 +24,8 @@ use crate::tenant::TenantContext;
 pub struct Courier {
     pub directory: Arc<LiveDirectory>,
     pub fetcher: Arc<Fetcher>,
+    /// `None`: this pod sends no mail.
+    pub mailer: Option<Arc<Mailer>>,
     pub clock: Arc<dyn Clock>,
     pub signals: mpsc::Receiver<TenantId>,
     /// How often all outboxes are looked at, for what other pods left behind.
@@ -172,9 +176,12 @@ impl Courier {
     }
 
     fn send_off(&self, tenant: Arc<TenantContext>, message: Message, tasks: &mut JoinSet<Done>) {
-        let (fetcher, clock) = (Arc::clone(&self.fetcher), Arc::clone(&self.clock));
+        let (fetcher, mailer, clock) = (Arc::clone(&self.fetcher), self.mailer.clone(), Arc::clone(&self.clock));
         tasks.spawn(async move {
-            let delivered = async { delivery::deliver(&tenant, tenant.db()?, &fetcher, &message, clock.now()).await };
+            let delivered = async {
+                let ways = Ways { fetcher: &fetcher, mailer: mailer.as_deref() };
+                delivery::deliver(&tenant, tenant.db()?, ways, &message, clock.now()).await
+            };
             let delivered = delivered.await;
             Done::Delivered(tenant.id, delivered)
         });

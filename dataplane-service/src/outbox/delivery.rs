@@ -7,11 +7,12 @@ use vocab::Timestamp;
 
 use super::{MAX_ATTEMPTS, pause_secs};
 use crate::fetch::{FetchError, Fetcher};
+use crate::mail::{MailError, Mailer, RequestMail};
 use crate::opaque;
 use crate::recorder::tenant_label;
 use crate::signing::SignError;
 use crate::store::outbox::{self, About, Message};
-use crate::store::{DbError, TenantDb};
+use crate::store::{DbError, TenantDb, ciba};
 use crate::tenant::TenantContext;
 use crate::waiting::Ping;
 
@@ -28,6 +29,12 @@ enum Failure {
     Database(#[from] DbError),
     #[error("what the ping needs cannot be read")]
     Unreadable,
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    #[error("the mail cannot be written: {0}")]
+    Template(#[from] askama::Error),
+    #[error("this pod sends no mail")]
+    NoMailer,
 }
 
 /// What came of an attempt.
@@ -38,24 +45,32 @@ enum Outcome {
     Failed(Failure),
 }
 
+/// What messages are delivered by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ways<'a> {
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) mailer: Option<&'a Mailer>,
+}
+
 /// Tries, and writes down what came of it. The time of the next attempt, if there will be one.
 pub(super) async fn deliver(
     tenant: &TenantContext,
     db: &TenantDb,
-    fetcher: &Fetcher,
+    ways: Ways<'_>,
     message: &Message,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, DbError> {
     let kind = match message.about {
         About::Logout(_) => "logout",
         About::CibaPing(_) => "ciba_ping",
+        About::CibaMail(_) => "ciba_mail",
     };
     let count = |outcome: &'static str| {
         let tenant = tenant_label(&tenant.slug);
         metrics::counter!("hj_dp_outbox_deliveries_total", "tenant" => tenant, "kind" => kind, "outcome" => outcome)
             .increment(1);
     };
-    let outcome = attempt(tenant, db, fetcher, message, now).await;
+    let outcome = attempt(tenant, db, ways, message, now).await;
     let failure = match outcome {
         Outcome::Delivered => {
             count("delivered");
@@ -72,35 +87,34 @@ pub(super) async fn deliver(
     let (slug, client, attempts) = (&tenant.slug, message.client_id.as_str(), message.attempts);
     if attempts >= MAX_ATTEMPTS {
         count("given_up");
-        tracing::error!(tenant = %slug, client, kind, attempts, %failure, "a message to a client is given up");
+        tracing::error!(tenant = %slug, client, kind, attempts, %failure, "a message is given up");
         outbox::remove(db, message.id).await?;
         return Ok(None);
     }
     count("failed");
-    tracing::warn!(tenant = %slug, client, kind, attempts, %failure, "a message to a client was not delivered");
+    tracing::warn!(tenant = %slug, client, kind, attempts, %failure, "a message was not delivered");
     let due_at = now.plus_secs(pause_secs(attempts));
     outbox::postpone(db, message.id, due_at).await?;
     Ok(Some(due_at))
 }
 
-async fn attempt(
-    tenant: &TenantContext,
-    db: &TenantDb,
-    fetcher: &Fetcher,
-    message: &Message,
-    now: Timestamp,
-) -> Outcome {
+async fn attempt(tenant: &TenantContext, db: &TenantDb, ways: Ways<'_>, message: &Message, now: Timestamp) -> Outcome {
     let Some(client) = tenant.client(&message.client_id).filter(|client| client.spec.enabled) else {
         return Outcome::Dropped;
     };
     let result = match &message.about {
         About::Logout(sid) => match &client.spec.backchannel_logout_uri {
-            Some(uri) => logout(tenant, fetcher, client, uri, (*sid, message.user_id), now).await,
+            Some(uri) => logout(tenant, ways.fetcher, client, uri, (*sid, message.user_id), now).await,
             None => return Outcome::Dropped,
         },
         About::CibaPing(sealed) => match &client.spec.backchannel_client_notification_endpoint {
-            Some(endpoint) => ping(db, fetcher, endpoint, sealed).await,
+            Some(endpoint) => ping(db, ways.fetcher, endpoint, sealed).await,
             None => return Outcome::Dropped,
+        },
+        About::CibaMail(request) => match mail(tenant, ways.mailer, client, *request, now).await {
+            Ok(Told::Yes) => Ok(()),
+            Ok(Told::NotNeeded) => return Outcome::Dropped,
+            Err(failure) => Err(failure),
         },
     };
     result.map_or_else(Outcome::Failed, |()| Outcome::Delivered)
@@ -136,4 +150,36 @@ async fn ping(db: &TenantDb, fetcher: &Fetcher, endpoint: &str, sealed: &str) ->
         200 | 204 => Ok(()),
         status => Err(Failure::Status(status)),
     }
+}
+
+enum Told {
+    Yes,
+    /// The user has answered, or it is too late.
+    NotNeeded,
+}
+
+/// Each attempt has a code of its own, so that none is kept anywhere but in the mail that arrives last.
+async fn mail(
+    tenant: &TenantContext,
+    mailer: Option<&Mailer>,
+    client: &Client,
+    request: Uuid,
+    now: Timestamp,
+) -> Result<Told, Failure> {
+    let mailer = mailer.ok_or(Failure::NoMailer)?;
+    let code = opaque::fresh();
+    let Some(addressee) = ciba::put_mail_code(tenant.db()?, request, code.expose(), now).await? else {
+        return Ok(Told::NotNeeded);
+    };
+    let mail = RequestMail {
+        id: request,
+        to: &addressee.email,
+        tenant: &tenant.display_name,
+        client: &client.spec.name,
+        binding_message: addressee.binding_message.as_deref(),
+        link: &format!("{}/account/request?code={}", tenant.issuer, code.expose()),
+        minutes: addressee.expires_at.since(now).as_secs().div_ceil(60),
+    };
+    mailer.send(mail.compose()?).await?;
+    Ok(Told::Yes)
 }

@@ -112,7 +112,11 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "hj_dp_outbox_deliveries_total",
-        &[TENANT, of("kind", &["logout", "ciba_ping"]), of("outcome", &["delivered", "failed", "given_up", "dropped"])],
+        &[
+            TENANT,
+            of("kind", &["logout", "ciba_ping", "ciba_mail"]),
+            of("outcome", &["delivered", "failed", "given_up", "dropped"]),
+        ],
         "attempts to deliver one; failed: tried again later; dropped: the client does not want it any more",
     ),
     // Certificates

@@ -29,6 +29,13 @@ fn allowed(flag: &str) -> &'static str {
         "client-cert-header" => {
             "`client-cert` (RFC 9440), or another name for percent-encoded PEM; needs `--trusted-proxies`"
         }
+        "smtp-host" => "a host name or an address; needs `--smtp-from`",
+        "smtp-port" => "1 to 65535; absent: 587 with `starttls`, 465 with `tls`, 25 with `none`",
+        "smtp-security" => {
+            "`starttls` or `tls`, demanded, the certificate checked as of `--outbound-ca-file`; `none`, without an account"
+        }
+        "smtp-from" => "an e-mail address; mail bears the tenant's name beside it",
+        "smtp-username" | "smtp-password" => "both or none",
         "pod-name" => "1 to 128 of `A-Z a-z 0-9 . _ ~ -`, different for each pod",
         "migrate" => "`auto` or `off`",
         "pool-max-per-tenant" => "1 to 1000; the tenant's own `max_connections` may ask for fewer",

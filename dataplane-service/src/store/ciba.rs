@@ -21,8 +21,19 @@ pub struct NewRequest<'a> {
     /// What a ping needs, sealed; `None`: the client polls.
     pub sealed: Option<String>,
     pub interval_secs: u32,
+    pub channel: Channel,
     pub now: Timestamp,
     pub expires_at: Timestamp,
+}
+
+/// How the user learns of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Channel {
+    /// By looking there.
+    #[default]
+    AccountPage,
+    /// By mail beside it, if the address is known to be the user's.
+    Mail,
 }
 
 /// A request that waits for its user.
@@ -49,16 +60,23 @@ pub async fn begin(db: &TenantDb, new: &NewRequest<'_>) -> Result<bool, DbError>
             "with swept as ( \
                  delete from ciba_requests where id in ( \
                      select id from ciba_requests where expires_at < $12 limit 20 for update skip locked) \
-             ) \
+             ), made as ( \
              insert into ciba_requests (id, auth_req_id_hash, client_id, user_id, scopes, audience, binding_message, \
                                         sealed, interval_secs, created_at, expires_at, authorization_details) \
              select $1, $2, $3::text, $4::uuid, $5, $6, $7, $8, $9, $10::timestamptz, $11, $14 \
              where (select count(*) from ciba_requests where client_id = $3 and user_id = $4 \
-                    and status = 'pending' and expires_at > $10) < $13",
+                    and status = 'pending' and expires_at > $10) < $13 \
+             returning id, client_id, user_id \
+             ), told as ( \
+                 insert into outbox (id, tenant_id, kind, client_id, user_id, request_id, created_at, due_at) \
+                 select gen_random_uuid(), $16, 'ciba_mail', m.client_id, m.user_id, m.id, $10, $10 \
+                 from made m join users u on u.id = m.user_id where $15::bool and u.email_verified \
+             ) \
+             select exists (select from made)",
         )
         .await?;
-    let made = client
-        .execute(
+    let row = client
+        .query_one(
             &statement,
             &[
                 &opaque::fresh_id(new.now),
@@ -75,10 +93,71 @@ pub async fn begin(db: &TenantDb, new: &NewRequest<'_>) -> Result<bool, DbError>
                 &new.now.plus_secs(-KEPT_SECS).system_time(),
                 &MOST_PENDING,
                 &new.asked.details.non_empty().map(Json),
+                &(new.channel == Channel::Mail),
+                &db.tenant_id(),
             ],
         )
         .await?;
-    Ok(made == 1)
+    Ok(row.try_get(0)?)
+}
+
+/// Whom a mail about a request goes to, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressee {
+    pub email: String,
+    pub binding_message: Option<String>,
+    pub expires_at: Timestamp,
+}
+
+/// Writes down the code that the next mail about the request carries, in place of an earlier mail's. `None`: there is
+/// nothing to tell any more, or nobody.
+pub async fn put_mail_code(db: &TenantDb, id: Uuid, code: &str, now: Timestamp) -> Result<Option<Addressee>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "update ciba_requests r set mail_code_hash = $2 from users u \
+             where r.id = $1 and r.status = 'pending' and r.expires_at > $3 \
+               and u.id = r.user_id and u.status = 'active' and u.email_verified \
+             returning u.email, r.binding_message, r.expires_at",
+        )
+        .await?;
+    let Some(row) = client.query_opt(&statement, &[&id, &db.digest(code), &now.system_time()]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Addressee {
+        email: row.try_get("email")?,
+        binding_message: row.try_get("binding_message")?,
+        expires_at: timestamp(&row, "expires_at")?,
+    }))
+}
+
+/// The request that a mail's link names, while it waits for this very user.
+pub async fn pending_by_code(
+    db: &TenantDb,
+    code: &str,
+    user: Uuid,
+    now: Timestamp,
+) -> Result<Option<Pending>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "select id, client_id, scopes, authorization_details, binding_message, expires_at from ciba_requests \
+             where mail_code_hash = $1 and user_id = $2 and status = 'pending' and expires_at > $3",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&db.digest(code), &user, &now.system_time()]).await?;
+    row.as_ref().map(read_pending).transpose()
+}
+
+fn read_pending(row: &tokio_postgres::Row) -> Result<Pending, DbError> {
+    Ok(Pending {
+        id: row.try_get("id")?,
+        client_id: row.try_get("client_id")?,
+        scopes: row.try_get("scopes")?,
+        details: grants::authorization_details(row)?,
+        binding_message: row.try_get("binding_message")?,
+        expires_at: timestamp(row, "expires_at")?,
+    })
 }
 
 /// What waits for a user, the oldest first.
@@ -91,17 +170,7 @@ pub async fn pending(db: &TenantDb, user: Uuid, now: Timestamp) -> Result<Vec<Pe
         )
         .await?;
     let rows = client.query(&statement, &[&user, &now.system_time()]).await?;
-    let read = |row: &tokio_postgres::Row| {
-        Ok(Pending {
-            id: row.try_get("id")?,
-            client_id: row.try_get("client_id")?,
-            scopes: row.try_get("scopes")?,
-            details: grants::authorization_details(row)?,
-            binding_message: row.try_get("binding_message")?,
-            expires_at: timestamp(row, "expires_at")?,
-        })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(read_pending).collect()
 }
 
 /// The user said yes: the grant, the note that it is there, and the ping to the client, all or none. `false` when the

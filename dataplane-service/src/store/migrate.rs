@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 10] = [
+const MIGRATIONS: [Migration; 11] = [
     Migration {
         version: 1,
         name: "identity",
@@ -85,6 +85,7 @@ const MIGRATIONS: [Migration; 10] = [
         name: "traces",
         sql: include_str!("../../../migrations/postgres/tenant/V0010__traces.sql"),
     },
+    Migration { version: 11, name: "mail", sql: include_str!("../../../migrations/postgres/tenant/V0011__mail.sql") },
 ];
 
 /// The version this build needs.

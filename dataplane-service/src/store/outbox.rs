@@ -1,4 +1,4 @@
-//! Messages to clients that are still to be delivered: each is claimed by one pod for a while, and is there again for
+//! Messages to clients and users that are still to be delivered: each is claimed by one pod for a while, and is there again for
 //! every pod once that while is over. So a message is delivered at least once, though pods die.
 
 use tokio_postgres::Row;
@@ -26,6 +26,8 @@ pub enum About {
     Logout(Uuid),
     /// A user answered a request of CIBA; the secrets of the ping are sealed.
     CibaPing(String),
+    /// A user is to be told of this request of CIBA by mail.
+    CibaMail(Uuid),
 }
 
 /// What is left in an outbox.
@@ -39,9 +41,11 @@ pub struct Left {
 fn read(row: &Row) -> Result<Message, DbError> {
     let kind: &str = row.try_get("kind")?;
     let (sid, sealed): (Option<Uuid>, Option<String>) = (row.try_get("sid")?, row.try_get("sealed")?);
-    let about = match (kind, sid, sealed) {
-        ("logout", Some(sid), _) => About::Logout(sid),
-        ("ciba_ping", _, Some(sealed)) => About::CibaPing(sealed),
+    let request: Option<Uuid> = row.try_get("request_id")?;
+    let about = match (kind, sid, sealed, request) {
+        ("logout", Some(sid), _, _) => About::Logout(sid),
+        ("ciba_ping", _, Some(sealed), _) => About::CibaPing(sealed),
+        ("ciba_mail", _, _, Some(request)) => About::CibaMail(request),
         _ => return Err(DbError::Schema(format!("a message of kind {kind} is not whole"))),
     };
     Ok(Message {
@@ -63,7 +67,7 @@ pub async fn claim(db: &TenantDb, now: Timestamp, until: Timestamp, limit: i64) 
             "update outbox set due_at = $3, attempts = attempts + 1 where id in ( \
                  select id from outbox where tenant_id = $1 and due_at <= $2 \
                  order by attempts, due_at limit $4 for update skip locked) \
-             returning id, kind, client_id, user_id, sid, sealed, attempts, created_at",
+             returning id, kind, client_id, user_id, sid, sealed, request_id, attempts, created_at",
         )
         .await?;
     let rows = client.query(&statement, &[&db.tenant_id(), &now.system_time(), &until.system_time(), &limit]).await?;

@@ -37,6 +37,7 @@ const DOORS: &[(&str, Door)] = &[
     ("/account", Door::Page),
     ("/account/access", Door::Page),
     ("/account/password", Door::Page),
+    ("/account/request", Door::Page),
     ("/api/v1/users", Door::Bearer),
     ("/api/v1/users/{id}", Door::Bearer),
     ("/consent", Door::Page),

@@ -12,7 +12,8 @@ use tests::webdriver::Chromium;
 
 use super::device::look;
 use super::{
-    SCOPES, add_client, expire, forget_last_question, open_signed_in, page_url, press, refused, short, with_client,
+    SCOPES, add_client, expire, forget_last_question, open_signed_in, page_url, payment, press, refused, short,
+    with_client, with_payments,
 };
 
 const GRANT: &str = "urn:openid:params:grant-type:ciba";
@@ -153,6 +154,29 @@ async fn a_client_that_is_pinged_learns_of_the_answer_though_it_was_away() {
         if left == 0 { Ok(()) } else { Err(left.to_string()) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_is_asked_in_detail_is_shown_and_granted() {
+    let client = bank(&json!({ "authorization_details_types": ["payment"] }));
+    let (tenant, bank) = with_client("ciba-details", with_payments(), client).await;
+    let alice = tenant.user("alice").await;
+    let details = payment().to_string();
+    let hint = ("login_hint", alice.email.as_str());
+    let form = [("scope", "openid"), hint, ("authorization_details", details.as_str())];
+    let begun = request(&bank, &form).await.expect(200);
+    for wrong in [json!([{ "type": "files" }]), json!([{ "type": "payment" }]), json!("x")] {
+        let wrong = wrong.to_string();
+        let form = [("scope", "openid"), hint, ("authorization_details", wrong.as_str())];
+        refused(&request(&bank, &form).await, "invalid_authorization_details");
+    }
+    let browser = Browser::new();
+    let page = open_signed_in(&browser, &page_url(&tenant, "/account", &[]), &alice).await;
+    assert!(page.text().contains("Make a payment") && page.text().contains("12.50 EUR"), "{page:#?}");
+    press(&browser, &page, "allow").await;
+    let tokens = Tokens::read(ask(&bank, &begun.text_of("auth_req_id")).await);
+    assert_eq!(tokens.answer.json["authorization_details"], payment());
+    assert_eq!(Jwt::parse(&tokens.access).claims["authorization_details"], payment());
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use tests::web::{self, Answer};
 use tests::webdriver::Chromium;
 
 use super::{
-    SCOPES, add_client, expire, forget_last_question, open_signed_in, page_url, press, refused, short, with_client,
+    SCOPES, add_client, expire, forget_last_question, open_signed_in, page_url, payment, press, refused, short,
+    with_client, with_payments,
 };
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -182,6 +183,30 @@ async fn guessing_codes_takes_a_session_and_ends_soon() {
     }
     let first = statuses.iter().position(|status| *status == 429);
     assert!(first.is_some_and(|first| first <= 12), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn what_a_device_asks_in_detail_is_shown_and_granted() {
+    let mut client = tv();
+    client["authorization_details_types"] = json!(["payment"]);
+    let (tenant, tv) = with_client("device-details", with_payments(), client).await;
+    let alice = tenant.user("alice").await;
+    let begin = async |details: &Value| {
+        let details = details.to_string();
+        let form = [("client_id", "tv"), ("scope", "openid"), ("authorization_details", details.as_str())];
+        web::send(tv.http.post(tv.endpoint("device_authorization")).form(&form)).await
+    };
+    refused(&begin(&json!([{ "type": "payment", "to": "me" }])).await, "invalid_authorization_details");
+    let begun = begin(&payment()).await.expect(200);
+    let code = begun.text_of("user_code");
+    let browser = Browser::new();
+    let url = page_url(&tenant, "/oauth2/device", &[("user_code", code.as_str())]);
+    let page = open_signed_in(&browser, &url, &alice).await;
+    assert!(page.text().contains("Make a payment") && page.text().contains("12.50 EUR"), "{page:#?}");
+    press(&browser, &page, "allow").await;
+    let tokens = Tokens::read(ask(&tv, &begun.text_of("device_code")).await);
+    assert_eq!(tokens.answer.json["authorization_details"], payment());
+    assert_eq!(Jwt::parse(&tokens.access).claims["authorization_details"], payment());
 }
 
 #[tokio::test]
