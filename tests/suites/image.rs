@@ -53,6 +53,60 @@ fn the_dockerfile_makes_an_image_of_each_program() {
     }
 }
 
+/// A shell's command that begins like this, with its continued lines and without the ways in which variables are named.
+fn command(file: &str, begins: &str) -> String {
+    let text = fs::read_to_string(programs::repository().join(file)).expect("a readable file");
+    let text = text.replace("\\\n", " ");
+    let from = text.lines().find_map(|line| line.split_once(begins)).unwrap_or_else(|| panic!("{file}: no {begins}")).1;
+    let words: Vec<&str> = from.split_whitespace().take_while(|word| !["&&", "||"].contains(word)).collect();
+    words.join(" ").replace("\"$static\"", "\"$target\"")
+}
+
+/// `./hj image` builds what `docker build` builds, with the same tool of the same version.
+#[test]
+fn what_is_tried_is_what_the_dockerfile_builds() {
+    let of = |begins: &str| ["Dockerfile", "hj"].map(|file| command(file, begins));
+    let [image, tried] = of("cargo auditable build");
+    assert_eq!(image, tried);
+    let [image, tried] = of("cargo install cargo-auditable");
+    let version = |text: &str| text.split_whitespace().next().map(ToOwned::to_owned);
+    assert_eq!(version(&image), version(&tried));
+    assert!(image.starts_with('@') && [&image, &tried].iter().all(|it| it.contains("--locked")), "{image} {tried}");
+    let manifest = fs::read_to_string(programs::repository().join("Cargo.toml")).expect("the workspace");
+    let dockerfile = fs::read_to_string(programs::repository().join("Dockerfile")).expect("the Dockerfile");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("it says with what");
+    assert!(dockerfile.contains(&format!("ARG RUST_VERSION={}\n", version.trim_matches('"'))), "{version}");
+}
+
+/// The list of crates that cargo-auditable puts into a program: name and version.
+fn bill_of(program: &Path) -> BTreeSet<(String, String)> {
+    let section = scratch::folder("bill").join("section");
+    tools::run(
+        Command::new("objcopy").args(["--dump-section", &format!(".dep-v0={}", section.display())]).arg(program),
+    );
+    let unpack = "import sys, zlib; sys.stdout.buffer.write(zlib.decompress(open(sys.argv[1], 'rb').read()))";
+    let unpacked = tools::run(Command::new("python3").args(["-c", unpack]).arg(&section));
+    let list: serde_json::Value = serde_json::from_slice(&unpacked.stdout).expect("JSON");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let packages = list["packages"].as_array().expect("packages");
+    packages.iter().map(|package| (text(&package["name"]), text(&package["version"]))).collect()
+}
+
+/// What scanners read from a program is what Cargo.lock says it was built from.
+#[test]
+#[ignore = "needs the static programs: ./hj image"]
+fn the_programs_say_what_they_consist_of() {
+    let built = PathBuf::from(std::env::var_os("HJ_STATIC_BIN_DIR").expect("HJ_STATIC_BIN_DIR: run ./hj image"));
+    let lock = fs::read_to_string(programs::repository().join("Cargo.lock")).expect("the lock");
+    for (program, needs) in PROGRAMS.into_iter().zip(["openraft", "tokio-postgres", "clap"]) {
+        let bill = bill_of(&built.join(program));
+        assert!(bill.len() > 50 && bill.iter().any(|(name, _)| name == needs), "{program}: {bill:?}");
+        for (name, version) in &bill {
+            assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"\n")), "{name} {version}");
+        }
+    }
+}
+
 /// An empty root with one program, as the final stage of the Dockerfile makes it.
 fn root_of(program: &str, authorities: &str) -> PathBuf {
     let built = std::env::var_os("HJ_STATIC_BIN_DIR").expect("HJ_STATIC_BIN_DIR: run ./hj image");

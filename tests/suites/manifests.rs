@@ -2,6 +2,8 @@
 
 #[path = "manifests/alerts.rs"]
 mod alerts;
+#[path = "manifests/cluster.rs"]
+mod cluster;
 #[path = "manifests/containers.rs"]
 mod containers;
 #[path = "manifests/rendered.rs"]

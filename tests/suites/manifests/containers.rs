@@ -112,7 +112,7 @@ fn text(value: &Value) -> &str {
 }
 
 /// The two Secrets that an installation brings, and those that cert-manager makes.
-fn keys_of(secret: &str) -> Vec<&'static str> {
+pub(super) fn keys_of(secret: &str) -> Vec<&'static str> {
     match secret {
         "hellojohn-shared" => vec!["master-key", "watch-token"],
         "hellojohn-controlplane" => vec!["cluster-hmac-secret", "owner-credential"],

