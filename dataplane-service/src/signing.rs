@@ -260,6 +260,11 @@ impl KeySet {
         self.algorithm
     }
 
+    /// Whether [`KeySet::sign_with`] has a key for it.
+    pub fn can_sign_with(&self, algorithm: SigningAlgorithm) -> bool {
+        self.active.iter().any(|key| key.family == algorithm.family())
+    }
+
     /// A JWS in compact form (RFC 7515 §7.1) of `claims`, as the tenant signs, its header's `typ` as given.
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, SignError> {
         self.sign_with(self.algorithm.ok_or(SignError::NoActiveKey)?, typ, claims)

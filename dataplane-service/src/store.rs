@@ -13,6 +13,7 @@ pub mod grants;
 pub mod interactions;
 pub mod migrate;
 pub mod outbox;
+pub mod outright;
 pub mod pool;
 pub mod proofs;
 pub mod pushed_requests;

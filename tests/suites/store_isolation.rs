@@ -15,11 +15,14 @@ use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::waiting::{self, Approval, Code};
-use dataplane_service::store::{TenantDb, denied, grants, interactions, outbox, proofs, pushed_requests, users};
+use dataplane_service::store::{
+    TenantDb, denied, grants, interactions, outbox, outright, proofs, pushed_requests, users,
+};
 use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::authorize::AuthorizationRequest;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::RevokedBecause;
+use oauth_core::grant::outright::{CodeTerms, Terms};
 use oauth_core::scope::ScopeSet;
 use oauth_core::waiting::Asked;
 use tests::postgres;
@@ -68,6 +71,8 @@ const TRIED: &[&str] = &[
     "outbox::left",
     "outbox::postpone",
     "outbox::remove",
+    "outright::redeem",
+    "outright::rotate",
     "proofs::first_use",
     "pushed_requests::keep",
     "pushed_requests::take",
@@ -281,6 +286,12 @@ impl Held {
         assert!(self.proof_is_new_at(db).await, "what is used with one tenant is not used with another");
         let token = self.refresh_token.value.expose();
         assert!(refresh::find(db, token).await.expect("the database does as told").is_none());
+        let terms = Terms { client_id: "web", confirmation: None, resources: Vec::new() };
+        let rotated = outright::rotate(db, token, &terms, &next("stolen"), None, NOW).await;
+        assert_eq!(rotated.expect("the database does as told"), None);
+        let terms = CodeTerms { grant: terms, redirect_uri: "https://app.example/cb", challenge: None };
+        let redeemed = outright::redeem(db, self.code.expose(), &terms, Some(&next("stolen")), NOW).await;
+        assert_eq!(redeemed.expect("the database does as told"), None);
         let kept = refresh::keep(db, token, NOW.plus_secs(900), None, NOW).await;
         assert_eq!(kept.expect("the database does as told"), Taken::Lost);
         assert_eq!(

@@ -17,6 +17,9 @@ use tests::postgres::{self, Database};
 use uuid::Uuid;
 use vocab::{Keyring, MasterKey, Secret, TenantId, Timestamp};
 
+#[path = "token_store/outright.rs"]
+mod outright;
+
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const ALICE: Uuid = Uuid::from_u128(0xA11CE);
 /// The `jti` of some access token.

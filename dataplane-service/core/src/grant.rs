@@ -8,6 +8,7 @@ pub mod ciba;
 pub mod client_credentials;
 pub mod device_code;
 pub mod jwt_bearer;
+pub mod outright;
 pub mod refresh_token;
 pub mod token_exchange;
 pub mod waiting;

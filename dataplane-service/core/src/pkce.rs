@@ -38,6 +38,11 @@ impl Challenge {
         if is_verifier(text) { Ok(Self(format!("{PLAIN}{text}"))) } else { Err(InvalidChallenge) }
     }
 
+    /// The `S256` challenge that this verifier answers, if it is one.
+    pub fn answered_by(verifier: &str) -> Option<Self> {
+        is_verifier(verifier).then(|| Self(URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))))
+    }
+
     /// As it came out of the store.
     pub fn stored(text: &str) -> Result<Self, InvalidChallenge> {
         text.strip_prefix(PLAIN).map_or_else(|| Self::parse(text), Self::plain)

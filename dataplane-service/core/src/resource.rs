@@ -18,6 +18,11 @@ pub fn is_own(resource: &str, issuer: &str) -> bool {
     resource.strip_prefix(issuer).is_some_and(|rest| rest.is_empty() || OWN.iter().any(|(path, _)| *path == rest))
 }
 
+/// All names of which [`is_own`] holds.
+pub fn own(issuer: &str) -> impl Iterator<Item = String> {
+    std::iter::once("").chain(OWN.iter().map(|(path, _)| *path)).map(move |path| format!("{issuer}{path}"))
+}
+
 /// Where the resource at `path` of the issuer is described: the well-known part goes between host and path (RFC 9728 §3.1).
 pub fn metadata_url(issuer: &str, path: &str) -> String {
     let host_at = issuer.find("://").map_or(0, |at| at + 3);

@@ -1,4 +1,5 @@
-//! Refreshing (RFC 6749 §6): find, decide, sign, rotate; or answer the same again to who may not have got it.
+//! Refreshing (RFC 6749 §6): rotate outright in the usual case. Else find, decide, sign, rotate; or answer the same again to
+//! who may not have got it.
 
 use oauth_core::error::OAuthError;
 use oauth_core::grant::refresh_token::{Decision, REUSED, Request};
@@ -7,10 +8,14 @@ use uuid::Uuid;
 
 use super::{Context, Failure, TokenResponse, refuse, user_tokens};
 use crate::store::codes::Taken;
+use crate::store::outright;
 use crate::store::refresh::{self, Follows};
 use crate::successor;
 
 pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Result<TokenResponse, Failure> {
+    if let Some(response) = outright(context, &request).await? {
+        return Ok(response);
+    }
     let presented = request.refresh_token;
     let (grant, decision) = decide(context, request.clone()).await?;
     let tokens = match decision {
@@ -36,6 +41,27 @@ pub(super) async fn exchange(context: &Context<'_>, request: Request<'_>) -> Res
                 Err(refuse(context, lost(), Some(grant.id), None).await)
             }
         },
+    }
+}
+
+/// Rotates in one round trip, if the token meets the terms under which that is sure to be right.
+async fn outright(context: &Context<'_>, request: &Request<'_>) -> Result<Option<TokenResponse>, Failure> {
+    let (issuer, rotation) = (&context.tenant.issuer, context.rotation());
+    let usual = user_tokens::are_sure_to_be_made(context).then(|| request.terms(issuer, context.proof, rotation));
+    let Some(terms) = usual.flatten() else { return Ok(None) };
+    let (presented, next) = (request.refresh_token, user_tokens::next_refresh_token(context));
+    let sealed = (context.refresh_grace_secs() > 0).then(|| successor::seal(presented, &next.value));
+    let taken =
+        outright::rotate(context.tenant.db()?, presented, &terms, &next, sealed.as_deref(), context.now).await?;
+    let Some(found) = taken else { return Ok(None) };
+    match request.clone().decide(context.now, issuer, context.proof, rotation, Some(&found)) {
+        Ok(Decision::Rotate(tokens)) => {
+            Ok(Some(user_tokens::sign(context, &found.grant, &tokens, None, Some(&next.value)).await?.response))
+        }
+        refused => {
+            tracing::error!(?refused, "a refresh token met the terms and is refused");
+            Err(lost().error.into())
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use oauth_core::issue::{AccessToken, Audience, ID_TOKEN_TYPE, IdToken, Party, Us
 use oauth_core::scope::OPENID;
 use oauth_core::userinfo;
 use serde_json::{Map, Value};
+use vocab::client::AccessTokenFormat;
 use vocab::{Secret, Timestamp};
 
 use super::issue::{self, Issued};
@@ -30,6 +31,17 @@ pub(super) fn next_refresh_token(context: &Context<'_>) -> NewRefreshToken {
         idle_until: idle_until(context),
         confirmation: context.proof.refresh_confirmation(),
     }
+}
+
+/// Whether all it takes to make the tokens is at hand, so that a code or refresh token may be used up before they are made:
+/// keys to sign with, none to be fetched, and nothing that must be stored with it.
+pub(super) fn are_sure_to_be_made(context: &Context<'_>) -> bool {
+    let (spec, keys) = (&context.client().spec, &context.tenant.keys);
+    let algorithm = spec.id_token_signed_response_alg.or(keys.signing_algorithm());
+    spec.access_token_format == AccessTokenFormat::Jwt
+        && spec.id_token_encryption().is_none()
+        && keys.signing_algorithm().is_some()
+        && algorithm.is_some_and(|algorithm| keys.can_sign_with(algorithm))
 }
 
 /// The answer, and what must be stored before it goes out.

@@ -7,6 +7,7 @@ use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::confirmation::{Confirmation, Thumbprint};
 use oauth_core::grant::StoredCode;
 use oauth_core::pkce::Challenge;
+use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 use vocab::{Secret, Timestamp};
@@ -96,13 +97,21 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
     Ok(code)
 }
 
+/// The columns of `authorization_codes c` that [`read_unused`] wants.
+macro_rules! code_columns {
+    () => {
+        "c.redirect_uri, c.code_challenge, c.dpop_jkt, c.expires_at, c.traceparent, "
+    };
+}
+pub(super) use code_columns;
+
 /// The code as it stands, with its grant. Changes nothing.
 pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbError> {
     let client = db.get().await?;
     let statement = client
         .prepare_cached(concat!(
-            "select c.redirect_uri, c.code_challenge, c.dpop_jkt, c.expires_at, c.redeemed_at is not null as is_redeemed, ",
-            "c.traceparent, ",
+            "select c.redeemed_at is not null as is_redeemed, ",
+            code_columns!(),
             grant_columns!(),
             " from authorization_codes c join grants g on g.id = c.grant_id join users u on u.id = g.user_id ",
             "where c.code_hash = $1",
@@ -111,10 +120,29 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
     let Some(row) = client.query_opt(&statement, &[&db.digest(code)]).await? else {
         return Ok(None);
     };
+    Ok(Some(StoredCode { is_redeemed: row.try_get("is_redeemed")?, ..read_unused(&row)? }))
+}
+
+/// The code as it was before that attempt redeemed it, if it did.
+pub(super) async fn find_taken(client: &Connection, code: &[u8], attempt: Uuid) -> Result<Option<StoredCode>, DbError> {
+    let statement = client
+        .prepare_cached(concat!(
+            "select ",
+            code_columns!(),
+            grant_columns!(),
+            " from authorization_codes c join grants g on g.id = c.grant_id join users u on u.id = g.user_id ",
+            "where c.code_hash = $1 and c.redeemed_by = $2",
+        ))
+        .await?;
+    client.query_opt(&statement, &[&code, &attempt]).await?.as_ref().map(read_unused).transpose()
+}
+
+/// A code as it is until it is redeemed.
+pub(super) fn read_unused(row: &Row) -> Result<StoredCode, DbError> {
     let challenge: Option<String> = row.try_get("code_challenge")?;
     let dpop_jkt: Option<String> = row.try_get("dpop_jkt")?;
-    Ok(Some(StoredCode {
-        grant: grants::read(&row)?,
+    Ok(StoredCode {
+        grant: grants::read(row)?,
         redirect_uri: row.try_get("redirect_uri")?,
         code_challenge: challenge
             .map(|text| Challenge::stored(&text).map_err(|error| DbError::Schema(error.to_string())))
@@ -122,10 +150,10 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
         dpop_jkt: dpop_jkt
             .map(|text| text.parse().map_err(|_| DbError::Schema("a dpop_jkt is no thumbprint".to_owned())))
             .transpose()?,
-        expires_at: timestamp(&row, "expires_at")?,
-        is_redeemed: row.try_get("is_redeemed")?,
+        expires_at: timestamp(row, "expires_at")?,
+        is_redeemed: false,
         traceparent: row.try_get("traceparent")?,
-    }))
+    })
 }
 
 /// Who got it, of those that found a code or token unused.

@@ -16,9 +16,14 @@ use super::DbError;
 
 /// A statement that takes longer is given up here. The server, which is told [`LIMITS`], gives up a little before.
 const STATEMENT: Duration = Duration::from_secs(6);
-/// What every connection begins with: a lock that somebody holds must not pile up backends.
+/// What every connection begins with. A lock that somebody holds must not pile up backends.
+///
+/// Every statement finds its rows by an index. The server must not take to reading whole tables because they were small,
+/// or nothing was known of them, when it made the plan that it keeps; nor make a plan for each call, which would take
+/// longer than the statement.
 pub(super) const LIMITS: &str = "set statement_timeout = '5s'; set lock_timeout = '3s'; \
-                                 set idle_in_transaction_session_timeout = '60s'";
+                                 set idle_in_transaction_session_timeout = '60s'; \
+                                 set enable_seqscan = off; set plan_cache_mode = force_generic_plan";
 
 /// A connection of the tenant's pool, given back when it is dropped.
 pub struct Connection {

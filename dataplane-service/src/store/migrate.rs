@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 11] = [
+const MIGRATIONS: [Migration; 12] = [
     Migration {
         version: 1,
         name: "identity",
@@ -86,6 +86,11 @@ const MIGRATIONS: [Migration; 11] = [
         sql: include_str!("../../../migrations/postgres/tenant/V0010__traces.sql"),
     },
     Migration { version: 11, name: "mail", sql: include_str!("../../../migrations/postgres/tenant/V0011__mail.sql") },
+    Migration {
+        version: 12,
+        name: "rotation",
+        sql: include_str!("../../../migrations/postgres/tenant/V0012__rotation.sql"),
+    },
 ];
 
 /// The version this build needs.

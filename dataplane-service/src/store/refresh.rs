@@ -45,7 +45,10 @@ impl<'a> Follows<'a> {
 
 /// The token as it stands, with its grant. Changes nothing.
 pub async fn find(db: &TenantDb, token: &str) -> Result<Option<StoredRefreshToken>, DbError> {
-    let client = db.get().await?;
+    find_by_digest(&db.get().await?, &db.digest(token)).await
+}
+
+pub(super) async fn find_by_digest(client: &Connection, digest: &[u8]) -> Result<Option<StoredRefreshToken>, DbError> {
     let statement = client
         .prepare_cached(concat!(
             "select t.expires_at, t.confirmation, t.rotated_at, t.successor, ",
@@ -54,7 +57,7 @@ pub async fn find(db: &TenantDb, token: &str) -> Result<Option<StoredRefreshToke
             "where t.token_hash = $1",
         ))
         .await?;
-    let Some(row) = client.query_opt(&statement, &[&db.digest(token)]).await? else {
+    let Some(row) = client.query_opt(&statement, &[&digest]).await? else {
         return Ok(None);
     };
     Ok(Some(StoredRefreshToken {

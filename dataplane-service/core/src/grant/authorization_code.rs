@@ -11,7 +11,7 @@ use crate::form::Form;
 use crate::pkce;
 
 /// The parameters of RFC 6749 §4.1.3.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub code: &'a str,
     pub redirect_uri: Option<&'a str>,
