@@ -5,12 +5,39 @@ use std::time::Duration;
 
 /// User and system time of that process so far. Linux counts it in hundredths of a second (`USER_HZ`).
 pub(crate) fn time(process: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The second field, the name, is in parentheses and may hold blanks: count from behind it (proc(5): utime is 14).
-    let fields: Vec<&str> =
-        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
-    let ticks = |field: usize| fields.get(field).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+    let stat = Stat::of(process);
+    Duration::from_millis((stat.number(14) + stat.number(15)) * 10)
+}
+
+/// That of a process and of all its children, also those that have ended.
+pub(crate) fn of_family(parent: u32) -> Duration {
+    let stat = Stat::of(parent);
+    let ended = Duration::from_millis((stat.number(16) + stat.number(17)) * 10);
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    let children = ids.filter(|process| self::parent(*process) == Some(parent));
+    children.map(time).sum::<Duration>() + time(parent) + ended
+}
+
+/// Which process started that one.
+pub(crate) fn parent(process: u32) -> Option<u32> {
+    u32::try_from(Stat::of(process).number(4)).ok()
+}
+
+/// `/proc/*/stat`, its fields numbered as in proc(5).
+struct Stat(Vec<String>);
+
+impl Stat {
+    fn of(process: u32) -> Self {
+        let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // The second field, the name, is in parentheses and may hold blanks: count from behind it.
+        let rest = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().map(str::to_owned).collect());
+        Self(rest.unwrap_or_default())
+    }
+
+    fn number(&self, field: usize) -> u64 {
+        field.checked_sub(3).and_then(|at| self.0.get(at)).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
 }
 
 /// User and system time of this thread so far, in nanoseconds of resolution.

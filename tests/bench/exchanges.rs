@@ -1,19 +1,28 @@
 //! What becomes of tokens: introspection of a JWT per CPU-second; refresh rotations and code redemptions beside what
-//! `pgbench` gets of the same server with a statement of one update and one insert, at as many connections.
+//! `pgbench` gets of the same server at as many connections.
+//!
+//! Twice: on a server that answers before anything is on disk, as that of the tests does, where the processor is the limit;
+//! and on one that commits to its disk, as they are in earnest. And beside two statements of `pgbench`, each of which
+//! updates a row and inserts one: [`Yardstick`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane_service::store::codes::{self, NewCode};
+use futures::StreamExt as _;
+use oauth_core::authorization_details::AuthorizationDetails;
+use oauth_core::claims_request::ClaimsRequest;
 use serde_json::json;
 use tests::postgres::{self, Database};
 use tests::stores;
 use tests::tenant::{BACKEND_REDIRECT, Tenant};
+use tests::wait::{PATIENCE, until};
 use tests::world::World;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use vocab::{Clock as _, SystemClock};
 
+use crate::cpu;
 use crate::load::{self, float};
 use crate::options::Options;
 use crate::table::{self, count, ratio, row};
@@ -22,7 +31,9 @@ use crate::tokens::measure;
 /// Requests at once, and connections of the pool.
 const CONNECTIONS: usize = 16;
 /// Codes that are redeemed, each once.
-const CODES: u64 = 4000;
+const CODES: usize = 10_000;
+/// Codes that are redeemed before, while the pod opens connections and prepares statements.
+const WARM_UP: usize = 1000;
 
 pub(crate) async fn run(options: &Options) {
     let world = World::start(1, 1).await;
@@ -31,13 +42,108 @@ pub(crate) async fn run(options: &Options) {
         .patch(&json!({ "settings": { "database": { "dsn": tenant.database.dsn(), "max_connections": CONNECTIONS } } }))
         .await;
     introspection(&world, &tenant).await;
+    for durability in [Durability::None, Durability::Disk] {
+        durability.set(&tenant.database).await;
+        exchanges(&world, &tenant, durability, options.measured).await;
+    }
+}
 
-    let db = stores::open(&tenant.database, id_of(&tenant).await);
-    let alice = tenant.user("alice").await.id.parse().expect("a user's id is a UUID");
-    let claims = oauth_core::claims_request::ClaimsRequest::default();
-    let details = oauth_core::authorization_details::AuthorizationDetails::default();
-    let mut codes = Vec::new();
-    for _ in 0..CODES + CONNECTIONS as u64 {
+/// What an answer of the server promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    None,
+    Disk,
+}
+
+impl Durability {
+    /// Of the server of this process, connections that are open included.
+    async fn set(self, database: &Database) {
+        let value = if self == Self::Disk { "on" } else { "off" };
+        let server = postgres::server().await;
+        for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
+            server.execute(&format!("alter system set {setting} = {value}")).await;
+        }
+        server.execute("select pg_reload_conf()").await;
+        until("the setting holds", PATIENCE, async || {
+            let row = database.connect().await.query_one("show fsync", &[]).await.map_err(|error| error.to_string())?;
+            if row.get::<_, String>(0) == value { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+    }
+
+    const fn told(self) -> &'static str {
+        match self {
+            Self::None => "a server that does not wait for its disk",
+            Self::Disk => "a server that commits to its disk",
+        }
+    }
+}
+
+/// What something took, per second and in CPU of each side.
+#[derive(Clone, Copy, Debug)]
+struct Figure {
+    per_second: f64,
+    pod_micros: f64,
+    postgres_micros: f64,
+}
+
+/// Runs `work`, which says how often it did what is measured.
+async fn figure(pod: u32, postgres: u32, work: impl Future<Output = u64>) -> Figure {
+    let (before, began) = ((cpu::time(pod), cpu::of_family(postgres)), Instant::now());
+    let many = float(work.await);
+    let took = began.elapsed();
+    let micros = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() * 1e6 / many;
+    Figure {
+        per_second: many / took.as_secs_f64(),
+        pod_micros: micros(cpu::time(pod), before.0),
+        postgres_micros: micros(cpu::of_family(postgres), before.1),
+    }
+}
+
+async fn exchanges(world: &World, tenant: &Tenant, durability: Durability, measured: Duration) {
+    let (pod, postgres) = (world.pods[0].process().id(), server_process(&tenant.database).await);
+    let mut codes = issue(tenant).await;
+    let chains = codes.split_off(codes.len() - CONNECTIONS);
+    let warm_up = codes.split_off(CODES);
+    redeem(world, tenant, warm_up).await;
+    let bare = pgbench(&tenant.database, Yardstick::Bare, measured).await;
+    let alike = pgbench(&tenant.database, Yardstick::Alike, measured).await;
+    let redemptions = figure(pod, postgres, redeem(world, tenant, codes)).await;
+    let chains = begin(world, tenant, chains).await;
+    let rotations = figure(pod, postgres, refresh(tenant, chains, measured)).await;
+    let bare = f64::midpoint(bare, pgbench(&tenant.database, Yardstick::Bare, measured).await);
+    let alike = f64::midpoint(alike, pgbench(&tenant.database, Yardstick::Alike, measured).await);
+    let line = |what: &str, it: Figure| {
+        let beside = [ratio(it.per_second, bare), ratio(it.per_second, alike)];
+        let micros = [it.pod_micros, it.postgres_micros].map(|micros| format!("{micros:.0}"));
+        row([what, &count(it.per_second), &beside[0], &beside[1], &micros[0], &micros[1]])
+    };
+    table::print(
+        &format!("exchanges that use something up, on {}", durability.told()),
+        &format!("Per second of the wall clock; {CONNECTIONS} connections; aim: 0.6 of pgbench."),
+        &[
+            row(["what", "per second", "of bare rows", "of rows alike", "CPU µs of the pod", "of PostgreSQL"]),
+            row(["pgbench: bare rows", &count(bare), "1.00", &ratio(bare, alike), "", ""]),
+            row(["pgbench: rows alike", &count(alike), &ratio(alike, bare), "1.00", "", ""]),
+            line("refresh rotation", rotations),
+            line("code redemption", redemptions),
+        ],
+    );
+}
+
+/// The process that started all others of the server.
+async fn server_process(database: &Database) -> u32 {
+    let row = database.connect().await.query_one("select pg_backend_pid()", &[]).await.expect("it has a number");
+    let backend = u32::try_from(row.get::<_, i32>(0)).expect("a process has a positive number");
+    cpu::parent(backend).expect("the server started it")
+}
+
+/// Codes to be redeemed, to warm up with, and to begin chains of refresh tokens with.
+async fn issue(tenant: &Tenant) -> Vec<String> {
+    let db = stores::open(&tenant.database, id_of(tenant).await);
+    let alice = tenant.user(&tests::tenant::unique("user")).await.id.parse().expect("a user's id is a UUID");
+    let (claims, details) = <(ClaimsRequest, AuthorizationDetails)>::default();
+    let one = async |_: usize| {
         let now = SystemClock.now();
         let new = NewCode {
             user_id: alice,
@@ -57,23 +163,10 @@ pub(crate) async fn run(options: &Options) {
             expires_at: now.plus_secs(600),
             grant_expires_at: now.plus_secs(86_400),
         };
-        codes.push(codes::issue(&db, &new).await.expect("the database does as told").expose().clone());
-    }
-    let yardstick = pgbench(&tenant.database, options.measured).await;
-    let redemptions = redeem(&world, &tenant, codes.split_off(CONNECTIONS)).await;
-    let rotations = refresh(&world, &tenant, codes, options.measured).await;
-    let after = pgbench(&tenant.database, options.measured).await;
-    let yardstick = f64::midpoint(yardstick, after);
-    table::print(
-        "exchanges that use something up",
-        &format!("Per second of the wall clock; {CONNECTIONS} connections; aim: 0.6 of pgbench."),
-        &[
-            row(["what", "per second", "of pgbench"]),
-            row(["pgbench: one row updated, one inserted", &count(yardstick), "1.00"]),
-            row(["refresh rotation", &count(rotations), &ratio(rotations, yardstick)]),
-            row(["code redemption", &count(redemptions), &ratio(redemptions, yardstick)]),
-        ],
-    );
+        codes::issue(&db, &new).await.expect("the database does as told").expose().clone()
+    };
+    let many = CODES + WARM_UP + CONNECTIONS;
+    futures::stream::iter(0..many).map(one).buffer_unordered(CONNECTIONS).collect().await
 }
 
 async fn introspection(world: &World, tenant: &Tenant) {
@@ -120,27 +213,32 @@ fn redemption(tenant: &Tenant, code: &str) -> Vec<u8> {
     token_request(tenant, &format!("grant_type=authorization_code&code={code}&redirect_uri={redirect}"))
 }
 
-/// Codes redeemed per second.
-async fn redeem(world: &World, tenant: &Tenant, codes: Vec<String>) -> f64 {
+/// How many codes were redeemed: all.
+async fn redeem(world: &World, tenant: &Tenant, codes: Vec<String>) -> u64 {
     let many = codes.len() as u64;
     let requests: Vec<_> = codes.iter().map(|code| redemption(tenant, code)).collect();
     let make = Arc::new(move |n: u64| requests[usize::try_from(n).expect("an index")].clone());
-    let began = Instant::now();
     let failures = load::all(world.pods[0].address(), CONNECTIONS, 200, many, make).await;
     assert_eq!(failures, 0, "every code is good once");
-    float(many) / began.elapsed().as_secs_f64()
+    many
 }
 
-/// Refresh tokens rotated per second: each connection uses what it was answered last.
-async fn refresh(world: &World, tenant: &Tenant, codes: Vec<String>, measured: Duration) -> f64 {
-    let address = world.pods[0].address();
+/// A connection, and the refresh token that is next on it.
+type Chain = (TcpStream, String);
+
+async fn begin(world: &World, tenant: &Tenant, codes: Vec<String>) -> Vec<Chain> {
     let mut chains = Vec::new();
     for code in codes {
-        let mut stream = TcpStream::connect(address).await.expect("the pod listens");
+        let mut stream = TcpStream::connect(world.pods[0].address()).await.expect("the pod listens");
         let _ = stream.set_nodelay(true);
         let token = exchange(&mut stream, &redemption(tenant, &code)).await;
         chains.push((stream, token));
     }
+    chains
+}
+
+/// How many refresh tokens were rotated in that time: each connection uses what it was answered last.
+async fn refresh(tenant: &Tenant, chains: Vec<Chain>, measured: Duration) -> u64 {
     let began = Instant::now();
     let rotations = chains.into_iter().map(|(mut stream, mut token)| async move {
         let mut rotated = 0;
@@ -151,8 +249,7 @@ async fn refresh(world: &World, tenant: &Tenant, codes: Vec<String>, measured: D
         }
         rotated
     });
-    let rotated: u64 = futures::future::join_all(rotations).await.into_iter().sum();
-    float(rotated) / began.elapsed().as_secs_f64()
+    futures::future::join_all(rotations).await.into_iter().sum()
 }
 
 /// Sends a token request; the refresh token of its answer.
@@ -172,22 +269,59 @@ async fn exchange(stream: &mut TcpStream, request: &[u8]) -> String {
     }
 }
 
+/// What `pgbench` does: in one statement, a row updated and one inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Yardstick {
+    /// The least there can be of that: two numbers to a row, nothing else.
+    Bare,
+    /// Rows as refresh tokens are: found by a random digest, another index, a row that they belong to.
+    Alike,
+}
+
+impl Yardstick {
+    const fn schema(self) -> &'static str {
+        match self {
+            Self::Bare => {
+                "create table if not exists bench_rows (id integer primary key, used timestamptz);
+                 create table if not exists bench_log (id bigserial primary key, row integer, at timestamptz);
+                 insert into bench_rows select n, null from generate_series(1, 10000) n on conflict do nothing"
+            }
+            Self::Alike => {
+                "create table if not exists bench_families (id integer primary key);
+                 insert into bench_families select n from generate_series(1, 10000) n on conflict do nothing;
+                 create table if not exists bench_tokens (
+                     digest bytea primary key, family integer not null references bench_families (id),
+                     created_at timestamptz not null, expires_at timestamptz not null, used_at timestamptz);
+                 create index if not exists bench_tokens_by_family on bench_tokens (family, expires_at);
+                 insert into bench_tokens
+                 select sha256(int4send(n)), n, now(), now(), null from generate_series(1, 10000) n on conflict do nothing"
+            }
+        }
+    }
+
+    const fn script(self) -> &'static str {
+        match self {
+            Self::Bare => {
+                "\\set id random(1, 10000)\n\
+                 with used as (update bench_rows set used = now() where id = :id returning id) \
+                 insert into bench_log (row, at) select id, now() from used;\n"
+            }
+            Self::Alike => {
+                "\\set id random(1, 10000)\n\
+                 with used as (update bench_tokens set used_at = now() where digest = sha256(int4send(:id)) returning family) \
+                 insert into bench_tokens (digest, family, created_at, expires_at) \
+                 select sha256(uuid_send(gen_random_uuid())), family, now(), now() from used;\n"
+            }
+        }
+    }
+}
+
 /// Transactions per second of the yardstick.
-async fn pgbench(database: &Database, measured: Duration) -> f64 {
+async fn pgbench(database: &Database, yardstick: Yardstick, measured: Duration) -> f64 {
     let connection = database.connect_as_role(&database.name).await.expect("the role may connect");
-    connection
-        .batch_execute(
-            "create table if not exists bench_rows (id integer primary key, used timestamptz);
-             create table if not exists bench_log (id bigserial primary key, row integer, at timestamptz);
-             insert into bench_rows select n, null from generate_series(1, 10000) n on conflict do nothing",
-        )
-        .await
-        .expect("the role may create tables");
+    connection.batch_execute(yardstick.schema()).await.expect("the role may create tables");
     let script = tests::scratch::folder("pgbench").join("script.sql");
-    let sql = "\\set id random(1, 10000)\n\
-               with used as (update bench_rows set used = now() where id = :id returning id) \
-               insert into bench_log (row, at) select id, now() from used;\n";
-    std::fs::write(&script, sql).expect("the scratch folder is writable");
+    std::fs::write(&script, yardstick.script()).expect("the scratch folder is writable");
     let output = tokio::process::Command::new(postgres::binary("pgbench"))
         .args(["--no-vacuum", "--protocol=prepared", "--jobs=1"])
         .arg(format!("--client={CONNECTIONS}"))

@@ -19,6 +19,7 @@ mod propagation;
 mod scale;
 mod stream;
 mod table;
+mod telemetry;
 mod tokens;
 mod watch;
 mod writes;
@@ -27,8 +28,8 @@ use std::process::ExitCode;
 
 use crate::options::Options;
 
-const BENCHES: [&str; 9] =
-    ["tokens", "peer", "exchanges", "writes", "propagation", "footprint", "scale", "watch", "failover"];
+const BENCHES: [&str; 10] =
+    ["tokens", "peer", "telemetry", "exchanges", "writes", "propagation", "footprint", "scale", "watch", "failover"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -48,6 +49,7 @@ async fn main() -> ExitCode {
         match bench.as_str() {
             "tokens" => tokens::run().await,
             "peer" => peer::run().await,
+            "telemetry" => telemetry::run(&options).await,
             "exchanges" => exchanges::run(&options).await,
             "writes" => writes::run(&options).await,
             "propagation" => propagation::run().await,
