@@ -20,9 +20,10 @@
 //! **What a crash leaves.** A block is the unit of a batch and of its checksum, and the next one is written only after
 //! its fdatasync. So only the last block of the newest segment can be torn, nobody was told of it, and it is cut off. A
 //! block that is not what was written and has an intact one anywhere behind it is damage: refused, with file and byte.
-//! An orderly end writes a block of its own, so that then this holds for the last record as well. What no
-//! journal can tell apart is a torn last block and one that was acknowledged and then damaged before anything followed,
-//! on a machine that also crashed.
+//! An orderly end writes a block of its own, so that then this holds for the last record as well. A file that was cut
+//! short ends like one that a crash left: how many blocks there must be stands in `log.redb`, as of its last change and
+//! of an orderly end. What no journal can tell apart is a torn last block and one that was acknowledged and then damaged
+//! before anything followed, on a machine that also crashed.
 //!
 //! The sequence of blocks is the log: an append adds records, a truncation takes them back. The positions of records
 //! are kept in memory ([`Index`]). Whole segments are removed from the front once all of their records are purged.
@@ -34,7 +35,7 @@ mod segment;
 mod spare;
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::block::{Block, Change, Fault, Seed, read as read_block};
@@ -112,6 +113,15 @@ impl Journal {
     }
 
     /// The number of the segment that is written to.
+    pub fn next_block(&self) -> u64 {
+        self.next_block
+    }
+
+    /// Of the newest segment.
+    pub fn path(&self) -> &Path {
+        self.active.path()
+    }
+
     pub fn number(&self) -> u64 {
         self.active.number()
     }

@@ -133,7 +133,7 @@ impl LogStore {
     pub fn fact(&self, fact: Fact) -> Result<Option<Vec<u8>>, StorageError> {
         match fact {
             Fact::Committed => Ok(self.shared.committed.lock().clone()),
-            Fact::Vote | Fact::Purged => self.shared.facts.get(fact),
+            Fact::Vote | Fact::Purged | Fact::Blocks => self.shared.facts.get(fact),
         }
     }
 

@@ -125,6 +125,24 @@ async fn what_a_crash_tore_is_cut_off_and_all_that_was_acknowledged_is_there() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_cut_short_is_named_however_much_is_missing() {
+    let mut cluster = stopped().await;
+    let log = segment(&cluster.nodes[0]);
+    let whole = fs::read(&log).expect("readable");
+    let written = written_bytes(&log);
+    // Inside the last block, at its beginning, some blocks, most of them, all of them, the head, everything.
+    for length in [written - 1, written - 40, written - 300, written / 2, 4096, 80, 10, 0] {
+        fs::write(&log, &whole[..length.min(written - 1)]).expect("writable");
+        let said = refused(&cluster, "00001.journal").await;
+        assert!(said.contains("damaged"), "{length} of {written}: {said}");
+    }
+    fs::write(&log, &whole).expect("writable");
+    cluster.nodes[0].start().await;
+    cluster.ready().await;
+    assert_eq!(tenants(&cluster.admin(0).await).await, 12);
+}
+
+#[tokio::test]
 async fn a_missing_or_swapped_journal_and_a_damaged_vote_are_named() {
     let cluster = stopped().await;
     let journal = segment(&cluster.nodes[0]);

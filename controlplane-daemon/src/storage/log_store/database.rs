@@ -56,7 +56,7 @@ impl Facts {
         let facts = Self { path: path.to_owned(), database };
         facts.make_tables().map_err(|error| facts.unreadable(error))?;
         crate::storage::sync_folder_of(path)?;
-        for fact in [Fact::Vote, Fact::Committed, Fact::Purged] {
+        for fact in [Fact::Vote, Fact::Committed, Fact::Purged, Fact::Blocks] {
             facts.get(fact)?;
         }
         Ok(facts)

@@ -8,6 +8,8 @@ pub enum Fact {
     Committed,
     /// The last position removed from the front of the log.
     Purged,
+    /// The number of the journal's next block when this was written: the journal never has fewer, unless it was cut.
+    Blocks,
 }
 
 impl Fact {
@@ -16,6 +18,7 @@ impl Fact {
             Self::Vote => "vote",
             Self::Committed => "committed",
             Self::Purged => "purged",
+            Self::Blocks => "blocks",
         }
     }
 }

@@ -40,11 +40,23 @@ pub(super) fn open_journal(
         }
     };
     let mut opened = Journal::open(home(&register), register.first..=register.last, check)?;
+    let (there, wanted) = (opened.journal.next_block(), blocks(facts)?);
+    if there < wanted {
+        let why = format!("it was cut short: it ends behind block {}, and there were {}", there - 1, wanted - 1);
+        return Err(StorageError::corrupt(opened.journal.path(), why));
+    }
     if let Some(position) = opened.index.hole(register.floor) {
         return Err(StorageError::corrupt(&folder, format_args!("there is a hole before position {position}")));
     }
     opened.index.purge(register.floor.unwrap_or_default());
     Ok((register, opened))
+}
+
+fn blocks(facts: &Facts) -> Result<u64, StorageError> {
+    // Releases before did not count them.
+    let Some(stored) = facts.get(Fact::Blocks)? else { return Ok(1) };
+    let number = std::str::from_utf8(&stored).ok().and_then(|number| number.parse().ok());
+    number.ok_or_else(|| StorageError::corrupt(facts.path(), "the number of blocks is none"))
 }
 
 fn take_over(facts: &mut Facts, mut register: Register, home: &Home, check: Check) -> Result<Register, StorageError> {

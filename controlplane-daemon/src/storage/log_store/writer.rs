@@ -141,13 +141,21 @@ impl Writer {
                 Job::Append { .. } | Job::Truncate { .. } => {}
             }
         }
-        if facts.is_empty() { Ok(()) } else { self.shared.facts.save(&facts, &self.register) }
+        if facts.is_empty() { Ok(()) } else { self.save(&facts) }
+    }
+
+    /// With how many blocks there are by now.
+    fn save(&self, facts: &[(Fact, &[u8])]) -> Result<(), StorageError> {
+        let blocks = self.journal.next_block().to_string();
+        let mut all = vec![(Fact::Blocks, blocks.as_bytes())];
+        all.extend_from_slice(facts);
+        self.shared.facts.save(&all, &self.register)
     }
 
     fn begin_segment(&mut self) -> Result<(), StorageError> {
         self.journal.rotate()?;
         self.register.last = self.journal.number();
-        self.shared.facts.save(&[], &self.register)
+        self.save(&[])
     }
 
     /// The block, and with it what is committed by now.
@@ -190,6 +198,7 @@ impl Writer {
             return Ok(());
         }
         self.block.close();
-        self.write_block()
+        self.write_block()?;
+        self.save(&[])
     }
 }
