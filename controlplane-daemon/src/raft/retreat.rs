@@ -145,3 +145,31 @@ pub async fn carry_out(cluster: &Cluster, store: &LogStore, data_dir: &Path) -> 
     // Last: a log without it would be taken for one of a cluster whose id is not known yet.
     binding::remove(data_dir)
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::types::{Entry, EntryPayload, LeaderId, LogId, Membership, Payload};
+    use super::*;
+
+    fn stored(index: u64, payload: EntryPayload) -> (u64, bytes::Bytes) {
+        let log_id = LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index };
+        (index, record::encode_stored(&Entry { log_id, payload }))
+    }
+
+    #[tokio::test]
+    async fn a_log_that_names_its_cluster_is_never_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LogStore::open(&dir.path().join("log.redb"), |_, _| Ok(())).unwrap();
+        assert!(!had_a_majority(&store).unwrap());
+        let members = stored(0, EntryPayload::Membership(Membership::default()));
+        store.append(vec![members, stored(1, EntryPayload::Blank)], Box::new(|| ())).await;
+        assert!(!had_a_majority(&store).unwrap(), "only the leader that was never heard has it");
+        let name = Payload::cluster_id(ClusterId::from_uuid(Uuid::from_u128(1)));
+        store.append(vec![stored(2, EntryPayload::Normal(name))], Box::new(|| ())).await;
+        assert!(had_a_majority(&store).unwrap());
+        store.purge(2, b"2".to_vec()).await;
+        assert!(had_a_majority(&store).unwrap(), "a snapshot has it");
+    }
+}
