@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::counters::count;
 use tests::pod::{Plan, Pod};
 use tests::wait::{PATIENCE, until};
 use tests::web::{self, Answer};
@@ -109,6 +110,9 @@ async fn no_acknowledged_write_is_lost_when_the_leader_is_killed_and_writes_resu
     }
     let successor = cluster.leader().await;
     assert_ne!(successor, leader);
+    let ops = cluster.nodes[successor].ops_url();
+    assert!(count(&ops, "raft_leadership_changes", &[]).await >= 2, "it has seen both leaders");
+    assert!(count(&ops, "raft_apply_latency_count", &[]).await >= 80, "and applied every write");
     cluster.nodes[leader].start().await;
     cluster.ready().await;
     for place in 0..3 {

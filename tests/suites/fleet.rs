@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::operator::Cli;
 use tests::pod::{Plan, Pod};
 use tests::programs;
 use tests::relying_party::RelyingParty;
@@ -209,6 +210,7 @@ async fn whoever_waits_for_the_fleet_is_told_who_lags() {
     assert!(output.status.success(), "{output:?}");
     let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&document["complete"], &document["laggards"]), (&json!(true), &json!([])));
+    watching_shows_pods_that_come(&cluster).await;
     let _ = admin.get("/fleet/wait").await.expect(400);
     quick.has_revision(admin.get("/settings").await.expect(200).json["revision"].as_u64().expect("a number")).await;
 }
@@ -241,4 +243,25 @@ async fn a_draining_pod_says_so_and_finishes_its_requests() {
     let ended = pod.process_mut().ended(PATIENCE).await;
     assert_eq!(ended.code(), Some(0));
     has_state(&admin, "pod-a", "stopped").await;
+}
+
+/// `hellojohn fleet --watch` looks again by itself.
+async fn watching_shows_pods_that_come(cluster: &Cluster) {
+    let shown = tests::scratch::folder("watched").join("screen");
+    let screen = std::fs::File::create(&shown).expect("writable");
+    let mut command = Cli::new(cluster).command(&["fleet", "--watch"]);
+    let mut watching = command.stdout(screen).spawn().expect("hellojohn runs");
+    let shows = async |pod: &str| {
+        until(&format!("{pod} is shown"), PATIENCE, async || {
+            let screen = std::fs::read_to_string(&shown).map_err(|error| error.to_string())?;
+            if screen.contains(pod) { Ok(()) } else { Err(screen) }
+        })
+        .await;
+    };
+    shows("pod-quick").await;
+    let newcomer = start(cluster, "pod-newcomer").await;
+    shows("pod-newcomer").await;
+    drop(newcomer);
+    watching.kill().expect("it runs until it is told to stop");
+    let _ = watching.wait();
 }

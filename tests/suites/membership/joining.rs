@@ -75,7 +75,8 @@ async fn nodes_join_by_dns_whichever_records_it_has() {
     let by_address = format!("cp.test:{}", seed.port());
     let join = |name: &str| ["--join-only", "--discover-dns", name, "--dns-resolver", &resolver].map(str::to_owned);
     let admin = cluster.admin(0).await;
-    for (id, name) in [(2, by_address.as_str()), (3, "_admin._tcp.cp.test")] {
+    let by_new_address = format!("cp6.test:{}", seed.port());
+    for (id, name) in [(2, by_address.as_str()), (3, "_admin._tcp.cp.test"), (4, &by_new_address)] {
         let flags = join(name);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let place = cluster.prepare_node(id, &flags);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, SRV};
+use hickory_proto::rr::rdata::{A, AAAA, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 const TTL: u32 = 5;
 
-/// What `cp.test` and `_admin._tcp.cp.test` say; nothing when nobody is listed.
+/// What `cp.test`, `cp6.test` and `_admin._tcp.cp.test` say; nothing when nobody is listed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Zone {
     node: Option<(Ipv4Addr, u16)>,
@@ -29,6 +29,8 @@ impl Zone {
         let (ip, port) = self.node?;
         match (question.query_type(), question.name().to_utf8().to_lowercase().as_str()) {
             (RecordType::A, "cp.test." | "cp-1.cp.test.") => Some(RData::A(A(ip))),
+            // A machine without IPv6 of its own reaches it all the same.
+            (RecordType::AAAA, "cp6.test.") => Some(RData::AAAA(AAAA(ip.to_ipv6_mapped()))),
             (RecordType::SRV, "_admin._tcp.cp.test.") => {
                 let target = Name::from_ascii("cp-1.cp.test.").expect("a name");
                 Some(RData::SRV(SRV::new(0, 0, port, target)))
