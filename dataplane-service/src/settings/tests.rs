@@ -95,6 +95,18 @@ fn every_problem_is_said_at_once() {
     assert!(!text.contains("c2hvcnQ"));
 }
 
+/// A pod that sends mail.
+const MAIL: [&str; 8] = [
+    "--control-plane",
+    "http://a:1",
+    "--secretbox-master-key",
+    KEY,
+    "--smtp-host",
+    "mail.example",
+    "--smtp-from",
+    "no-reply@id.example",
+];
+
 #[rstest]
 #[case(&["--control-plane", "https://a:1", "--secretbox-master-key", KEY], "tls-ca-file: needed")]
 #[case(&["--control-plane", "http://a:1", "--secretbox-master-key", KEY, "--tls-addr", "127.0.0.1:1"], "public-tls-cert-file")]
@@ -102,6 +114,10 @@ fn every_problem_is_said_at_once() {
 #[case(&["--control-plane", ",", "--secretbox-master-key", KEY], "control-plane: names no address")]
 #[case(&["--control-plane", "http://a:1", "--secretbox-master-key", KEY, "--tls-key-file", "/nowhere"], "tls-key-file:")]
 #[case(&["migrate", "--tenant", "A B", "--control-plane", "http://a:1", "--secretbox-master-key", KEY], "--tenant:")]
+#[case(&["--control-plane", "http://a:1", "--secretbox-master-key", KEY, "--smtp-host", "mail"], "smtp-from: needed")]
+#[case(&[&MAIL[..], &["--smtp-username", "u"]].concat(), "smtp-username and smtp-password: one")]
+#[case(&[&MAIL[..], &["--smtp-username", "u", "--smtp-password", "p", "--smtp-security", "none"]].concat(), "smtp-security:")]
+#[case(&[&MAIL[..], &["--smtp-security", "maybe"]].concat(), "smtp-security: must be")]
 fn single_problems(#[case] args: &[&str], #[case] part: &str) {
     let text = problems(args, &[]);
     assert!(text.contains(part), "{text}");
