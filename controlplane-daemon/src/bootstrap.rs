@@ -126,7 +126,7 @@ async fn ensure(
     // What an earlier leader committed must be seen before anything is missed.
     control.barrier(Consistency::Linearizable, BARRIER).await?;
     if leads && !has_key() {
-        let mutation = Mutation::KeyRotate { tenant: None, step: RotateStep::Now, algorithm: None };
+        let mutation = Mutation::KeyRotate { tenant: None, step: RotateStep::Now, family: None };
         propose(control, "bootstrap-global-key", mutation).await?;
         tracing::info!("the cluster has its first global signing key");
     }

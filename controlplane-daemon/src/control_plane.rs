@@ -338,13 +338,15 @@ pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) 
         snapshot_every: config.snapshot_every,
     };
     let master_key_ids = keyring.keys().map(|key| key.id().to_owned()).collect();
-    let node =
-        Node::start(settings, keyring, Arc::clone(&clock)).await.map_err(|why| start_error(why, config.data_dir))?;
+    let node = Node::start(settings, keyring.clone(), Arc::clone(&clock))
+        .await
+        .map_err(|why| start_error(why, config.data_dir))?;
     let stopping = CancellationToken::new();
     let source = crate::watch::Source {
         cluster: node.cluster.clone(),
         pods: node.pods.clone(),
         clock: Arc::clone(&clock),
+        keyring,
         token: config.watch_token,
         stopping: stopping.clone(),
     };

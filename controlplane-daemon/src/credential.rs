@@ -75,6 +75,12 @@ pub fn random_secret() -> Secret<String> {
     Secret::new(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
 }
 
+/// 512 random bits in base64url: a client secret that is as long as the hash of any HMAC (RFC 7518 §3.2).
+pub fn random_hmac_secret() -> Secret<String> {
+    let (first, second) = (rand::random::<[u8; 32]>(), rand::random::<[u8; 32]>());
+    Secret::new(URL_SAFE_NO_PAD.encode([first, second].concat()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use controlplane_core::SigningKey;
-use controlplane_core::model::SigningAlgorithm;
+use controlplane_core::model::KeyFamily;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
@@ -14,6 +14,8 @@ use vocab::{Keyring, Secret};
 pub enum SignError {
     #[error("the private key cannot be opened: {0}")]
     Sealed(#[from] vocab::SealError),
+    #[error("the key is for encryption")]
+    Purpose,
     #[error("the private key cannot be used: {0}")]
     Unusable(#[from] jsonwebtoken::errors::Error),
 }
@@ -21,10 +23,11 @@ pub enum SignError {
 /// `kind` becomes `typ`, so that nothing that is signed for one purpose is good for another (RFC 8725 §3.11).
 pub fn sign(key: &SigningKey, keyring: &Keyring, kind: &str, claims: &impl Serialize) -> Result<String, SignError> {
     let pkcs8 = keyring.open(&key.private_key)?;
-    let signing_key = match key.algorithm {
-        SigningAlgorithm::Es256 | SigningAlgorithm::Es384 => EncodingKey::from_ec_der(pkcs8.expose()),
-        SigningAlgorithm::EdDsa => EncodingKey::from_ed_der(pkcs8.expose()),
-        SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => {
+    let signing_key = match key.family {
+        KeyFamily::P256 | KeyFamily::P384 => EncodingKey::from_ec_der(pkcs8.expose()),
+        KeyFamily::Ed25519 => EncodingKey::from_ed_der(pkcs8.expose()),
+        KeyFamily::RsaEncryption | KeyFamily::P256Encryption => return Err(SignError::Purpose),
+        KeyFamily::Rsa => {
             // jsonwebtoken takes RSA keys as PKCS#8 in PEM only.
             let body = Secret::new(STANDARD.encode(pkcs8.expose()));
             let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", body.expose());
@@ -34,7 +37,7 @@ pub fn sign(key: &SigningKey, keyring: &Keyring, kind: &str, claims: &impl Seria
     let header = Header {
         typ: Some(kind.to_owned()),
         kid: Some(key.kid.as_str().to_owned()),
-        ..Header::new(algorithm(key.algorithm))
+        ..Header::new(algorithm(key.family).ok_or(SignError::Purpose)?)
     };
     Ok(jsonwebtoken::encode(&header, claims, &signing_key)?)
 }
@@ -45,12 +48,13 @@ pub fn verifying_key(key: &SigningKey) -> Option<DecodingKey> {
     DecodingKey::from_jwk(&jwk).ok()
 }
 
-pub const fn algorithm(algorithm: SigningAlgorithm) -> Algorithm {
-    match algorithm {
-        SigningAlgorithm::Es256 => Algorithm::ES256,
-        SigningAlgorithm::EdDsa => Algorithm::EdDSA,
-        SigningAlgorithm::Rs256 => Algorithm::RS256,
-        SigningAlgorithm::Ps256 => Algorithm::PS256,
-        SigningAlgorithm::Es384 => Algorithm::ES384,
+/// What a key of the family signs with here; `None`: it is for encryption.
+pub const fn algorithm(family: KeyFamily) -> Option<Algorithm> {
+    match family {
+        KeyFamily::P256 => Some(Algorithm::ES256),
+        KeyFamily::Ed25519 => Some(Algorithm::EdDSA),
+        KeyFamily::Rsa => Some(Algorithm::RS256),
+        KeyFamily::P384 => Some(Algorithm::ES384),
+        KeyFamily::RsaEncryption | KeyFamily::P256Encryption => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Makes signing keys. Only the leader does, while it stamps an entry; everybody else reads them from the state.
+//! Makes keys, for signatures and for encryption. Only the leader does, while it stamps an entry; everybody else reads them from the state.
 //!
 //! The private key leaves this file sealed; the public key leaves it as a JWK whose `kid` is its own thumbprint.
 
@@ -35,18 +35,16 @@ impl From<aws_lc_rs::error::Unspecified> for KeyGenError {
 
 /// A fresh key pair: private key as sealed PKCS#8 DER, public key as JWK. RSA takes about 100 ms of CPU.
 ///
-/// An RSA key's JWK has no `alg`: it signs with more than one (RFC 7517 §4.4 leaves the member out then).
+/// A JWK has no `alg` if the key is for more than one (RFC 7517 §4.4 leaves the member out then), such as RS256 and PS256.
 pub fn generate(family: KeyFamily, keyring: &Keyring) -> Result<FreshKey, KeyGenError> {
     let pair = Pair::generate(family)?;
     let kid = pair.public.thumbprint();
-    let alg = match family.algorithms() {
-        [only] => Some(("alg", only.as_str().to_owned())),
-        _ => None,
-    };
-    let about = [("kid", kid.as_str().to_owned()), ("use", "sig".to_owned())];
+    let alg = family.only_algorithm().map(|only| ("alg", only.to_owned()));
+    let usage = if family.is_for_encryption() { "enc" } else { "sig" };
+    let about = [("kid", kid.as_str().to_owned()), ("use", usage.to_owned())];
     let public_jwk = json_object(pair.public.members().into_iter().chain(alg).chain(about));
     let private_key = keyring.seal(pair.pkcs8.expose(), rand::random());
-    Ok(FreshKey { kid, algorithm: family.stored_as(), public_jwk, private_key })
+    Ok(FreshKey { kid, family, public_jwk, private_key })
 }
 
 struct Pair {
@@ -57,14 +55,16 @@ struct Pair {
 impl Pair {
     fn generate(family: KeyFamily) -> Result<Self, KeyGenError> {
         match family {
-            KeyFamily::P256 => Self::on_curve("P-256", 32, &ECDSA_P256_SHA256_FIXED_SIGNING),
+            KeyFamily::P256 | KeyFamily::P256Encryption => {
+                Self::on_curve("P-256", 32, &ECDSA_P256_SHA256_FIXED_SIGNING)
+            }
             KeyFamily::P384 => Self::on_curve("P-384", 48, &ECDSA_P384_SHA384_FIXED_SIGNING),
             KeyFamily::Ed25519 => {
                 let pair = Ed25519KeyPair::generate()?;
                 let public = PublicKey::Ed25519 { x: pair.public_key().as_ref().to_vec() };
                 Ok(Self { pkcs8: Secret::new(pair.to_pkcs8v1()?.as_ref().to_vec()), public })
             }
-            KeyFamily::Rsa => {
+            KeyFamily::Rsa | KeyFamily::RsaEncryption => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
                 let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(pair.public_key());
                 let der: Pkcs8V1Der<'static> = pair.as_der()?;
@@ -140,12 +140,13 @@ mod tests {
 
     #[test]
     fn what_a_generated_key_signs_its_jwk_verifies_and_no_other() {
-        for family in KeyFamily::ALL {
+        for family in KeyFamily::SIGNING {
             let fresh = generate(family, &ring()).unwrap();
             let other = generate(family, &ring()).unwrap();
             assert_ne!(fresh.kid, other.kid);
             let pkcs8 = ring().open(&fresh.private_key).unwrap();
             let (alg, signing_key) = match family {
+                KeyFamily::RsaEncryption | KeyFamily::P256Encryption => continue,
                 KeyFamily::P256 => (Algorithm::ES256, EncodingKey::from_ec_der(pkcs8.expose())),
                 KeyFamily::P384 => (Algorithm::ES384, EncodingKey::from_ec_der(pkcs8.expose())),
                 KeyFamily::Ed25519 => (Algorithm::EdDSA, EncodingKey::from_ed_der(pkcs8.expose())),
@@ -175,9 +176,10 @@ mod tests {
             let fresh = generate(family, &ring()).unwrap();
             let jwk: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&fresh.public_jwk).unwrap();
             assert_eq!(jwk["kid"], fresh.kid.as_str());
-            let alg = (family != KeyFamily::Rsa).then(|| family.stored_as().as_str().into());
+            let several = matches!(family, KeyFamily::Rsa | KeyFamily::P256Encryption);
+            let alg = (!several).then(|| family.as_str().into());
             assert_eq!(jwk.get("alg"), alg.as_ref());
-            assert_eq!(jwk["use"], "sig");
+            assert_eq!(jwk["use"], if family.is_for_encryption() { "enc" } else { "sig" });
             for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
                 assert!(!jwk.contains_key(private), "{private}");
             }

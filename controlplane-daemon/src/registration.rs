@@ -14,7 +14,8 @@ use std::time::Duration;
 use controlplane_core::mutation::{InitialProof, NewSecret, RegistrationProofs};
 use controlplane_core::{Actor, Client, Command, Mutation, Note, Origin, Rejection, ResourceRef, Tenant};
 use serde_json::{Map, Value};
-use vocab::{ClientId, Clock, ErrorCode, RequestId, Revision, SecretDigest, TenantId, Violations};
+use vocab::client::AuthMethod;
+use vocab::{ClientId, Clock, ErrorCode, Keyring, RequestId, Revision, SecretDigest, TenantId, Violations};
 
 use crate::raft::cluster::{Cluster, Failure};
 
@@ -30,6 +31,8 @@ pub struct Registered {
     /// RFC 7591 §3.2.1, without what only the pod knows.
     pub metadata: Map<String, Value>,
     pub took_secret: bool,
+    /// Whether its registration access token is the one that was offered.
+    pub took_management: bool,
     pub revision: Revision,
 }
 
@@ -93,6 +96,29 @@ pub struct Registering {
 pub struct Registrar {
     pub cluster: Cluster,
     pub clock: Arc<dyn Clock>,
+    pub keyring: Keyring,
+}
+
+/// What a pod drew for a client that changes itself. It learns what became of it.
+#[derive(Debug)]
+pub struct Offer {
+    pub secret: Option<NewSecret>,
+    /// Of another registration access token.
+    pub management: Option<SecretDigest>,
+}
+
+impl Offer {
+    fn of(asked: &Registering) -> Self {
+        Self { secret: Some(asked.secret.clone()), management: Some(asked.management) }
+    }
+
+    /// Whether the secret and the token that were offered are the client's now.
+    fn taken_by(&self, client: &Client) -> (bool, bool) {
+        let kept = |offered: &NewSecret| client.secrets.iter().any(|secret| secret.id == offered.id);
+        let registration = client.registration.as_ref();
+        let is_token = |offered| registration.is_some_and(|registration| registration.digest == offered);
+        (self.secret.as_ref().is_some_and(kept), self.management.is_some_and(is_token))
+    }
 }
 
 impl Registrar {
@@ -110,11 +136,12 @@ impl Registrar {
             .cluster
             .replica
             .read(|state| metadata::read(said, policy, None, |scope| state.scope(tenant.id, scope).is_some()))?;
-        let took_secret = spec.token_endpoint_auth_method.uses_secret();
+        let method = spec.token_endpoint_auth_method;
+        let secret = method.uses_secret().then(|| self.offered(&asked.secret, method)).transpose()?;
         let mutation = Mutation::ClientRegister {
             tenant: tenant.slug.clone(),
             spec,
-            secret: took_secret.then(|| asked.secret.clone()),
+            secret,
             proofs: RegistrationProofs {
                 management: asked.management,
                 initial: asked.initial.clone(),
@@ -125,12 +152,27 @@ impl Registrar {
         let ResourceRef::Client { client_id, .. } = resource else {
             return Err(Refusal::Fault(ErrorCode::Internal, "client.register made something else".to_owned()));
         };
-        self.shown(tenant.id, &client_id, took_secret, revision)
+        self.shown(tenant.id, &client_id, Some(&Offer::of(asked)), revision)
+    }
+
+    /// The secret as the log takes it. What cannot be opened here must not get there: nodes would not start again.
+    fn offered(&self, secret: &NewSecret, method: AuthMethod) -> Result<NewSecret, Refusal> {
+        let fault = |why: &str| Refusal::Fault(ErrorCode::Internal, why.to_owned());
+        if !method.needs_sealed_secret() {
+            return Ok(NewSecret { sealed: None, ..secret.clone() });
+        }
+        let sealed = secret.sealed.as_ref().ok_or_else(|| fault("the pod is of a release that seals no secrets"))?;
+        let opened = self.keyring.open(sealed).map_err(|why| Refusal::Fault(ErrorCode::Internal, why.to_string()))?;
+        if secret.digest.matches(opened.expose()) {
+            Ok(secret.clone())
+        } else {
+            Err(fault("the pod sealed another secret than it offers"))
+        }
     }
 
     pub async fn read(&self, asked: Management) -> Result<Registered, Refusal> {
         let outcome = match self.proven(&asked).await {
-            Ok(client) => self.shown(client.tenant_id, &client.client_id, false, client.revision),
+            Ok(client) => self.shown(client.tenant_id, &client.client_id, None, client.revision),
             Err(refusal) => Err(refusal),
         };
         self.report(outcome, &asked.registrant, "read")
@@ -142,8 +184,9 @@ impl Registrar {
         asked: Management,
         metadata: &[u8],
         secret: Option<SecretDigest>,
+        offer: &Offer,
     ) -> Result<Registered, Refusal> {
-        let outcome = self.try_update(&asked, metadata, secret).await;
+        let outcome = self.try_update(&asked, metadata, secret, offer).await;
         self.report(outcome, &asked.registrant, "update")
     }
 
@@ -152,6 +195,7 @@ impl Registrar {
         asked: &Management,
         document: &[u8],
         secret: Option<SecretDigest>,
+        offer: &Offer,
     ) -> Result<Registered, Refusal> {
         let said = metadata::object(document)?;
         // RFC 7592 §2.2: both are checked, neither can be chosen.
@@ -169,7 +213,12 @@ impl Registrar {
             let spec = self.cluster.replica.read(|state| {
                 metadata::read(said, policy, Some(&client.spec), |scope| state.scope(tenant.id, scope).is_some())
             })?;
+            let method = spec.token_endpoint_auth_method;
+            let fits = |secret: &&NewSecret| !method.needs_sealed_secret() || secret.sealed.is_some();
+            let offered = offer.secret.as_ref().filter(|_| method.uses_secret()).filter(fits);
             let mutation = Mutation::ClientReregister {
+                secret: offered.map(|secret| self.offered(secret, method)).transpose()?,
+                management: offer.management.filter(|_| policy.rotate_access_token),
                 tenant: tenant.slug.clone(),
                 client_id: asked.client_id.clone(),
                 spec,
@@ -179,7 +228,7 @@ impl Registrar {
             match self.propose(mutation, &asked.registrant, Some(client.revision)).await {
                 Err(Refusal::Fault(ErrorCode::PreconditionFailed, _)) => {}
                 Err(refusal) => return Err(refusal),
-                Ok((_, revision)) => return self.shown(tenant.id, &asked.client_id, false, revision),
+                Ok((_, revision)) => return self.shown(tenant.id, &asked.client_id, Some(offer), revision),
             }
         }
         Err(Refusal::Fault(ErrorCode::Unavailable, "the client is being changed; try again".to_owned()))
@@ -210,7 +259,8 @@ impl Registrar {
     async fn proven(&self, asked: &Management) -> Result<Arc<Client>, Refusal> {
         let find = || {
             let client = self.cluster.replica.read(|state| state.client(asked.tenant, &asked.client_id).cloned())?;
-            let proven = client.registration.as_ref().is_some_and(|registration| registration.digest == asked.proof);
+            let proven =
+                client.registration.as_ref().is_some_and(|registration| registration.is_proven_by(&asked.proof));
             proven.then_some(client)
         };
         if let Some(client) = find() {
@@ -255,13 +305,15 @@ impl Registrar {
         &self,
         tenant: TenantId,
         client_id: &ClientId,
-        took_secret: bool,
+        offer: Option<&Offer>,
         revision: Revision,
     ) -> Result<Registered, Refusal> {
         let client = self.cluster.replica.read(|state| state.client(tenant, client_id).cloned());
         let gone = || Refusal::Fault(ErrorCode::Conflict, "the client was removed meanwhile".to_owned());
-        let metadata = metadata::show(client.as_deref().ok_or_else(gone)?);
-        Ok(Registered { client_id: client_id.clone(), metadata, took_secret, revision })
+        let client = client.ok_or_else(gone)?;
+        let (took_secret, took_management) = offer.map(|offer| offer.taken_by(&client)).unwrap_or_default();
+        let metadata = metadata::show(&client);
+        Ok(Registered { client_id: client_id.clone(), metadata, took_secret, took_management, revision })
     }
 
     /// Counts, and notes for the audit what was refused; what was done stands in it by itself.

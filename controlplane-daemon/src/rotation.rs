@@ -6,7 +6,8 @@
 //!   active ───────▶ next published ───────▶ next is active, old retiring ───────▶ old revoked
 //! ```
 //!
-//! Each family of an owner's keys (`ES256`, `EdDSA`, RSA, `ES384`) goes through this by itself.
+//! Each family of an owner's keys (`ES256`, `EdDSA`, RSA, `ES384`, and those for encryption) goes through this by itself.
+//! A key for encryption is published once it is active: by then every pod has it, and opens what comes.
 //!
 //! Where a rotation stands is only what the keys' states say, so any leader can go on from any point. A wait is measured
 //! by the leader's monotonic clock since it saw for itself what is waited for: a new leader waits anew, and no clock that
@@ -119,12 +120,13 @@ impl Round<'_> {
     fn look_at(&mut self, family: KeyFamily, state: &State, owner: KeyOwner, tenant: Option<&Slug>, policy: Policy) {
         let active = state.active_key(owner, family);
         let old = active.is_some_and(|active| self.is_old(active, policy));
-        let of_family = |key: &&Arc<SigningKey>| key.family() == family && key.status == KeyStatus::Retiring;
+        let of_family = |key: &&Arc<SigningKey>| key.family == family && key.status == KeyStatus::Retiring;
         let retiring: Vec<_> = state.keys_of(owner).filter(of_family).collect();
         for key in &retiring {
             // Nobody may sign with it any more, and whoever rejects the active key does.
             let used: Vec<&SigningKey> = [*key].into_iter().chain(active).map(AsRef::as_ref).collect();
-            if self.waited(key, tenant, &used, policy, policy.tokens_live) {
+            let hold = if family.is_for_encryption() { policy.requests_live } else { policy.tokens_live };
+            if self.waited(key, tenant, &used, policy, hold) {
                 let mutation = Mutation::KeyRevoke { tenant: tenant.cloned(), kid: key.kid.clone() };
                 self.step("revoke", tenant, mutation, key.revision);
             }
@@ -141,9 +143,9 @@ impl Round<'_> {
             // One rotation at a time, so that the number of published keys stays small.
             // The tenant's own is not named: that much an older build understands, too.
             let own = |slug| state.tenant(slug).is_some_and(|it| it.spec.settings.signing_algorithm.family() == family);
-            let algorithm = tenant.filter(|slug| !own(slug)).map(|_| active.algorithm);
+            let named = tenant.filter(|slug| !own(slug)).map(|_| family);
             let step = RotateStep::Publish;
-            let mutation = Mutation::KeyRotate { tenant: tenant.cloned(), step, algorithm };
+            let mutation = Mutation::KeyRotate { tenant: tenant.cloned(), step, family: named };
             self.step("publish", tenant, mutation, active.revision);
         }
     }

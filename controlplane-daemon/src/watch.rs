@@ -37,7 +37,7 @@ use tower::Service;
 use transport::connection::Caller;
 use transport::incoming::Incoming;
 use transport::server::ClientCertificate;
-use vocab::{Clock, ErrorCode, Secret};
+use vocab::{Clock, ErrorCode, Keyring, Secret};
 
 use self::snapshot::SnapshotCache;
 use crate::fleet::Registry;
@@ -54,6 +54,7 @@ pub struct Source {
     pub cluster: Cluster,
     pub pods: Registry,
     pub clock: Arc<dyn Clock>,
+    pub keyring: Keyring,
     /// What pods present, unless they prove themselves by certificate.
     pub token: Option<Secret<String>>,
     pub stopping: CancellationToken,
@@ -82,7 +83,8 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     };
     let incoming = Incoming::new(listener, tls::watch_port(tls, certificate));
     let stopping = source.stopping.clone();
-    let registrar = Registrar { cluster: source.cluster.clone(), clock: Arc::clone(&source.clock) };
+    let (cluster, clock, keyring) = (source.cluster.clone(), Arc::clone(&source.clock), source.keyring.clone());
+    let registrar = Registrar { cluster, clock, keyring };
     let watch = Watch { shared: Arc::new(Shared { source, snapshots: SnapshotCache::default() }) };
     let checking = watch.clone();
     let check = move |request: tonic::Request<()>| {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use transport::forwarded::TrustedProxies;
-use vocab::{Clock, Slug};
+use vocab::{Clock, Keyring, Slug};
 
 use crate::caller::Verifier;
 use crate::client_certificates::ClientCertificates;
@@ -34,6 +34,8 @@ pub struct App {
     pub outbox: Outbox,
     /// How users learn that a client asks for them (CIBA).
     pub channel: Channel,
+    /// Seals what goes to the control plane.
+    pub keyring: Keyring,
     /// What it takes to check callers.
     pub verifier: Verifier,
     pub client_certificates: ClientCertificates,
@@ -61,6 +63,7 @@ impl App {
             hasher: Hasher::start(settings.password_hash_concurrency)?,
             throttle: Throttle::default(),
             trusted_proxies: settings.trusted_proxies.clone(),
+            keyring: settings.keyring.clone(),
             verifier: Verifier::new(Arc::clone(&fetcher), &settings.keyring, settings.mutual_tls.public_url.clone()),
             takes_certificates: settings.takes_certificates(),
             client_certificates: settings.mutual_tls.certificates.clone(),

@@ -45,6 +45,7 @@ pub(crate) fn app() -> App {
         hasher: Hasher::start(1).expect("a thread"),
         throttle: Throttle::default(),
         trusted_proxies: TrustedProxies::default(),
+        keyring: Keyring::new(MasterKey::new([1; 32]), vec![]),
         verifier: Verifier::new(Arc::clone(&fetcher), &Keyring::new(MasterKey::new([1; 32]), vec![]), None),
         client_certificates: ClientCertificates::default(),
         takes_certificates: false,
@@ -108,7 +109,7 @@ pub(crate) fn tenant() -> TenantContext {
 }
 
 fn client(id: &str, auth_method: AuthMethod) -> Client {
-    let secret = ClientSecret { digest: SecretDigest::of(SECRET.as_bytes()), expires_at: None };
+    let secret = ClientSecret { digest: SecretDigest::of(SECRET.as_bytes()), key: None, expires_at: None };
     Client {
         client_id: id.parse().expect("a client_id"),
         spec: ClientSpec {

@@ -49,6 +49,7 @@ pub mod app;
 pub mod caller;
 pub mod client_certificates;
 pub mod client_keys;
+pub mod decryption;
 pub mod directory;
 pub mod email;
 pub mod encryption;

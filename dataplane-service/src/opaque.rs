@@ -13,6 +13,13 @@ pub fn fresh() -> Secret<String> {
     Secret::new(URL_SAFE_NO_PAD.encode(bytes))
 }
 
+/// A fresh client secret, as long as the hash of any HMAC (RFC 7518 §3.2): base64url, 86 characters.
+pub fn fresh_hmac_secret() -> Secret<String> {
+    let mut bytes = [0; 64];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the process was seeded at start, after which the generator cannot fail");
+    Secret::new(URL_SAFE_NO_PAD.encode(bytes))
+}
+
 /// Whether it could be such a value; a JWT has dots.
 pub fn looks_like(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

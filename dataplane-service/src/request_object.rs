@@ -1,10 +1,11 @@
-//! The parameters of an authorization request, wherever they are (RFC 9101): fetches what is elsewhere, has it checked by
+//! The parameters of an authorization request, wherever they are (RFC 9101): fetches what is elsewhere, opens what is
+//! encrypted, has it checked by
 //! `oauth_core::authorize::request_object`, and sees to it that an object with a `jti` counts once.
 
 use std::borrow::Cow;
 
 use oauth_core::authorize::Channel;
-use oauth_core::authorize::request_object::{Carried, Envelope, Opened, carried, open, unsigned};
+use oauth_core::authorize::request_object::{Carried, Envelope, Opened, carried, encrypted, open, unsigned};
 use oauth_core::client::Client;
 use oauth_core::client_auth::assertion::NotProven;
 use oauth_core::error::OAuthError;
@@ -43,6 +44,7 @@ pub async fn parameters<'f>(
             Cow::Owned(object)
         }
     };
+    let object = decrypted(arrival.tenant, client, &object)?;
     let opened = opened(arrival, client, &object, form).await?;
     if let Some(once) = opened.once {
         let noted = Proof { kind: "request object", owner: client.client_id.as_str(), jti: &once.jti };
@@ -60,6 +62,15 @@ async fn fetched(verifier: &Verifier, uri: &str) -> Result<String, OAuthError> {
     let answer = verifier.fetcher.get(uri).await.map_err(unreachable)?;
     let text = String::from_utf8(answer.body.into());
     text.map_err(|_| OAuthError::invalid_request_object("What is at the request_uri is not a JWT."))
+}
+
+/// What the client signed, taken out of what it encrypted to us, if it did (RFC 9101 §6.1).
+fn decrypted<'o>(tenant: &TenantContext, client: &Client, object: &'o str) -> Result<Cow<'o, str>, OAuthError> {
+    let Some(encrypted) = encrypted(client, object)? else { return Ok(Cow::Borrowed(object)) };
+    let content = tenant.keys.decryption().open(&encrypted).map_err(|_| {
+        OAuthError::invalid_request_object("The request object is encrypted to no key that this issuer has published.")
+    })?;
+    Ok(Cow::Owned(content))
 }
 
 async fn opened(arrival: Arrival<'_>, client: &Client, object: &str, form: &Form<'_>) -> Result<Opened, OAuthError> {

@@ -19,6 +19,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use vocab::{KeyFamily, KeyId, Keyring, SealError, Sealed, SigningAlgorithm, Timestamp};
 
+use crate::decryption::DecryptionKeys;
+
 /// Where a key stands in its life. Revoked keys never come here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStatus {
@@ -44,7 +46,7 @@ pub struct KeyRecord {
 pub enum KeyFault {
     #[error("the private key is sealed: {0}")]
     Sealed(#[from] SealError),
-    #[error("the private key is not one for {alg} in PKCS#8", alg = .0.stored_as().as_str())]
+    #[error("the private key is not one for {alg} in PKCS#8", alg = .0.as_str())]
     PrivateKey(KeyFamily),
     #[error("the public JWK is not usable: {0}")]
     PublicKey(String),
@@ -95,6 +97,7 @@ impl Signer {
             KeyFamily::P384 => EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8).map(Self::Ec),
             KeyFamily::Ed25519 => Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map(Self::EdDsa),
             KeyFamily::Rsa => RsaKeyPair::from_pkcs8(pkcs8).map(Self::Rsa),
+            KeyFamily::RsaEncryption | KeyFamily::P256Encryption => return Err(KeyFault::PrivateKey(family)),
         }
         .map_err(|_| KeyFault::PrivateKey(family))
     }
@@ -158,15 +161,7 @@ impl SigningKey {
     /// Opens the private key of a key that signs or will sign; a retiring one only verifies.
     pub fn open(record: &KeyRecord, keyring: &Keyring) -> Result<Self, KeyFault> {
         let fault = |error: &dyn std::fmt::Display| KeyFault::PublicKey(error.to_string());
-        let given: Map<String, Value> = serde_json::from_str(&record.public_jwk).map_err(|e| fault(&e))?;
-        let mut public: Map<String, Value> =
-            given.into_iter().filter(|(name, _)| public_members(record.family).contains(&name.as_str())).collect();
-        public.insert("kid".to_owned(), record.kid.as_str().into());
-        public.insert("use".to_owned(), "sig".into());
-        // RFC 7517 §4.4: the one algorithm that a key is for. An RSA key is for two.
-        if let [only] = record.family.algorithms() {
-            public.insert("alg".to_owned(), only.as_str().into());
-        }
+        let public = public_jwk(record)?;
         let jwk = serde_json::from_value(Value::Object(public.clone())).map_err(|e| fault(&e))?;
         let verifier = DecodingKey::from_jwk(&jwk).map_err(|e| fault(&e))?;
         let signer = match record.status {
@@ -192,12 +187,28 @@ impl SigningKey {
     }
 }
 
+/// A key's JWK as it is published, with nothing in it but what belongs there.
+pub(crate) fn public_jwk(record: &KeyRecord) -> Result<Map<String, Value>, KeyFault> {
+    let given: Map<String, Value> =
+        serde_json::from_str(&record.public_jwk).map_err(|error| KeyFault::PublicKey(error.to_string()))?;
+    let mut public: Map<String, Value> =
+        given.into_iter().filter(|(name, _)| public_members(record.family).contains(&name.as_str())).collect();
+    let usage = if record.family.is_for_encryption() { "enc" } else { "sig" };
+    public.insert("kid".to_owned(), record.kid.as_str().into());
+    public.insert("use".to_owned(), usage.into());
+    // RFC 7517 §4.4: the one algorithm that a key is for. An RSA key that signs is for two.
+    if let Some(only) = record.family.only_algorithm() {
+        public.insert("alg".to_owned(), only.into());
+    }
+    Ok(public)
+}
+
 /// The public members of a JWK (RFC 7518 §6, RFC 8037 §2).
 const fn public_members(family: KeyFamily) -> &'static [&'static str] {
     match family {
-        KeyFamily::P256 | KeyFamily::P384 => &["kty", "crv", "x", "y"],
+        KeyFamily::P256 | KeyFamily::P384 | KeyFamily::P256Encryption => &["kty", "crv", "x", "y"],
         KeyFamily::Ed25519 => &["kty", "crv", "x"],
-        KeyFamily::Rsa => &["kty", "n", "e"],
+        KeyFamily::Rsa | KeyFamily::RsaEncryption => &["kty", "n", "e"],
     }
 }
 
@@ -231,6 +242,8 @@ pub struct KeySet {
     active: Vec<Arc<SigningKey>>,
     /// The tenant's own.
     algorithm: Option<SigningAlgorithm>,
+    /// Those that requests are encrypted to.
+    decryption: DecryptionKeys,
     jwks: Bytes,
 }
 
@@ -238,16 +251,27 @@ impl KeySet {
     /// `wanted` is what the tenant signs with of itself. Without a key for it, it is whatever there is a key for.
     pub fn new(mut keys: Vec<Arc<SigningKey>>, wanted: Option<SigningAlgorithm>) -> Self {
         keys.sort_by(|a, b| a.kid.cmp(&b.kid));
-        let public: Vec<_> = keys.iter().map(|key| &key.public).collect();
-        let jwks = serde_json::json!({ "keys": public }).to_string().into();
         let signs = |key: &&Arc<SigningKey>| key.status == KeyStatus::Active && key.signer.is_some();
         let mut active: Vec<_> = keys.iter().filter(signs).cloned().collect();
         active.sort_by_key(|key| (Some(key.family) != wanted.map(SigningAlgorithm::family), key.family));
-        let algorithm = active.first().map(|key| match wanted {
-            Some(wanted) if wanted.family() == key.family => wanted,
-            _ => key.family.stored_as(),
+        let algorithm = active.first().and_then(|key| match wanted {
+            Some(wanted) if wanted.family() == key.family => Some(wanted),
+            _ => key.family.algorithms().first().copied(),
         });
-        Self { keys, active, algorithm, jwks }
+        Self { keys, active, algorithm, ..Self::default() }.with_decryption(DecryptionKeys::default())
+    }
+
+    /// With the keys that requests are encrypted to.
+    #[must_use]
+    pub fn with_decryption(mut self, decryption: DecryptionKeys) -> Self {
+        let public: Vec<_> = self.keys.iter().map(|key| &key.public).chain(decryption.published()).collect();
+        self.jwks = serde_json::json!({ "keys": public }).to_string().into();
+        self.decryption = decryption;
+        self
+    }
+
+    pub const fn decryption(&self) -> &DecryptionKeys {
+        &self.decryption
     }
 
     /// The JWK Set document (RFC 7517 §5).
@@ -366,4 +390,4 @@ fn read_header(token: &str) -> Result<JoseHeader, VerifyError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

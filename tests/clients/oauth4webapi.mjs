@@ -1,5 +1,5 @@
 // Each flow by npm's oauth4webapi, which checks every answer against its RFC and mends nothing.
-import { exportJWK } from 'jose'
+import { compactDecrypt, exportJWK, generateKeyPair } from 'jose'
 import * as oauth from 'oauth4webapi'
 import { allow, authorize, done } from './person.mjs'
 
@@ -228,6 +228,37 @@ async function posted() {
   return (await asResourceServer(tokens.access_token)).sub === client.client_id
 }
 
+/** With an HMAC by the secret; a resource server of RFC 9701 whose answers are signed so and encrypted to its key. */
+async function hmac() {
+  const { publicKey, privateKey } = await generateKeyPair('ECDH-ES', { crv: 'P-256', extractable: true })
+  const jwk = { ...(await exportJWK(publicKey)), kid: 'e', use: 'enc', alg: 'ECDH-ES' }
+  const client = await register({
+    token_endpoint_auth_method: 'client_secret_jwt',
+    token_endpoint_auth_signing_alg: 'HS256',
+    grant_types: ['client_credentials'],
+    introspection_signed_response_alg: 'ES256',
+    introspection_encrypted_response_alg: 'ECDH-ES',
+    introspection_encrypted_response_enc: 'A256GCM',
+    jwks: { keys: [jwk] },
+  })
+  const auth = oauth.ClientSecretJwt(client.client_secret)
+  const response = await oauth.clientCredentialsGrantRequest(as, client, auth, {}, insecure)
+  const { access_token } = await oauth.processClientCredentialsResponse(as, client, response)
+  const json = await introspect(client, auth, access_token, { requestJwtResponse: false })
+  const asked = { requestJwtResponse: true, ...insecure }
+  const sealed = await oauth.introspectionRequest(as, client, auth, access_token, asked)
+  let opened
+  const told = await oauth.processIntrospectionResponse(as, client, sealed, {
+    [oauth.jweDecrypt]: async (jwe) => {
+      const { plaintext, protectedHeader } = await compactDecrypt(jwe, privateKey)
+      opened = protectedHeader
+      return new TextDecoder().decode(plaintext)
+    },
+  })
+  await oauth.validateApplicationLevelSignature(as, sealed, insecure)
+  return [json.active, told.active, told.client_id === client.client_id, opened.alg, opened.enc, opened.cty]
+}
+
 /** RFC 8628. */
 async function device() {
   const grant = 'urn:ietf:params:oauth:grant-type:device_code'
@@ -269,7 +300,7 @@ async function resource() {
 }
 
 const outcome = { same: (await discovered('oauth2')).token_endpoint === as.token_endpoint }
-for (const flow of [single_page, web, strict, posted, device, ciba, resource]) {
+for (const flow of [single_page, web, strict, posted, hmac, device, ciba, resource]) {
   outcome[flow.name] = await flow()
 }
 done({ ...outcome, nonces })

@@ -1,6 +1,16 @@
 //! Where strangers' bytes come in, each as a function that must hold for every input. The fuzz targets of this folder run
 //! them for as long as somebody likes (`./hj fuzz`), the suite `fuzz` for a moment with every test.
 
+use std::sync::{Arc, LazyLock};
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dataplane_service::decryption::{DecryptionKey, DecryptionKeys};
+use dataplane_service::signing::{KeyRecord, KeyStatus};
 use oauth_core::authorization_details::DetailTypes;
 use oauth_core::authorize::request_object::{self, Envelope};
 use oauth_core::authorize::{Channel, Refusal, Site, validate};
@@ -10,25 +20,27 @@ use oauth_core::client::{Client, ClientSpec, GrantType};
 use oauth_core::client_auth::assertion::{self, Assertion, Audience, Strictness};
 use oauth_core::dpop::{self, NonceRule};
 use oauth_core::form::Form;
+use oauth_core::jose::encrypted::Encrypted;
 use oauth_core::jose::{ClientKeys, Jws};
 use oauth_core::pkce::Challenge;
 use oauth_core::scope::ScopeSet;
 use vocab::jws::JwsAlgorithm;
 use vocab::oauth::OAuthSettings;
 use vocab::registration::InitialToken;
-use vocab::{Revision, Timestamp};
+use vocab::{KeyFamily, Keyring, MasterKey, Revision, Timestamp};
 
 /// Takes anything.
 type Entry = fn(&[u8]);
 
 /// By name: what `./hj fuzz NAME` takes.
-pub(crate) const ENTRIES: [(&str, Entry); 9] = [
+pub(crate) const ENTRIES: [(&str, Entry); 10] = [
     ("form", form),
     ("redirect_uri", redirect_uri),
     ("authorization_request", authorization_request),
     ("claims", claims),
     ("jws", jws),
     ("signed_request", signed_request),
+    ("encrypted_request", encrypted_request),
     ("client_proof", client_proof),
     ("bearer", bearer_token),
     ("words", words),
@@ -132,6 +144,56 @@ pub(crate) fn signed_request(data: &[u8]) {
     if let Ok(form) = Form::of(pairs) {
         assert!(form.iter().all(|(name, value)| !name.contains('\0') && !value.contains('\0')));
         let _ = request_object::carried(&form, &web, Channel::Front);
+    }
+}
+
+/// The keys that requests are encrypted to here, of both kinds.
+static DECRYPTION: LazyLock<DecryptionKeys> = LazyLock::new(|| {
+    let keyring = Keyring::new(MasterKey::new([1; 32]), Vec::new());
+    let [ec, rsa] = [KeyFamily::P256Encryption, KeyFamily::RsaEncryption].map(|family| {
+        let pkcs8 = if family == KeyFamily::RsaEncryption {
+            let pair = PrivateDecryptingKey::generate(KeySize::Rsa2048).expect("a key");
+            AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).expect("its own bytes").as_ref().to_vec()
+        } else {
+            let random = SystemRandom::new();
+            let pair = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
+            pair.expect("a key").as_ref().to_vec()
+        };
+        let record = KeyRecord {
+            kid: family.as_str().parse().expect("a kid"),
+            family,
+            status: KeyStatus::Active,
+            public_jwk: "{}".to_owned(),
+            private_key: keyring.seal(&pkcs8, [0; 24]),
+        };
+        Arc::new(DecryptionKey::open(&record, &keyring).expect("a usable key"))
+    });
+    DecryptionKeys::new(vec![ec, rsa])
+});
+
+/// What nobody encrypted: as it is, and behind headers that let it come as far as the keys.
+pub(crate) fn encrypted_request(data: &[u8]) {
+    let opened = |token: &str| match Encrypted::parse(token) {
+        Some(Ok(parsed)) => DECRYPTION.open(&parsed).is_ok(),
+        Some(Err(_)) | None => false,
+    };
+    if let Ok(text) = std::str::from_utf8(data) {
+        assert!(!opened(text), "nobody encrypted it");
+    }
+    let quarter = data.len() / 4;
+    let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let parts: Vec<&[u8]> = data.chunks(quarter.max(1)).collect();
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+    let epk = |x: &str, y: &str| format!(r#""epk":{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
+    // RFC 7515 appendix A.3: a point that is on the curve.
+    let good = epk("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+    for header in [
+        r#"{"alg":"RSA-OAEP-256","enc":"A256GCM"}"#.to_owned(),
+        format!(r#"{{"alg":"ECDH-ES","enc":"A256GCM",{}}}"#, epk(&b64(part(0)), &b64(part(1)))),
+        format!(r#"{{"alg":"ECDH-ES+A256KW","enc":"A256GCM",{good}}}"#),
+    ] {
+        let token = [b64(header.as_bytes()), b64(part(0)), b64(part(1)), b64(part(2)), b64(part(3))].join(".");
+        assert!(!opened(&token), "nobody encrypted it");
     }
 }
 

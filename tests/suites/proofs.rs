@@ -5,10 +5,14 @@
 mod assertions;
 #[path = "proofs/dpop.rs"]
 mod dpop;
+#[path = "proofs/encrypted_requests.rs"]
+mod encrypted_requests;
 #[path = "proofs/encryption.rs"]
 mod encryption;
 #[path = "proofs/fapi.rs"]
 mod fapi;
+#[path = "proofs/hmacs.rs"]
+mod hmacs;
 #[path = "proofs/issuers.rs"]
 mod issuers;
 #[path = "proofs/keys.rs"]

@@ -172,3 +172,86 @@ async fn a_client_is_registered_whichever_node_leads() {
     })
     .await;
 }
+
+/// RFC 7592 §3: another token with each change, the one before being good until its successor is used.
+#[tokio::test]
+async fn the_registration_access_token_is_replaced_with_each_change() {
+    let world = world::shared().await;
+    let tenant = tenant(&world, "dcr-rotate", json!({ "mode": "open", "rotate_access_token": true })).await;
+    let client = web::send(post(&tenant, &json!({ "redirect_uris": [REDIRECT] }))).await.expect(201);
+    let document = json!({ "client_id": client.json["client_id"], "redirect_uris": [REDIRECT] });
+    let put = |by: &Answer| manage(Method::PUT, by).json(&document);
+    let token = |of: &Answer| of.text_of("registration_access_token");
+    let second = web::send(put(&client)).await.expect(200);
+    assert_ne!(token(&second), token(&client));
+    assert_eq!(second.json.get("client_secret"), None, "the secret is not replaced without need");
+    let shown = web::send(manage(Method::GET, &second)).await.expect(200);
+    assert_eq!(token(&shown), token(&second), "looking replaces nothing");
+    // The answer might have been lost, so the first still works, and is then followed by another.
+    let third = web::send(put(&client)).await.expect(200);
+    let _ = web::send(put(&second)).await.expect(401);
+    let fourth = web::send(put(&third)).await.expect(200);
+    let _ = web::send(manage(Method::GET, &client)).await.expect(401);
+    let _ = web::send(manage(Method::DELETE, &fourth)).await.expect(204);
+    let _ = web::send(manage(Method::GET, &fourth)).await.expect(401);
+}
+
+#[tokio::test]
+async fn secrets_expire_when_the_policy_says_and_a_change_brings_the_next_one() {
+    let world = world::shared().await;
+    let policy = |secs: u32| {
+        let grants = ["client_credentials"];
+        json!({ "mode": "open", "client_secret_lifetime_secs": secs, "grant_types": grants, "per_minute": 1000 })
+    };
+    let tenant = tenant(&world, "dcr-expire", policy(3600)).await;
+    let metadata = json!({ "grant_types": ["client_credentials"], "response_types": [] });
+    let client = web::send(post(&tenant, &metadata)).await.expect(201);
+    let end = |of: &Answer| of.json["client_secret_expires_at"].as_i64().expect("a time");
+    let begun = client.json["client_id_issued_at"].as_i64().expect("a time");
+    assert!((begun + 3599..=begun + 3601).contains(&end(&client)), "{}", client.text);
+    let (id, first) = (client.text_of("client_id"), client.text_of("client_secret"));
+    let ask = async |secret: &str| {
+        let request = web::client().post(format!("{}/oauth2/token", tenant.issuer));
+        web::send(request.form(&[("grant_type", "client_credentials")]).basic_auth(&id, Some(secret))).await
+    };
+    let _ = ask(&first).await.expect(200);
+    let with = |more: Value| {
+        let mut document = metadata.clone();
+        document["client_id"] = json!(id);
+        for (name, value) in more.as_object().expect("members") {
+            document[name] = value.clone();
+        }
+        manage(Method::PUT, &client).json(&document)
+    };
+    let kept = web::send(with(json!({ "client_secret": first }))).await.expect(200);
+    assert_eq!((kept.text_of("client_secret"), end(&kept)), (first.clone(), end(&client)), "there is time enough");
+
+    // For secrets that live longer, this one is in its second half.
+    tenant.patch(&json!({ "settings": { "oauth": { "registration": policy(100_000) } } })).await;
+    let renewed = web::send(with(json!({ "client_secret": first }))).await.expect(200);
+    let second = renewed.text_of("client_secret");
+    assert!(second != first && end(&renewed) > end(&client), "{}", renewed.text);
+    for secret in [&first, &second] {
+        let _ = ask(secret).await.expect(200);
+    }
+    // By a method for which a digest is not enough.
+    let method = json!({ "token_endpoint_auth_method": "client_secret_jwt" });
+    let sealing = web::send(with(method.clone())).await.expect(200);
+    let third = sealing.text_of("client_secret");
+    assert!(third.len() >= 64 && third != second, "{}", sealing.text);
+    let _ = ask(&third).await.expect(401);
+    let stays = web::send(with(method)).await.expect(200);
+    assert_eq!(stays.json.get("client_secret"), None);
+
+    // One that ends soon ends.
+    tenant.patch(&json!({ "settings": { "oauth": { "registration": policy(1) } } })).await;
+    let brief = web::send(post(&tenant, &metadata)).await.expect(201);
+    let (id, secret) = (brief.text_of("client_id"), brief.text_of("client_secret"));
+    tests::wait::until("the secret has expired", tests::wait::PATIENCE, async || {
+        let request = web::client().post(format!("{}/oauth2/token", tenant.issuer));
+        let asked = request.form(&[("grant_type", "client_credentials")]).basic_auth(&id, Some(&secret));
+        let answer = web::send(asked).await;
+        if answer.status == 401 { Ok(()) } else { Err(answer.text) }
+    })
+    .await;
+}

@@ -119,14 +119,15 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::ClientUpdate { tenant, client_id, spec } => client::update(cx, tenant, &client_id, spec),
         M::ClientDelete { tenant, client_id } => client::delete(cx, tenant, client_id),
         M::ClientSecretAdd { tenant, client_id, secret, previous_expires_at } => {
-            client::add_secret(cx, tenant, &client_id, &secret, previous_expires_at)
+            client::add_secret(cx, tenant, &client_id, secret, previous_expires_at)
         }
         M::ClientSecretRemove { tenant, client_id, secret_id } => {
             client::remove_secret(cx, tenant, &client_id, secret_id)
         }
         M::ClientRegister { tenant, spec, secret, proofs } => registration::register(cx, tenant, spec, secret, &proofs),
-        M::ClientReregister { tenant, client_id, spec, proof, statement_issuer } => {
-            registration::reregister(cx, tenant, &client_id, spec, registration::Shown { proof, statement_issuer })
+        M::ClientReregister { tenant, client_id, spec, proof, statement_issuer, secret, management } => {
+            let shown = registration::Shown { proof, statement_issuer };
+            registration::reregister(cx, tenant, &client_id, spec, shown, registration::Offered { secret, management })
         }
         M::ClientUnregister { tenant, client_id, proof } => registration::unregister(cx, tenant, client_id, &proof),
         M::RegistrationTokenCreate { tenant, id, spec, digest } => {
@@ -136,7 +137,7 @@ fn decide(cx: &Context<'_>, mutation: Mutation) -> Result<Decision, Rejection> {
         M::ScopeCreate { tenant, name, spec } => scope::create(cx, tenant, name, spec),
         M::ScopeUpdate { tenant, name, spec } => scope::update(cx, tenant, name, spec),
         M::ScopeDelete { tenant, name } => scope::delete(cx, tenant, name),
-        M::KeyRotate { tenant, step, algorithm } => key::rotate(cx, tenant, step, algorithm),
+        M::KeyRotate { tenant, step, family } => key::rotate(cx, tenant, step, family),
         M::KeyActivate { tenant, kid } => key::activate(cx, tenant, &kid),
         M::KeyRevoke { tenant, kid } => key::revoke(cx, tenant, kid),
         M::AdminCreate { id, spec, digest } => admin::create(cx, id, spec, digest),

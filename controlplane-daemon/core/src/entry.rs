@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vocab::{AdminId, KeyId, RequestId, Revision, Sealed, Timestamp};
 
-use crate::model::SigningAlgorithm;
+use crate::model::KeyFamily;
 use crate::mutation::Mutation;
 
 /// The version of the entry format this build writes. It reads this one and every older one, and stops at a newer one.
@@ -141,12 +141,13 @@ impl Stamp {
     }
 }
 
-/// A signing key fresh from the generator.
+/// A key fresh from the generator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FreshKey {
     pub kid: KeyId,
-    pub algorithm: SigningAlgorithm,
+    #[serde(rename = "algorithm")]
+    pub family: KeyFamily,
     pub public_jwk: String,
     pub private_key: Sealed,
 }

@@ -10,7 +10,8 @@
 use vocab::NodeId;
 
 use crate::model::{AuthMethod, ClientSpec, GrantType, SigningAlgorithm, TenantSpec};
-use crate::mutation::{Mutation, Restored};
+use crate::mutation::{Mutation, NewSecret, Restored};
+use crate::seals::SealedPlace;
 use crate::state::State;
 
 /// What this build understands.
@@ -47,7 +48,7 @@ impl Mutation {
             Self::ClientCreate { spec, .. } | Self::ClientUpdate { spec, .. } => level_of_client(spec).max(1),
             Self::TenantDelete { .. }
             | Self::ClientDelete { .. }
-            | Self::ClientSecretAdd { .. }
+            | Self::ClientSecretAdd { secret: NewSecret { sealed: None, .. }, .. }
             | Self::ClientSecretRemove { .. }
             | Self::ScopeCreate { .. }
             | Self::ScopeUpdate { .. }
@@ -60,8 +61,9 @@ impl Mutation {
             | Self::NodePut { .. }
             | Self::NodeSeen { .. }
             | Self::NodeRemove { .. } => 1,
-            Self::KeyRotate { algorithm: Some(_), .. } => 3,
-            Self::KeyRotate { algorithm: None, .. }
+            Self::KeyRotate { family: Some(_), .. } | Self::ClientSecretAdd { .. } => 3,
+            Self::KeyReseal { moves } if moves.iter().any(|it| matches!(it.place, SealedPlace::ClientSecret { .. })) => 3,
+            Self::KeyRotate { family: None, .. }
             | Self::KeyActivate { .. }
             | Self::AdminUsed { .. }
             | Self::KeyReseal { .. }
@@ -116,6 +118,7 @@ fn level_of_client(spec: &ClientSpec) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::KeyFamily;
     use crate::mutation::RotateStep;
 
     fn client(change: impl FnOnce(&mut ClientSpec)) -> u16 {
@@ -147,9 +150,9 @@ mod tests {
 
     #[test]
     fn a_rotation_that_names_its_keys_needs_the_newest() {
-        let rotate = |algorithm| Mutation::KeyRotate { tenant: None, step: RotateStep::Now, algorithm };
+        let rotate = |family| Mutation::KeyRotate { tenant: None, step: RotateStep::Now, family };
         assert_eq!(rotate(None).needed_level(), 2);
-        assert_eq!(rotate(Some(SigningAlgorithm::Es256)).needed_level(), 3);
+        assert_eq!(rotate(Some(KeyFamily::P256)).needed_level(), 3);
     }
 
     #[test]

@@ -181,6 +181,9 @@ pub struct ClientSecret {
     pub created_at: Timestamp,
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
+    /// The secret itself, of clients for which a digest is not enough ([`AuthMethod::needs_sealed_secret`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
 }
 
 /// A scope that a tenant defines beside the standard ones.
@@ -213,13 +216,14 @@ pub enum KeyOwner {
     Tenant(TenantId),
 }
 
+/// A key that signs, or of the families for [encryption](KeyFamily::is_for_encryption) one that opens requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SigningKey {
     pub owner: KeyOwner,
     pub kid: KeyId,
-    /// What stands for its [`KeyFamily`].
-    pub algorithm: SigningAlgorithm,
+    #[serde(rename = "algorithm")]
+    pub family: KeyFamily,
     pub status: KeyStatus,
     /// The public key as a JWK (RFC 7517), JSON text.
     pub public_jwk: String,
@@ -231,21 +235,15 @@ pub struct SigningKey {
     pub revision: Revision,
 }
 
-impl SigningKey {
-    pub const fn family(&self) -> KeyFamily {
-        self.algorithm.family()
-    }
-}
-
 /// `next → active → retiring → revoked`; a key never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyStatus {
-    /// Published, so that verifiers learn it before it signs.
+    /// Published, so that verifiers learn it before it signs. For encryption: known to every pod before it is published.
     Next,
-    /// Signs. One per owner and family; each owner has one at least.
+    /// Signs. One per owner and family; each owner has one at least. For encryption: published.
     Active,
-    /// Still published, no longer signs.
+    /// Still published, no longer signs. For encryption: no longer published, still opens what was encrypted to it.
     Retiring,
     /// Neither published nor accepted. Kept for the record.
     Revoked,

@@ -4,6 +4,7 @@
 //! [`Mutation::name`], an apply test, and (when old nodes could meet it) a new [`crate::entry::FORMAT`].
 
 mod demand;
+mod proofs;
 
 use std::fmt;
 
@@ -13,14 +14,15 @@ use vocab::{
     SecretDigest, SecretId, Slug, TenantId, Timestamp,
 };
 
+pub use proofs::{InitialProof, RegistrationProofs};
+
 use demand::Demand;
 pub(crate) use demand::{families_of, families_of_tenant};
 
 use crate::entry::Actor;
 use crate::model::{
     Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyFamily, KeyOwner, NodeRecord,
-    NodeSpec, PodRecord, PodSighting, RegistrationTokenSpec, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Tenant,
-    TenantSpec,
+    NodeSpec, PodRecord, PodSighting, RegistrationTokenSpec, Scope, ScopeSpec, SigningKey, Tenant, TenantSpec,
 };
 use crate::note::Noted;
 use crate::seals::SealedPlace;
@@ -68,6 +70,12 @@ pub enum Mutation {
         proof: SecretDigest,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         statement_issuer: Option<String>,
+        /// Becomes its secret if it needs another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<NewSecret>,
+        /// Of another registration access token, if the tenant lets none be used twice.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        management: Option<SecretDigest>,
     },
     /// It is gone (RFC 7592 §2.3).
     #[serde(rename = "client.unregister")]
@@ -92,8 +100,8 @@ pub enum Mutation {
         tenant: Option<Slug>,
         step: RotateStep,
         /// Which of the owner's keys. Absent: the one of the tenant's algorithm.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        algorithm: Option<SigningAlgorithm>,
+        #[serde(default, rename = "algorithm", skip_serializing_if = "Option::is_none")]
+        family: Option<KeyFamily>,
     },
     /// The next key becomes active, if it is this one: whoever waited until verifiers knew it means no other.
     #[serde(rename = "key.activate")]
@@ -290,7 +298,8 @@ pub struct Truncation {
     pub signature: String,
 }
 
-/// A secret that was made and shown elsewhere; only its digest comes here.
+/// A secret that was made and shown elsewhere; only its digest comes here, and for those clients that need it the secret
+/// under a seal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewSecret {
@@ -298,27 +307,8 @@ pub struct NewSecret {
     pub digest: SecretDigest,
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
-}
-
-/// What a client that registers itself shows, and what it will show.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegistrationProofs {
-    /// Of the registration access token that it is given.
-    pub management: SecretDigest,
-    /// Of the initial access token that it came with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initial: Option<InitialProof>,
-    /// Whose software statement it came with; the node that took it in has verified it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statement_issuer: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InitialProof {
-    pub id: RegistrationTokenId,
-    pub digest: SecretDigest,
+    pub sealed: Option<Sealed>,
 }
 
 /// How far a rotation goes.

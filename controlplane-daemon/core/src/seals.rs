@@ -4,10 +4,10 @@
 //! list against a snapshot's text.
 
 use serde::{Deserialize, Serialize};
-use vocab::{KeyId, RequestId, Sealed, TenantId};
+use vocab::{ClientId, KeyId, RequestId, Sealed, SecretId, TenantId};
 
 use crate::entry::Actor;
-use crate::model::KeyOwner;
+use crate::model::{ClientSecret, KeyOwner};
 use crate::state::State;
 
 /// Where an envelope stands.
@@ -18,6 +18,8 @@ pub enum SealedPlace {
     Database { tenant: TenantId },
     /// A private key.
     SigningKey { owner: KeyOwner, kid: KeyId },
+    /// A client's secret.
+    ClientSecret { tenant: TenantId, client: ClientId, secret: SecretId },
     /// What a remembered request showed once.
     Receipt { actor: Actor, request_id: RequestId },
 }
@@ -36,7 +38,15 @@ impl State {
             let place = SealedPlace::Receipt { actor: actor.clone(), request_id: request_id.clone() };
             Some((place, answer.receipt.as_ref()?))
         });
-        databases.chain(keys).chain(receipts)
+        let secrets = self.all_clients().flat_map(|client| {
+            let place = |secret: &ClientSecret| SealedPlace::ClientSecret {
+                tenant: client.tenant_id,
+                client: client.client_id.clone(),
+                secret: secret.id,
+            };
+            client.secrets.iter().filter_map(move |secret| Some((place(secret), secret.sealed.as_ref()?)))
+        });
+        databases.chain(keys).chain(secrets).chain(receipts)
     }
 
     /// What stands there now.
@@ -46,6 +56,10 @@ impl State {
                 self.tenant_by_id(*tenant)?.spec.settings.database.as_ref().map(|database| &database.dsn)
             }
             SealedPlace::SigningKey { owner, kid } => self.key(*owner, kid).map(|key| &key.private_key),
+            SealedPlace::ClientSecret { tenant, client, secret } => {
+                let mut secrets = self.client(*tenant, client)?.secrets.iter();
+                secrets.find(|kept| kept.id == *secret)?.sealed.as_ref()
+            }
             SealedPlace::Receipt { actor, request_id } => self.remembered(actor, request_id)?.receipt.as_ref(),
         }
     }

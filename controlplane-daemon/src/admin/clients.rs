@@ -6,7 +6,8 @@ use actix_web::{HttpResponse, web};
 use controlplane_core::mutation::NewSecret;
 use controlplane_core::{Client, Mutation, ResourceRef, State};
 use serde::{Deserialize, Serialize};
-use vocab::{ClientId, Secret, SecretDigest, SecretId, Slug};
+use vocab::client::AuthMethod;
+use vocab::{ClientId, Sealed, Secret, SecretDigest, SecretId, Slug};
 
 use super::auth::Principal;
 use super::fields::{Fields, Problems};
@@ -18,7 +19,7 @@ use super::query::{Create, List, Read, Write};
 use super::tenants;
 use super::view::{ClientView, read_client};
 use super::{Api, Done, answer};
-use crate::credential::random_secret;
+use crate::credential::{random_hmac_secret, random_secret};
 use crate::id;
 
 /// Slug, client id.
@@ -50,19 +51,28 @@ struct Receipt {
     client_secret: String,
 }
 
-/// A fresh secret: its digest for the log, its text for the answer.
+/// A fresh secret: its digest for the log, its text for the answer. Sealed for the log as well, if the client's way to
+/// authenticate needs it.
 struct Fresh {
     id: SecretId,
     text: Secret<String>,
+    sealed: Option<Sealed>,
 }
 
 impl Fresh {
-    fn make(api: &Api) -> Self {
-        Self { id: SecretId::from_uuid(id::fresh(&*api.clock)), text: random_secret() }
+    fn make(api: &Api, method: AuthMethod) -> Self {
+        let id = SecretId::from_uuid(id::fresh(&*api.clock));
+        if !method.needs_sealed_secret() {
+            return Self { id, text: random_secret(), sealed: None };
+        }
+        let text = random_hmac_secret();
+        let sealed = api.keyring.seal(text.expose().as_bytes(), rand::random());
+        Self { id, text, sealed: Some(sealed) }
     }
 
     fn stored(&self) -> NewSecret {
-        NewSecret { id: self.id, digest: SecretDigest::of(self.text.expose().as_bytes()), expires_at: None }
+        let digest = SecretDigest::of(self.text.expose().as_bytes());
+        NewSecret { id: self.id, digest, expires_at: None, sealed: self.sealed.clone() }
     }
 
     fn receipt(&self) -> Receipt {
@@ -113,7 +123,8 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let tenant = tenants::slug(&slug)?;
     let (client_id, spec) = read_client(&body.0, None)?;
-    let fresh = spec.token_endpoint_auth_method.uses_secret().then(|| Fresh::make(&api));
+    let method = spec.token_endpoint_auth_method;
+    let fresh = method.uses_secret().then(|| Fresh::make(&api, method));
     let sealed = fresh.as_ref().map(|fresh| api.seal_receipt(&fresh.receipt())).transpose()?;
     let secret = fresh.as_ref().map(Fresh::stored);
     let mutation = Mutation::ClientCreate { tenant: tenant.clone(), client_id, spec, secret };
@@ -194,7 +205,8 @@ pub(super) async fn add_secret(
         end
     });
     let previous_expires_at = problems.settle(read)?;
-    let fresh = Fresh::make(&api);
+    let method = api.control.read(|state| find(state, &path).map(|client| client.spec.token_endpoint_auth_method))?;
+    let fresh = Fresh::make(&api, method);
     let sealed = api.seal_receipt(&fresh.receipt())?;
     let location = location(&tenant, &client_id);
     let mutation = Mutation::ClientSecretAdd { tenant, client_id, secret: fresh.stored(), previous_expires_at };

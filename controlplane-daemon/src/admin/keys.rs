@@ -14,7 +14,7 @@ use super::page::{Page, after};
 use super::problem::Problem;
 use super::query::{Create, List, Read, Write};
 use super::tenants;
-use super::view::{ALGORITHMS, KeyView};
+use super::view::{KEY_ALGORITHMS, KeyView};
 use super::{Api, answer};
 
 /// The tenant of the path; `None`: the global set.
@@ -70,12 +70,12 @@ pub(super) async fn rotate(
     let problems = Problems::default();
     let read = Fields::of(&body.0, "", &problems).map(|fields| {
         let step = fields.word("step", "now, publish or activate").unwrap_or_default();
-        let algorithm = fields.word("algorithm", ALGORITHMS);
+        let family = fields.word("algorithm", KEY_ALGORITHMS);
         fields.finish();
-        (step, algorithm)
+        (step, family)
     });
-    let (step, algorithm) = problems.settle(read)?;
-    let mutation = Mutation::KeyRotate { tenant, step, algorithm };
+    let (step, family) = problems.settle(read)?;
+    let mutation = Mutation::KeyRotate { tenant, step, family };
     change(&api, &who, &write.0, mutation).await
 }
 

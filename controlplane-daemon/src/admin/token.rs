@@ -164,7 +164,7 @@ pub(super) fn verify(token: &str, state: &State) -> Result<Verified, TokenError>
     let kid: KeyId = header.kid.and_then(|kid| kid.parse().ok()).ok_or(TokenError::UnknownKey)?;
     let key = state.published_keys(KeyOwner::Global).find(|key| key.kid == kid).ok_or(TokenError::UnknownKey)?;
     let verifying_key = jws::verifying_key(key).ok_or(TokenError::UnknownKey)?;
-    let mut rules = Validation::new(jws::algorithm(key.algorithm));
+    let mut rules = Validation::new(jws::algorithm(key.family).ok_or(TokenError::UnknownKey)?);
     rules.set_audience(&[AUDIENCE]);
     rules.set_issuer(&[ISSUER]);
     rules.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);

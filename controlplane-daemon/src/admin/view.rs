@@ -26,6 +26,7 @@ use super::fields::Fields;
 
 /// For whoever wrote another word.
 pub(super) const ALGORITHMS: &str = "ES256, EdDSA, RS256, PS256 or ES384";
+pub(super) const KEY_ALGORITHMS: &str = "ES256, EdDSA, RS256, PS256, ES384, RSA-OAEP-256 or ECDH-ES";
 
 /// RFC 3339, UTC.
 pub(super) fn rfc3339(time: Timestamp) -> String {

@@ -172,6 +172,7 @@ fn secret(secret: &ClientSecret) -> watch::ClientSecret {
         id: secret.id.to_string(),
         digest: Bytes::copy_from_slice(secret.digest.as_bytes()),
         expires_at_ms: secret.expires_at.map(Timestamp::millis),
+        sealed: secret.sealed.as_ref().map(ToString::to_string),
     }
 }
 
@@ -189,7 +190,7 @@ fn key(key: &SigningKey) -> watch::SigningKey {
     watch::SigningKey {
         tenant_id: owner(key.owner),
         kid: key.kid.to_string(),
-        algorithm: key.algorithm.as_str().to_owned(),
+        algorithm: key.family.as_str().to_owned(),
         status: match key.status {
             KeyStatus::Next => watch::KeyStatus::Next,
             KeyStatus::Active => watch::KeyStatus::Active,

@@ -125,7 +125,7 @@ impl Proposals {
         let key = match family {
             // An RSA key takes a tenth of a second: not on a thread that others wait for, and one at a time, so that many
             // who ask at once leave the other processors to the log. Only those who ask for one wait.
-            KeyFamily::Rsa => {
+            KeyFamily::Rsa | KeyFamily::RsaEncryption => {
                 let keyring = self.inner.keyring.clone();
                 let _held = Held::of(&metrics::gauge!("hj_cp_key_generations_in_flight"));
                 let turn = self.inner.slow_keys.acquire().await.map_err(|_| NotHere::KeyGeneration)?;
@@ -133,7 +133,9 @@ impl Proposals {
                 drop(turn);
                 generated.map_err(|_| NotHere::KeyGeneration)?
             }
-            KeyFamily::P256 | KeyFamily::Ed25519 | KeyFamily::P384 => keys::generate(family, &self.inner.keyring),
+            KeyFamily::P256 | KeyFamily::Ed25519 | KeyFamily::P384 | KeyFamily::P256Encryption => {
+                keys::generate(family, &self.inner.keyring)
+            }
         };
         key.map_err(|_| NotHere::KeyGeneration)
     }

@@ -7,6 +7,9 @@ use controlplane_core::{State, Tenant};
 
 use crate::credential::TOKEN_LIFETIME;
 
+/// Pods take no request object that is good for longer than this.
+const LONGEST_REQUEST: Duration = Duration::from_hours(1);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Policy {
     pub(super) max_age: Duration,
@@ -14,6 +17,8 @@ pub(super) struct Policy {
     pub(super) caches_live: Duration,
     /// How long the last token of a key may be accepted after it stopped signing.
     pub(super) tokens_live: Duration,
+    /// How long the last request may be good that was encrypted to a key which is no longer published.
+    pub(super) requests_live: Duration,
     /// How long a pod that is cut off may go on.
     pub(super) cut_off_serves: Duration,
 }
@@ -30,6 +35,8 @@ impl Policy {
             max_age: secs(policy.max_age_secs?),
             caches_live: Duration::ZERO,
             tokens_live: TOKEN_LIFETIME + secs(policy.clock_skew_secs),
+            // Nothing is encrypted to them.
+            requests_live: Duration::ZERO,
             cut_off_serves: Duration::ZERO,
         })
     }
@@ -37,9 +44,11 @@ impl Policy {
     pub(super) fn of_tenant(state: &State, tenant: &Tenant) -> Option<Self> {
         let KeyRotation { max_age_secs, clock_skew_secs } = state.key_rotation_of(tenant)?;
         let (lifetimes, longest) = (&tenant.spec.settings.lifetimes, tenant.longest);
+        let caches_live = secs(lifetimes.jwks_cache_secs.max(longest.jwks_cache_secs));
         Some(Self {
             max_age: secs(max_age_secs?),
-            caches_live: secs(lifetimes.jwks_cache_secs.max(longest.jwks_cache_secs)),
+            caches_live,
+            requests_live: caches_live + LONGEST_REQUEST,
             tokens_live: secs(lifetimes.longest_token_secs().max(longest.token_secs)) + secs(clock_skew_secs),
             cut_off_serves: cut_off_serves(state, tenant),
         })

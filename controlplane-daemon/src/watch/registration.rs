@@ -6,13 +6,13 @@ use shared_proto::status::to_status;
 use shared_proto::watch::registration_reply::Outcome;
 use shared_proto::watch::registration_server::Registration;
 use shared_proto::watch::{
-    DeleteRegistrationRequest, ReadRegistrationRequest, RegisterRequest, RegisteredClient, RegistrationDeleted,
-    RegistrationError, RegistrationRefused, RegistrationReply, UpdateRegistrationRequest,
+    DeleteRegistrationRequest, OfferedSecret, ReadRegistrationRequest, RegisterRequest, RegisteredClient,
+    RegistrationDeleted, RegistrationError, RegistrationRefused, RegistrationReply, UpdateRegistrationRequest,
 };
 use tonic::{Request, Response, Status};
 use vocab::{ErrorCode, PodId, RequestId, SecretDigest};
 
-use crate::registration::{Management, Refusal, Registered, Registering, Registrant, Registrar};
+use crate::registration::{Management, Offer, Refusal, Registered, Registering, Registrant, Registrar};
 
 type Reply = Result<Response<RegistrationReply>, Status>;
 
@@ -32,7 +32,7 @@ impl Registration for Service {
             metadata: wire.metadata_json.into(),
             initial: initial.transpose()?,
             management: digest(&wire.management_digest)?,
-            secret: NewSecret { id: parsed(&offered.id)?, digest: digest(&offered.digest)?, expires_at: None },
+            secret: secret(&offered)?,
             registrant: registrant(wire.registrant)?,
         };
         reply(self.0.register(asked).await.map(shown))
@@ -47,8 +47,12 @@ impl Registration for Service {
     async fn update(&self, request: Request<UpdateRegistrationRequest>) -> Reply {
         let wire = request.into_inner();
         let asked = management(&wire.tenant_id, &wire.client_id, &wire.proof, wire.registrant)?;
-        let secret = wire.secret_digest.as_deref().map(digest).transpose()?;
-        reply(self.0.update(asked, &wire.metadata_json, secret).await.map(shown))
+        let shown_secret = wire.secret_digest.as_deref().map(digest).transpose()?;
+        let offer = Offer {
+            secret: wire.secret.as_ref().map(secret).transpose()?,
+            management: wire.management_digest.as_deref().map(digest).transpose()?,
+        };
+        reply(self.0.update(asked, &wire.metadata_json, shown_secret, &offer).await.map(shown))
     }
 
     async fn delete(&self, request: Request<DeleteRegistrationRequest>) -> Reply {
@@ -95,6 +99,11 @@ fn digest(bytes: &[u8]) -> Result<SecretDigest, Status> {
     bytes.try_into().map(SecretDigest::from_bytes).map_err(|_| malformed("a digest has 32 bytes"))
 }
 
+fn secret(offered: &OfferedSecret) -> Result<NewSecret, Status> {
+    let sealed = offered.sealed.as_deref().map(parsed).transpose()?;
+    Ok(NewSecret { id: parsed(&offered.id)?, digest: digest(&offered.digest)?, expires_at: None, sealed })
+}
+
 fn malformed(why: &str) -> Status {
     to_status(ErrorCode::InvalidRequest, why)
 }
@@ -104,6 +113,7 @@ fn shown(registered: Registered) -> Outcome {
         client_id: registered.client_id.to_string(),
         metadata_json: serde_json::Value::Object(registered.metadata).to_string().into_bytes().into(),
         took_secret: registered.took_secret,
+        took_management: registered.took_management,
         revision: registered.revision.get(),
     })
 }

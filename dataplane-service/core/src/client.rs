@@ -3,7 +3,7 @@
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
 use vocab::{ClientId, Revision, ScopeName, SecretDigest, Timestamp};
 
-use crate::jose::ClientKeys;
+use crate::jose::{ClientKeys, SecretKey};
 
 /// A registered client. Whoever holds one knows that it belongs to the tenant at hand, not that it authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSecret {
     pub digest: SecretDigest,
+    /// The secret itself, of a client that proves itself by HMACs.
+    pub key: Option<SecretKey>,
     /// From here on it opens nothing; `None`: until it is removed.
     pub expires_at: Option<Timestamp>,
 }
@@ -106,7 +108,7 @@ pub(crate) mod tests {
         Client {
             client_id: "web".parse().unwrap(),
             spec,
-            secrets: vec![ClientSecret { digest: SecretDigest::of(b"s3cret"), expires_at: None }],
+            secrets: vec![ClientSecret { digest: SecretDigest::of(b"s3cret"), key: None, expires_at: None }],
             keys: ClientKeys::default(),
             revision: Revision::default(),
         }

@@ -328,7 +328,8 @@ mod tests {
 
     #[test]
     fn either_secret_opens_until_it_expires() {
-        let secret = |text: &str, expires_at| ClientSecret { digest: SecretDigest::of(text.as_bytes()), expires_at };
+        let secret =
+            |text: &str, expires_at| ClientSecret { digest: SecretDigest::of(text.as_bytes()), key: None, expires_at };
         let secrets = vec![secret("old", Some(NOW)), secret("leaving", Some(NOW.plus_secs(1))), secret("new", None)];
         let client = Client { secrets, ..client() };
         for (text, accepted) in [("old", false), ("leaving", true), ("new", true)] {

@@ -15,6 +15,7 @@ use crate::scope::BUILT_IN;
 use vocab::SigningAlgorithm;
 use vocab::client::SubjectType;
 use vocab::jwe::{ContentEncryption, JweAlgorithm};
+use vocab::jws::JwsAlgorithm;
 
 /// The same document serves OpenID Connect and plain OAuth.
 #[derive(Debug, Serialize)]
@@ -57,8 +58,11 @@ pub struct Metadata<'a> {
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     /// RFC 9701 §7.
+    /// RFC 9701 §7.
     introspection_signing_alg_values_supported: Vec<&'static str>,
-    /// RFC 8414 §2, for `private_key_jwt`.
+    introspection_encryption_alg_values_supported: Vec<&'static str>,
+    introspection_encryption_enc_values_supported: Vec<&'static str>,
+    /// RFC 8414 §2, for `private_key_jwt` and `client_secret_jwt`.
     token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
@@ -85,6 +89,9 @@ pub struct Metadata<'a> {
     request_uri_parameter_supported: bool,
     require_request_uri_registration: bool,
     request_object_signing_alg_values_supported: Vec<&'static str>,
+    /// A key for these is there once a client is registered for one.
+    request_object_encryption_alg_values_supported: Vec<&'static str>,
+    request_object_encryption_enc_values_supported: Vec<&'static str>,
     // OIDC Front-Channel Logout 1.0 §3, Back-Channel Logout 1.0 §2.1.
     frontchannel_logout_supported: bool,
     frontchannel_logout_session_supported: bool,
@@ -120,7 +127,6 @@ impl<'a> Metadata<'a> {
     pub fn of(
         issuer: &'a str,
         settings: &'a OAuthSettings,
-        signing_algorithm: Option<SigningAlgorithm>,
         mutual_tls: &MutualTls,
         tenant_scopes: impl Iterator<Item = (&'a str, &'a [String])>,
     ) -> Self {
@@ -136,6 +142,11 @@ impl<'a> Metadata<'a> {
         let methods = || AuthMethod::ALL.into_iter().filter(usable).filter(allowed);
         let signed_by =
             || fapi::algorithms(settings.fapi).iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>();
+        let hmacs = || methods().any(|method| method == AuthMethod::ClientSecretJwt);
+        let proven_by = || {
+            let hmacs = JwsAlgorithm::SYMMETRIC.iter().filter(|_| hmacs());
+            signed_by().into_iter().chain(hmacs.map(|algorithm| algorithm.as_str())).collect::<Vec<_>>()
+        };
         Self {
             issuer,
             authorization_endpoint: format!("{issuer}/oauth2/authorize"),
@@ -170,13 +181,14 @@ impl<'a> Metadata<'a> {
                 .map(AuthMethod::as_str)
                 .collect(),
             revocation_endpoint_auth_methods_supported: methods().map(AuthMethod::as_str).collect(),
-            introspection_signing_alg_values_supported: signing_algorithm
-                .map(SigningAlgorithm::as_str)
-                .into_iter()
-                .collect(),
-            token_endpoint_auth_signing_alg_values_supported: signed_by(),
-            introspection_endpoint_auth_signing_alg_values_supported: signed_by(),
-            revocation_endpoint_auth_signing_alg_values_supported: signed_by(),
+            introspection_signing_alg_values_supported: SigningAlgorithm::ALL.map(SigningAlgorithm::as_str).to_vec(),
+            introspection_encryption_alg_values_supported: JweAlgorithm::ALL.map(JweAlgorithm::as_str).to_vec(),
+            introspection_encryption_enc_values_supported: ContentEncryption::ALL
+                .map(ContentEncryption::as_str)
+                .to_vec(),
+            token_endpoint_auth_signing_alg_values_supported: proven_by(),
+            introspection_endpoint_auth_signing_alg_values_supported: proven_by(),
+            revocation_endpoint_auth_signing_alg_values_supported: proven_by(),
             dpop_signing_alg_values_supported: signed_by(),
             tls_client_certificate_bound_access_tokens: *mutual_tls != MutualTls::Unavailable,
             mtls_endpoint_aliases: match mutual_tls {
@@ -208,6 +220,10 @@ impl<'a> Metadata<'a> {
             request_uri_parameter_supported: true,
             require_request_uri_registration: true,
             request_object_signing_alg_values_supported: signed_by(),
+            request_object_encryption_alg_values_supported: JweAlgorithm::ALL.map(JweAlgorithm::as_str).to_vec(),
+            request_object_encryption_enc_values_supported: ContentEncryption::ALL
+                .map(ContentEncryption::as_str)
+                .to_vec(),
             frontchannel_logout_supported: true,
             frontchannel_logout_session_supported: true,
             backchannel_logout_supported: true,
@@ -258,13 +274,7 @@ mod tests {
         let claims = ["badge".to_owned()];
         let staff = [("staff", &claims[..])].into_iter();
         let settings = OAuthSettings::default();
-        let metadata = Metadata::of(
-            "https://id.example/t/acme",
-            &settings,
-            Some(SigningAlgorithm::Es256),
-            &MutualTls::Unavailable,
-            staff,
-        );
+        let metadata = Metadata::of("https://id.example/t/acme", &settings, &MutualTls::Unavailable, staff);
         let document: Value = serde_json::to_value(&metadata).unwrap();
         assert_eq!(document["issuer"], "https://id.example/t/acme");
         assert_eq!(document["token_endpoint"], "https://id.example/t/acme/oauth2/token");
@@ -296,7 +306,7 @@ mod tests {
     fn mutual_tls_is_told_of_where_there_is_some() {
         let settings = OAuthSettings::default();
         let of = |mutual_tls| {
-            let metadata = Metadata::of("https://id.example", &settings, None, &mutual_tls, std::iter::empty());
+            let metadata = Metadata::of("https://id.example", &settings, &mutual_tls, std::iter::empty());
             serde_json::to_value(&metadata).unwrap()
         };
         let methods = |document: &Value| document["token_endpoint_auth_methods_supported"].to_string();

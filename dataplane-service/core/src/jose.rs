@@ -1,6 +1,7 @@
 //! JWTs that others signed: client assertions, request objects, DPoP proofs. Signatures are `jsonwebtoken`'s business;
 //! which key and which algorithm may be used is decided here, never by the token (RFC 8725 §3.1).
 
+pub mod encrypted;
 pub mod keys;
 
 use base64::Engine as _;

@@ -104,17 +104,14 @@ async fn register(request: &HttpRequest, tenant: &TenantContext, app: &App, body
     app.registrations.step(tenant.id, address, policy.per_minute, app.clock.now()).map_err(Failure::TooMany)?;
     let (metadata, _) = document(request, body)?;
     check_sector(app, &metadata).await?;
-    let (secret, management) = (opaque::fresh(), opaque::fresh());
+    let (secret, management) = (opaque::fresh_hmac_secret(), opaque::fresh());
     let asked = watch::RegisterRequest {
         registrant: Some(app.registrar.registrant(address)),
         tenant_id: tenant.id.to_string(),
         metadata_json: json_bytes(&metadata),
         initial_token: initial,
         management_digest: digest(&management),
-        secret: Some(watch::OfferedSecret {
-            id: opaque::fresh_id(app.clock.now()).to_string(),
-            digest: digest(&secret),
-        }),
+        secret: Some(offered(app, &secret)),
     };
     let outcome = app.registrar.ask(&asked, async |mut node, request| node.register(request).await).await?;
     let client = registered(outcome)?;
@@ -148,6 +145,7 @@ async fn replace(request: &HttpRequest, tenant: &TenantContext, app: &App, body:
     app.registrations.step(tenant.id, address, pace, app.clock.now()).map_err(Failure::TooMany)?;
     let (metadata, secret) = document(request, body)?;
     check_sector(app, &metadata).await?;
+    let (fresh_secret, fresh_token) = (opaque::fresh_hmac_secret(), opaque::fresh());
     let asked = watch::UpdateRegistrationRequest {
         tenant_id: tenant.id.to_string(),
         client_id: client_id(request)?,
@@ -155,11 +153,15 @@ async fn replace(request: &HttpRequest, tenant: &TenantContext, app: &App, body:
         registrant: Some(app.registrar.registrant(address)),
         metadata_json: json_bytes(&metadata),
         secret_digest: secret.as_ref().map(digest),
+        secret: Some(offered(app, &fresh_secret)),
+        management_digest: Some(digest(&fresh_token)),
     };
     let outcome = app.registrar.ask(&asked, async |mut node, request| node.update(request).await).await?;
     let client = registered(outcome)?;
-    let mut shown = information(tenant, &client, &token)?;
-    if let Some(secret) = secret {
+    // RFC 7592 §3: the client discards what it had before.
+    let token = if client.took_management { &fresh_token } else { &token };
+    let mut shown = information(tenant, &client, token)?;
+    if let Some(secret) = if client.took_secret { Some(fresh_secret) } else { secret } {
         shown.insert("client_secret".to_owned(), json!(secret.expose()));
     }
     shown.extend(metadata.get("software_statement").map(|it| ("software_statement".to_owned(), it.clone())));
@@ -265,6 +267,15 @@ fn information(
     shown.insert("registration_client_uri".to_owned(), json!(uri));
     shown.insert("registration_access_token".to_owned(), json!(token.expose()));
     Ok(shown)
+}
+
+/// A secret as the control plane is offered it: it does not go there in the clear.
+fn offered(app: &App, secret: &Secret<String>) -> watch::OfferedSecret {
+    watch::OfferedSecret {
+        id: opaque::fresh_id(app.clock.now()).to_string(),
+        digest: digest(secret),
+        sealed: Some(app.keyring.seal(secret.expose().as_bytes(), rand::random()).to_string()),
+    }
 }
 
 fn digest(secret: &Secret<String>) -> Bytes {

@@ -22,13 +22,7 @@ const MAX_AGE_SECS: u32 = 300;
 
 pub(super) async fn metadata(tenant: Tenant, app: web::Data<App>) -> HttpResponse {
     let scopes = tenant.scopes.values().map(|scope| (scope.name.as_str(), scope.claims.as_slice()));
-    let mut document = Metadata::of(
-        &tenant.issuer,
-        &tenant.oauth,
-        tenant.keys.signing_algorithm(),
-        &mutual_tls(&tenant, &app),
-        scopes,
-    );
+    let mut document = Metadata::of(&tenant.issuer, &tenant.oauth, &mutual_tls(&tenant, &app), scopes);
     if tenant.oauth.registration.mode != RegistrationMode::Off {
         document = document.with_registration();
     }

@@ -8,11 +8,14 @@ use std::time::Duration;
 use oauth_core::authorization_details::DetailTypes;
 use oauth_core::client::{AuthMethod, Client, ClientSecret, ClientSpec, GrantType};
 use oauth_core::grant::jwt_bearer::TrustedIssuer;
-use oauth_core::jose::ClientKeys;
+use oauth_core::jose::{ClientKeys, SecretKey};
 use serde::de::DeserializeOwned;
 use shared_proto::watch;
 use vocab::oauth::{OAuthSettings, TrustedJwtIssuer};
-use vocab::{ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SigningAlgorithm, Slug, TenantId, Timestamp};
+use vocab::{
+    ClientId, KeyFamily, KeyId, Keyring, Revision, ScopeName, SealError, Sealed, SecretDigest, SigningAlgorithm, Slug,
+    TenantId, Timestamp,
+};
 
 use crate::signing::{KeyRecord, KeyStatus};
 use crate::staleness::{FailMode, Policy};
@@ -211,19 +214,24 @@ fn staleness(wire: &watch::Staleness) -> Result<Policy, Malformed> {
     })
 }
 
-pub fn client(wire: watch::Client) -> Result<Client, Malformed> {
-    let secrets = wire.secrets.iter().map(|secret| {
-        let digest: [u8; 32] = secret
-            .digest
-            .as_ref()
-            .try_into()
-            .map_err(|_| Malformed("a secret's digest has not 32 bytes".to_owned()))?;
-        let expires_at = secret.expires_at_ms.map(Timestamp::from_millis);
-        Ok(ClientSecret { digest: SecretDigest::from_bytes(digest), expires_at })
-    });
+/// Why a client cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientFault {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("its secret is sealed: {0}")]
+    Sealed(#[from] SealError),
+}
+
+pub fn client(mut wire: watch::Client, keyring: &Keyring) -> Result<Client, ClientFault> {
     let (client_id, revision) = (id(&wire.client_id)?, Revision(wire.revision));
-    let secrets = secrets.collect::<Result<_, Malformed>>()?;
+    let kept = std::mem::take(&mut wire.secrets);
     let spec = client_spec(wire)?;
+    let secret = |wire: &watch::ClientSecret| {
+        let sealed = wire.sealed.as_deref().filter(|_| spec.token_endpoint_auth_method.needs_sealed_secret());
+        secret(wire, sealed, keyring)
+    };
+    let secrets = kept.iter().map(secret).collect::<Result<_, _>>()?;
     Ok(Client {
         client_id,
         secrets,
@@ -231,6 +239,18 @@ pub fn client(wire: watch::Client) -> Result<Client, Malformed> {
         keys: spec.jwks.as_ref().map(ClientKeys::registered).transpose().map_err(Malformed)?.unwrap_or_default(),
         spec,
     })
+}
+
+/// `sealed`: the secret itself, where it is needed.
+fn secret(wire: &watch::ClientSecret, sealed: Option<&str>, keyring: &Keyring) -> Result<ClientSecret, ClientFault> {
+    let digest: Result<[u8; 32], _> = wire.digest.as_ref().try_into();
+    let digest = digest.map_err(|_| Malformed("a secret's digest has not 32 bytes".to_owned()))?;
+    let expires_at = wire.expires_at_ms.map(Timestamp::from_millis);
+    let key = match sealed {
+        Some(sealed) => Some(SecretKey::new(&keyring.open(&id(sealed)?)?)),
+        None => None,
+    };
+    Ok(ClientSecret { digest: SecretDigest::from_bytes(digest), key, expires_at })
 }
 
 fn client_spec(wire: watch::Client) -> Result<ClientSpec, Malformed> {
@@ -280,7 +300,8 @@ pub fn key(wire: watch::SigningKey) -> Result<Option<KeyRecord>, Malformed> {
     };
     Ok(Some(KeyRecord {
         kid: id(&wire.kid)?,
-        family: algorithm(&wire.algorithm)?.family(),
+        family: KeyFamily::parse(&wire.algorithm)
+            .ok_or_else(|| Malformed(format!("an unknown algorithm {:?}", wire.algorithm)))?,
         status,
         public_jwk: wire.public_jwk,
         private_key: id(&wire.sealed_private_key)?,
@@ -302,6 +323,35 @@ mod tests {
             spec_json: spec_json.as_bytes().to_vec().into(),
             ..watch::Client::default()
         }
+    }
+
+    fn client(wire: watch::Client) -> Result<Client, Malformed> {
+        let keyring = Keyring::new(vocab::MasterKey::new([1; 32]), vec![]);
+        super::client(wire, &keyring).map_err(|fault| match fault {
+            ClientFault::Malformed(malformed) => malformed,
+            ClientFault::Sealed(sealed) => panic!("{sealed}"),
+        })
+    }
+
+    #[test]
+    fn a_secret_is_opened_for_whoever_proves_itself_by_it_and_for_nobody_else() {
+        let keyring = Keyring::new(vocab::MasterKey::new([1; 32]), vec![]);
+        let with = |method: &str, keyring: &Keyring| {
+            let kept = watch::ClientSecret {
+                digest: SecretDigest::of(b"s").as_bytes().to_vec().into(),
+                sealed: Some(Keyring::new(vocab::MasterKey::new([1; 32]), vec![]).seal(b"s", [0; 24]).to_string()),
+                ..watch::ClientSecret::default()
+            };
+            let spec = format!(r#"{{"name":"Web","token_endpoint_auth_method":"{method}"}}"#);
+            super::client(watch::Client { secrets: vec![kept], ..wire(&spec) }, keyring)
+        };
+        let key = |client: Client| client.secrets[0].key.clone();
+        let expected = SecretKey::new(&vocab::Secret::new(b"s".to_vec()));
+        assert_eq!(key(with("client_secret_jwt", &keyring).unwrap()), Some(expected));
+        assert_eq!(key(with("client_secret_basic", &keyring).unwrap()), None);
+        let other = Keyring::new(vocab::MasterKey::new([2; 32]), vec![]);
+        assert!(matches!(with("client_secret_jwt", &other), Err(ClientFault::Sealed(_))));
+        assert!(with("client_secret_basic", &other).is_ok());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Only the tenants that a change touches are built anew; everything else is shared with the directory before. What
 //! cannot be used is kept at its last good state and reported to the control plane.
 
+mod key;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,7 +16,9 @@ use shared_proto::watch;
 use url::Url;
 use vocab::{ClientId, ClusterId, KeyFamily, KeyId, Keyring, Revision, ScopeName, SealError, TenantId};
 
-use super::decode::{self, Database, IssuerMode, Malformed, ResourceKey, TenantRecord};
+use self::key::Key;
+use super::decode::{self, ClientFault, Database, IssuerMode, Malformed, ResourceKey, TenantRecord};
+use crate::decryption::DecryptionKeys;
 use crate::directory::Directory;
 use crate::issued::IssuedTokens;
 use crate::signing::{KeyFault, KeyRecord, KeySet, KeyStatus, SigningKey};
@@ -46,7 +50,7 @@ struct Parts {
     record: Option<TenantRecord>,
     clients: HashMap<ClientId, Arc<Client>>,
     scopes: BTreeMap<ScopeName, Scope>,
-    keys: BTreeMap<KeyId, (KeyRecord, Arc<SigningKey>)>,
+    keys: BTreeMap<KeyId, (KeyRecord, Key)>,
     /// The last active key of each family that could be used: signs on when its successor cannot be.
     last_active: BTreeMap<KeyFamily, (KeyId, Arc<SigningKey>)>,
     /// The newest revision that touched any of it.
@@ -71,6 +75,12 @@ impl From<Malformed> for Rejection {
 impl From<SealError> for Rejection {
     fn from(error: SealError) -> Self {
         Self { unopened: true, reason: error.to_string() }
+    }
+}
+
+impl From<ClientFault> for Rejection {
+    fn from(fault: ClientFault) -> Self {
+        Self { unopened: matches!(fault, ClientFault::Sealed(_)), reason: fault.to_string() }
     }
 }
 
@@ -318,7 +328,7 @@ impl Parts {
                 }
             }
             Some(Kind::Client(client)) => {
-                let client = decode::client(client)?;
+                let client = decode::client(client, keyring)?;
                 self.clients.insert(client.client_id.clone(), Arc::new(client));
             }
             Some(Kind::Scope(scope)) => {
@@ -331,7 +341,7 @@ impl Parts {
                     // Parsing a key costs; a key that only another part of the tenant changed beside is not parsed again.
                     Some(record) if self.keys.get(&record.kid).is_some_and(|(held, _)| *held == record) => {}
                     Some(record) => {
-                        let key = Arc::new(SigningKey::open(&record, keyring)?);
+                        let key = Key::open(&record, keyring)?;
                         self.keys.insert(record.kid.clone(), (record, key));
                     }
                     None => drop(kid.and_then(|kid| self.keys.remove(&kid))),
@@ -359,14 +369,22 @@ impl Parts {
 
     /// Its keys; when the active one of a family cannot be used, the one before signs, unless it was taken back.
     fn key_set(&mut self) -> KeySet {
-        for (record, key) in self.keys.values().filter(|(record, _)| record.status == KeyStatus::Active) {
+        let (mut signing, mut decrypting) = (Vec::new(), Vec::new());
+        for (record, key) in self.keys.values() {
+            match key {
+                Key::Signs(key) => signing.push((record, key)),
+                Key::Decrypts(key) => decrypting.push(Arc::clone(key)),
+            }
+        }
+        for (record, key) in signing.iter().filter(|(record, _)| record.status == KeyStatus::Active) {
             self.last_active.insert(record.family, (record.kid.clone(), Arc::clone(key)));
         }
-        let keys = self.keys.iter().map(|(kid, (record, key))| match self.last_active.get(&record.family) {
-            Some((last, signs)) if last == kid => Arc::clone(signs),
+        let signing = signing.into_iter().map(|(record, key)| match self.last_active.get(&record.family) {
+            Some((last, signs)) if *last == record.kid => Arc::clone(signs),
             _ => Arc::clone(key),
         });
-        KeySet::new(keys.collect(), self.record.as_ref().and_then(|record| record.signing_algorithm))
+        let wanted = self.record.as_ref().and_then(|record| record.signing_algorithm);
+        KeySet::new(signing.collect(), wanted).with_decryption(DecryptionKeys::new(decrypting))
     }
 
     /// `None` when there is no tenant (any more).

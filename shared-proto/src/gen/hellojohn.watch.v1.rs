@@ -349,6 +349,9 @@ pub struct ClientSecret {
     pub digest: ::prost::bytes::Bytes,
     #[prost(int64, optional, tag = "3")]
     pub expires_at_ms: ::core::option::Option<i64>,
+    /// A sealed envelope of the secret itself, of clients of client_secret_jwt only. Absent: nobody needs it.
+    #[prost(string, optional, tag = "4")]
+    pub sealed: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Scope {
@@ -371,7 +374,8 @@ pub struct SigningKey {
     pub tenant_id: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, tag = "2")]
     pub kid: ::prost::alloc::string::String,
-    /// ES256, EdDSA, RS256.
+    /// What stands for its family: ES256, EdDSA, RS256 (which is PS256, too), ES384; or what is encrypted to it: RSA-OAEP-256,
+    /// ECDH-ES. A pod refuses a key of an algorithm that it does not know.
     #[prost(string, tag = "3")]
     pub algorithm: ::prost::alloc::string::String,
     #[prost(enumeration = "KeyStatus", tag = "4")]
@@ -862,6 +866,9 @@ pub struct OfferedSecret {
     /// SHA-256, 32 bytes.
     #[prost(bytes = "bytes", tag = "2")]
     pub digest: ::prost::bytes::Bytes,
+    /// A sealed envelope of the secret, kept for clients of client_secret_jwt only. Absent: from a pod of an older release.
+    #[prost(string, optional, tag = "3")]
+    pub sealed: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadRegistrationRequest {
@@ -891,6 +898,12 @@ pub struct UpdateRegistrationRequest {
     /// SHA-256 of the client_secret in it; absent when there was none.
     #[prost(bytes = "bytes", optional, tag = "6")]
     pub secret_digest: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The secret that the client will be given if it needs another one. Absent: from a pod of an older release.
+    #[prost(message, optional, tag = "7")]
+    pub secret: ::core::option::Option<OfferedSecret>,
+    /// SHA-256 of the registration access token that the client will be given if the tenant has them rotated.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub management_digest: ::core::option::Option<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteRegistrationRequest {
@@ -933,6 +946,9 @@ pub struct RegisteredClient {
     /// What the pod must have before it answers.
     #[prost(uint64, tag = "4")]
     pub revision: u64,
+    /// Whether the offered registration access token is the client's.
+    #[prost(bool, tag = "5")]
+    pub took_management: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RegistrationDeleted {

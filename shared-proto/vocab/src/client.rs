@@ -24,7 +24,7 @@ use crate::fapi::Fapi;
 use crate::jwe::{ContentEncryption, Encryption, JweAlgorithm};
 use crate::jwk::Jwks;
 use crate::jws::JwsAlgorithm;
-use crate::{ClientId, ScopeName, SigningAlgorithm};
+use crate::{ClientId, KeyFamily, ScopeName, SigningAlgorithm};
 
 pub use auth_method::AuthMethod;
 pub use grant_type::GrantType;
@@ -56,6 +56,14 @@ pub struct ClientSpec {
     pub userinfo_encrypted_response_alg: Option<JweAlgorithm>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub userinfo_encrypted_response_enc: Option<ContentEncryption>,
+    /// Introspection answered as a JWT, when it is asked for as one: signed so (RFC 9701 §6). Absent: as the tenant signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_signed_response_alg: Option<SigningAlgorithm>,
+    /// And encrypted so to a key of the client's. Absent: it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_encrypted_response_alg: Option<JweAlgorithm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_encrypted_response_enc: Option<ContentEncryption>,
     /// Whether the client knows a user by the same `sub` as every other client (OIDC Core §8).
     #[serde(skip_serializing_if = "SubjectType::is_default")]
     pub subject_type: SubjectType,
@@ -134,6 +142,12 @@ pub struct ClientSpec {
     /// The one algorithm of its request objects (OIDC Registration §2); `None`: any that fits its keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_object_signing_alg: Option<JwsAlgorithm>,
+    /// How it encrypts them to a key of the tenant's, where it does (OIDC Registration §2): in this way and no other.
+    /// Absent: in any that the tenant has a key for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object_encryption_alg: Option<JweAlgorithm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object_encryption_enc: Option<ContentEncryption>,
     /// Where the client's request objects may be fetched (OIDC Registration §2); nowhere else.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub request_uris: Vec<String>,
@@ -217,9 +231,15 @@ impl TokenDeliveryMode {
 }
 
 impl ClientSpec {
-    /// What the tenant must be able to sign with for this client.
-    pub fn signing_algorithms(&self) -> impl Iterator<Item = SigningAlgorithm> + use<> {
-        self.id_token_signed_response_alg.into_iter().chain(self.userinfo_signed_response_alg)
+    /// What the tenant must have keys of for this client.
+    pub fn key_families(&self) -> impl Iterator<Item = KeyFamily> + use<> {
+        let signing = [
+            self.id_token_signed_response_alg,
+            self.userinfo_signed_response_alg,
+            self.introspection_signed_response_alg,
+        ];
+        let signing = signing.into_iter().flatten().map(SigningAlgorithm::family);
+        signing.chain(self.request_object_encryption_alg.map(JweAlgorithm::family))
     }
 }
 
@@ -233,6 +253,18 @@ impl ClientSpec {
     /// How userinfo is encrypted for the client, if it is.
     pub fn userinfo_encryption(&self) -> Option<Encryption> {
         let (alg, enc) = self.userinfo_encrypted_response_alg.zip(self.userinfo_encrypted_response_enc)?;
+        Some(Encryption { alg, enc })
+    }
+
+    /// How introspection answers that are JWTs are encrypted for the client, if they are.
+    pub fn introspection_encryption(&self) -> Option<Encryption> {
+        let (alg, enc) = self.introspection_encrypted_response_alg.zip(self.introspection_encrypted_response_enc)?;
+        Some(Encryption { alg, enc })
+    }
+
+    /// How the client encrypts its request objects, if it said so.
+    pub fn request_object_encryption(&self) -> Option<Encryption> {
+        let (alg, enc) = self.request_object_encryption_alg.zip(self.request_object_encryption_enc)?;
         Some(Encryption { alg, enc })
     }
 }
@@ -275,6 +307,9 @@ impl Default for ClientSpec {
             id_token_encrypted_response_enc: None,
             userinfo_encrypted_response_alg: None,
             userinfo_encrypted_response_enc: None,
+            introspection_signed_response_alg: None,
+            introspection_encrypted_response_alg: None,
+            introspection_encrypted_response_enc: None,
             subject_type: SubjectType::default(),
             sector_identifier_uri: None,
             redirect_uris: Vec::new(),
@@ -320,6 +355,8 @@ impl Default for ClientSpec {
             require_pushed_authorization_requests: false,
             require_signed_request_object: false,
             request_object_signing_alg: None,
+            request_object_encryption_alg: None,
+            request_object_encryption_enc: None,
             request_uris: Vec::new(),
             fapi: None,
             rotate_refresh_tokens: None,

@@ -1,8 +1,8 @@
-//! How answers are encrypted to a client, by the names of the registry of JOSE (RFC 7518 §4.1, §5.1). Whoever decrypts is
-//! the client: here is only encrypted.
+//! How answers are encrypted to a client, and requests to us, by the names of the registry of JOSE (RFC 7518 §4.1, §5.1).
 
 use serde::{Deserialize, Serialize};
 
+use crate::jose::KeyFamily;
 use crate::jwk::Jwk;
 
 /// How the key of the content reaches the client.
@@ -24,6 +24,14 @@ impl JweAlgorithm {
             Self::RsaOaep256 => "RSA-OAEP-256",
             Self::EcdhEs => "ECDH-ES",
             Self::EcdhEsA256Kw => "ECDH-ES+A256KW",
+        }
+    }
+
+    /// Our keys that something is encrypted to in this way.
+    pub const fn family(self) -> KeyFamily {
+        match self {
+            Self::RsaOaep256 => KeyFamily::RsaEncryption,
+            Self::EcdhEs | Self::EcdhEsA256Kw => KeyFamily::P256Encryption,
         }
     }
 

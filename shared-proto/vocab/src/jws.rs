@@ -71,6 +71,16 @@ impl JwsAlgorithm {
         Self::ASYMMETRIC.into_iter().chain(Self::SYMMETRIC).find(|algorithm| algorithm.as_str() == text)
     }
 
+    /// How long the secret of an HMAC must be: as long as the hash (RFC 7518 §3.2). `None`: it has none.
+    pub const fn secret_bytes(self) -> Option<usize> {
+        match self {
+            Self::Hs256 => Some(32),
+            Self::Hs384 => Some(48),
+            Self::Hs512 => Some(64),
+            _ => None,
+        }
+    }
+
     pub const fn is_symmetric(self) -> bool {
         matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
     }

@@ -34,6 +34,13 @@ pub struct RegistrationPolicy {
     /// Whether nobody registers without a software statement.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_statement: bool,
+    /// How long the secrets live that clients are given. Who changes its registration in the second half of that time is given
+    /// the next one. Absent: until somebody removes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret_lifetime_secs: Option<u32>,
+    /// Whether each change of a registration brings another registration access token (RFC 7592 §3).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rotate_access_token: bool,
     /// How many registrations a pod takes from one address in a minute.
     #[serde(skip_serializing_if = "is_usual_pace")]
     pub per_minute: u32,
@@ -74,6 +81,8 @@ impl Default for RegistrationPolicy {
             skip_consent: false,
             statement_issuers: Vec::new(),
             require_statement: false,
+            client_secret_lifetime_secs: None,
+            rotate_access_token: false,
             per_minute: USUAL_PACE,
         }
     }

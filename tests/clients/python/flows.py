@@ -9,7 +9,7 @@ from authlib.common.security import generate_token
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.integrations.requests_client import OAuth2Session
-from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from authlib.oauth2.rfc7523 import ClientSecretJWT, PrivateKeyJWT
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from authlib.oidc.core import CodeIDToken
 from authlib.oidc.discovery import OpenIDProviderMetadata, get_well_known_url
@@ -96,10 +96,20 @@ async def machines():
         metadata["registration_endpoint"],
         json={"grant_types": ["client_credentials"], "token_endpoint_auth_method": "client_secret_post"},
     ).json()
+    sealing = requests.post(
+        metadata["registration_endpoint"],
+        json={
+            "grant_types": ["client_credentials"],
+            "token_endpoint_auth_method": "client_secret_jwt",
+            "token_endpoint_auth_signing_alg": "HS512",
+        },
+    ).json()
     outcome = []
+    by_secret = ClientSecretJWT(metadata["token_endpoint"], alg="HS512")
     by_key = PrivateKeyJWT(metadata["token_endpoint"], headers={"kid": "k"}, alg="ES256")
     for method, registered, secret in [
         (by_key, signing, key),
+        (by_secret, sealing, sealing["client_secret"]),
         (None, posting, posting["client_secret"]),
     ]:
         name = registered["token_endpoint_auth_method"]

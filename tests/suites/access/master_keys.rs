@@ -47,6 +47,23 @@ fn sealed(seals: &Value) -> Vec<(String, u64)> {
         .collect()
 }
 
+/// A client of `client_secret_jwt` gets a token.
+async fn prove_by_hmac(tenant: &Tenant, secret: &str) {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock is past 1970");
+    let claims = json!({
+        "iss": "hmac", "sub": "hmac", "aud": tenant.issuer, "jti": "1", "exp": since.as_secs() + 60,
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let assertion = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("an HMAC");
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", &assertion),
+    ];
+    let request = web::client().post(format!("{}/oauth2/token", tenant.issuer)).form(&form);
+    let _ = web::send(request).await.expect(200);
+}
+
 #[tokio::test]
 async fn every_secret_moves_to_the_new_key_and_the_old_one_can_go() {
     let mut world = World::start(3, 1).await;
@@ -62,9 +79,15 @@ async fn every_secret_moves_to_the_new_key_and_the_old_one_can_go() {
         web::send(request).await.expect(201).text_of("client_secret")
     };
     let secret = receipt(&owner).await;
+    let hmac = json!({
+        "client_id": "hmac", "name": "Seals", "grant_types": ["client_credentials"], "scopes": ["hj:users.read"],
+        "token_endpoint_auth_method": "client_secret_jwt",
+    });
+    let clients = format!("/tenants/{}/clients?wait=fleet&timeout=15s", tenant.slug);
+    let hmac = owner.post(&clients, &hmac).await.expect(201).text_of("client_secret");
     let before = owner.get("/keys/seals").await.expect(200).json;
-    // The tenant's DSN and key, the global key, the receipt.
-    assert!(before["total"].as_u64() >= Some(4), "{before:#}");
+    // The tenant's DSN and key, the global key, the secret of the HMACs, the receipt.
+    assert!(before["total"].as_u64() >= Some(5), "{before:#}");
     assert_eq!(sealed(&before).len(), 1, "{before:#}");
     let etag = owner.get(&format!("/tenants/{}", tenant.slug)).await.header("etag").map(ToOwned::to_owned);
 
@@ -107,6 +130,7 @@ async fn every_secret_moves_to_the_new_key_and_the_old_one_can_go() {
     world.pods[0].ready().await;
     assert_eq!(receipt(&world.cluster.admin(2).await).await, secret, "a replay is answered with what was shown");
     let _ = tenant.backend.sign_in(&user).await;
+    prove_by_hmac(&tenant, &hmac).await;
     let _ = world.cluster.admin(0).await.post("/keys/rotate", &json!({})).await.expect(200);
 }
 

@@ -29,6 +29,7 @@ async fn pypis_authlib_signs_in_renews_introspects_and_revokes() {
         assert_eq!(client["afterwards"], "invalid_grant", "{outcome:#}");
     }
     assert_eq!(outcome["clients"][1]["introspected"], json!([true, alice.id]), "{outcome:#}");
-    let machines = json!([["private_key_jwt", true, true], ["client_secret_post", true, true]]);
+    let methods = ["private_key_jwt", "client_secret_jwt", "client_secret_post"];
+    let machines = json!(methods.map(|method| json!([method, true, true])));
     assert_eq!(outcome["machines"], machines, "{outcome:#}");
 }

@@ -49,6 +49,7 @@ async fn npms_oauth4webapi_goes_through_every_flow() {
         ("/strict/not_pushed", json!("invalid_request")),
         ("/strict/other", json!("invalid_token")),
         ("/posted", json!(true)),
+        ("/hmac", json!([true, true, true, "ECDH-ES", "A256GCM", "JWT"])),
         ("/device", sub.clone()),
         ("/ciba", sub.clone()),
         ("/resource", json!([tenant.issuer])),

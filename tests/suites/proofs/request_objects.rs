@@ -13,7 +13,7 @@ use super::keys::{Key, now, random};
 use super::shared;
 
 /// What the client asks for, as claims, with `changes` (null: left out).
-fn claims(party: &RelyingParty, issuer: &str, attempt: &Attempt, changes: &Value) -> Value {
+pub(super) fn claims(party: &RelyingParty, issuer: &str, attempt: &Attempt, changes: &Value) -> Value {
     let mut claims = json!({"iss": party.client_id, "aud": issuer, "exp": now() + 60, "jti": random()});
     for (name, value) in attempt.url.query_pairs() {
         claims[&*name] = json!(value);
@@ -25,12 +25,12 @@ fn claims(party: &RelyingParty, issuer: &str, attempt: &Attempt, changes: &Value
     claims
 }
 
-fn sign(key: &Key, claims: &Value) -> String {
+pub(super) fn sign(key: &Key, claims: &Value) -> String {
     key.sign(&json!({"alg": "ES256", "kid": key.jwk["kid"], "typ": "oauth-authz-req+jwt"}), claims)
 }
 
 /// A request that says nothing but who asks and, if the client is to hear of refusals, where it is.
-fn naming(party: &RelyingParty, more: &[(&str, &str)]) -> Url {
+pub(super) fn naming(party: &RelyingParty, more: &[(&str, &str)]) -> Url {
     let parameters = [("client_id", party.client_id.as_str())];
     Url::parse_with_params(&party.endpoint("authorize"), parameters.iter().chain(more)).expect("a URL")
 }

@@ -31,7 +31,7 @@ pub(super) fn create(
     }
     check_room("clients of a tenant", cx.state.client_count(tenant_id), limits::CLIENTS_PER_TENANT)?;
     let at = cx.stamp.at;
-    let secrets = secret.map(|secret| kept(cx, &secret)).transpose()?.into_iter().collect();
+    let secrets = secret.map(|secret| kept(cx, &spec, secret)).transpose()?.into_iter().collect();
     let (revision, managed_by) = (cx.revision, cx.manager(None));
     let client = Client {
         tenant_id,
@@ -53,19 +53,43 @@ pub(super) fn update(
     client_id: &ClientId,
     spec: ClientSpec,
 ) -> Result<Decision, Rejection> {
+    update_with(cx, tenant, client_id, spec, None)
+}
+
+/// `secrets`: in place of those that there are.
+pub(super) fn update_with(
+    cx: &Context<'_>,
+    tenant: Slug,
+    client_id: &ClientId,
+    spec: ClientSpec,
+    secrets: Option<Vec<ClientSecret>>,
+) -> Result<Decision, Rejection> {
     let old = find(cx, &tenant, client_id)?;
+    let mut secrets = secrets.unwrap_or_else(|| old.secrets.clone());
     let mut violations = problems(cx, old.tenant_id, &spec);
     let public = |spec: &ClientSpec| spec.token_endpoint_auth_method == AuthMethod::None;
     // One way the secrets would vanish, the other way there is none, and what is public already cannot be made secret.
     violations.require(public(&spec) == public(&old.spec), "/token_endpoint_auth_method", || {
         "a public client cannot become confidential, nor the reverse: make another client".to_owned()
     });
-    let lacks_secret = spec.token_endpoint_auth_method.uses_secret() && old.secrets.is_empty();
+    let lacks_secret = spec.token_endpoint_auth_method.uses_secret() && secrets.is_empty();
     violations.require(!lacks_secret, "/token_endpoint_auth_method", || {
         "the client has no secret yet: add one first".to_owned()
     });
+    let needs_sealed = spec.token_endpoint_auth_method.needs_sealed_secret();
+    let usable = lacks_secret || !needs_sealed || secrets.iter().any(|secret| secret.sealed.is_some());
+    violations.require(usable, "/token_endpoint_auth_method", || {
+        "the client's secrets are kept as digests, which are no keys of an HMAC: make another client".to_owned()
+    });
     check(violations)?;
-    put_with_keys(cx, tenant, changed(cx, old, |client| client.spec = spec))
+    for secret in secrets.iter_mut().filter(|_| !needs_sealed) {
+        secret.sealed = None;
+    }
+    let change = |client: &mut Client| {
+        client.spec = spec;
+        client.secrets = secrets;
+    };
+    put_with_keys(cx, tenant, changed(cx, old, change))
 }
 
 pub(super) fn delete(cx: &Context<'_>, tenant: Slug, client_id: ClientId) -> Result<Decision, Rejection> {
@@ -79,7 +103,7 @@ pub(super) fn add_secret(
     cx: &Context<'_>,
     tenant: Slug,
     client_id: &ClientId,
-    secret: &NewSecret,
+    secret: NewSecret,
     previous_expires_at: Option<Timestamp>,
 ) -> Result<Decision, Rejection> {
     let old = find(cx, &tenant, client_id)?;
@@ -98,7 +122,7 @@ pub(super) fn add_secret(
             there.expires_at = Some(there.expires_at.map_or(end, |was| was.min(end)));
         }
     }
-    secrets.push(kept(cx, secret)?);
+    secrets.push(kept(cx, &old.spec, secret)?);
     Ok(put(tenant, changed(cx, old, |client| client.secrets = secrets)))
 }
 
@@ -138,12 +162,21 @@ fn problems(cx: &Context<'_>, tenant: TenantId, spec: &ClientSpec) -> Violations
     violations
 }
 
-fn kept(cx: &Context<'_>, secret: &NewSecret) -> Result<ClientSecret, Rejection> {
+/// What is stored of a secret: the secret itself only if the client cannot be proven without it.
+pub(super) fn kept(cx: &Context<'_>, spec: &ClientSpec, secret: NewSecret) -> Result<ClientSecret, Rejection> {
     if secret.expires_at.is_some_and(|end| end <= cx.stamp.at) {
         return Err(Rejection::Invalid { violations: Violations::one("/expires_at", "must lie in the future") });
     }
-    let &NewSecret { id, digest, expires_at } = secret;
-    Ok(ClientSecret { id, digest, created_at: cx.stamp.at, expires_at })
+    let NewSecret { id, digest, expires_at, sealed } = secret;
+    if sealed.as_ref().is_some_and(|sealed| sealed.to_string().len() > limits::SEALED_BYTES) {
+        return Err(conflict("the sealed secret is too long"));
+    }
+    let sealed = sealed.filter(|_| spec.token_endpoint_auth_method.needs_sealed_secret());
+    if spec.token_endpoint_auth_method.needs_sealed_secret() && sealed.is_none() {
+        // The node that made it looked at the client when it was another.
+        return Err(conflict("the client's authentication was changed at the same time: try again"));
+    }
+    Ok(ClientSecret { id, digest, created_at: cx.stamp.at, expires_at, sealed })
 }
 
 fn changed(cx: &Context<'_>, old: &Client, change: impl FnOnce(&mut Client)) -> Client {

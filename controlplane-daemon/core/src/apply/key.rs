@@ -1,4 +1,4 @@
-//! The life of signing keys: `next → active → retiring → revoked`, one active per owner and family.
+//! The life of keys: `next → active → retiring → revoked`, one active per owner and family.
 
 use vocab::{KeyId, Revision, Slug};
 
@@ -13,12 +13,12 @@ pub(super) fn rotate(
     cx: &Context<'_>,
     tenant: Option<Slug>,
     step: RotateStep,
-    algorithm: Option<SigningAlgorithm>,
+    family: Option<KeyFamily>,
 ) -> Result<Decision, Rejection> {
     let owner = owner_of(cx, tenant.as_ref())?;
-    let family = match (algorithm, &tenant) {
+    let family = match (family, &tenant) {
         (Some(_), None) => return Err(conflict("the global keys have no algorithms to choose from")),
-        (Some(algorithm), Some(_)) => algorithm.family(),
+        (Some(family), Some(_)) => family,
         (None, None) => SigningAlgorithm::default().family(),
         (None, Some(slug)) => cx.tenant(slug)?.spec.settings.signing_algorithm.family(),
     };
@@ -40,7 +40,7 @@ pub(super) fn rotate(
 
 /// Puts a key; one that signs takes the place of the one before.
 fn replace(cx: &Context<'_>, tenant: Option<Slug>, new: SigningKey) -> Result<Decision, Rejection> {
-    let (owner, family) = (new.owner, new.family());
+    let (owner, family) = (new.owner, new.family);
     let mut changes = Vec::new();
     if let Some(active) = cx.state.active_key(owner, family)
         && new.status == KeyStatus::Active
@@ -61,7 +61,7 @@ pub(super) fn first_of(
 ) -> Result<Vec<Change>, Rejection> {
     let mut made: Vec<SigningKey> = Vec::new();
     for family in families {
-        let has = cx.state.active_key(owner, family).is_some() || made.iter().any(|key| key.family() == family);
+        let has = cx.state.active_key(owner, family).is_some() || made.iter().any(|key| key.family == family);
         if !has {
             made.push(fresh(cx, owner, KeyStatus::Active, family)?);
         }
@@ -83,10 +83,10 @@ pub(super) fn revoke(cx: &Context<'_>, tenant: Option<Slug>, kid: KeyId) -> Resu
     let key = cx.state.key(owner, &kid).ok_or_else(|| not_found(format!("key {kid}")))?;
     cx.check_precondition(key.revision)?;
     match key.status {
-        KeyStatus::Active if is_signed_with(cx, tenant.as_ref(), key.family())? => {
+        KeyStatus::Active if is_asked_for(cx, tenant.as_ref(), key.family)? => {
             return Err(conflict("the active key cannot be revoked: rotate first"));
         }
-        KeyStatus::Active if cx.state.next_key(owner, key.family()).is_some() => {
+        KeyStatus::Active if cx.state.next_key(owner, key.family).is_some() => {
             return Err(conflict("another key is to follow it: revoke that one first"));
         }
         KeyStatus::Revoked => return Err(conflict(format!("key {kid} is revoked already"))),
@@ -109,7 +109,7 @@ pub(super) fn fresh(
     status: KeyStatus,
     family: KeyFamily,
 ) -> Result<SigningKey, Rejection> {
-    let of_family = cx.stamp.keys.iter().find(|key| key.algorithm.family() == family);
+    let of_family = cx.stamp.keys.iter().find(|key| key.family == family);
     // What the leader looked at was changed before the entry had its turn.
     let fresh = of_family.ok_or_else(|| conflict("the signing algorithm was changed at the same time: try again"))?;
     let fresh = (*fresh).clone();
@@ -122,7 +122,7 @@ pub(super) fn fresh(
     Ok(SigningKey {
         owner,
         kid: fresh.kid,
-        algorithm: family.stored_as(),
+        family,
         status,
         public_jwk: fresh.public_jwk,
         private_key: fresh.private_key,
@@ -140,8 +140,8 @@ fn owner_of(cx: &Context<'_>, tenant: Option<&Slug>) -> Result<KeyOwner, Rejecti
     tenant.map_or(Ok(KeyOwner::Global), |slug| Ok(KeyOwner::Tenant(cx.tenant(slug)?.id)))
 }
 
-/// Whether the owner's settings or a client of it ask for signatures of this family.
-fn is_signed_with(cx: &Context<'_>, tenant: Option<&Slug>, family: KeyFamily) -> Result<bool, Rejection> {
+/// Whether the owner's settings or a client of it ask for keys of this family.
+fn is_asked_for(cx: &Context<'_>, tenant: Option<&Slug>, family: KeyFamily) -> Result<bool, Rejection> {
     let Some(slug) = tenant else { return Ok(true) };
     let tenant = cx.tenant(slug)?;
     let by_client =

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use vocab::registration::{RegistrationMode, RegistrationPolicy};
-use vocab::{ClientId, RegistrationTokenId, Revision, SecretDigest, Slug, Violations};
+use vocab::{ClientId, RegistrationTokenId, Revision, SecretDigest, Slug, Timestamp, Violations};
 
 use super::{Context, Decision, check, check_room, client, not_found};
 use crate::limits;
-use crate::model::{Client, ClientSpec, Registration, RegistrationToken, RegistrationTokenSpec, Tenant};
+use crate::model::{Client, ClientSecret, ClientSpec, Registration, RegistrationToken, RegistrationTokenSpec, Tenant};
 use crate::mutation::{Change, InitialProof, NewSecret, RegistrationProofs, ResourceRef};
 use crate::rejection::Rejection;
 use crate::validate::registration::{beyond_policy, token_problems};
@@ -19,7 +19,7 @@ pub(super) fn register(
     cx: &Context<'_>,
     tenant: Slug,
     spec: ClientSpec,
-    secret: Option<NewSecret>,
+    mut secret: Option<NewSecret>,
     proofs: &RegistrationProofs,
 ) -> Result<Decision, Rejection> {
     let owner = cx.tenant(&tenant)?;
@@ -27,9 +27,13 @@ pub(super) fn register(
     let policy = &owner.spec.settings.oauth.registration;
     let admitted = admit(cx, owner, proofs.initial.as_ref())?;
     check(judge(policy, &spec, proofs.statement_issuer.as_ref()))?;
+    if let Some(secret) = &mut secret {
+        secret.expires_at = end_of_secret(cx, policy);
+    }
     let Decision { resource, mut changes } = client::create(cx, tenant, None, spec, secret)?;
     let registration = Registration {
         digest: proofs.management,
+        previous_digest: None,
         token_id: proofs.initial.as_ref().filter(|_| admitted.is_some()).map(|proof| proof.id),
         statement_issuer: proofs.statement_issuer.clone(),
     };
@@ -76,12 +80,19 @@ pub(super) struct Shown {
     pub(super) statement_issuer: Option<String>,
 }
 
+/// What a client is given that is registered already, as far as it needs it.
+pub(super) struct Offered {
+    pub(super) secret: Option<NewSecret>,
+    pub(super) management: Option<SecretDigest>,
+}
+
 pub(super) fn reregister(
     cx: &Context<'_>,
     tenant: Slug,
     client_id: &ClientId,
     spec: ClientSpec,
     shown: Shown,
+    offered: Offered,
 ) -> Result<Decision, Rejection> {
     let (client, registration) = prove(cx, &tenant, client_id, &shown.proof)?;
     if !client.spec.enabled {
@@ -89,15 +100,58 @@ pub(super) fn reregister(
     }
     // Whoever vouched once did not vouch for what is said now.
     let statement_issuer = shown.statement_issuer;
-    check(judge(&cx.tenant(&tenant)?.spec.settings.oauth.registration, &spec, statement_issuer.as_ref()))?;
-    let registration = Registration { statement_issuer, ..registration.clone() };
-    let Decision { resource, mut changes } = client::update(cx, tenant, client_id, spec)?;
+    let policy = &cx.tenant(&tenant)?.spec.settings.oauth.registration;
+    check(judge(policy, &spec, statement_issuer.as_ref()))?;
+    let mut registration = Registration { statement_issuer, ..registration.clone() };
+    if let Some(successor) = offered.management.filter(|_| policy.rotate_access_token) {
+        registration = registration.rotated(shown.proof, successor);
+    }
+    let secrets = match offered.secret.filter(|_| needs_secret(cx, policy, &spec, &client.secrets)) {
+        Some(secret) => Some(with_secret(cx, policy, &spec, &client.secrets, secret)?),
+        None => None,
+    };
+    let Decision { resource, mut changes } = client::update_with(cx, tenant, client_id, spec, secrets)?;
     for change in &mut changes {
         if let Change::ClientPut(client) = change {
             client.registration = Some(registration.clone());
         }
     }
     Ok(Decision { resource, changes })
+}
+
+/// When a secret ends that a client is given now.
+fn end_of_secret(cx: &Context<'_>, policy: &RegistrationPolicy) -> Option<Timestamp> {
+    policy.client_secret_lifetime_secs.map(|secs| cx.stamp.at.plus_secs(secs.into()))
+}
+
+/// Whether none of the secrets is of use, or not for long any more: half of its life is left for the next one to arrive.
+fn needs_secret(cx: &Context<'_>, policy: &RegistrationPolicy, spec: &ClientSpec, secrets: &[ClientSecret]) -> bool {
+    let method = spec.token_endpoint_auth_method;
+    let half = policy.client_secret_lifetime_secs.unwrap_or_default() / 2;
+    let soon = cx.stamp.at.plus_secs(half.into());
+    let lasts = |secret: &&ClientSecret| secret.expires_at.is_none_or(|end| end > soon);
+    let fits = |secret: &ClientSecret| !method.needs_sealed_secret() || secret.sealed.is_some();
+    method.uses_secret() && !secrets.iter().filter(lasts).any(fits)
+}
+
+/// The newest of those that still open something stay beside it.
+fn with_secret(
+    cx: &Context<'_>,
+    policy: &RegistrationPolicy,
+    spec: &ClientSpec,
+    secrets: &[ClientSecret],
+    secret: NewSecret,
+) -> Result<Vec<ClientSecret>, Rejection> {
+    let needs_sealed = spec.token_endpoint_auth_method.needs_sealed_secret();
+    let opens = |secret: &&ClientSecret| {
+        secret.expires_at.is_none_or(|end| end > cx.stamp.at) && (!needs_sealed || secret.sealed.is_some())
+    };
+    let mut kept: Vec<_> = secrets.iter().filter(opens).cloned().collect();
+    let superfluous = (kept.len() + 1).saturating_sub(limits::SECRETS_PER_CLIENT);
+    kept.drain(..superfluous);
+    let secret = NewSecret { expires_at: end_of_secret(cx, policy), ..secret };
+    kept.push(client::kept(cx, spec, secret)?);
+    Ok(kept)
 }
 
 pub(super) fn unregister(
@@ -121,7 +175,7 @@ fn prove<'a>(
     let client = cx.state.tenant(tenant).and_then(|tenant| cx.state.client(tenant.id, client_id));
     client
         .and_then(|client| Some((client, client.registration.as_ref()?)))
-        .filter(|(_, registration)| registration.digest == *proof)
+        .filter(|(_, registration)| registration.is_proven_by(proof))
         .ok_or_else(|| refused("the registration access token is not this client's"))
 }
 

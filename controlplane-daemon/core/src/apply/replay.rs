@@ -38,6 +38,7 @@ fn leave_out_generated(mutation: &mut Mutation) -> Option<u32> {
     let blank = |secret: &mut NewSecret| {
         secret.id = vocab::SecretId::from_uuid(uuid::Uuid::nil());
         secret.digest = NO_DIGEST;
+        secret.sealed = None;
     };
     match mutation {
         Mutation::TenantCreate { spec, .. } | Mutation::TenantUpdate { spec, .. } => {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use vocab::Sealed;
 use vocab::{Revision, Slug, Violations};
 
 use super::{Context, Decision, check, check_room, conflict, not_found};
@@ -110,6 +111,11 @@ impl After<'_> {
         found.require(fits, "/secrets", || {
             "a client that proves itself by a secret has one or two, a public client none".to_owned()
         });
+        let usable = !method.needs_sealed_secret() || client.secrets.iter().any(|secret| secret.sealed.is_some());
+        found.require(usable, "/secrets", || format!("one is needed that is sealed, for {}", method.as_str()));
+        let long = |sealed: &Sealed| sealed.to_string().len() > limits::SEALED_BYTES;
+        let fits = !client.secrets.iter().filter_map(|secret| secret.sealed.as_ref()).any(long);
+        found.require(fits, "/secrets", || "a sealed secret is too long".to_owned());
         let several = client.secrets.len() <= limits::SECRETS_PER_CLIENT;
         found.require(several, "/secrets", || format!("at most {}", limits::SECRETS_PER_CLIENT));
         if self.state.client(tenant, id).is_none() {

@@ -6,7 +6,7 @@ use vocab::Revision;
 
 use super::{Context, Decision, check_room, conflict};
 use crate::limits;
-use crate::model::{SigningKey, Tenant};
+use crate::model::{Client, SigningKey, Tenant};
 use crate::mutation::{Change, Reseal, ResourceRef};
 use crate::rejection::Rejection;
 use crate::seals::SealedPlace;
@@ -34,6 +34,11 @@ fn change(cx: &Context<'_>, Reseal { place, to, .. }: Reseal) -> Option<Change> 
         SealedPlace::SigningKey { owner, kid } => {
             let key = Arc::clone(cx.state.key(owner, &kid)?);
             Change::KeyPut(SigningKey { private_key: to, ..SigningKey::clone(&key) })
+        }
+        SealedPlace::ClientSecret { tenant, client, secret } => {
+            let mut client = Client::clone(cx.state.client(tenant, &client)?);
+            client.secrets.iter_mut().find(|kept| kept.id == secret)?.sealed = Some(to);
+            Change::ClientPut(client)
         }
         SealedPlace::Receipt { actor, request_id } => Change::ReceiptPut { actor, request_id, receipt: to },
     })

@@ -9,12 +9,28 @@ use vocab::{RegistrationTokenId, SecretDigest, Timestamp};
 pub struct Registration {
     /// Of the registration access token (RFC 7592 §3).
     pub digest: SecretDigest,
+    /// Of the one before, which is good until its successor is used: the answer that held that one may have been lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_digest: Option<SecretDigest>,
     /// The initial access token that let it in. Absent: anybody was let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<RegistrationTokenId>,
     /// Whose software statement it showed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement_issuer: Option<String>,
+}
+
+impl Registration {
+    /// Whether a registration access token of this digest is the client's.
+    pub fn is_proven_by(&self, proof: &SecretDigest) -> bool {
+        self.digest == *proof || self.previous_digest.as_ref() == Some(proof)
+    }
+
+    /// With a successor in the place of the token that was shown.
+    #[must_use]
+    pub fn rotated(self, shown: SecretDigest, successor: SecretDigest) -> Self {
+        Self { digest: successor, previous_digest: Some(shown), ..self }
+    }
 }
 
 /// An initial access token (RFC 7591 §3).

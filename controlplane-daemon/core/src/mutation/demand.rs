@@ -1,4 +1,4 @@
-//! Which signing keys mutations need made.
+//! Which keys mutations need made.
 //!
 //! A tenant has keys of the families that it signs with and of no others: the first of a family comes with the very
 //! change that asks for it, so that there is no moment at which a client is told to expect what nobody can sign.
@@ -49,10 +49,10 @@ impl<'a> Demand<'a> {
             | Mutation::ClientReregister { tenant, spec, .. } => {
                 self.lacking(tenant, families_of(spec));
             }
-            Mutation::KeyRotate { tenant, step, algorithm } if step.needs_key() => {
+            Mutation::KeyRotate { tenant, step, family } if step.needs_key() => {
                 let of_tenant = tenant.as_ref().and_then(|slug| self.asked(slug)).map(|asked| asked.default);
                 // Where no owner is found it is any: `apply` will refuse.
-                let family = algorithm.or(of_tenant).unwrap_or_default().family();
+                let family = family.unwrap_or_else(|| of_tenant.unwrap_or_default().family());
                 if let Some(asked) = tenant.as_ref().and_then(|slug| self.asked(slug)) {
                     asked.has.push(family);
                 }
@@ -76,7 +76,7 @@ impl<'a> Demand<'a> {
         if !self.tenants.contains_key(slug) {
             let tenant = self.state.tenant(slug)?;
             let active = self.state.active_keys(KeyOwner::Tenant(tenant.id));
-            let has = active.map(|key| key.family()).collect();
+            let has = active.map(|key| key.family).collect();
             self.tenants.insert(slug, Asked { default: tenant.spec.settings.signing_algorithm, has });
         }
         self.tenants.get_mut(slug)
@@ -88,7 +88,7 @@ pub(crate) fn families_of_tenant(spec: &TenantSpec) -> impl Iterator<Item = KeyF
     std::iter::once(spec.settings.signing_algorithm.family())
 }
 
-/// What a tenant signs with for a client.
+/// What a tenant has keys of for a client.
 pub(crate) fn families_of(spec: &ClientSpec) -> impl Iterator<Item = KeyFamily> + use<> {
-    spec.signing_algorithms().map(SigningAlgorithm::family)
+    spec.key_families()
 }

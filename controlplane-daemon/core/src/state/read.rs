@@ -106,6 +106,11 @@ impl State {
             .flat_map(move |clients| clients.range((start.clone(), Unbounded)).map(|(_, client)| client))
     }
 
+    /// Of all tenants.
+    pub(crate) fn all_clients(&self) -> impl Iterator<Item = &Arc<Client>> {
+        self.clients.values().flat_map(OrdMap::values)
+    }
+
     pub fn client_count(&self, tenant: TenantId) -> usize {
         self.clients.get(&tenant).map_or(0, OrdMap::len)
     }
@@ -147,19 +152,20 @@ impl State {
     }
 
     pub fn active_key(&self, owner: KeyOwner, family: KeyFamily) -> Option<&Arc<SigningKey>> {
-        self.active_keys(owner).find(|key| key.family() == family)
+        self.active_keys(owner).find(|key| key.family == family)
     }
 
     /// The published key that will sign after the active one of its family.
     pub fn next_key(&self, owner: KeyOwner, family: KeyFamily) -> Option<&Arc<SigningKey>> {
-        self.keys_of(owner).find(|key| key.status == KeyStatus::Next && key.family() == family)
+        self.keys_of(owner).find(|key| key.status == KeyStatus::Next && key.family == family)
     }
 
     /// Whether what there is of an owner's keys can be: one that signs at least, and of no family two, nor two that follow.
     pub(crate) fn are_keys_consistent(&self, owner: KeyOwner) -> bool {
-        let of = |family, status| self.keys_of(owner).filter(move |key| key.family() == family && key.status == status);
+        let of = |family, status| self.keys_of(owner).filter(move |key| key.family == family && key.status == status);
         let several = |family| of(family, KeyStatus::Active).count() > 1 || of(family, KeyStatus::Next).count() > 1;
-        self.active_keys(owner).next().is_some() && !KeyFamily::ALL.into_iter().any(several)
+        let signs = self.active_keys(owner).any(|key| !key.family.is_for_encryption());
+        signs && !KeyFamily::ALL.into_iter().any(several)
     }
 
     /// What a verifier may meet: every key that is not revoked.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use vocab::{KeyId, NodeId, RequestId, Sealed, TenantId, Timestamp};
+use vocab::{ClientId, KeyId, NodeId, RequestId, Sealed, TenantId, Timestamp};
 
 use crate::entry::Actor;
 use crate::limits;
@@ -21,7 +21,7 @@ impl State {
             Change::TenantPut(tenant) => self.put_tenant(tenant),
             Change::TenantDeleted { id, .. } => self.remove_tenant(id),
             Change::ClientPut(client) => self.put_client(client),
-            Change::ClientDeleted { tenant_id, client_id } => remove_below(&mut self.clients, &tenant_id, &client_id),
+            Change::ClientDeleted { tenant_id, client_id } => self.remove_client(tenant_id, &client_id),
             Change::ScopePut(scope) => self.put_scope(scope),
             Change::ScopeDeleted { tenant_id, name } => remove_below(&mut self.scopes, &tenant_id, &name),
             Change::KeyPut(key) => self.put_key(key),
@@ -76,7 +76,24 @@ impl State {
     }
 
     fn put_client(&mut self, client: Client) {
+        self.recount_secrets(client.tenant_id, &client.client_id, Some(&client));
         self.clients.entry(client.tenant_id).or_default().insert(client.client_id.clone(), Arc::new(client));
+    }
+
+    fn remove_client(&mut self, tenant_id: TenantId, client_id: &ClientId) {
+        self.recount_secrets(tenant_id, client_id, None);
+        remove_below(&mut self.clients, &tenant_id, client_id);
+    }
+
+    fn recount_secrets(&mut self, tenant_id: TenantId, client_id: &ClientId, new: Option<&Client>) {
+        let old: Vec<String> =
+            self.client(tenant_id, client_id).map(|old| secret_keys(old).collect()).unwrap_or_default();
+        for key in old {
+            self.recount(Some(key), None);
+        }
+        for key in new.into_iter().flat_map(secret_keys) {
+            self.recount(None, Some(key));
+        }
     }
 
     fn put_scope(&mut self, scope: Scope) {
@@ -166,6 +183,11 @@ impl State {
 /// The master key of a tenant's DSN.
 fn dsn_key(tenant: &Tenant) -> Option<String> {
     tenant.spec.settings.database.as_ref().map(|database| database.dsn.key_id().to_owned())
+}
+
+/// The master keys of a client's secrets that are sealed. Most clients have none.
+fn secret_keys(client: &Client) -> impl Iterator<Item = String> + '_ {
+    client.secrets.iter().filter_map(|secret| Some(secret.sealed.as_ref()?.key_id().to_owned()))
 }
 
 fn receipt_key(answer: &Remembered) -> Option<String> {

@@ -56,7 +56,7 @@ fn the_leader_is_asked_for_each_items_key_by_what_stands_before_it() {
     let world = World::furnished();
     let mut rsa = tenant_spec(&[]);
     rsa.settings.signing_algorithm = SigningAlgorithm::Rs256;
-    let rotate = |name: &str| Mutation::KeyRotate { tenant: Some(slug(name)), step: RotateStep::Now, algorithm: None };
+    let rotate = |name: &str| Mutation::KeyRotate { tenant: Some(slug(name)), step: RotateStep::Now, family: None };
     let asked = batch(vec![
         rotate("acme"),
         Mutation::TenantCreate { slug: slug("b"), spec: rsa.clone() },
@@ -65,7 +65,7 @@ fn the_leader_is_asked_for_each_items_key_by_what_stands_before_it() {
         Mutation::TenantUpdate { slug: slug("acme"), spec: rsa },
         rotate("acme"),
         rotate("nobody"),
-        Mutation::KeyRotate { tenant: None, step: RotateStep::Activate, algorithm: None },
+        Mutation::KeyRotate { tenant: None, step: RotateStep::Activate, family: None },
     ]);
     let (ec, rsa) = (KeyFamily::P256, KeyFamily::Rsa);
     // The update brings a first key, which the rotation after it replaces.

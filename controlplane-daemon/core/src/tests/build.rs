@@ -10,9 +10,10 @@ use vocab::{
 use crate::apply;
 use crate::entry::{Actor, Command, Entry, FreshKey, Origin, Stamp};
 use crate::model::{
-    Admin, AdminSpec, Client, ClientSecret, ClientSpec, ClusterSettings, ClusterSettingsSpec, FailMode, KeyOwner,
-    KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion, RegistrationTokenSpec,
-    Role, Scope, ScopeSpec, SigningAlgorithm, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec, TenantStatus,
+    Admin, AdminSpec, Client, ClientSecret, ClientSpec, ClusterSettings, ClusterSettingsSpec, FailMode, KeyFamily,
+    KeyOwner, KeyRotation, KeyStatus, Longest, NodeSource, NodeSpec, PodSighting, Presence, Promotion,
+    RegistrationTokenSpec, Role, Scope, ScopeSpec, SigningKey, Staleness, Tenant, TenantSettings, TenantSpec,
+    TenantStatus,
 };
 use crate::mutation::{
     AdminUse, InitialProof, Mutation, NewSecret, RegistrationProofs, Reseal, Restored, RotateStep, Truncation,
@@ -80,12 +81,7 @@ pub(super) fn uuid(n: u64) -> Uuid {
 }
 
 pub(super) fn fresh_key(n: u64) -> FreshKey {
-    FreshKey {
-        kid: kid(n),
-        algorithm: SigningAlgorithm::Es256,
-        public_jwk: r#"{"kty":"EC"}"#.to_owned(),
-        private_key: sealed(),
-    }
+    FreshKey { kid: kid(n), family: KeyFamily::P256, public_jwk: r#"{"kty":"EC"}"#.to_owned(), private_key: sealed() }
 }
 
 pub(super) fn kid(n: u64) -> KeyId {
@@ -124,7 +120,12 @@ pub(super) fn client_spec() -> ClientSpec {
 }
 
 pub(super) fn secret(n: u64) -> NewSecret {
-    NewSecret { id: SecretId::from_uuid(uuid(n)), digest: SecretDigest::of(&n.to_be_bytes()), expires_at: None }
+    NewSecret {
+        id: SecretId::from_uuid(uuid(n)),
+        digest: SecretDigest::of(&n.to_be_bytes()),
+        expires_at: None,
+        sealed: None,
+    }
 }
 
 pub(super) fn client_create(id: &str, secret: Option<NewSecret>) -> Mutation {
@@ -179,7 +180,7 @@ pub(super) fn scope_create(name: &str) -> Mutation {
 }
 
 pub(super) fn rotate(step: RotateStep) -> Mutation {
-    Mutation::KeyRotate { tenant: Some(slug("acme")), step, algorithm: None }
+    Mutation::KeyRotate { tenant: Some(slug("acme")), step, family: None }
 }
 
 pub(super) fn revoke(n: u64) -> Mutation {
@@ -214,12 +215,12 @@ pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
         registration_tokens: Vec::new(),
         managed_by: None,
     };
-    let NewSecret { id, digest, expires_at } = secret(n);
+    let NewSecret { id, digest, expires_at, sealed } = secret(n);
     let client = Client {
         tenant_id,
         client_id: "web".parse().unwrap(),
         spec: client_spec(),
-        secrets: vec![ClientSecret { id, digest, created_at: at, expires_at }],
+        secrets: vec![ClientSecret { id, digest, created_at: at, expires_at, sealed }],
         created_at: at,
         updated_at: at,
         revision,
@@ -247,10 +248,10 @@ pub(super) fn restored(name: &str, n: u64) -> Vec<Restored> {
 }
 
 pub(super) fn restored_key(owner: KeyOwner, n: u64, status: KeyStatus) -> SigningKey {
-    let FreshKey { kid, algorithm, public_jwk, private_key } = fresh_key(n);
+    let FreshKey { kid, family, public_jwk, private_key } = fresh_key(n);
     let at = Timestamp::from_secs(n.cast_signed());
     let revision = Revision(n);
-    SigningKey { owner, kid, algorithm, status, public_jwk, private_key, created_at: at, status_since: at, revision }
+    SigningKey { owner, kid, family, status, public_jwk, private_key, created_at: at, status_since: at, revision }
 }
 
 pub(super) fn truncation() -> Truncation {
@@ -377,6 +378,8 @@ pub(super) fn catalogue() -> Vec<Mutation> {
             spec: registered_spec(),
             proof: SecretDigest::of(b"management"),
             statement_issuer: None,
+            secret: None,
+            management: None,
         },
         Mutation::ClientUnregister {
             tenant: acme(),

@@ -1,6 +1,7 @@
 //! One key per family: when one comes, what replaces it, when it may go.
 
 use KeyFamily::{Ed25519, P256, P384, Rsa};
+use vocab::jwe::{ContentEncryption, JweAlgorithm};
 use vocab::{ErrorCode, Revision, Timestamp};
 
 use super::build::*;
@@ -18,7 +19,7 @@ fn apply_as_leader(world: &mut World, looked_at: &World, mutation: Mutation) -> 
     let keys = families
         .into_iter()
         .zip(0..)
-        .map(|(family, index)| FreshKey { algorithm: family.stored_as(), ..fresh_key(number + 1_000_000 * index) });
+        .map(|(family, index)| FreshKey { family, ..fresh_key(number + 1_000_000 * index) });
     let stamp = Stamp::new(Timestamp::from_secs(number.cast_signed()), uuid(number), keys.collect());
     let applied = crate::apply(&mut world.state, Revision(number), Entry::new(command(mutation), stamp));
     world.state.check_invariants().unwrap();
@@ -35,7 +36,7 @@ fn owner(world: &World) -> KeyOwner {
 }
 
 fn active(world: &World) -> Vec<KeyFamily> {
-    let mut families: Vec<_> = world.state.active_keys(owner(world)).map(|key| key.family()).collect();
+    let mut families: Vec<_> = world.state.active_keys(owner(world)).map(|key| key.family).collect();
     families.sort();
     families
 }
@@ -51,7 +52,7 @@ fn with_algorithm(algorithm: SigningAlgorithm) -> Mutation {
 }
 
 fn rotate_of(algorithm: SigningAlgorithm, step: RotateStep) -> Mutation {
-    Mutation::KeyRotate { tenant: Some(slug("acme")), step, algorithm: Some(algorithm) }
+    Mutation::KeyRotate { tenant: Some(slug("acme")), step, family: Some(algorithm.family()) }
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn the_first_key_of_a_family_comes_with_the_client_that_asks_for_it_and_serves_a
     apply(&mut world, client_update("web", signed_by(SigningAlgorithm::Rs256))).unwrap();
     assert_eq!(active(&world), [KeyFamily::P256, KeyFamily::Rsa]);
     let made = world.state.active_key(owner(&world), KeyFamily::Rsa).unwrap().clone();
-    assert_eq!((made.revision, made.algorithm), (Revision(world.revision), SigningAlgorithm::Rs256));
+    assert_eq!((made.revision, made.family), (Revision(world.revision), KeyFamily::Rsa));
     // PS256 has the same key.
     let applied = apply(&mut world, client_update("web", signed_by(SigningAlgorithm::Ps256))).unwrap();
     assert_eq!(applied.changes.len(), 1);
@@ -100,7 +101,7 @@ fn a_batch_makes_each_first_key_once() {
     apply(&mut world, batch).unwrap();
     assert_eq!(active(&world), [P256, Rsa, P384]);
     let beta = KeyOwner::Tenant(world.state.tenant(&slug("b")).unwrap().id);
-    assert_eq!(world.state.keys_of(beta).map(|key| key.family()).collect::<Vec<_>>(), [Ed25519]);
+    assert_eq!(world.state.keys_of(beta).map(|key| key.family).collect::<Vec<_>>(), [Ed25519]);
 }
 
 /// The leader makes keys by what it sees, and others write meanwhile.
@@ -154,4 +155,36 @@ fn the_active_key_of_a_family_goes_only_when_nobody_signs_with_it() {
     // Asked for again, another one is made.
     apply(&mut world, client_update("web", signed_by(SigningAlgorithm::Ps256))).unwrap();
     assert_eq!(active(&world), [KeyFamily::P256, KeyFamily::Rsa]);
+}
+
+#[test]
+fn keys_for_encryption_live_beside_those_that_sign() {
+    let mut world = World::furnished();
+    let encrypts = |alg| ClientSpec {
+        jwks_uri: Some("https://rp.example/jwks".to_owned()),
+        request_object_encryption_alg: Some(alg),
+        request_object_encryption_enc: Some(ContentEncryption::A256Gcm),
+        ..client_spec()
+    };
+    apply(&mut world, client_update("web", encrypts(JweAlgorithm::RsaOaep256))).unwrap();
+    apply(&mut world, client_update("web", encrypts(JweAlgorithm::EcdhEs))).unwrap();
+    assert_eq!(active(&world), [P256, KeyFamily::RsaEncryption, KeyFamily::P256Encryption]);
+    let kid = |world: &World, family| world.state.active_key(owner(world), family).unwrap().kid.clone();
+    let first = kid(&world, KeyFamily::P256Encryption);
+    let signs = kid(&world, P256);
+    let rotate =
+        |step| Mutation::KeyRotate { tenant: Some(slug("acme")), step, family: Some(KeyFamily::P256Encryption) };
+    apply(&mut world, rotate(RotateStep::Publish)).unwrap();
+    apply(&mut world, rotate(RotateStep::Activate)).unwrap();
+    assert_eq!(kid(&world, P256), signs);
+    let second = kid(&world, KeyFamily::P256Encryption);
+    assert_eq!(world.state.key(owner(&world), &first).unwrap().status, KeyStatus::Retiring);
+    let revoke = |kid| Mutation::KeyRevoke { tenant: Some(slug("acme")), kid };
+    assert_eq!(apply(&mut world, revoke(second)).unwrap_err().code(), ErrorCode::Conflict, "a client needs it");
+    // The other family's key, which no client needs any more, may go; so may the one before.
+    let unused = kid(&world, KeyFamily::RsaEncryption);
+    for kid in [unused, first] {
+        apply(&mut world, revoke(kid)).unwrap();
+    }
+    assert_eq!(active(&world), [P256, KeyFamily::P256Encryption]);
 }

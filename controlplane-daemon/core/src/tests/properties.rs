@@ -40,7 +40,7 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
             tenant, name: n.parse().unwrap(), spec: ScopeSpec::default(),
         }),
         1 => (tenant(), name()).prop_map(|(tenant, n)| Mutation::ScopeDelete { tenant, name: n.parse().unwrap() }),
-        2 => (prop::option::of(tenant()), step).prop_map(|(tenant, step)| Mutation::KeyRotate { tenant, step, algorithm: None }),
+        2 => (prop::option::of(tenant()), step).prop_map(|(tenant, step)| Mutation::KeyRotate { tenant, step, family: None }),
         2 => (prop::option::of(tenant()), small()).prop_map(|(tenant, n)| Mutation::KeyRevoke { tenant, kid: kid(n) }),
         2 => (small(), role()).prop_map(|(n, role)| admin_create(n, role)),
         1 => (small(), role()).prop_map(|(n, r)| Mutation::AdminUpdate { id: admin_id(n), spec: admin_spec(r) }),

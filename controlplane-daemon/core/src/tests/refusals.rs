@@ -50,7 +50,7 @@ fn each_row_is_refused_with_its_code() {
             E::NotFound,
         ),
         (rotate(RotateStep::Activate), E::Conflict),
-        (Mutation::KeyRotate { tenant: None, step: RotateStep::Publish, algorithm: None }, E::Conflict),
+        (Mutation::KeyRotate { tenant: None, step: RotateStep::Publish, family: None }, E::Conflict),
         (revoke(2), E::Conflict),
         (revoke(77), E::NotFound),
         (Mutation::KeyActivate { tenant: Some(acme()), kid: kid(2) }, E::Conflict),

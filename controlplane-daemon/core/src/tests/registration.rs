@@ -1,11 +1,11 @@
 //! What clients that register themselves may and may not.
 
 use vocab::registration::{RegistrationMode, StatementIssuer};
-use vocab::{ErrorCode, SecretDigest, Timestamp};
+use vocab::{ClientId, ErrorCode, SecretDigest, Timestamp};
 
 use super::build::*;
-use crate::model::{AuthMethod, ClientSpec, RegistrationTokenSpec, TenantSpec};
-use crate::mutation::{InitialProof, Mutation, RegistrationProofs};
+use crate::model::{AuthMethod, Client, ClientSpec, RegistrationTokenSpec, TenantSpec};
+use crate::mutation::{InitialProof, Mutation, NewSecret, RegistrationProofs};
 
 /// With a token that lets in `max_uses` until second 1000.
 fn world(change: impl FnOnce(&mut TenantSpec), max_uses: Option<u32>) -> World {
@@ -110,6 +110,8 @@ fn only_its_own_token_changes_a_client() {
         spec: registered_spec(),
         proof: SecretDigest::of(proof),
         statement_issuer: None,
+        secret: None,
+        management: None,
     };
     let mut code = |mutation| world.apply(mutation).err().map(|refusal| refusal.code());
     assert_eq!(code(reregister(id.as_str(), b"guessed")), Some(ErrorCode::Unauthenticated));
@@ -141,6 +143,78 @@ fn what_an_administrator_changes_keeps_the_clients_token() {
         spec: registered_spec(),
         proof: SecretDigest::of(b"management"),
         statement_issuer: None,
+        secret: None,
+        management: None,
     };
     assert_eq!(world.apply(again).unwrap_err().code(), ErrorCode::Conflict, "a disabled client does not enable itself");
+}
+
+fn client_of(world: &World, id: &ClientId) -> Client {
+    let tenant = world.state.tenant(&slug("acme")).unwrap().id;
+    Client::clone(world.state.client(tenant, id).unwrap())
+}
+
+#[test]
+fn each_change_brings_another_token_and_the_one_before_is_good_until_that_is_used() {
+    let mut world = world(|spec| spec.settings.oauth.registration.rotate_access_token = true, None);
+    register(&mut world, |_, _| {}).unwrap();
+    let id = registered_client(world.revision);
+    let mut change = |proof: &[u8], offered: &[u8]| {
+        let changed = world.apply(Mutation::ClientReregister {
+            tenant: slug("acme"),
+            client_id: id.clone(),
+            spec: registered_spec(),
+            proof: SecretDigest::of(proof),
+            statement_issuer: None,
+            secret: None,
+            management: Some(SecretDigest::of(offered)),
+        });
+        changed.err().map(|refusal| refusal.code())
+    };
+    assert_eq!(change(b"management", b"lost"), None);
+    // The answer did not arrive, so the client shows what it has.
+    assert_eq!(change(b"management", b"second"), None);
+    assert_eq!(change(b"lost", b"x"), Some(ErrorCode::Unauthenticated));
+    assert_eq!(change(b"second", b"third"), None);
+    assert_eq!(change(b"management", b"x"), Some(ErrorCode::Unauthenticated));
+    assert_eq!(change(b"third", b"fourth"), None);
+}
+
+#[test]
+fn secrets_end_when_the_tenant_says_and_the_next_one_comes_in_the_second_half() {
+    let mut world = world(|spec| spec.settings.oauth.registration.client_secret_lifetime_secs = Some(1000), None);
+    register(&mut world, |_, _| {}).unwrap();
+    let id = registered_client(world.revision);
+    let first = client_of(&world, &id).secrets;
+    assert_eq!(first[0].expires_at, Some(first[0].created_at.plus_secs(1000)));
+    let mut change = |offered: u64, method| {
+        let spec = ClientSpec { token_endpoint_auth_method: method, ..registered_spec() };
+        let sealed = Some(sealed());
+        world
+            .apply(Mutation::ClientReregister {
+                tenant: slug("acme"),
+                client_id: id.clone(),
+                spec,
+                proof: SecretDigest::of(b"management"),
+                statement_issuer: None,
+                secret: Some(NewSecret { sealed, ..secret(offered) }),
+                management: Some(SecretDigest::of(b"not wanted")),
+            })
+            .unwrap();
+        let revision = world.revision;
+        world.revision += 600;
+        (revision, client_of(&world, &id))
+    };
+    let basic = AuthMethod::ClientSecretBasic;
+    assert_eq!(change(70, basic).1.secrets, first, "there is time enough");
+    let (at, client) = change(71, basic);
+    let [old, new] = &client.secrets[..] else { panic!("{client:?}") };
+    assert_eq!((old, new.id), (&first[0], secret(71).id));
+    assert_eq!(new.expires_at, Some(Timestamp::from_secs(at.cast_signed()).plus_secs(1000)));
+    assert_eq!((new.sealed.clone(), client.registration.unwrap().previous_digest), (None, None));
+    // By another method, for which a digest is not enough.
+    let (_, client) = change(72, AuthMethod::ClientSecretJwt);
+    let [only] = &client.secrets[..] else { panic!("{client:?}") };
+    assert_eq!((only.id, only.sealed.is_some()), (secret(72).id, true));
+    assert_eq!(change(73, AuthMethod::ClientSecretJwt).1.secrets.len(), 2);
 }

@@ -6,17 +6,21 @@ use vocab::{Revision, Sealed};
 
 use super::build::*;
 use crate::entry::Command;
-use crate::model::Database;
-use crate::mutation::{AdminUse, Mutation, Reseal};
+use crate::model::{AuthMethod, ClientSpec, Database};
+use crate::mutation::{AdminUse, Mutation, NewSecret, Reseal};
 use crate::seals::SealedPlace;
 use crate::snapshot;
 
-/// A tenant with a database, and a remembered request with a receipt.
+/// A tenant with a database and a client whose secret is kept, and a remembered request with a receipt.
 fn sealed_world() -> World {
     let mut world = World::furnished();
     let mut spec = tenant_spec(&[]);
     spec.settings.database = Some(Database { dsn: sealed(), max_connections: 5 });
     world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec }).unwrap();
+    let client = ClientSpec { token_endpoint_auth_method: AuthMethod::ClientSecretJwt, ..client_spec() };
+    let secret = Some(NewSecret { sealed: Some(sealed()), ..secret(7) });
+    let client_id = Some("hmac".parse().unwrap());
+    world.apply(Mutation::ClientCreate { tenant: slug("acme"), client_id, spec: client, secret }).unwrap();
     let request_id = Some("r-1".parse().unwrap());
     world.command(Command { request_id, receipt: Some(sealed()), ..command(scope_create("invoices")) }).unwrap();
     world
@@ -33,7 +37,7 @@ fn the_list_names_every_envelope_of_a_snapshot() {
     let mut bytes = Vec::new();
     snapshot::encode(&world.state, &mut bytes).unwrap();
     let written = String::from_utf8(bytes).unwrap().matches("\"hjs1.").count();
-    assert_eq!((written, world.state.seals().count()), (3, 3));
+    assert_eq!((written, world.state.seals().count()), (4, 4));
     for (place, envelope) in world.state.seals() {
         assert_eq!(world.state.sealed_at(&place), Some(envelope));
     }
@@ -42,13 +46,13 @@ fn the_list_names_every_envelope_of_a_snapshot() {
 #[test]
 fn resealing_moves_each_kind_and_keeps_revisions() {
     let mut world = sealed_world();
-    assert_eq!(counts(&world), [("0a1b2c3d".to_owned(), 3)].into());
+    assert_eq!(counts(&world), [("0a1b2c3d".to_owned(), 4)].into());
     let before = world.state.tenant(&slug("acme")).unwrap().clone();
     let moves: Vec<Reseal> =
         world.state.seals().map(|(place, from)| Reseal { place, from: from.clone(), to: resealed() }).collect();
     let applied = world.apply(Mutation::KeyReseal { moves: moves.clone() }).unwrap();
-    assert_eq!(applied.changes.len(), 3);
-    assert_eq!(counts(&world), [("99999999".to_owned(), 3)].into());
+    assert_eq!(applied.changes.len(), 4);
+    assert_eq!(counts(&world), [("99999999".to_owned(), 4)].into());
     let after = world.state.tenant(&slug("acme")).unwrap();
     assert_eq!((after.revision, after.updated_at), (before.revision, before.updated_at));
     // Once more: nothing is as it was, so nothing is done.
@@ -69,7 +73,7 @@ fn a_secret_that_was_written_meanwhile_is_left_alone() {
     spec.settings.database = Some(Database { dsn: newer.clone(), max_connections: 5 });
     world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec }).unwrap();
     world.apply(Mutation::TenantCreate { slug: slug("b"), spec: tenant_spec(&[]) }).unwrap();
-    assert_eq!(world.apply(Mutation::KeyReseal { moves }).unwrap().changes.len(), 2);
+    assert_eq!(world.apply(Mutation::KeyReseal { moves }).unwrap().changes.len(), 3);
     let tenant = world.state.tenant(&slug("acme")).unwrap().id;
     assert_eq!(world.state.sealed_at(&SealedPlace::Database { tenant }), Some(&newer));
 }
@@ -79,6 +83,8 @@ fn a_secret_that_was_written_meanwhile_is_left_alone() {
 fn the_count_follows_deletions() {
     let mut world = sealed_world();
     world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec: tenant_spec(&[]) }).unwrap();
+    assert_eq!(counts(&world)["0a1b2c3d"], 3);
+    world.apply(Mutation::ClientDelete { tenant: slug("acme"), client_id: "hmac".parse().unwrap() }).unwrap();
     assert_eq!(counts(&world)["0a1b2c3d"], 2);
     world.apply(Mutation::TenantDelete { slug: slug("acme") }).unwrap();
     assert_eq!(counts(&world)["0a1b2c3d"], 1);
@@ -115,4 +121,31 @@ fn a_basis_is_checked_but_no_part_of_the_request() {
     let again = world.command(ask(first.revision.get())).unwrap();
     assert!(again.replayed);
     assert_eq!(again.revision, first.revision);
+}
+
+#[test]
+fn a_secret_is_kept_for_whoever_needs_it_and_for_nobody_else() {
+    let mut world = sealed_world();
+    let tenant = world.state.tenant(&slug("acme")).unwrap().id;
+    let spec = |method| ClientSpec { token_endpoint_auth_method: method, ..client_spec() };
+    let add = |id: &str, n, sealed| Mutation::ClientSecretAdd {
+        tenant: slug("acme"),
+        client_id: id.parse().unwrap(),
+        secret: NewSecret { sealed, ..secret(n) },
+        previous_expires_at: None,
+    };
+    let kept = |world: &World, id: &str| {
+        let client = world.state.client(tenant, &id.parse().unwrap()).unwrap();
+        client.secrets.iter().filter(|secret| secret.sealed.is_some()).count()
+    };
+    // Whoever made the secret did not know what the client is by now.
+    assert_eq!(world.apply(add("hmac", 8, None)).unwrap_err().code(), vocab::ErrorCode::Conflict);
+    world.apply(add("hmac", 8, Some(sealed()))).unwrap();
+    world.apply(add("web", 9, Some(sealed()))).unwrap();
+    assert_eq!((kept(&world, "hmac"), kept(&world, "web")), (2, 0));
+    // What is known by its digest alone is no key.
+    let to_hmac = client_update("web", spec(AuthMethod::ClientSecretJwt));
+    assert_eq!(world.apply(to_hmac).unwrap_err().code(), vocab::ErrorCode::ValidationFailed);
+    world.apply(client_update("hmac", spec(AuthMethod::ClientSecretBasic))).unwrap();
+    assert_eq!((kept(&world, "hmac"), counts(&world)["0a1b2c3d"]), (0, 3));
 }

@@ -30,6 +30,9 @@ pub(crate) fn policy_problems(policy: &RegistrationPolicy) -> Violations {
     violations.require(!policy.require_statement || believes_somebody, "/require_statement", || {
         "needs at least one of statement_issuers".to_owned()
     });
+    violations.require(policy.client_secret_lifetime_secs != Some(0), "/client_secret_lifetime_secs", || {
+        "must be at least 1, or null".to_owned()
+    });
     let allowed = 1..=limits::REGISTRATIONS_PER_MINUTE;
     violations.require(allowed.contains(&policy.per_minute), "/per_minute", || {
         format!("must be 1 to {}, is {}", limits::REGISTRATIONS_PER_MINUTE, policy.per_minute)

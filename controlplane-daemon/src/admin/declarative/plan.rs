@@ -11,7 +11,7 @@ use vocab::{ClientId, Clock, ErrorCode, Keyring, Revision, ScopeName, SecretId, 
 use super::diff::{self, Difference, MASKED, MASKED_NEW, difference};
 use super::outline::{Bounds, Change, Fault, Ownership, Plan, Prune, Request, Source};
 use super::prune::{self, Pruned, Stated};
-use super::secret;
+use super::secret::{self, Given};
 use super::wanted::{self, Wanted};
 use crate::admin::view::{
     ClientView, ScopeView, SettingsView, TenantView, read_client, read_scope, read_settings, read_tenant,
@@ -149,8 +149,8 @@ impl Planner<'_> {
         let Some(tenant) = self.owner(wanted, faults) else { return };
         let mut value = wanted.value.clone();
         let given = value.as_object_mut().and_then(|members| members.remove("secret"));
-        let digest = match given.as_ref().map(secret::digest).transpose() {
-            Ok(digest) => digest,
+        let given = match given.as_ref().map(Given::read).transpose() {
+            Ok(given) => given,
             Err(why) => return faults.push(Fault::invalid(source.below("/secret"), why)),
         };
         let id: Option<ClientId> = value.get("client_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
@@ -166,15 +166,18 @@ impl Planner<'_> {
             Err(problem) => return Fault::all_of(problem, source, faults),
         };
         let without = !spec.token_endpoint_auth_method.uses_secret();
-        if without && digest.is_some() {
+        if without && given.is_some() {
             return faults.push(Fault::invalid(
                 source.below("/secret"),
                 "a client of this token_endpoint_auth_method has no secret",
             ));
         }
-        if !without && digest.is_none() && current.is_none() {
+        if !without && given.is_none() && current.is_none() {
             return faults
                 .push(Fault::invalid(source.below("/secret"), "is needed to make a client that proves itself by it"));
+        }
+        if let Some(why) = given.as_ref().and_then(|given| given.problem(&spec)) {
+            return faults.push(Fault::invalid(source.below("/secret"), why));
         }
         let taken = match self.may_take(source, current.and_then(|it| it.managed_by.as_ref())) {
             Ok(taken) => taken,
@@ -183,6 +186,7 @@ impl Planner<'_> {
         stated.clients.insert((tenant.clone(), client_id.clone()));
         let resource = ResourceRef::Client { tenant: tenant.clone(), client_id: client_id.clone() };
         let secret_id = SecretId::from_uuid(id::fresh(self.clock));
+        let secret = given.map(|given| given.stored(secret_id, &spec, self.keyring));
         let mut change = Change::default();
         let revision = current.map_or(Revision::ZERO, |it| it.revision);
         if let Some(current) = current {
@@ -192,9 +196,8 @@ impl Planner<'_> {
                 change.differences.extend(taken);
                 change.mutations.push(Mutation::ClientUpdate { tenant: tenant.clone(), client_id, spec });
             }
-            if let Some(digest) = digest {
-                let now = self.clock.now();
-                let secrets = secret::changes(&tenant, current, digest, secret_id, now);
+            if let Some(secret) = secret {
+                let secrets = secret::changes(&tenant, current, secret, self.clock.now());
                 if !secrets.is_empty() {
                     change.differences.push(difference("secret", Some(json!(MASKED)), Some(json!(MASKED_NEW))));
                 }
@@ -203,10 +206,9 @@ impl Planner<'_> {
         } else {
             let shown = serde_json::to_value(&spec).ok();
             change.differences = diff::between(None::<&Value>, shown.as_ref());
-            if digest.is_some() {
+            if secret.is_some() {
                 change.differences.push(difference("secret", None, Some(json!(MASKED))));
             }
-            let secret = digest.map(|digest| secret::fresh(secret_id, digest));
             change.mutations.push(Mutation::ClientCreate { tenant, client_id: Some(client_id), spec, secret });
         }
         plan.add(source, resource, revision, change);

@@ -109,7 +109,7 @@ impl Applier {
         let mutation = batch(&plan, request.set);
         let stand_in = |(number, family): (usize, KeyFamily)| FreshKey {
             kid: format!("rehearsal-{number}").parse().expect("is a key id by its grammar"),
-            algorithm: family.stored_as(),
+            family,
             public_jwk: "{}".to_owned(),
             private_key: self.keyring.seal(b"", [0; 24]),
         };

@@ -1,7 +1,7 @@
-//! A signing key's JSON: the public half.
+//! A key's JSON: the public half.
 
 use controlplane_core::SigningKey;
-use controlplane_core::model::{KeyStatus, SigningAlgorithm};
+use controlplane_core::model::{KeyFamily, KeyStatus};
 use serde::Serialize;
 use serde_json::Value;
 use vocab::{KeyId, Revision};
@@ -11,7 +11,7 @@ use super::rfc3339;
 #[derive(Serialize)]
 pub(in crate::admin) struct KeyView {
     pub(in crate::admin) kid: KeyId,
-    algorithm: SigningAlgorithm,
+    algorithm: KeyFamily,
     status: KeyStatus,
     public_jwk: Value,
     created_at: String,
@@ -23,7 +23,7 @@ impl KeyView {
     pub(in crate::admin) fn of(key: &SigningKey) -> Self {
         Self {
             kid: key.kid.clone(),
-            algorithm: key.algorithm,
+            algorithm: key.family,
             status: key.status,
             public_jwk: serde_json::from_str(&key.public_jwk).unwrap_or_default(),
             created_at: rfc3339(key.created_at),

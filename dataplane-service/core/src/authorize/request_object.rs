@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::client_auth::assertion::{NotProven, Once};
 use crate::error::{Code, OAuthError};
 use crate::form::Form;
+use crate::jose::encrypted::Encrypted;
 use crate::jose::{Audiences, ClientKeys, JoseError, Jws, NumericDate};
 
 /// What it may call itself (RFC 9101 §10.8, §9.4.1); the second is what everybody wrote before. It may say nothing, too.
@@ -75,6 +76,24 @@ fn by_reference<'f>(uri: &'f str, client: &Client) -> Result<Carried<'f>, OAuthE
         return Err(OAuthError::invalid_request_uri("The request_uri is not registered for this client."));
     }
     Ok(Carried::ByReference(address(uri)))
+}
+
+/// What of an object has to be decrypted before it is opened, if anything; refused if it is not encrypted as its client
+/// said it would be. What is signed alone is taken from everybody (OIDC Registration §2).
+pub fn encrypted<'o>(client: &Client, object: &'o str) -> Result<Option<Encrypted<'o>>, OAuthError> {
+    let Some(parsed) = Encrypted::parse(object.trim_ascii()) else { return Ok(None) };
+    let encrypted = parsed.map_err(|error| {
+        OAuthError::invalid_request_object(match error {
+            JoseError::Algorithm => "The request object's alg and enc are none that it can be encrypted by here.",
+            _ => "The request object is not an encrypted JWT in compact form.",
+        })
+    })?;
+    match client.spec.request_object_encryption() {
+        Some(registered) if registered != encrypted.encryption() => Err(OAuthError::invalid_request_object(
+            "The request object's alg and enc are not those that the client is registered with.",
+        )),
+        _ => Ok(Some(encrypted)),
+    }
 }
 
 /// The parameters that the client signed.

@@ -1,4 +1,4 @@
-//! A JWT in place of a secret: `private_key_jwt` (OIDC Core §9, RFC 7523 §2.2, §3).
+//! A JWT in place of a secret: `private_key_jwt`, and `client_secret_jwt` for who has one (OIDC Core §9, RFC 7523 §2.2, §3).
 
 use serde::Deserialize;
 use vocab::Timestamp;
@@ -115,7 +115,7 @@ impl<'a> Assertion<'a> {
         keys: &ClientKeys,
         audience: Audience<'_>,
     ) -> Result<Once, NotProven> {
-        let claims: Claims = self.signed_by(client, keys, audience.strict).map_err(|error| match error {
+        let claims: Claims = self.signed_by(now, client, keys, audience.strict).map_err(|error| match error {
             JoseError::UnknownKey => NotProven::UnknownKey,
             _ => NotProven::Refused(FAILED),
         })?;
@@ -145,24 +145,41 @@ impl<'a> Assertion<'a> {
 
     fn signed_by<T: serde::de::DeserializeOwned>(
         &self,
+        now: Timestamp,
         client: &Client,
         keys: &ClientKeys,
         strict: Strictness,
     ) -> Result<T, JoseError> {
-        if client.spec.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt {
-            return Err(JoseError::Algorithm);
-        }
         // The method decides what kind of key it is, whatever the token says: else a public key could be taken for a
         // secret (RFC 8725 §3.1).
-        let taken: &[JwsAlgorithm] = match strict {
-            Strictness::IssuerOnly => &JwsAlgorithm::FAPI,
-            Strictness::Usual => &JwsAlgorithm::ASYMMETRIC,
+        let taken: &[JwsAlgorithm] = match (client.spec.token_endpoint_auth_method, strict) {
+            (AuthMethod::PrivateKeyJwt, Strictness::Usual) => &JwsAlgorithm::ASYMMETRIC,
+            (AuthMethod::PrivateKeyJwt, Strictness::IssuerOnly) => &JwsAlgorithm::FAPI,
+            (AuthMethod::ClientSecretJwt, Strictness::Usual) => &JwsAlgorithm::SYMMETRIC,
+            _ => return Err(JoseError::Algorithm),
         };
-        match client.spec.token_endpoint_auth_signing_alg {
-            Some(registered) if !taken.contains(&registered) => Err(JoseError::Algorithm),
-            Some(registered) => keys.verify(&self.jws, &[registered]),
-            None => keys.verify(&self.jws, taken),
+        let registered = client.spec.token_endpoint_auth_signing_alg;
+        if registered.is_some_and(|registered| !taken.contains(&registered)) {
+            return Err(JoseError::Algorithm);
         }
+        let taken = registered.as_ref().map_or(taken, std::slice::from_ref);
+        match client.spec.token_endpoint_auth_method {
+            AuthMethod::ClientSecretJwt => self.sealed_by(now, client, taken),
+            _ => keys.verify(&self.jws, taken),
+        }
+    }
+
+    /// By the HMAC of either secret, while it lasts.
+    fn sealed_by<T: serde::de::DeserializeOwned>(
+        &self,
+        now: Timestamp,
+        client: &Client,
+        taken: &[JwsAlgorithm],
+    ) -> Result<T, JoseError> {
+        let live = client.secrets.iter().filter(|secret| secret.is_valid_at(now));
+        live.filter_map(|secret| secret.key.as_ref())
+            .find_map(|key| key.verify(&self.jws, taken).ok())
+            .ok_or(JoseError::Signature)
     }
 }
 

@@ -7,9 +7,9 @@ use jsonwebtoken::jwk::ThumbprintHash;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use vocab::Secret;
 use vocab::jwk::{Jwk, Jwks, MAX_KEYS};
 use vocab::jws::JwsAlgorithm;
+use vocab::{Secret, SecretDigest};
 
 use super::{JoseError, Jws};
 use crate::confirmation::Thumbprint;
@@ -163,7 +163,17 @@ impl ClientKeys {
 pub struct SecretKey {
     verifier: DecodingKey,
     bytes: usize,
+    digest: SecretDigest,
 }
+
+/// What else there is was made of it.
+impl PartialEq for SecretKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for SecretKey {}
 
 impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -173,19 +183,14 @@ impl std::fmt::Debug for SecretKey {
 
 impl SecretKey {
     pub fn new(secret: &Secret<Vec<u8>>) -> Self {
-        Self { verifier: DecodingKey::from_secret(secret.expose()), bytes: secret.expose().len() }
+        let secret = secret.expose();
+        Self { verifier: DecodingKey::from_secret(secret), bytes: secret.len(), digest: SecretDigest::of(secret) }
     }
 
     pub fn verify<T: DeserializeOwned>(&self, jws: &Jws<'_>, allowed: &[JwsAlgorithm]) -> Result<T, JoseError> {
         let algorithm = jws.algorithm(allowed)?;
         // RFC 7518 §3.2: a key at least as long as the hash.
-        let needed = match algorithm {
-            JwsAlgorithm::Hs256 => 32,
-            JwsAlgorithm::Hs384 => 48,
-            JwsAlgorithm::Hs512 => 64,
-            _ => return Err(JoseError::Algorithm),
-        };
-        if self.bytes < needed {
+        if algorithm.secret_bytes().is_none_or(|needed| self.bytes < needed) {
             return Err(JoseError::Algorithm);
         }
         jws.verify(&self.verifier, algorithm)?;

@@ -11,6 +11,9 @@ pub enum AuthMethod {
     #[default]
     ClientSecretBasic,
     ClientSecretPost,
+    /// An assertion with an HMAC by its secret (OIDC Core §9, RFC 7523), which therefore is kept sealed, not as a digest
+    /// alone.
+    ClientSecretJwt,
     /// An assertion signed by a key of its `jwks` or `jwks_uri` (OIDC Core §9, RFC 7523).
     PrivateKeyJwt,
     /// A certificate of an authority that the operator trusts, with the name that is registered (RFC 8705 §2.1).
@@ -20,9 +23,10 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ClientSecretBasic,
         Self::ClientSecretPost,
+        Self::ClientSecretJwt,
         Self::PrivateKeyJwt,
         Self::TlsClientAuth,
         Self::SelfSignedTlsClientAuth,
@@ -34,6 +38,7 @@ impl AuthMethod {
             Self::None => "none",
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::ClientSecretJwt => "client_secret_jwt",
             Self::PrivateKeyJwt => "private_key_jwt",
             Self::TlsClientAuth => "tls_client_auth",
             Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
@@ -42,7 +47,12 @@ impl AuthMethod {
 
     /// Whether a client of this method has secrets.
     pub const fn uses_secret(self) -> bool {
-        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost | Self::ClientSecretJwt)
+    }
+
+    /// Whether the secret itself is needed to check what the client shows.
+    pub const fn needs_sealed_secret(self) -> bool {
+        matches!(self, Self::ClientSecretJwt)
     }
 
     /// Whether it shows a certificate, for which mutual TLS must have been set up.

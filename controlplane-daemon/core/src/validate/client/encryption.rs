@@ -1,4 +1,4 @@
-//! Rules of answers that are encrypted to a client (OIDC Registration §2).
+//! Rules of answers that are encrypted to a client (OIDC Registration §2, RFC 9701 §6).
 
 use vocab::Violations;
 
@@ -8,6 +8,7 @@ pub(super) fn check(violations: &mut Violations, spec: &ClientSpec) {
     let kinds = [
         ("id_token", spec.id_token_encrypted_response_alg, spec.id_token_encrypted_response_enc),
         ("userinfo", spec.userinfo_encrypted_response_alg, spec.userinfo_encrypted_response_enc),
+        ("introspection", spec.introspection_encrypted_response_alg, spec.introspection_encrypted_response_enc),
     ];
     for (what, alg, enc) in kinds {
         // What the specification takes for granted without one is CBC, which is not to be had.
@@ -42,6 +43,10 @@ mod tests {
             (
                 format!(r#"{{{EC},"userinfo_encrypted_response_alg":"ECDH-ES"}}"#),
                 Some("/userinfo_encrypted_response_enc"),
+            ),
+            (
+                format!(r#"{{{EC},"introspection_encrypted_response_alg":"ECDH-ES"}}"#),
+                Some("/introspection_encrypted_response_enc"),
             ),
             (r#"{"userinfo_encrypted_response_enc":"A256GCM"}"#.to_owned(), Some("/userinfo_encrypted_response_enc")),
         ];

@@ -29,9 +29,13 @@ fn check_method(violations: &mut Violations, spec: &ClientSpec) {
     });
     // RFC 8725 §3.1: a mac for which the public key is the secret is what this keeps out.
     let algorithm = spec.token_endpoint_auth_signing_alg;
-    let fits = algorithm.is_none_or(|it| method == AuthMethod::PrivateKeyJwt && !it.is_symmetric());
+    let fits = algorithm.is_none_or(|it| match method {
+        AuthMethod::PrivateKeyJwt => !it.is_symmetric(),
+        AuthMethod::ClientSecretJwt => it.is_symmetric(),
+        _ => false,
+    });
     violations.require(fits, "/token_endpoint_auth_signing_alg", || {
-        "is for private_key_jwt, and the algorithm of a signature".to_owned()
+        "is the algorithm of a signature for private_key_jwt, of an HMAC for client_secret_jwt".to_owned()
     });
     let names = [
         ("/tls_client_auth_subject_dn", &spec.tls_client_auth_subject_dn),
@@ -103,6 +107,11 @@ mod tests {
             (
                 r#"{"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://rp.example/jwks",
                    "token_endpoint_auth_signing_alg":"HS256"}"#,
+                Some("/token_endpoint_auth_signing_alg"),
+            ),
+            (r#"{"token_endpoint_auth_method":"client_secret_jwt","token_endpoint_auth_signing_alg":"HS384"}"#, None),
+            (
+                r#"{"token_endpoint_auth_method":"client_secret_jwt","token_endpoint_auth_signing_alg":"ES256"}"#,
                 Some("/token_endpoint_auth_signing_alg"),
             ),
             (r#"{"token_endpoint_auth_signing_alg":"ES256"}"#, Some("/token_endpoint_auth_signing_alg")),

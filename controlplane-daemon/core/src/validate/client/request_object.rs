@@ -17,6 +17,14 @@ pub(super) fn check(violations: &mut Violations, spec: &ClientSpec) {
     violations.require(fits, "/request_object_signing_alg", || {
         "is the algorithm of a signature, and needs jwks or jwks_uri".to_owned()
     });
+    // They are signed, then encrypted (RFC 9101 §6.1). What is meant where one half is missing is CBC.
+    let (alg, enc) = (spec.request_object_encryption_alg, spec.request_object_encryption_enc);
+    violations.require(alg.is_some() == enc.is_some(), "/request_object_encryption_enc", || {
+        "stands beside request_object_encryption_alg, and must be A256GCM".to_owned()
+    });
+    violations.require(alg.is_none() || has_keys, "/request_object_encryption_alg", || {
+        "needs jwks or jwks_uri, which the requests are signed with".to_owned()
+    });
     violations.require(spec.request_uris.is_empty() || has_keys, "/request_uris", || {
         "needs jwks or jwks_uri, which the requests are signed with".to_owned()
     });
@@ -41,6 +49,20 @@ mod tests {
             (r#"{"require_signed_request_object":true}"#.to_owned(), Some("/require_signed_request_object")),
             (r#"{"request_object_signing_alg":"ES256"}"#.to_owned(), Some("/request_object_signing_alg")),
             (format!(r#"{{{KEYS},"request_object_signing_alg":"HS256"}}"#), Some("/request_object_signing_alg")),
+            (
+                format!(
+                    r#"{{{KEYS},"request_object_encryption_alg":"ECDH-ES","request_object_encryption_enc":"A256GCM"}}"#
+                ),
+                None,
+            ),
+            (
+                format!(r#"{{{KEYS},"request_object_encryption_alg":"ECDH-ES"}}"#),
+                Some("/request_object_encryption_enc"),
+            ),
+            (
+                r#"{"request_object_encryption_alg":"ECDH-ES","request_object_encryption_enc":"A256GCM"}"#.to_owned(),
+                Some("/request_object_encryption_alg"),
+            ),
             (format!(r#"{{{KEYS},"request_uris":["https://rp.example/r#abc","http://127.0.0.1:7/r"]}}"#), None),
             (r#"{"request_uris":["https://rp.example/r"]}"#.to_owned(), Some("/request_uris")),
             (format!(r#"{{{KEYS},"request_uris":["http://rp.example/r"]}}"#), Some("/request_uris/0")),

@@ -200,3 +200,32 @@ fn what_nobody_signed_is_taken_from_clients_that_never_said_they_would() {
         assert_eq!(read(&signing(|_| {}), &object).unwrap_err().code(), Code::InvalidRequestObject, "{object}");
     }
 }
+
+#[test]
+fn what_is_encrypted_otherwise_than_registered_is_refused_before_it_is_opened() {
+    let token = |alg: &str, enc: &str| {
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}","enc":"{enc}","cty":"JWT"}}"#));
+        format!("{header}.a.b.c.d\n")
+    };
+    let any = client_with(|_| {});
+    let registered = client_with(|spec| {
+        spec.request_object_encryption_alg = Some(vocab::jwe::JweAlgorithm::EcdhEs);
+        spec.request_object_encryption_enc = Some(vocab::jwe::ContentEncryption::A256Gcm);
+    });
+    for (alg, enc, by_any, by_registered) in [
+        ("ECDH-ES", "A256GCM", true, true),
+        ("RSA-OAEP-256", "A256GCM", true, false),
+        ("ECDH-ES+A256KW", "A256GCM", true, false),
+        ("RSA1_5", "A256GCM", false, false),
+        ("ECDH-ES", "A128CBC-HS256", false, false),
+        ("dir", "A256GCM", false, false),
+    ] {
+        for (client, taken) in [(&any, by_any), (&registered, by_registered)] {
+            let outcome = encrypted(client, &token(alg, enc)).map(|found| found.is_some());
+            let expected = if taken { Ok(true) } else { Err(Code::InvalidRequestObject) };
+            assert_eq!(outcome.map_err(|error| error.code()), expected, "{alg} {enc}");
+        }
+    }
+    // What is signed alone is taken from both (OIDC Registration §2).
+    assert!(encrypted(&registered, "a.b.c").unwrap().is_none());
+}

@@ -5,8 +5,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::client::ClientSecret;
 use crate::client::tests::client_with;
 use crate::error::Code;
+use crate::jose::SecretKey;
 use crate::jose::tests::{KeyOfTest, keys};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
@@ -160,4 +162,72 @@ fn nothing_beside_it(#[case] authorization: Option<&[u8]>, #[case] more: &str, #
 fn what_is_no_assertion(#[case] body: &str) {
     let form = Form::parse(body.as_bytes()).unwrap();
     assert_eq!(Assertion::of(None, &form).unwrap_err().code(), Code::InvalidClient);
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// `HS256` and so on, with this secret.
+fn hmac(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
+    jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+fn client_of_hmacs(alg: Option<JwsAlgorithm>, secrets: &[(&str, Option<Timestamp>)]) -> Client {
+    let secret = |&(text, expires_at): &(&str, Option<Timestamp>)| {
+        let key = Some(SecretKey::new(&vocab::Secret::new(text.as_bytes().to_vec())));
+        ClientSecret { digest: vocab::SecretDigest::of(text.as_bytes()), key, expires_at }
+    };
+    let client = client_with(|spec| {
+        spec.token_endpoint_auth_method = AuthMethod::ClientSecretJwt;
+        spec.token_endpoint_auth_signing_alg = alg;
+    });
+    Client { secrets: secrets.iter().map(secret).collect(), ..client }
+}
+
+#[rstest]
+#[case::any(None, Algorithm::HS256, SECRET, true)]
+#[case::any(None, Algorithm::HS384, SECRET, true)]
+#[case::any(None, Algorithm::HS512, SECRET, true)]
+#[case::the_registered_one(Some(JwsAlgorithm::Hs512), Algorithm::HS512, SECRET, true)]
+#[case::d14_another(Some(JwsAlgorithm::Hs512), Algorithm::HS256, SECRET, false)]
+#[case::another_secret(None, Algorithm::HS256, "another", false)]
+#[case::the_leaving_one(None, Algorithm::HS256, "leaving: fedcba9876543210fedcba987654", true)]
+#[case::the_leaving_one_is_too_short(None, Algorithm::HS384, "leaving: fedcba9876543210fedcba987654", false)]
+#[case::an_expired_one(None, Algorithm::HS256, "expired: fedcba9876543210fedcba987654", false)]
+fn hmacs(
+    #[case] registered: Option<JwsAlgorithm>,
+    #[case] algorithm: Algorithm,
+    #[case] secret: &str,
+    #[case] accepted: bool,
+) {
+    let secrets = [
+        ("expired: fedcba9876543210fedcba987654", Some(NOW)),
+        ("leaving: fedcba9876543210fedcba987654", Some(NOW.plus_secs(1))),
+        (SECRET, None),
+    ];
+    let client = client_of_hmacs(registered, &secrets);
+    let outcome = check(&client, &ClientKeys::default(), usual(), &hmac(algorithm, secret, &good()));
+    assert_eq!(code(&outcome), (!accepted).then_some(Code::InvalidClient));
+}
+
+#[test]
+fn the_method_decides_what_kind_of_key_it_is() {
+    let key = KeyOfTest::es256("a");
+    let hmacs = client_of_hmacs(None, &[(SECRET, None)]);
+    // A signature for who has a secret, even by a key that is registered; and a secret that is the public key.
+    assert!(check(&hmacs, &keys(&[&key]), usual(), &key.sign(&json!({}), &good())).is_err());
+    let public = key.jwk.to_string();
+    assert!(check(&client(None), &keys(&[&key]), usual(), &hmac(Algorithm::HS256, &public, &good())).is_err());
+    // An HMAC from a client of signatures that had secrets once.
+    let signs = Client { secrets: hmacs.secrets.clone(), ..client(None) };
+    assert!(check(&signs, &keys(&[&key]), usual(), &hmac(Algorithm::HS256, SECRET, &good())).is_err());
+    let none = format!("{}.", hmac(Algorithm::HS256, SECRET, &good()).rsplit_once('.').unwrap().0);
+    assert!(check(&hmacs, &ClientKeys::default(), usual(), &none).is_err());
+    // FAPI 2.0 takes none of them; the claims are judged as everybody's are.
+    let strict = Audience { strict: Strictness::IssuerOnly, ..usual() };
+    assert!(check(&hmacs, &ClientKeys::default(), strict, &hmac(Algorithm::HS256, SECRET, &good())).is_err());
+    for wrong in [with("aud", json!("https://other.example")), without("jti"), without("exp"), with("iss", json!("x"))]
+    {
+        let outcome = check(&hmacs, &ClientKeys::default(), usual(), &hmac(Algorithm::HS256, SECRET, &wrong));
+        assert_eq!(code(&outcome), Some(Code::InvalidClient), "{wrong}");
+    }
 }

@@ -1,0 +1,9 @@
+//! `entries::encrypted_request`, for as long as libFuzzer runs it.
+
+#![no_main]
+
+#[path = "../entries.rs"]
+#[allow(dead_code)]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::encrypted_request(data));
