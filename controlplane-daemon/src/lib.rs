@@ -49,7 +49,7 @@
 //! * Forwarding is not a layer of its own: [`raft::cluster`] proposes here or at the leader, since both end in the same
 //!   outcomes and the same wait.
 //! * [`watch`] is written on HTTP bodies instead of tonic's codec, so that a frame that was encoded once is the same memory
-//!   for every subscriber.
+//!   for every subscriber; and on a server of its own instead of tonic's, so that a connection is one task.
 //! * Raft's membership keeps the address under which a node was added and never changes it: where a node is now stands in
 //!   the table of nodes. Changing it in the membership could split the voters between two machines under one id.
 //! * The log is a journal of our own beside redb, not in it: [`storage::journal`] says why, and what a crash leaves.

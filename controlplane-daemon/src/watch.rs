@@ -10,6 +10,7 @@
 //! a snapshot. Every node serves, leader or not. Written on HTTP bodies instead of tonic's codec, so that a frame that
 //! was encoded once is the same memory for every subscriber.
 
+mod connections;
 mod deliveries;
 mod registration;
 mod snapshot;
@@ -20,7 +21,6 @@ use std::future::{Ready, ready};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
@@ -29,10 +29,11 @@ use shared_proto::watch::registration_server::RegistrationServer;
 use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::transport::Server;
+use tonic::service::Routes;
 use tower::Service;
 use transport::connection::Caller;
 use transport::incoming::Incoming;
@@ -44,9 +45,6 @@ use crate::fleet::Registry;
 use crate::raft::cluster::Cluster;
 use crate::registration::Registrar;
 use crate::tls::{self, Tls};
-
-/// A pod that vanished without a word is off the list by then, twice this.
-const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// What subscriptions are served from.
 #[derive(Debug)]
@@ -69,14 +67,14 @@ pub struct Watch {
 struct Shared {
     source: Source,
     snapshots: SnapshotCache,
+    /// What the streams wait for.
+    bell: tokio::sync::watch::Sender<()>,
 }
 
 /// Serves pods until `source.stopping`.
 pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result<JoinHandle<()>, String> {
     listener.set_nonblocking(true).map_err(|why| why.to_string())?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|why| why.to_string())?;
-    let mut server =
-        Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE));
     let certificate = match source.token {
         Some(_) => ClientCertificate::Optional,
         None => ClientCertificate::Required,
@@ -85,7 +83,10 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     let stopping = source.stopping.clone();
     let (cluster, clock, keyring) = (source.cluster.clone(), Arc::clone(&source.clock), source.keyring.clone());
     let registrar = Registrar { cluster, clock, keyring };
-    let watch = Watch { shared: Arc::new(Shared { source, snapshots: SnapshotCache::default() }) };
+    let bell = tokio::sync::watch::Sender::new(());
+    let shared = Arc::new(Shared { source, snapshots: SnapshotCache::default(), bell });
+    let ringing = AbortOnDropHandle::new(tokio::spawn(ring(Arc::clone(&shared))));
+    let watch = Watch { shared };
     let checking = watch.clone();
     let check = move |request: tonic::Request<()>| {
         let authorization =
@@ -94,12 +95,22 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
         Ok(request)
     };
     let registration = RegistrationServer::with_interceptor(registration::Service(registrar), check);
-    let router = server.add_service(watch).add_service(registration);
+    let routes = Routes::new(watch).add_service(registration);
     Ok(tokio::spawn(async move {
-        if let Err(why) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled()).await {
-            tracing::error!(%why, "the watch listener ended");
-        }
+        connections::serve(incoming, routes, stopping).await;
+        drop(ringing);
     }))
+}
+
+/// Rings after each change, and when this node is stopping. The streams wait for this and not for the feed itself: waking
+/// thousands takes a while, and the feed is written to by Raft's thread.
+async fn ring(shared: Arc<Shared>) {
+    let Source { cluster, stopping, .. } = &shared.source;
+    let mut newest = cluster.replica.feed().newest();
+    while stopping.run_until_cancelled(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
+        shared.bell.send_replace(());
+    }
+    shared.bell.send_replace(());
 }
 
 impl NamedService for Watch {

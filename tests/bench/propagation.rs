@@ -1,6 +1,5 @@
 //! From commit to everywhere: how long a change takes until every subscriber has it, and until a pod acknowledged it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -8,10 +7,9 @@ use serde_json::json;
 use tests::admin::Admin;
 use tests::wait::{PATIENCE, until};
 use tests::world::World;
-use tonic::transport::Channel;
 
 use crate::load::{float, histogram};
-use crate::stream::{self, Arrivals};
+use crate::stream::{Arrivals, Door, Subscribers};
 use crate::table::{self, row};
 
 const CHANGES: u64 = 300;
@@ -30,22 +28,21 @@ pub(crate) async fn run() {
     rows.push(line("a write with wait=fleet: one real pod has applied and acknowledged it", &acknowledged));
 
     let arrivals = Arrivals::default();
-    let address = world.cluster.nodes[0].addresses().watch.clone();
-    let mut subscribers = Vec::new();
+    let door = Door {
+        address: world.cluster.nodes[0].addresses().watch.clone(),
+        token: world.cluster.secrets.watch_token.clone(),
+        ca: None,
+    };
+    let subscribers = Subscribers::none();
     for number in 0..SUBSCRIBERS {
-        let endpoint = Channel::from_shared(format!("http://{address}")).expect("a valid address");
-        let channel = endpoint.connect().await.expect("the node is there");
-        let token = &world.cluster.secrets.watch_token;
-        subscribers.push(stream::subscribe(channel, token, &format!("bench-{number}"), Arc::clone(&arrivals)).await);
+        subscribers.connect(&door, &format!("bench-{number}"), 1, &arrivals).await;
     }
     let (each, last) = delivered(&admin, &arrivals).await;
     rows.push(line(&format!("request sent → delivered, each of {SUBSCRIBERS} subscribers"), &each));
     rows.push(line(&format!("request sent → delivered to the last of {SUBSCRIBERS} subscribers"), &last));
     let acknowledged = fleet_writes(&admin).await;
     rows.push(line(&format!("wait=fleet with one pod and {SUBSCRIBERS} subscribers"), &acknowledged));
-    for subscriber in subscribers {
-        subscriber.abort();
-    }
+    drop(subscribers);
     table::print(
         "Commit to everywhere",
         "One change at a time on an otherwise idle machine. The requests include the write itself (HTTP, Raft, fsync), so \

@@ -11,12 +11,11 @@ use tests::pki::{Authority, Certified};
 use tests::process::Launch;
 use tests::scratch;
 use tests::wait::{PATIENCE, until};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::cpu;
 use crate::load::{self, float, histogram};
 use crate::options::Options;
-use crate::stream::{self, Arrivals};
+use crate::stream::{Arrivals, Door, Subscribers};
 use crate::table::{self, row};
 
 /// One change at a time, so many of them, this far apart.
@@ -66,8 +65,12 @@ impl Server {
         Self { cluster, admin, certified }
     }
 
-    fn endpoint(&self) -> Endpoint {
-        endpoint(&self.cluster.nodes[0].addresses().watch, &self.certified.ca)
+    fn door(&self) -> Door {
+        Door {
+            address: self.cluster.nodes[0].addresses().watch.clone(),
+            token: self.cluster.secrets.watch_token.clone(),
+            ca: Some(self.certified.ca.clone()),
+        }
     }
 
     fn process(&self) -> u32 {
@@ -82,27 +85,15 @@ impl Server {
     }
 }
 
-fn endpoint(address: &str, ca: &str) -> Endpoint {
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-    let endpoint = Endpoint::from_shared(format!("https://{address}")).expect("a valid address");
-    endpoint.tls_config(tls).expect("the authority is readable")
-}
-
 async fn fan_out(streams: usize, aim: &str) -> Vec<String> {
     let server = Server::start().await;
     let _ = server.change(0).await;
     let before = cpu::resident_mib(server.process());
     let arrivals = Arrivals::default();
     let connections = streams.min(CONNECTIONS);
-    let mut channels: Vec<Channel> = Vec::new();
-    for _ in 0..connections {
-        channels.push(server.endpoint().connect().await.expect("the node is there"));
-    }
-    let token = &server.cluster.secrets.watch_token;
-    let mut subscribers = Vec::new();
-    for number in 0..streams {
-        let channel = channels[number % connections].clone();
-        subscribers.push(stream::subscribe(channel, token, &format!("bench-{number}"), Arc::clone(&arrivals)).await);
+    let (subscribers, door) = (Subscribers::none(), server.door());
+    for number in 0..connections {
+        subscribers.connect(&door, &format!("bench-{number}"), streams / connections, &arrivals).await;
     }
     let (mut times, mut number) = (histogram(), 0);
     let cpu_before = cpu::time(server.process());
@@ -123,9 +114,7 @@ async fn fan_out(streams: usize, aim: &str) -> Vec<String> {
     }
     let used = cpu::time(server.process()).saturating_sub(cpu_before);
     let grown = (cpu::resident_mib(server.process()) - before) * 1024.0;
-    for subscriber in subscribers {
-        subscriber.abort();
-    }
+    drop(subscribers);
     let deliveries = float(CHANGES) * float(streams as u64);
     vec![
         streams.to_string(),
@@ -143,18 +132,15 @@ async fn fan_out(streams: usize, aim: &str) -> Vec<String> {
 async fn stopped(options: &Options) {
     let server = Server::start().await;
     let arrivals = Arrivals::default();
-    let token = &server.cluster.secrets.watch_token;
+    let (others, door) = (Subscribers::none(), server.door());
     for number in 0..OTHERS {
-        let channel = server.endpoint().connect().await.expect("the node is there");
-        drop(stream::subscribe(channel, token, &format!("other-{number}"), Arc::clone(&arrivals)).await);
+        others.connect(&door, &format!("other-{number}"), 1, &arrivals).await;
     }
     let folder = scratch::folder("subscribers");
     let launch = Launch {
         name: "subscribers".to_owned(),
         program: std::env::current_exe().expect("a process has a program"),
-        args: ["subscribe", &server.cluster.nodes[0].addresses().watch, token, &server.certified.files[2]]
-            .map(ToOwned::to_owned)
-            .to_vec(),
+        args: ["subscribe", &door.address, &door.token, &server.certified.files[2]].map(ToOwned::to_owned).to_vec(),
         env: Vec::new(),
         user: None,
         namespace: None,
@@ -239,9 +225,10 @@ async fn burst(server: &Server, arrivals: &Arrivals, measured: Duration) -> Burs
 pub(crate) async fn subscribe(arguments: &[String]) {
     let [address, token, ca] = arguments else { panic!("subscribe ADDRESS TOKEN CA-FILE") };
     let ca = std::fs::read_to_string(ca).expect("the authority's file is readable");
+    let door = Door { address: address.clone(), token: token.clone(), ca: Some(ca) };
+    let subscribers = Subscribers::none();
     for number in 0..STOPPED {
-        let channel = endpoint(address, &ca).connect().await.expect("the node is there");
-        drop(stream::subscribe(channel, token, &format!("stopped-{number}"), Arrivals::default()).await);
+        subscribers.connect(&door, &format!("stopped-{number}"), 1, &Arrivals::default()).await;
     }
     println!("subscribed");
     std::future::pending::<()>().await;

@@ -29,9 +29,8 @@ struct Inner {
 
 #[derive(Default)]
 struct Pods {
-    next_connection: u64,
     /// A pod that connects anew takes the place of its old connection, which may not have been missed yet.
-    by_id: BTreeMap<PodId, (u64, Pod)>,
+    by_id: BTreeMap<PodId, Arc<Mutex<Pod>>>,
     departed: BTreeMap<PodId, (Instant, Pod)>,
 }
 
@@ -51,9 +50,6 @@ impl Registry {
     }
 
     pub fn connect(&self, pod_id: PodId, version: String, address: String, has: Revision) -> Connection {
-        let mut pods = self.inner.pods.lock();
-        pods.next_connection += 1;
-        let number = pods.next_connection;
         let pod = Pod {
             pod_id: pod_id.clone(),
             node_id: self.inner.node_id,
@@ -66,19 +62,21 @@ impl Registry {
             staleness: None,
             draining: false,
         };
+        let pod = Arc::new(Mutex::new(pod));
+        let mut pods = self.inner.pods.lock();
         pods.departed.remove(&pod_id);
-        pods.by_id.insert(pod_id.clone(), (number, pod));
-        Connection { registry: self.clone(), pod_id, number }
+        pods.by_id.insert(pod_id.clone(), Arc::clone(&pod));
+        Connection { registry: self.clone(), pod_id, pod }
     }
 
     /// In the order of their ids.
     pub fn list(&self) -> Vec<Pod> {
-        self.inner.pods.lock().by_id.values().map(|(_, pod)| pod.clone()).collect()
+        self.inner.pods.lock().by_id.values().map(|pod| pod.lock().clone()).collect()
     }
 
     /// What the slowest of them has acknowledged; `None` when there is none.
     pub fn slowest(&self) -> Option<Revision> {
-        self.inner.pods.lock().by_id.values().map(|(_, pod)| pod.acknowledged_revision).min()
+        self.inner.pods.lock().by_id.values().map(|pod| pod.lock().acknowledged_revision).min()
     }
 
     /// Pods that were connected here and are no longer, as they were last.
@@ -91,18 +89,19 @@ impl Registry {
     /// Returns once every pod that is connected here has acknowledged `revision`, or time has run out.
     pub async fn wait_until_acknowledged(&self, revision: Revision, timeout: Duration) {
         let mut changed = self.inner.changed.subscribe();
-        let everyone = changed
-            .wait_for(|()| self.inner.pods.lock().by_id.values().all(|(_, pod)| pod.acknowledged_revision >= revision));
+        let has_it = |pod: &Arc<Mutex<Pod>>| pod.lock().acknowledged_revision >= revision;
+        let everyone = changed.wait_for(|()| self.inner.pods.lock().by_id.values().all(has_it));
         let _ = tokio::time::timeout(timeout, everyone).await;
     }
 }
 
-/// One pod's stream.
+/// One pod's stream. It has its pod at hand: what a thousand of them report of one change asks nobody else.
 #[derive(Debug)]
 pub struct Connection {
     registry: Registry,
     pod_id: PodId,
-    number: u64,
+    /// On the list, unless the pod has connected anew.
+    pod: Arc<Mutex<Pod>>,
 }
 
 impl Connection {
@@ -113,10 +112,7 @@ impl Connection {
     pub fn report(&self, report: Report) {
         let now = self.registry.inner.clock.now();
         {
-            let mut pods = self.registry.inner.pods.lock();
-            let Some((_, pod)) = pods.by_id.get_mut(&self.pod_id).filter(|(number, _)| *number == self.number) else {
-                return;
-            };
+            let mut pod = self.pod.lock();
             let Report { acknowledged_revision, rejected, staleness, draining } = report;
             if pod.acknowledged_at.is_none() || pod.acknowledged_revision != acknowledged_revision {
                 pod.acknowledged_at = Some(now);
@@ -132,10 +128,9 @@ impl Drop for Connection {
     fn drop(&mut self) {
         {
             let mut pods = self.registry.inner.pods.lock();
-            if pods.by_id.get(&self.pod_id).is_some_and(|(number, _)| *number == self.number)
-                && let Some((_, pod)) = pods.by_id.remove(&self.pod_id)
-            {
-                pods.departed.insert(self.pod_id.clone(), (Instant::now(), pod));
+            if pods.by_id.get(&self.pod_id).is_some_and(|listed| Arc::ptr_eq(listed, &self.pod)) {
+                pods.by_id.remove(&self.pod_id);
+                pods.departed.insert(self.pod_id.clone(), (Instant::now(), self.pod.lock().clone()));
             }
         }
         self.registry.inner.changed.send_replace(());

@@ -17,7 +17,7 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    pub(super) fn sent(&mut self, revision: Revision, feed: &Feed, pod: Option<&PodId>) {
+    pub(super) fn sent(&mut self, revision: Revision, feed: &Feed, pod: &PodId) {
         if !tracing::enabled!(target: telemetry::TRACE, Level::TRACE) {
             return;
         }
@@ -27,7 +27,7 @@ impl Deliveries {
             "watch",
             otel.kind = "producer",
             revision = revision.get(),
-            pod = pod.map(tracing::field::display),
+            pod = %pod,
         );
         telemetry::context::adopt(&span, Some(&traceparent));
         if self.open.len() == MOST {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use controlplane_core::model::{TenantSettings, TenantSpec, TenantStatus};
 use controlplane_core::{Actor, Command, Mutation};

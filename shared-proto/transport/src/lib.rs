@@ -16,6 +16,7 @@
 //! | [`credentials`], [`watcher`] | the ones in use, and their replacement while everything runs |
 //! | [`names`] | which certificates of our own authority are let in at a port |
 //! | [`server`], [`incoming`], [`connection`] | accepting |
+//! | [`one_task`], [`gather`] | a connection and its streams as one task, which sends together what it writes together |
 //! | [`client`] | connecting |
 //! | [`observer`], [`outcome`] | what metrics and logs are told |
 //! | [`forwarded`] | whose request it is when a proxy passes it on |
@@ -32,10 +33,12 @@ pub mod client;
 pub mod connection;
 pub mod credentials;
 pub mod forwarded;
+pub mod gather;
 pub mod incoming;
 pub mod material;
 pub mod names;
 pub mod observer;
+pub mod one_task;
 pub mod outcome;
 pub mod presented;
 pub mod server;
