@@ -80,9 +80,13 @@ fn what_is_tried_is_what_the_dockerfile_builds() {
 
 /// The list of crates that cargo-auditable puts into a program: name and version.
 fn bill_of(program: &Path) -> BTreeSet<(String, String)> {
+    // Without a place for its copy, objcopy would write the program itself anew.
     let section = scratch::folder("bill").join("section");
     tools::run(
-        Command::new("objcopy").args(["--dump-section", &format!(".dep-v0={}", section.display())]).arg(program),
+        Command::new("objcopy")
+            .args(["--dump-section", &format!(".dep-v0={}", section.display())])
+            .arg(program)
+            .arg("/dev/null"),
     );
     let unpack = "import sys, zlib; sys.stdout.buffer.write(zlib.decompress(open(sys.argv[1], 'rb').read()))";
     let unpacked = tools::run(Command::new("python3").args(["-c", unpack]).arg(&section));
