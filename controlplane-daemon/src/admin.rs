@@ -147,7 +147,8 @@ impl Api {
             receipt,
             origin: who.origin.clone(),
         };
-        let outcome = self.control.propose(command).await;
+        // The command goes by value through several steps: on the heap it is copied once.
+        let outcome = Box::pin(self.control.propose(command)).await;
         let result = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "ok");
         metrics::counter!("hj_cp_admin_changes_total", "mutation" => name, "result" => result).increment(1);
         match outcome {

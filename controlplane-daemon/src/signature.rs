@@ -169,6 +169,7 @@ impl Signatures {
     }
 
     /// The same node, not saying which cluster it belongs to: so it may ask strangers where they belong.
+    #[must_use]
     pub fn of_no_cluster(&self) -> Self {
         let Shared { node_id, keys, clock, started_at_ms, .. } = &*self.shared;
         let shared = Shared {

@@ -21,7 +21,7 @@ const CONTENT_KEY_BYTES: usize = 32;
 
 enum Private {
     Rsa(OaepPrivateDecryptingKey),
-    Ec(PrivateKey),
+    Ec(Box<PrivateKey>),
 }
 
 /// A key ready for use. Made once and shared by every later picture of the tenant in which it is unchanged.
@@ -53,7 +53,10 @@ impl DecryptionKey {
                 let key = PrivateDecryptingKey::from_pkcs8(pkcs8.expose()).map_err(|_| unusable())?;
                 Private::Rsa(OaepPrivateDecryptingKey::new(key).map_err(|_| unusable())?)
             }
-            KeyFamily::P256Encryption => Private::Ec(PrivateKey::from_pkcs8(pkcs8.expose()).map_err(|_| unusable())?),
+            KeyFamily::P256Encryption => {
+                let key = PrivateKey::from_pkcs8(pkcs8.expose()).map_err(|_| unusable())?;
+                Private::Ec(Box::new(key))
+            }
             KeyFamily::P256 | KeyFamily::Ed25519 | KeyFamily::Rsa | KeyFamily::P384 => return Err(unusable()),
         };
         let public = public_jwk(record)?;

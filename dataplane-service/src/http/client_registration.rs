@@ -102,7 +102,7 @@ async fn register(request: &HttpRequest, tenant: &TenantContext, app: &App, body
     };
     let address = address(request);
     app.registrations.step(tenant.id, address, policy.per_minute, app.clock.now()).map_err(Failure::TooMany)?;
-    let (metadata, _) = document(request, body)?;
+    let (metadata, _) = document(request, &body)?;
     check_sector(app, &metadata).await?;
     let (secret, management) = (opaque::fresh_hmac_secret(), opaque::fresh());
     let asked = watch::RegisterRequest {
@@ -143,7 +143,7 @@ async fn replace(request: &HttpRequest, tenant: &TenantContext, app: &App, body:
     let address = address(request);
     let pace = tenant.oauth.registration.per_minute;
     app.registrations.step(tenant.id, address, pace, app.clock.now()).map_err(Failure::TooMany)?;
-    let (metadata, secret) = document(request, body)?;
+    let (metadata, secret) = document(request, &body)?;
     check_sector(app, &metadata).await?;
     let (fresh_secret, fresh_token) = (opaque::fresh_hmac_secret(), opaque::fresh());
     let asked = watch::UpdateRegistrationRequest {
@@ -187,12 +187,12 @@ async fn remove(request: &HttpRequest, tenant: &TenantContext, app: &App) -> Ans
 }
 
 /// The JSON object in the body, less the secret in it, which goes no further.
-fn document(request: &HttpRequest, body: Body) -> Result<Said, Failure> {
+fn document(request: &HttpRequest, body: &Body) -> Result<Said, Failure> {
     let refused = |why| Failure::Refused(OAuthError::new(Code::InvalidClientMetadata, why));
     if !form_body::is_json(request) {
         return Err(refused("The body must be application/json."));
     }
-    let body = form_body::read(&body)?;
+    let body = form_body::read(body)?;
     let mut metadata: Map<String, Value> =
         serde_json::from_slice(body).map_err(|_| refused("The body must be one JSON object."))?;
     let secret = match metadata.remove("client_secret") {

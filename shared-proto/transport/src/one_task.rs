@@ -208,7 +208,7 @@ mod tests {
         begin.stream(async move {
             began.send(()).unwrap();
             let _held = held;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         begun.await.unwrap();
         end.send(()).unwrap();

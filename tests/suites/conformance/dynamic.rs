@@ -193,7 +193,7 @@ impl Op {
     async fn query_ok(&self) -> Outcome {
         let client = self.register(json!({ "redirect_uris": [format!("{REDIRECT}?foo=bar")] })).await?;
         let signed = self.sign_in(&client, &[]).await?;
-        ensure(signed.came.answer.get("foo").is_some_and(|foo| foo == "bar"), || format!("{:?}", signed.came.answer))
+        ensure(signed.came.answer.get("foo").is_some_and(|kept| kept == "bar"), || format!("{:?}", signed.came.answer))
     }
 
     async fn query_other(&self, registered: &str, asked: &str) -> Outcome {

@@ -121,13 +121,12 @@ impl Files {
             full.sync()?;
             full.let_go();
         }
-        let piece = match piece {
-            Some(piece) => piece,
-            None => {
-                let begun = Arc::new(Piece::begin(&self.folder, first)?);
-                self.pieces.lock().insert(first, Arc::clone(&begun));
-                piece.insert(begun)
-            }
+        let piece = if let Some(piece) = piece {
+            piece
+        } else {
+            let begun = Arc::new(Piece::begin(&self.folder, first)?);
+            self.pieces.lock().insert(first, Arc::clone(&begun));
+            piece.insert(begun)
         };
         piece.write(block, next)?;
         block.clear();

@@ -305,7 +305,8 @@ impl Op {
             ensure(answer.status == 200, || format!("{what}: {answer:?}"))?;
         }
         let once = good();
-        let answers = [self.show(&token, "DPoP", &[once.clone()]).await, self.show(&token, "DPoP", &[once]).await];
+        let answers =
+            [self.show(&token, "DPoP", std::slice::from_ref(&once)).await, self.show(&token, "DPoP", &[once]).await];
         ensure(answers[0].status == 200 && answers[1].status == 401, || format!("{answers:?}"))?;
         let bearer = self.show(&token, "Bearer", &[]).await;
         ensure(bearer.status == 401, || format!("{bearer:?}"))

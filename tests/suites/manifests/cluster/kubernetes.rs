@@ -140,7 +140,7 @@ impl Kubernetes {
     }
 
     #[track_caller]
-    fn now(&self) -> String {
+    fn now() -> String {
         let date = tools::run(Command::new("date").args(["-u", "+%FT%TZ"]));
         String::from_utf8_lossy(&date.stdout).trim().to_owned()
     }
@@ -155,7 +155,7 @@ impl Kubernetes {
         let machine = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": labels } });
         self.request(reqwest::Method::POST, "/api/v1/nodes", Some(&machine)).await.expect("it is created");
         let has = json!({ "cpu": "16", "memory": "64Gi", "pods": "110" });
-        let now = self.now();
+        let now = Self::now();
         let condition = json!({
             "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "played",
             "lastHeartbeatTime": now, "lastTransitionTime": now,
@@ -273,7 +273,7 @@ impl Kubernetes {
     /// The status of a pod that runs.
     async fn tell(&self, name: &str, uid: &str) {
         let running = &self.running[uid];
-        let (now, is_ready) = (self.now(), running.is_ready);
+        let (now, is_ready) = (Self::now(), running.is_ready);
         let condition = |kind: &str, holds: bool| json!({ "type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": now });
         let container = running.pod.container_name();
         let status = json!({ "status": {
