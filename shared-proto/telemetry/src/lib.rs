@@ -79,14 +79,17 @@ impl Telemetry {
     /// Once per process, inside its runtime. A second call (tests) leaves the first one's in place.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let (lines, layer) = log::layer(settings.format, &settings.filter);
-        let (spans, exported) = match settings.traces {
-            None => (None, None),
+        let registry = tracing_subscriber::registry().with(layer);
+        // No layer rather than one that is absent: beside an absent one `tracing` remembers nothing of what the filter
+        // leaves out, and asks it, behind its lock, for each access line that is not written.
+        let (spans, started) = match settings.traces {
+            None => (None, registry.try_init()),
             Some(traces) => {
-                let (spans, layer) = trace::export(traces, settings.service).map_err(StartError)?;
-                (Some(spans), Some(layer))
+                let (spans, exported) = trace::export(traces, settings.service).map_err(StartError)?;
+                (Some(spans), registry.with(exported).try_init())
             }
         };
-        if let Err(error) = tracing_subscriber::registry().with(layer).with(exported).try_init() {
+        if let Err(error) = started {
             tracing::debug!(%error, "logging was set up before");
         }
         Ok(Self { lines, spans })
