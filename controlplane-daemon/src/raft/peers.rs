@@ -155,15 +155,13 @@ impl Peers {
         Ok(client.max_decoding_message_size(MAX_BODY_BYTES).max_encoding_message_size(MAX_BODY_BYTES))
     }
 
-    /// A client of `node`, whichever cluster that one is in; what it asks is signed by `signatures`.
-    pub fn client_of_any(
-        &self,
-        node: NodeId,
-        known_addr: &str,
-        signatures: &Signatures,
-    ) -> Result<Client, tonic::transport::Error> {
-        let channel = self.channel(node, known_addr, Purpose::Requests)?;
-        Ok(PeerClient::new(Signing::new(channel, signatures.clone(), node)))
+    /// A client of `node` for each place where it may be, the likeliest first, whichever cluster it is in; what is asked
+    /// is signed by `signatures`. Nobody else's failures to reach it decide which place is tried.
+    pub fn clients_of_any(&self, node: NodeId, known_addr: &str, signatures: &Signatures) -> Vec<Client> {
+        let addresses = self.addresses(node, known_addr);
+        let channels = addresses.iter().filter_map(|addr| endpoint(addr).ok());
+        let channels = channels.map(|endpoint| endpoint.connect_with_connector_lazy(self.shared.connector.clone()));
+        channels.map(|channel| PeerClient::new(Signing::new(channel, signatures.clone(), node))).collect()
     }
 
     /// A client of `node` as long as it is at exactly that address.

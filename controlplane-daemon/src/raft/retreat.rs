@@ -115,21 +115,18 @@ async fn ask(cluster: &Cluster, signatures: &Signatures, node: NodeId) -> Option
         let now = metrics.borrow_watched();
         now.membership_config.membership().get_node(&node.0)?.addr.clone()
     };
-    let mut client = cluster.peers.client_of_any(node, &addr, signatures).ok()?;
-    let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest::default())).await;
-    let answer = match asked.ok()? {
-        Ok(answer) => answer.into_inner(),
-        Err(status) => {
-            cluster.peers.went_astray(node, &status);
-            return None;
+    for mut client in cluster.peers.clients_of_any(node, &addr, signatures) {
+        let asked = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(peer::DescribeRequest::default())).await;
+        // Somebody else may be at that address by now.
+        if let Ok(Ok(answer)) = asked
+            && let answer = answer.into_inner()
+            && answer.node_id == node.0
+        {
+            let cluster = answer.cluster_id.parse().ok();
+            return Some(Word { node, cluster, would_found: answer.would_found });
         }
-    };
-    // Somebody else may be at that address by now.
-    (answer.node_id == node.0).then(|| Word {
-        node,
-        cluster: answer.cluster_id.parse().ok(),
-        would_found: answer.would_found,
-    })
+    }
+    None
 }
 
 /// Makes the node a new one, once Raft has stopped. What was applied meanwhile counts: then it stays what it is.
