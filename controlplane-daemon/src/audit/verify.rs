@@ -40,9 +40,29 @@ pub struct Head {
     pub hash: ChainHash,
 }
 
-/// Reads every record. `chain` is where the state stands; records that are newer are not looked at.
+/// Reads every record. `chain` is where the state stands now; records that are newer are not looked at.
 /// `signed` judges the signature of a truncation.
+///
+/// Between the look at the state and the look at the disk the retention may remove records, and a snapshot may bring a
+/// state from far ahead; then the two do not belong together, what was found says nothing, and it is looked again.
 pub fn verify(
+    store: &Store,
+    chain: impl Fn() -> Chain,
+    signed: impl Fn(&Truncation) -> Result<(), String>,
+) -> Result<Report, StorageError> {
+    loop {
+        let known = chain();
+        // What the state knows of is on its way to the disk.
+        store.flush();
+        let report = compare(store, &known, &signed)?;
+        let jumped = report.first_seq > known.seq + 1;
+        if report.valid || !jumped && chain().truncation == known.truncation {
+            return Ok(report);
+        }
+    }
+}
+
+fn compare(
     store: &Store,
     chain: &Chain,
     signed: impl Fn(&Truncation) -> Result<(), String>,
@@ -159,7 +179,7 @@ mod tests {
         let records = (1..).zip(lines).map(|(seq, line)| Record { seq, revision: Revision(seq), line });
         store.append(records.collect());
         store.flush();
-        verify(&store, &chain, |_| Ok(())).unwrap()
+        verify(&store, || chain.clone(), |_| Ok(())).unwrap()
     }
 
     #[test]
@@ -199,12 +219,41 @@ mod tests {
             chain.removed_through = through_seq;
             chain.truncation = Some(truncation);
             let signed = |_: &Truncation| if is_signed { Ok(()) } else { Err("forged".to_owned()) };
-            verify(&store, &chain, signed).unwrap()
+            verify(&store, || chain.clone(), signed).unwrap()
         };
         let whole = begin_after(2, |_| {}, true);
         assert!(whole.valid && whole.first_seq == 3 && whole.records == 3, "{whole:?}");
         assert_eq!(begin_after(2, |_| {}, false).broken_at, Some(3));
         assert_eq!(begin_after(3, |_| {}, true).broken_at, Some(4));
         assert_eq!(begin_after(2, |forged| forged.last_hash = ChainHash::ORIGIN, true).broken_at, Some(3));
+    }
+
+    #[test]
+    fn records_that_go_while_it_looks_do_not_make_the_chain_look_broken() {
+        let store = Store::in_memory(&Chain::default()).unwrap();
+        let mut before = Chain::default();
+        let mut truncation = None;
+        for seq in 1..=5 {
+            let (link, line) = Link::write(seq, before.hash, "\"name\":\"Acme\"");
+            (before.seq, before.hash) = (seq, link.hash);
+            store.append(vec![Record { seq, revision: Revision(seq), line }]);
+            if seq == 2 {
+                truncation =
+                    Some(Truncation { through_seq: 2, last_hash: link.hash, removed: 2, signature: "s".to_owned() });
+            }
+        }
+        let after = Chain { removed_through: 2, truncation, ..before.clone() };
+        let looks = std::cell::Cell::new(0);
+        let chain = || {
+            looks.set(looks.get() + 1);
+            // Right after the first look they go.
+            if looks.get() == 1 {
+                store.truncate(2);
+                return before.clone();
+            }
+            after.clone()
+        };
+        let report = verify(&store, chain, |_| Ok(())).unwrap();
+        assert!(report.valid && report.first_seq == 3 && report.records == 3, "{report:?}");
     }
 }
