@@ -1,6 +1,8 @@
 //! Connections: who is let in and who is not, certificates that are replaced while everything runs, people behind proxies,
 //! and callers who say nothing; one module per promise.
 
+#[path = "transport/bodies.rs"]
+mod bodies;
 #[path = "transport/frames.rs"]
 mod frames;
 #[path = "transport/half_open.rs"]

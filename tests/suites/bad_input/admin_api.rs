@@ -35,6 +35,7 @@ async fn the_admin_api_refuses_unreadable_bodies() {
             ("a text", "\"x\"".to_owned()),
             ("null", "null".to_owned()),
             ("NaN", "{\"slug\": NaN}".to_owned()),
+            ("a number beyond all", "{\"slug\": 1e400}".to_owned()),
             ("a lone surrogate", "{\"slug\": \"\\ud800\"}".to_owned()),
             ("deep nesting", nested.clone()),
             ("deep nesting in a field", in_a_field.clone()),

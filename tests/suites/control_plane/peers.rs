@@ -79,6 +79,7 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
     let stale = signer(sender, secret, Some(own), Arc::new(ManualClock::at(early.plus_secs(-300))));
     let future = signer(sender, secret, Some(own), Arc::new(ManualClock::at(early.plus_secs(300))));
     let wrong_key = signer(sender, "another-secret-of-quite-enough-bytes", Some(own), clock());
+    let of_pods = signer(sender, &cluster.secrets.watch_token, Some(own), clock());
     let foreign = ClusterId::from_uuid(uuid::Uuid::from_u128(7));
     let foreign = signer(sender, secret, Some(foreign), clock());
     for (path, body) in messages() {
@@ -89,6 +90,7 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
             ("unsigned", None),
             ("empty", Some(String::new())),
             ("a wrong key", Some(signed(&wrong_key))),
+            ("what pods have for a key", Some(signed(&of_pods))),
             ("no tag", Some(format!("{claims};"))),
             ("a tag of one byte", Some(format!("{claims};{}", &tag[..2]))),
             ("a tag too many", Some(format!("{claims};{tag}{tag}"))),

@@ -23,6 +23,8 @@ enum Form {
     Public,
     /// HTML, or a redirect.
     Page,
+    /// The same, to a form of a page.
+    Posted,
 }
 
 /// Whose pages may read the answers.
@@ -34,7 +36,7 @@ enum Readers {
     Nobody,
 }
 
-use Form::{Client, Page, Protected, Public, Registration};
+use Form::{Client, Page, Posted, Protected, Public, Registration};
 use Readers::{Clients, Everybody, Nobody};
 
 /// Every endpoint of a tenant. A new one needs its row here.
@@ -45,6 +47,9 @@ const ENDPOINTS: &[(&str, Form, Readers)] = &[
     ("/.well-known/oauth-protected-resource/{resource:.+}", Public, Everybody),
     ("/.well-known/openid-configuration", Public, Everybody),
     ("/account", Page, Nobody),
+    ("/account/access", Posted, Nobody),
+    ("/account/password", Page, Nobody),
+    ("/account/request", Page, Nobody),
     ("/api/v1/users", Protected("hj:users.read"), Nobody),
     ("/api/v1/users/{id}", Protected("hj:users.read"), Nobody),
     ("/consent", Page, Nobody),
@@ -295,8 +300,10 @@ async fn documents_are_kept_by_caches_and_pages_by_nobody() {
                 let kind = answer.header("content-type").unwrap_or_default();
                 table.check(path, kind == "application/json", || kind.to_owned());
             }
-            Page => {
-                let answer = table.row(path, get, &[200, 303, 400]).await;
+            Page | Posted => {
+                let posted = tenant.app.http.post(url(&tenant, path)).form(&[("client_id", "all")]);
+                let request = if *form == Page { get } else { posted };
+                let answer = table.row(path, request, &[200, 303, 400]).await;
                 table.check(path, kept(&answer).contains("no-store"), || format!("{:?}", answer.headers));
                 let policy = answer.header("content-security-policy").unwrap_or_default();
                 let framed = answer.status == 200 && !policy.contains("frame-ancestors 'none'");
