@@ -23,6 +23,7 @@ mod observe;
 mod onward;
 pub mod origin;
 mod par;
+mod posted;
 mod register;
 pub mod respond;
 mod revoke;

@@ -12,9 +12,10 @@ use vocab::ErrorCode;
 
 use super::login::client_name;
 use super::onward::Onward;
-use super::visit::{self, Visit};
+use super::posted::Posted;
+use super::visit::Visit;
 use crate::app::App;
-use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::pages::{self, PageError, PageTenant, show};
 use crate::store::ciba::{self, Pending};
 use crate::store::sessions::Session;
 use crate::store::waiting::Approval;
@@ -26,9 +27,7 @@ pub(super) async fn get(
     app: web::Data<App>,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let Some(session) = visit.session().await? else {
-        return Ok(see_other(&Onward::Account.by_way_of(&visit, "/login")));
-    };
+    let session = visit.signed_in(&Onward::Account).await?;
     account_page(&visit, session, None).await
 }
 
@@ -69,14 +68,11 @@ pub(super) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let body = visit::body(&request, &tenant, body)?;
-    let form = visit::form(&tenant, &body)?;
-    let Some(session) = visit.session().await? else {
-        return Ok(see_other(&Onward::Account.by_way_of(&visit, "/login")));
-    };
+    let form = posted.form(&tenant)?;
+    let session = visit.signed_in(&Onward::Account).await?;
     let asked = form.get("request").unwrap_or_default();
     visit.check_csrf(&form, &token_about(asked, &session.facts.sid.to_string()))?;
     let Ok(id) = asked.parse() else {

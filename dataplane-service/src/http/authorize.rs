@@ -24,7 +24,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 use vocab::{ScopeName, Secret};
 
-use super::visit::{self, Visit};
+use super::posted::Posted;
+use super::visit::Visit;
 use crate::app::App;
 use crate::exchange::Failure;
 use crate::pages::{FormPost, Frame, PageError, PageTenant, form_post, see_other};
@@ -47,10 +48,9 @@ pub(super) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
-    let body = visit::body(&request, &tenant, body)?;
-    authorize(&request, &tenant, &app, &body).await
+    authorize(&request, &tenant, &app, posted.bytes()).await
 }
 
 async fn authorize(

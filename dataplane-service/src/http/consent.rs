@@ -13,6 +13,7 @@ use url::Url;
 use vocab::ErrorCode;
 
 use super::authorize::{self, Progress};
+use super::posted::Posted;
 use super::visit::{self, Visit};
 use crate::app::App;
 use crate::pages::{self, About, PageError, PageTenant, see_other, show_about};
@@ -84,11 +85,10 @@ pub(super) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let body = visit::body(&request, &tenant, body)?;
-    let form = visit::form(&tenant, &body)?;
+    let form = posted.form(&tenant)?;
     let id = form.get("interaction").ok_or_else(|| visit.stale())?;
     let interaction = visit.interaction(id).await?;
     let Some(session) = visit.session().await?.map(|session| session.facts) else {

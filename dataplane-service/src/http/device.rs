@@ -15,9 +15,10 @@ use vocab::ErrorCode;
 
 use super::login::client_name;
 use super::onward::Onward;
+use super::posted::Posted;
 use super::visit::{self, Visit};
 use crate::app::App;
-use crate::pages::{self, PageError, PageTenant, qr, see_other, show};
+use crate::pages::{self, PageError, PageTenant, qr, show};
 use crate::store::device::{self, Pending};
 use crate::store::sessions::Session;
 use crate::store::waiting::Approval;
@@ -37,9 +38,7 @@ pub(super) async fn get(
         let alert = "That is not such a code. It has nine letters and no vowels.".to_owned();
         return Ok(code_page(&visit, StatusCode::BAD_REQUEST, Some(alert), typed));
     };
-    let Some(session) = visit.session().await? else {
-        return Ok(see_other(&Onward::Device(code).by_way_of(&visit, "/login")));
-    };
+    let session = visit.signed_in(&Onward::Device(code.clone())).await?;
     match look_up(&visit, &session, &code).await? {
         Found::Device(pending) => Ok(confirm_page(&visit, &session, &code, &pending)),
         Found::Nothing => Ok(code_page(&visit, StatusCode::NOT_FOUND, Some(UNKNOWN.to_owned()), &code.grouped())),
@@ -109,17 +108,14 @@ pub(super) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let body = visit::body(&request, &tenant, body)?;
-    let form = visit::form(&tenant, &body)?;
+    let form = posted.form(&tenant)?;
     let Some(code) = form.get("user_code").and_then(UserCode::parse) else {
         return Err(visit.error(ErrorCode::InvalidRequest, "The code is missing."));
     };
-    let Some(session) = visit.session().await? else {
-        return Ok(see_other(&Onward::Device(code).by_way_of(&visit, "/login")));
-    };
+    let session = visit.signed_in(&Onward::Device(code.clone())).await?;
     visit.check_csrf(&form, &token_about(&code, &session.facts.sid.to_string()))?;
     let (is_allowed, is_answered) = match form.get("decision") {
         Some("allow") => (true, allow(&visit, &session, &code).await?),

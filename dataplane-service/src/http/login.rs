@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::authorize::{self, Progress};
 use super::cookies::Kind;
 use super::onward::Onward;
+use super::posted::Posted;
 use super::visit::{self, Visit, add_cookie};
 use crate::app::App;
 use crate::email::Email;
@@ -173,11 +174,10 @@ pub(super) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let body = visit::body(&request, &tenant, body)?;
-    let form = visit::form(&tenant, &body)?;
+    let form = posted.form(&tenant)?;
     if form.get("select").is_some() {
         return select(&visit, &form).await;
     }

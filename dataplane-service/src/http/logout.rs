@@ -17,6 +17,7 @@ use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::logout::{self, Decision, Hint, LogoutRequest};
 
 use super::cookies::Kind;
+use super::posted::Posted;
 use super::visit::{self, Visit, add_cookie};
 use crate::app::App;
 use crate::pages::{PageError, PageTenant, SignedIn, SignedOut, see_other, show, show_signed_out};
@@ -35,11 +36,10 @@ pub(super) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let body = visit::body(&request, &tenant, body)?;
-    let form = visit::form(&tenant, &body)?;
+    let form = posted.form(&tenant)?;
     if form.get("csrf").is_some() {
         return confirmed(&visit, &form).await;
     }

@@ -10,6 +10,7 @@ use vocab::ErrorCode;
 
 use super::login::{client_name, posted_interaction, signed_in};
 use super::onward::Onward;
+use super::posted::Posted;
 use super::visit::{self, Visit};
 use crate::app::App;
 use crate::email::Email;
@@ -123,12 +124,11 @@ pub(super) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
     check_enabled(&visit)?;
-    let body = visit::body(&request, &tenant, body)?;
-    let form = visit::form(&tenant, &body)?;
+    let form = posted.form(&tenant)?;
     let interaction = posted_interaction(&visit, &form, "register").await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
     let step = interaction.map_or_else(Span::none, |(_, interaction)| interaction.step("register"));

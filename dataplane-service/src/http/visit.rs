@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use actix_web::http::header::HeaderValue;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth_core::error::OAuthError;
@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq as _;
 use vocab::{ErrorCode, Timestamp};
 
 use super::cookies::Kind;
-use super::form_body;
+use super::onward::Onward;
 use super::origin;
 use crate::app::App;
 use crate::opaque;
@@ -89,6 +89,12 @@ impl<'a> Visit<'a> {
 
     pub(super) fn session_cookie(&self) -> Option<&str> {
         self.session_cookie.as_deref()
+    }
+
+    /// Who is signed in. Anybody else signs in first and comes to that page then.
+    pub(super) async fn signed_in(&self, here: &Onward) -> Result<Session, PageError> {
+        let session = self.session().await?;
+        session.ok_or_else(|| PageError::sign_in_first(here.by_way_of(self, "/login")))
     }
 
     /// What this browser's interactions are bound to.
@@ -172,19 +178,6 @@ pub(super) fn add_cookie(response: &mut HttpResponse, cookie: &actix_web::cookie
     if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
         response.headers_mut().append(actix_web::http::header::SET_COOKIE, value);
     }
-}
-
-/// The body of a posted form, or the page that says what is wrong with it.
-pub(super) fn body(
-    request: &HttpRequest,
-    tenant: &TenantContext,
-    body: Result<web::Bytes, actix_web::Error>,
-) -> Result<web::Bytes, PageError> {
-    if !form_body::is_form(request) {
-        let detail = "A form was expected (application/x-www-form-urlencoded).";
-        return Err(PageError::new(Frame::of(tenant), ErrorCode::UnsupportedMediaType, detail));
-    }
-    body.map_err(|_| PageError::new(Frame::of(tenant), ErrorCode::PayloadTooLarge, "The form is over 64 KiB."))
 }
 
 pub(super) fn form<'f>(tenant: &TenantContext, input: &'f [u8]) -> Result<Form<'f>, PageError> {

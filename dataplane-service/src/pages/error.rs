@@ -12,19 +12,26 @@ use askama::Template;
 use oauth_core::error::OAuthError;
 use vocab::ErrorCode;
 
-use super::{Frame, show};
+use super::{Frame, see_other, show};
 use crate::password::HashError;
 use crate::problem::Problem;
 use crate::resolve::Tenant;
 use crate::store::DbError;
 use crate::tenant::TenantContext;
 
-/// An error that a person reads.
+/// What a person gets instead of the page.
 #[derive(Debug)]
-pub struct PageError {
-    page: Box<ErrorPage>,
-    status: StatusCode,
-    retry_after_secs: Option<u32>,
+pub struct PageError(Box<Instead>);
+
+#[derive(Debug)]
+enum Instead {
+    Error {
+        page: ErrorPage,
+        status: StatusCode,
+        retry_after_secs: Option<u32>,
+    },
+    /// The page at which to sign in, which leads back.
+    SignInFirst(String),
 }
 
 #[derive(Debug, Template)]
@@ -41,7 +48,7 @@ impl PageError {
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_secs = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         let page = ErrorPage { frame, title: title(code).to_owned(), detail: detail.into(), code: code.as_str() };
-        Self { page: Box::new(page), status, retry_after_secs }
+        Self(Box::new(Instead::Error { page, status, retry_after_secs }))
     }
 
     /// A request of a client that cannot be told by redirect (RFC 6749 §4.1.2.1).
@@ -53,7 +60,11 @@ impl PageError {
             code: error.code().as_str(),
         };
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { page: Box::new(page), status, retry_after_secs: None }
+        Self(Box::new(Instead::Error { page, status, retry_after_secs: None }))
+    }
+
+    pub fn sign_in_first(location: String) -> Self {
+        Self(Box::new(Instead::SignInFirst(location)))
     }
 
     pub fn database(tenant: &TenantContext, error: &DbError) -> Self {
@@ -86,7 +97,10 @@ const fn title(code: ErrorCode) -> &'static str {
 
 impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.page.code, self.page.detail)
+        match self.0.as_ref() {
+            Instead::Error { page, .. } => write!(f, "{}: {}", page.code, page.detail),
+            Instead::SignInFirst(_) => f.write_str("nobody is signed in"),
+        }
     }
 }
 
@@ -94,12 +108,19 @@ impl std::error::Error for PageError {}
 
 impl ResponseError for PageError {
     fn status_code(&self) -> StatusCode {
-        self.status
+        match self.0.as_ref() {
+            Instead::Error { status, .. } => *status,
+            Instead::SignInFirst(_) => StatusCode::SEE_OTHER,
+        }
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = show(self.status, &self.page.frame, self.page.as_ref(), None);
-        if let Some(secs) = self.retry_after_secs {
+        let (page, status, retry_after_secs) = match self.0.as_ref() {
+            Instead::Error { page, status, retry_after_secs } => (page, *status, *retry_after_secs),
+            Instead::SignInFirst(location) => return see_other(location),
+        };
+        let mut response = show(status, &page.frame, page, None);
+        if let Some(secs) = retry_after_secs {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         response

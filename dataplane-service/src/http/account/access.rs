@@ -8,8 +8,9 @@ use super::account_page;
 use crate::app::App;
 use crate::http::login::client_name;
 use crate::http::onward::Onward;
-use crate::http::visit::{self, Visit};
-use crate::pages::{self, AccountAccess, PageError, PageTenant, see_other};
+use crate::http::posted::Posted;
+use crate::http::visit::Visit;
+use crate::pages::{self, AccountAccess, PageError, PageTenant};
 use crate::store::consents;
 use crate::store::sessions::Session;
 
@@ -41,14 +42,11 @@ pub(in crate::http) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let body = visit::body(&request, &tenant, body)?;
-    let form = visit::form(&tenant, &body)?;
-    let Some(session) = visit.session().await? else {
-        return Ok(see_other(&Onward::Account.by_way_of(&visit, "/login")));
-    };
+    let form = posted.form(&tenant)?;
+    let session = visit.signed_in(&Onward::Account).await?;
     let client_id = form.get("client_id").unwrap_or_default();
     visit.check_csrf(&form, &token_about(client_id, &session.facts.sid.to_string()))?;
     let user = session.facts.user_id;

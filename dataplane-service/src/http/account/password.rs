@@ -11,8 +11,9 @@ use crate::email::Email;
 use crate::http::cookies::Kind;
 use crate::http::login::begin_session;
 use crate::http::onward::Onward;
-use crate::http::visit::{self, Visit, add_cookie};
-use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::http::posted::Posted;
+use crate::http::visit::{Visit, add_cookie};
+use crate::pages::{self, PageError, PageTenant, show};
 use crate::password::Password;
 use crate::store::credentials::{self, NewPassword};
 use crate::store::sessions::Session;
@@ -35,9 +36,7 @@ pub(in crate::http) async fn get(
     app: web::Data<App>,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let Some(session) = visit.session().await? else {
-        return Ok(see_other(&Onward::Account.by_way_of(&visit, "/login")));
-    };
+    let session = visit.signed_in(&Onward::Account).await?;
     let mut response = form_page(&visit, &session, StatusCode::OK, Problems::default());
     visit.bind(&mut response);
     Ok(response)
@@ -59,14 +58,11 @@ pub(in crate::http) async fn post(
     request: HttpRequest,
     tenant: PageTenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    posted: Posted,
 ) -> Result<HttpResponse, PageError> {
     let visit = Visit::of(&request, &tenant, &app);
-    let body = visit::body(&request, &tenant, body)?;
-    let form = visit::form(&tenant, &body)?;
-    let Some(session) = visit.session().await? else {
-        return Ok(see_other(&Onward::Account.by_way_of(&visit, "/login")));
-    };
+    let form = posted.form(&tenant)?;
+    let session = visit.signed_in(&Onward::Account).await?;
     visit.check_csrf(&form, &token_about(&session.facts.sid.to_string()))?;
     let typed = |name: &str| form.get(name).unwrap_or_default().to_owned();
     let (current, new) = match (Password::presented(typed("current")), Password::chosen(typed("new"))) {

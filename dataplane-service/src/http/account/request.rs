@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::http::onward::Onward;
 use crate::http::visit::{self, Visit};
 use crate::opaque;
-use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::pages::{self, PageError, PageTenant, show};
 use crate::store::ciba;
 
 pub(in crate::http) async fn get(
@@ -28,9 +28,7 @@ pub(in crate::http) async fn get(
     let code = query.get("code").filter(|code| opaque::looks_like(code));
     let code =
         code.ok_or_else(|| visit.error(ErrorCode::InvalidRequest, "The link is not whole. Please copy all of it."))?;
-    let Some(session) = visit.session().await? else {
-        return Ok(see_other(&Onward::Request(Secret::new(code.to_owned())).by_way_of(&visit, "/login")));
-    };
+    let session = visit.signed_in(&Onward::Request(Secret::new(code.to_owned()))).await?;
     let found = ciba::pending_by_code(visit.db()?, code, session.facts.user_id, visit.now).await;
     let Some(pending) = found.map_err(|e| visit.fault(&e))? else {
         // Whose it is, nobody else learns.
