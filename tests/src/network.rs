@@ -10,7 +10,7 @@
 //! nftables; `HJ_SKIP_NETWORK_TESTS=1` says that a machine cannot give them, nothing else does.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -61,6 +61,23 @@ impl Network {
         format!("10.77.{}.{last}", self.number)
     }
 
+    /// An address of the tests that is on the public Internet as far as anybody here can tell: what it is routed to out
+    /// there nobody on this machine asks for. The nodes reach it, and in their namespaces `name` leads to it.
+    pub fn lend_public_address(&self, name: &str) -> String {
+        let address = format!("11.77.{}.1", self.number);
+        run("ip", &["addr", "add", &format!("{address}/32"), "dev", &self.bridge()]);
+        for node in &self.nodes {
+            let namespace = self.namespace(*node);
+            run("ip", &["-n", &namespace, "route", "add", &address, "via", &self.address(0)]);
+            // `ip netns exec` shows it in the place of the machine's own (ip-netns(8)).
+            let folder = resolution(&namespace);
+            std::fs::create_dir_all(&folder).expect("root may write below /etc/netns");
+            let hosts = format!("127.0.0.1 localhost\n{address} {name}\n{} private.{name}\n", self.address(0));
+            std::fs::write(folder.join("hosts"), hosts).expect("root may write below /etc/netns");
+        }
+        address
+    }
+
     pub fn namespace(&self, node: u64) -> String {
         format!("{PREFIX}-{}-{}-{node}", std::process::id(), self.number)
     }
@@ -102,10 +119,17 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for node in &self.nodes {
-            quietly("ip", &["netns", "del", &self.namespace(*node)]);
+            let namespace = self.namespace(*node);
+            quietly("ip", &["netns", "del", &namespace]);
+            let _ = std::fs::remove_dir_all(resolution(&namespace));
         }
         quietly("ip", &["link", "del", &self.bridge()]);
     }
+}
+
+/// Files that stand in for those of `/etc` in a namespace.
+fn resolution(namespace: &str) -> PathBuf {
+    Path::new("/etc/netns").join(namespace)
 }
 
 /// The third byte of the addresses: of no bridge that there is, and of no other test here.
@@ -132,6 +156,7 @@ fn sweep() {
         let Ok(process) = owner.parse::<u32>() else { continue };
         if !Path::new("/proc").join(owner).exists() {
             quietly("ip", &["netns", "del", name]);
+            let _ = std::fs::remove_dir_all(resolution(name));
             quietly("ip", &["link", "del", &format!("{PREFIX}{}b{number}", process % 100_000)]);
         }
     }

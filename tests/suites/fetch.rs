@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dataplane_service::fetch::address::Reachable;
 use dataplane_service::fetch::cache::Cache;
 use dataplane_service::fetch::{FetchError, Fetcher};
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tests::pki::Authority;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// A web server over TLS that answers every request with the same bytes, and counts connections.
@@ -23,17 +21,7 @@ struct Server {
 
 impl Server {
     async fn start(authority: &Authority, answer: Answer) -> Self {
-        let own = authority.certify("listener");
-        let chain = CertificateDer::pem_slice_iter(own.cert.as_bytes()).collect::<Result<_, _>>().expect("PEM");
-        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("PEM");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has suites")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("the key is the certificate's");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = tests::tls::acceptor(&authority.certify("listener"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let connections = Arc::new(AtomicUsize::new(0));

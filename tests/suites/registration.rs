@@ -2,6 +2,8 @@
 
 #[path = "registration/refused.rs"]
 mod refused;
+#[path = "registration/sector.rs"]
+mod sector;
 #[path = "registration/statement.rs"]
 mod statement;
 
