@@ -24,6 +24,10 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 /// How often a change is judged anew because the client became another meanwhile.
 const TRIES: usize = 3;
 
+/// What a client is told of itself and must not send back (RFC 7592 §2.2).
+const ONLY_TOLD: [&str; 4] =
+    ["registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"];
+
 /// What is registered now.
 #[derive(Debug)]
 pub struct Registered {
@@ -201,6 +205,10 @@ impl Registrar {
         // RFC 7592 §2.2: both are checked, neither can be chosen.
         if said.get("client_id").and_then(Value::as_str) != Some(asked.client_id.as_str()) {
             return Err(Refusal::Metadata("client_id: must be the client's own".to_owned()));
+        }
+        // They are ours to say; a document that was read and is sent back whole is not what a client wants to be.
+        if let Some(name) = ONLY_TOLD.iter().find(|name| said.contains_key(**name)) {
+            return Err(Refusal::Metadata(format!("{name}: must not be sent, it is only ever told (RFC 7592 §2.2)")));
         }
         for _ in 0..TRIES {
             let client = self.proven(asked).await?;

@@ -88,6 +88,18 @@ async fn a_client_registers_signs_somebody_in_changes_itself_and_leaves() {
         assert_eq!(refused.json["error"], "invalid_client_metadata", "{name}");
     }
 
+    // RFC 7592 §2.2: "The client MUST NOT include" what only we say, not even unchanged.
+    for name in
+        ["registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"]
+    {
+        let mut sent_back = replaced.clone();
+        sent_back[name] = client.json[name].clone();
+        let refused = web::send(manage(Method::PUT, &client).json(&sent_back)).await.expect(400);
+        assert_eq!(refused.json["error"], "invalid_client_metadata", "{name}");
+        assert!(refused.text_of("error_description").contains(name), "{}", refused.text);
+    }
+    assert_eq!(web::send(manage(Method::GET, &client)).await.expect(200).json["client_name"], "Other");
+
     let gone = web::send(manage(Method::DELETE, &client)).await.expect(204);
     assert!(gone.text.is_empty());
     for method in [Method::GET, Method::DELETE] {
