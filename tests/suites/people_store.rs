@@ -2,6 +2,7 @@
 
 use dataplane_service::email::Email;
 use dataplane_service::store::consents::{self, Consent};
+use dataplane_service::store::interactions::NewInteraction;
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::{TenantDb, interactions, users};
 use futures::future::join_all;
@@ -20,6 +21,10 @@ async fn store(name: &str) -> (Database, TenantDb) {
 
 fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).expect("as the test wants it")
+}
+
+fn begun<'a>(browser: &'a str, request: &'a AuthorizationRequest) -> NewInteraction<'a> {
+    NewInteraction { browser, request, pushed: None, now: NOW }
 }
 
 fn request() -> AuthorizationRequest {
@@ -110,7 +115,7 @@ async fn a_session_ends_by_idling_by_age_by_signing_out_and_by_being_replaced() 
 #[tokio::test]
 async fn an_interaction_is_its_browsers_and_is_finished_once() {
     let (database, db) = store("interactions").await;
-    let id = interactions::begin(&db, "ada's browser", &request(), NOW).await.unwrap();
+    let id = interactions::begin(&db, begun("ada's browser", &request())).await.unwrap();
     let own = interactions::Key { id: id.expose(), browser: "ada's browser" };
     let other = interactions::Key { id: id.expose(), browser: "eve's browser" };
     assert!(interactions::find(&db, other, NOW).await.unwrap().is_none());
@@ -161,13 +166,13 @@ async fn what_ended_is_swept_up_by_what_begins() {
     let ada = add_user(&db, "ada@example.com").await.unwrap();
     for _ in 0..5 {
         begin(&db, ada, None).await;
-        interactions::begin(&db, "browser", &request(), NOW).await.unwrap();
+        interactions::begin(&db, begun("browser", &request())).await.unwrap();
     }
     let client = database.connect().await;
     client.batch_execute("update sessions set expires_at = expires_at - interval '1 day'").await.unwrap();
     client.batch_execute("update interactions set expires_at = expires_at - interval '1 day'").await.unwrap();
     begin(&db, ada, None).await;
-    interactions::begin(&db, "browser", &request(), NOW).await.unwrap();
+    interactions::begin(&db, begun("browser", &request())).await.unwrap();
     for table in ["sessions", "interactions"] {
         let rows: i64 = client.query_one(&format!("select count(*) from {table}"), &[]).await.unwrap().get(0);
         assert_eq!(rows, 1, "{table}");

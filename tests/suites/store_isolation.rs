@@ -10,7 +10,7 @@ use dataplane_service::store::consents::{self, Consent};
 use dataplane_service::store::credentials::{self, Active, NewPassword};
 use dataplane_service::store::device::{self, NewDevice};
 use dataplane_service::store::grants::NewGrant;
-use dataplane_service::store::interactions::Key;
+use dataplane_service::store::interactions::{Key, NewInteraction};
 use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
@@ -75,7 +75,8 @@ const TRIED: &[&str] = &[
     "outright::rotate",
     "proofs::first_use",
     "pushed_requests::keep",
-    "pushed_requests::take",
+    "pushed_requests::open",
+    "pushed_requests::use_up",
     "refresh::find",
     "refresh::keep",
     "refresh::rotate",
@@ -172,7 +173,10 @@ async fn hold(db: &TenantDb) -> Held {
         "https://app.example/cb".to_owned(),
         ScopeSet::parse("openid").expect("the database does as told"),
     );
-    let interaction = interactions::begin(db, "browser", &request, NOW).await.expect("the database does as told");
+    let interaction =
+        interactions::begin(db, NewInteraction { browser: "browser", request: &request, pushed: None, now: NOW })
+            .await
+            .expect("the database does as told");
     let pushed = pushed_requests::keep(db, &request, NOW, NOW.plus_secs(90)).await.expect("the database does as told");
     consents::remember(db, user, "web", &allowed(), NOW).await.expect("the database does as told");
     let other = sessions::begin(db, &new).await.expect("the database does as told");
@@ -256,8 +260,10 @@ impl Held {
             None
         );
         assert!(interactions::find(db, self.key(), NOW).await.expect("the database does as told").is_none());
-        let pushed = pushed_requests::take(db, self.pushed.expose(), "web", NOW).await;
-        assert!(pushed.expect("the database does as told").is_none());
+        let pushed = pushed_requests::Key { name: self.pushed.expose(), browser: "browser" };
+        let opened = pushed_requests::open(db, pushed, "web", NOW).await.expect("the database does as told");
+        assert!(opened.is_none());
+        assert!(!pushed_requests::use_up(db, pushed).await.expect("the database does as told"));
         interactions::authenticated(db, self.key(), Uuid::from_u128(666)).await.expect("the database does as told");
         interactions::selected(db, self.key(), Uuid::from_u128(666)).await.expect("the database does as told");
         assert!(!interactions::finish(db, self.key()).await.expect("the database does as told"));
@@ -341,6 +347,10 @@ impl Held {
             Taken::Won
         );
         assert!(interactions::finish(db, self.key()).await.expect("the database does as told"));
+        let pushed = pushed_requests::Key { name: self.pushed.expose(), browser: "browser" };
+        let opened = pushed_requests::open(db, pushed, "web", NOW).await.expect("the database does as told");
+        assert!(opened.is_some());
+        assert!(pushed_requests::use_up(db, pushed).await.expect("the database does as told"));
     }
 }
 

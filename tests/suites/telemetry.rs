@@ -1,6 +1,8 @@
 //! What the daemons tell of themselves: one trace across all of them, lines that can be collected, levels that change
 //! while they run, metrics that are as their tables say.
 
+#[path = "telemetry/continued.rs"]
+mod continued;
 #[path = "telemetry/metrics.rs"]
 mod metrics;
 

@@ -7,6 +7,8 @@ pub(super) mod request;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use telemetry::context::next_step;
+use tracing::Instrument as _;
 use uuid::Uuid;
 use vocab::ErrorCode;
 
@@ -75,33 +77,39 @@ pub(super) async fn post(
     let session = visit.signed_in(&Onward::Account).await?;
     let asked = form.get("request").unwrap_or_default();
     visit.check_csrf(&form, &token_about(asked, &session.facts.sid.to_string()))?;
-    let Ok(id) = asked.parse() else {
+    let Ok(id) = asked.parse::<Uuid>() else {
         return Err(visit.error(ErrorCode::InvalidRequest, "The request is missing."));
     };
-    let (is_answered, notice) = match form.get("decision") {
-        Some("allow") => (allow(&visit, &session, id).await?, "You allowed it."),
-        Some("deny") => {
-            let denied = ciba::deny(visit.db()?, id, session.facts.user_id, visit.now).await;
-            (denied.map_err(|e| visit.fault(&e))?, "You denied it.")
-        }
+    let (is_allowed, notice) = match form.get("decision") {
+        Some("allow") => (true, "You allowed it."),
+        Some("deny") => (false, "You denied it."),
         _ => return Err(visit.error(ErrorCode::InvalidRequest, "Please press one of the two buttons.")),
+    };
+    let user = session.facts.user_id;
+    let pending = ciba::pending(visit.db()?, user, visit.now).await.map_err(|e| visit.fault(&e))?;
+    let is_answered = match pending.into_iter().find(|pending| pending.id == id) {
+        Some(pending) => {
+            let step = next_step("answer", pending.traceparent.as_deref());
+            if is_allowed {
+                allow(&visit, &session, &pending).instrument(step).await?
+            } else {
+                let denied = ciba::deny(visit.db()?, id, user, visit.now).instrument(step).await;
+                denied.map_err(|e| visit.fault(&e))?
+            }
+        }
+        None => false,
     };
     visit.app.outbox.look_at(visit.tenant.id);
     let notice = if is_answered { notice } else { "That request waits no more." };
     account_page(&visit, session, Some(notice)).await
 }
 
-async fn allow(visit: &Visit<'_>, session: &Session, id: Uuid) -> Result<bool, PageError> {
-    let db = visit.db()?;
-    let pending = ciba::pending(db, session.facts.user_id, visit.now).await.map_err(|e| visit.fault(&e))?;
-    let Some(pending) = pending.into_iter().find(|pending| pending.id == id) else {
-        return Ok(false);
-    };
+async fn allow(visit: &Visit<'_>, session: &Session, pending: &Pending) -> Result<bool, PageError> {
     let approval = Approval {
         user_id: session.facts.user_id,
         auth_time: session.facts.auth_time,
         amr: &session.facts.amr,
         grant_expires_at: waiting::grant_expiry(visit.tenant, &pending.scopes, visit.now),
     };
-    ciba::approve(db, id, &approval, visit.now).await.map_err(|e| visit.fault(&e))
+    ciba::approve(visit.db()?, pending.id, &approval, visit.now).await.map_err(|e| visit.fault(&e))
 }

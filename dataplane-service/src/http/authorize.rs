@@ -20,6 +20,7 @@ use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::scope::OFFLINE_ACCESS;
 use serde::Deserialize;
 use serde_json::Value;
+use telemetry::context::next_step;
 use tracing::Instrument as _;
 use uuid::Uuid;
 use vocab::{ScopeName, Secret};
@@ -32,7 +33,7 @@ use crate::pages::{FormPost, Frame, PageError, PageTenant, form_post, see_other}
 use crate::request_object::{self, Arrival};
 use crate::store::codes::{self, NewCode};
 use crate::store::consents::{self, Consent};
-use crate::store::interactions::{self, Interaction};
+use crate::store::interactions::{self, Interaction, NewInteraction};
 use crate::store::pushed_requests;
 use crate::tenant::TenantContext;
 
@@ -61,41 +62,65 @@ async fn authorize(
 ) -> Result<HttpResponse, PageError> {
     let form = Form::parse(parameters).map_err(|error| PageError::refused(tenant, &error.into()))?;
     let find_client = |id: &str| tenant.client(id).map(AsRef::as_ref);
+    let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
     let visit = Visit::of(request, tenant, app);
-    let asked = if let Some(name) = pushed::reference(&form) {
+    if let Some(name) = pushed::reference(&form) {
         // RFC 9126 §4: what the browser says beside is not looked at.
-        let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
-        let taken = pushed_requests::take(visit.db()?, name, client.client_id.as_str(), visit.now).await;
-        let taken = taken.map_err(|error| visit.fault(&error))?;
-        taken.ok_or_else(|| PageError::refused(tenant, &pushed::UNKNOWN))?
-    } else {
-        let client = authorize::known_client(&form, find_client).map_err(|e| PageError::refused(tenant, &e))?;
-        let arrival = Arrival { tenant, verifier: &app.verifier, now: visit.now, channel: Channel::Front };
-        let parameters = match request_object::parameters(arrival, client, &form).await {
-            Ok(parameters) => parameters,
-            Err(Failure::Database(error)) => return Err(visit.fault(&error)),
-            Err(Failure::Refused(error)) => return unopened(tenant, &form, client, &error),
-            Err(Failure::Signing(_)) => return unopened(tenant, &form, client, &UNSIGNED),
-        };
-        match site(tenant, |site| authorize::validate(&parameters, site, Channel::Front, find_client)) {
-            Ok(asked) => asked,
-            Err(Refusal::Page(error)) => return Err(PageError::refused(tenant, &error)),
-            Err(Refusal::Redirect(address, error)) => return Ok(tell(tenant, &address, &error)),
-        }
+        let key = pushed_requests::Key { name, browser: visit.browser() };
+        let opened = pushed_requests::open(visit.db()?, key, client.client_id.as_str(), visit.now).await;
+        let opened = opened.map_err(|error| visit.fault(&error))?;
+        let opened = opened.ok_or_else(|| PageError::refused(tenant, &pushed::UNKNOWN))?;
+        let step = next_step("authorize", opened.traceparent.as_deref());
+        return begin(&visit, &opened.request, Some(key)).instrument(step).await;
+    }
+    let arrival = Arrival { tenant, verifier: &app.verifier, now: visit.now, channel: Channel::Front };
+    let parameters = match request_object::parameters(arrival, client, &form).await {
+        Ok(parameters) => parameters,
+        Err(Failure::Database(error)) => return Err(visit.fault(&error)),
+        Err(Failure::Refused(error)) => return unopened(tenant, &form, client, &error),
+        Err(Failure::Signing(_)) => return unopened(tenant, &form, client, &UNSIGNED),
     };
+    match site(tenant, |site| authorize::validate(&parameters, site, Channel::Front, find_client)) {
+        Ok(asked) => begin(&visit, &asked, None).await,
+        Err(Refusal::Page(error)) => Err(PageError::refused(tenant, &error)),
+        Err(Refusal::Redirect(address, error)) => Ok(tell(tenant, &address, &error)),
+    }
+}
+
+/// Answers the client at once if nobody needs to be asked; else begins the interaction.
+async fn begin(
+    visit: &Visit<'_>,
+    asked: &AuthorizationRequest,
+    pushed: Option<pushed_requests::Key<'_>>,
+) -> Result<HttpResponse, PageError> {
     let session = visit.session().await?.map(|session| session.facts);
     let so_far =
         Progress { session: session.as_ref(), authenticated_sid: None, selected_sid: None, consented_here: false };
-    let page = match decide(&visit, &asked, &so_far).await? {
-        Decision::Granted(session) => return grant(&visit, &asked, &session).await,
-        Decision::Error(error) => return Ok(refuse(&visit, &asked, &error)),
+    let page = match decide(visit, asked, &so_far).await? {
+        Decision::Granted(session) => {
+            use_up(visit, pushed).await?;
+            return grant(visit, asked, &session).await;
+        }
+        Decision::Error(error) => {
+            use_up(visit, pushed).await?;
+            return Ok(refuse(visit, asked, &error));
+        }
         Decision::NeedLogin | Decision::NeedSelection => "/login",
         Decision::NeedConsent(_) => "/consent",
     };
-    let id = interactions::begin(visit.db()?, visit.browser(), &asked, visit.now).await.map_err(|e| visit.fault(&e))?;
+    let new =
+        NewInteraction { browser: visit.browser(), request: asked, pushed: pushed.map(|key| key.name), now: visit.now };
+    let id = interactions::begin(visit.db()?, new).await.map_err(|e| visit.fault(&e))?;
     let mut response = see_other(&visit.interaction_path(page, Some(id.expose())));
     visit.bind(&mut response);
     Ok(response)
+}
+
+/// Before the client is answered, so that it is answered once.
+async fn use_up(visit: &Visit<'_>, pushed: Option<pushed_requests::Key<'_>>) -> Result<(), PageError> {
+    let Some(key) = pushed else { return Ok(()) };
+    let won = pushed_requests::use_up(visit.db()?, key).await.map_err(|e| visit.fault(&e))?;
+    if won { Ok(()) } else { Err(PageError::refused(visit.tenant, &pushed::UNKNOWN)) }
 }
 
 /// Nothing is signed on the way to here.

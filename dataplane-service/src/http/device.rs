@@ -11,6 +11,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::waiting::UserCode;
+use telemetry::context::next_step;
+use tracing::Instrument as _;
 use vocab::ErrorCode;
 
 use super::login::client_name;
@@ -117,13 +119,23 @@ pub(super) async fn post(
     };
     let session = visit.signed_in(&Onward::Device(code.clone())).await?;
     visit.check_csrf(&form, &token_about(&code, &session.facts.sid.to_string()))?;
-    let (is_allowed, is_answered) = match form.get("decision") {
-        Some("allow") => (true, allow(&visit, &session, &code).await?),
-        Some("deny") => {
-            let denied = device::deny(visit.db()?, &code, visit.now).await;
-            (false, denied.map_err(|e| visit.fault(&e))?)
-        }
+    let is_allowed = match form.get("decision") {
+        Some("allow") => true,
+        Some("deny") => false,
         _ => return Err(visit.error(ErrorCode::InvalidRequest, "Please press one of the two buttons.")),
+    };
+    let pending = device::find(visit.db()?, &code, visit.now).await.map_err(|e| visit.fault(&e))?;
+    let is_answered = match pending {
+        Some(pending) => {
+            let step = next_step("answer", pending.traceparent.as_deref());
+            if is_allowed {
+                allow(&visit, &session, &code, &pending).instrument(step).await?
+            } else {
+                let denied = device::deny(visit.db()?, &code, visit.now).instrument(step).await;
+                denied.map_err(|e| visit.fault(&e))?
+            }
+        }
+        None => false,
     };
     if !is_answered {
         return Ok(code_page(&visit, StatusCode::NOT_FOUND, Some(UNKNOWN.to_owned()), &code.grouped()));
@@ -132,16 +144,12 @@ pub(super) async fn post(
     Ok(show(StatusCode::OK, &page.frame, &page, None))
 }
 
-async fn allow(visit: &Visit<'_>, session: &Session, code: &UserCode) -> Result<bool, PageError> {
-    let db = visit.db()?;
-    let Some(pending) = device::find(db, code, visit.now).await.map_err(|e| visit.fault(&e))? else {
-        return Ok(false);
-    };
+async fn allow(visit: &Visit<'_>, session: &Session, code: &UserCode, pending: &Pending) -> Result<bool, PageError> {
     let approval = Approval {
         user_id: session.facts.user_id,
         auth_time: session.facts.auth_time,
         amr: &session.facts.amr,
         grant_expires_at: waiting::grant_expiry(visit.tenant, &pending.scopes, visit.now),
     };
-    device::approve(db, code, &approval, visit.now).await.map_err(|e| visit.fault(&e))
+    device::approve(visit.db()?, code, &approval, visit.now).await.map_err(|e| visit.fault(&e))
 }

@@ -45,6 +45,8 @@ pub struct Pending {
     pub details: AuthorizationDetails,
     pub binding_message: Option<String>,
     pub expires_at: Timestamp,
+    /// Where the trace of the client's request goes on, if it is exported.
+    pub traceparent: Option<String>,
 }
 
 /// Of one client to one user, so that nobody is worn out.
@@ -62,8 +64,9 @@ pub async fn begin(db: &TenantDb, new: &NewRequest<'_>) -> Result<bool, DbError>
                      select id from ciba_requests where expires_at < $12 limit 20 for update skip locked) \
              ), made as ( \
              insert into ciba_requests (id, auth_req_id_hash, client_id, user_id, scopes, audience, binding_message, \
-                                        sealed, interval_secs, created_at, expires_at, authorization_details) \
-             select $1, $2, $3::text, $4::uuid, $5, $6, $7, $8, $9, $10::timestamptz, $11, $14 \
+                                        sealed, interval_secs, created_at, expires_at, authorization_details, \
+                                        traceparent) \
+             select $1, $2, $3::text, $4::uuid, $5, $6, $7, $8, $9, $10::timestamptz, $11, $14, $17 \
              where (select count(*) from ciba_requests where client_id = $3 and user_id = $4 \
                     and status = 'pending' and expires_at > $10) < $13 \
              returning id, client_id, user_id \
@@ -95,6 +98,7 @@ pub async fn begin(db: &TenantDb, new: &NewRequest<'_>) -> Result<bool, DbError>
                 &new.asked.details.non_empty().map(Json),
                 &(new.channel == Channel::Mail),
                 &db.tenant_id(),
+                &telemetry::context::current(),
             ],
         )
         .await?;
@@ -141,7 +145,8 @@ pub async fn pending_by_code(
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select id, client_id, scopes, authorization_details, binding_message, expires_at from ciba_requests \
+            "select id, client_id, scopes, authorization_details, binding_message, expires_at, traceparent \
+             from ciba_requests \
              where mail_code_hash = $1 and user_id = $2 and status = 'pending' and expires_at > $3",
         )
         .await?;
@@ -157,6 +162,7 @@ fn read_pending(row: &tokio_postgres::Row) -> Result<Pending, DbError> {
         details: grants::authorization_details(row)?,
         binding_message: row.try_get("binding_message")?,
         expires_at: timestamp(row, "expires_at")?,
+        traceparent: row.try_get("traceparent")?,
     })
 }
 
@@ -165,7 +171,8 @@ pub async fn pending(db: &TenantDb, user: Uuid, now: Timestamp) -> Result<Vec<Pe
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select id, client_id, scopes, authorization_details, binding_message, expires_at from ciba_requests \
+            "select id, client_id, scopes, authorization_details, binding_message, expires_at, traceparent \
+             from ciba_requests \
              where user_id = $1 and status = 'pending' and expires_at > $2 order by id limit 50",
         )
         .await?;

@@ -32,6 +32,8 @@ pub struct Pending {
     pub client_id: String,
     pub scopes: Vec<String>,
     pub details: AuthorizationDetails,
+    /// Where the trace of the device's request goes on, if it is exported.
+    pub traceparent: Option<String>,
 }
 
 /// How often a user code is drawn that another device has at the moment, which does not happen.
@@ -49,8 +51,8 @@ pub async fn begin(db: &TenantDb, new: &NewDevice<'_>) -> Result<Codes, DbError>
                      select device_code_hash from device_codes where expires_at < $9 limit 20 for update skip locked) \
              ) \
              insert into device_codes (device_code_hash, user_code_hash, client_id, scopes, audience, interval_secs, \
-                                       created_at, expires_at, authorization_details) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $10) on conflict do nothing",
+                                       created_at, expires_at, authorization_details, traceparent) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11) on conflict do nothing",
         )
         .await?;
     let interval_secs = i32::try_from(new.interval_secs).unwrap_or(i32::MAX);
@@ -70,6 +72,7 @@ pub async fn begin(db: &TenantDb, new: &NewDevice<'_>) -> Result<Codes, DbError>
                     &new.expires_at.system_time(),
                     &new.now.plus_secs(-KEPT_SECS).system_time(),
                     &new.asked.details.non_empty().map(Json),
+                    &telemetry::context::current(),
                 ],
             )
             .await?;
@@ -85,6 +88,7 @@ fn read(row: &Row) -> Result<Pending, DbError> {
         client_id: row.try_get("client_id")?,
         scopes: row.try_get("scopes")?,
         details: grants::authorization_details(row)?,
+        traceparent: row.try_get("traceparent")?,
     })
 }
 
@@ -93,7 +97,7 @@ pub async fn find(db: &TenantDb, code: &UserCode, now: Timestamp) -> Result<Opti
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select client_id, scopes, authorization_details from device_codes \
+            "select client_id, scopes, authorization_details, traceparent from device_codes \
              where user_code_hash = $1 and status = 'pending' and expires_at > $2",
         )
         .await?;

@@ -47,13 +47,24 @@ impl std::fmt::Debug for Key<'_> {
     }
 }
 
+#[derive(Clone, Copy)]
+pub struct NewInteraction<'a> {
+    /// The browser's binding cookie.
+    pub browser: &'a str,
+    pub request: &'a AuthorizationRequest,
+    /// The name under which it was pushed, if it was.
+    pub pushed: Option<&'a str>,
+    pub now: Timestamp,
+}
+
+impl std::fmt::Debug for NewInteraction<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewInteraction(…)")
+    }
+}
+
 /// Stores a request and returns the id to find it by. A few that nobody finished are swept up on the way.
-pub async fn begin(
-    db: &TenantDb,
-    browser: &str,
-    request: &AuthorizationRequest,
-    now: Timestamp,
-) -> Result<Secret<String>, DbError> {
+pub async fn begin(db: &TenantDb, new: NewInteraction<'_>) -> Result<Secret<String>, DbError> {
     let id = opaque::fresh();
     let client = db.get().await?;
     let statement = client
@@ -62,8 +73,8 @@ pub async fn begin(
                  delete from interactions where id_hash in ( \
                      select id_hash from interactions where expires_at < $4 limit 20 for update skip locked) \
              ) \
-             insert into interactions (id_hash, browser_hash, request, created_at, expires_at, traceparent) \
-             values ($1, $2, $3, $4, $5, $6)",
+             insert into interactions (id_hash, browser_hash, request, created_at, expires_at, traceparent, pushed_uri_hash) \
+             values ($1, $2, $3, $4, $5, $6, $7)",
         )
         .await?;
     client
@@ -71,24 +82,27 @@ pub async fn begin(
             &statement,
             &[
                 &db.digest(id.expose()),
-                &db.digest(browser),
-                &Json(request),
-                &now.system_time(),
-                &now.plus_secs(LIFETIME_SECS).system_time(),
+                &db.digest(new.browser),
+                &Json(new.request),
+                &new.now.system_time(),
+                &new.now.plus_secs(LIFETIME_SECS).system_time(),
                 &telemetry::context::current(),
+                &new.pushed.map(|name| db.digest(name)),
             ],
         )
         .await?;
     Ok(id)
 }
 
-/// The interaction, if it is this browser's and not over.
+/// The interaction, if it is this browser's and not over, nor answered by another one of the same pushed request.
 pub async fn find(db: &TenantDb, key: Key<'_>, now: Timestamp) -> Result<Option<Interaction>, DbError> {
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
             "select request, authenticated_sid, selected_sid, traceparent from interactions \
-             where id_hash = $1 and browser_hash = $2 and expires_at > $3",
+             where id_hash = $1 and browser_hash = $2 and expires_at > $3 \
+               and (pushed_uri_hash is null or exists ( \
+                   select from pushed_requests p where p.uri_hash = interactions.pushed_uri_hash))",
         )
         .await?;
     let row = client.query_opt(&statement, &[&db.digest(key.id), &db.digest(key.browser), &now.system_time()]).await?;
@@ -125,10 +139,20 @@ pub async fn selected(db: &TenantDb, key: Key<'_>, sid: Uuid) -> Result<(), DbEr
     Ok(())
 }
 
-/// Ends the interaction. Of any number of requests that try, one is told `true` and may answer the client.
+/// Ends the interaction, and uses up the pushed request that it is of. Of any number of requests that try, with this or
+/// another interaction of the same pushed request, one is told `true` and may answer the client.
 pub async fn finish(db: &TenantDb, key: Key<'_>) -> Result<bool, DbError> {
     let client = db.get().await?;
-    let statement = client.prepare_cached("delete from interactions where id_hash = $1 and browser_hash = $2").await?;
-    let gone = client.execute(&statement, &[&db.digest(key.id), &db.digest(key.browser)]).await?;
-    Ok(gone == 1)
+    let statement = client
+        .prepare_cached(
+            "with gone as ( \
+                 delete from interactions where id_hash = $1 and browser_hash = $2 returning pushed_uri_hash \
+             ), used as ( \
+                 delete from pushed_requests where uri_hash in (select pushed_uri_hash from gone) returning 1 \
+             ) \
+             select pushed_uri_hash is null or exists (select from used) from gone",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&db.digest(key.id), &db.digest(key.browser)]).await?;
+    row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
 }

@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 12] = [
+const MIGRATIONS: [Migration; 13] = [
     Migration {
         version: 1,
         name: "identity",
@@ -90,6 +90,11 @@ const MIGRATIONS: [Migration; 12] = [
         version: 12,
         name: "rotation",
         sql: include_str!("../../../migrations/postgres/tenant/V0012__rotation.sql"),
+    },
+    Migration {
+        version: 13,
+        name: "continuity",
+        sql: include_str!("../../../migrations/postgres/tenant/V0013__continuity.sql"),
     },
 ];
 

@@ -1,14 +1,27 @@
-//! Authorization requests that clients pushed (RFC 9126), until the browser comes with their name.
+//! Authorization requests that clients pushed (RFC 9126), until the client was answered.
+//!
+//! The first browser that opens one has it for itself and may open it again: people reload pages (§4). Answering the client
+//! uses it up, so that it leads to one answer, however often it was opened.
 
 use oauth_core::authorize::AuthorizationRequest;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use vocab::{Secret, Timestamp};
 
+use super::interactions;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
 
-/// Keeps a request and returns what finds it. A few that nobody came for are swept up on the way.
+/// A request that a browser has opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub request: AuthorizationRequest,
+    /// Where the trace of the request that pushed it goes on, if it is exported.
+    pub traceparent: Option<String>,
+}
+
+/// Keeps a request and returns what finds it. A few that nobody came for are swept up on the way, once no interaction that
+/// was begun with them can be under way any more.
 pub async fn keep(
     db: &TenantDb,
     request: &AuthorizationRequest,
@@ -21,33 +34,66 @@ pub async fn keep(
         .prepare_cached(
             "with swept as ( \
                  delete from pushed_requests where uri_hash in ( \
-                     select uri_hash from pushed_requests where expires_at < $4 limit 20 for update skip locked) \
+                     select uri_hash from pushed_requests where expires_at < $6 limit 20 for update skip locked) \
              ) \
-             insert into pushed_requests (uri_hash, client_id, request, created_at, expires_at) \
-             values ($1, $2, $3, $4, $5)",
+             insert into pushed_requests (uri_hash, client_id, request, created_at, expires_at, traceparent) \
+             values ($1, $2, $3, $4, $5, $7)",
         )
         .await?;
-    let (hash, client_id) = (db.digest(name.expose()), request.client_id.as_str());
-    client.execute(&statement, &[&hash, &client_id, &Json(request), &now.system_time(), &until.system_time()]).await?;
+    client
+        .execute(
+            &statement,
+            &[
+                &db.digest(name.expose()),
+                &request.client_id.as_str(),
+                &Json(request),
+                &now.system_time(),
+                &until.system_time(),
+                &now.plus_secs(-interactions::LIFETIME_SECS).system_time(),
+                &telemetry::context::current(),
+            ],
+        )
+        .await?;
     Ok(name)
 }
 
-/// Takes it away, if it is this client's and has not ended: it is good once (§7.3).
-pub async fn take(
-    db: &TenantDb,
-    name: &str,
-    client_id: &str,
-    now: Timestamp,
-) -> Result<Option<AuthorizationRequest>, DbError> {
+/// What the browser comes with.
+#[derive(Clone, Copy)]
+pub struct Key<'a> {
+    pub name: &'a str,
+    pub browser: &'a str,
+}
+
+impl std::fmt::Debug for Key<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// The request, if it is this client's, has not ended or been answered, and no other browser has it.
+pub async fn open(db: &TenantDb, key: Key<'_>, client_id: &str, now: Timestamp) -> Result<Option<Opened>, DbError> {
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "delete from pushed_requests where uri_hash = $1 and client_id = $2 and expires_at > $3 returning request",
+            "update pushed_requests set browser_hash = $4 \
+             where uri_hash = $1 and client_id = $2 and expires_at > $3 and coalesce(browser_hash, $4) = $4 \
+             returning request, traceparent",
         )
         .await?;
-    let row = client.query_opt(&statement, &[&db.digest(name), &client_id, &now.system_time()]).await?;
-    let Some(row) = row else { return Ok(None) };
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&db.digest(key.name), &client_id, &now.system_time(), &db.digest(key.browser)];
+    let Some(row) = client.query_opt(&statement, &parameters).await? else { return Ok(None) };
     let Json(request): Json<Value> = row.try_get("request")?;
     // One that an older build kept and this one cannot read: the client pushes another.
-    Ok(serde_json::from_value(request).ok())
+    let Ok(request) = serde_json::from_value(request) else { return Ok(None) };
+    Ok(Some(Opened { request, traceparent: row.try_get("traceparent")? }))
+}
+
+/// Uses it up, for a client that is answered without an interaction ([`interactions::finish`] does it for the others). Of
+/// any number of requests that try, one is told `true` and may answer.
+pub async fn use_up(db: &TenantDb, key: Key<'_>) -> Result<bool, DbError> {
+    let client = db.get().await?;
+    let statement =
+        client.prepare_cached("delete from pushed_requests where uri_hash = $1 and browser_hash = $2").await?;
+    Ok(client.execute(&statement, &[&db.digest(key.name), &db.digest(key.browser)]).await? == 1)
 }

@@ -68,10 +68,10 @@ macro_rules! poll {
                  from old where r.",
             $code,
             " = old.code \
-                 returning r.status, r.grant_id, r.expires_at as waits_until, \
+                 returning r.status, r.grant_id, r.expires_at as waits_until, r.traceparent, \
                            coalesce($3::timestamptz < old.may_ask_at, false) as too_soon \
              ) \
-             select asked.status, asked.waits_until, asked.too_soon, ",
+             select asked.status, asked.waits_until, asked.too_soon, asked.traceparent, ",
             grant_columns!(),
             " from asked left join grants g on g.id = asked.grant_id left join users u on u.id = g.user_id",
         )
@@ -120,7 +120,12 @@ pub async fn poll(db: &TenantDb, code: Code<'_>, client_id: &str, now: Timestamp
         "approved" => Answer::Approved(Box::new(grants::read(&row)?)),
         _ => Answer::Denied,
     };
-    Ok(Some(Waiting { answer, expires_at: timestamp(&row, "waits_until")?, asked_too_soon: row.try_get("too_soon")? }))
+    Ok(Some(Waiting {
+        answer,
+        expires_at: timestamp(&row, "waits_until")?,
+        asked_too_soon: row.try_get("too_soon")?,
+        traceparent: row.try_get("traceparent")?,
+    }))
 }
 
 /// Takes an approved request and stores what follows, both or neither. Of any number of requests at once, one wins.

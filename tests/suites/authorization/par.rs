@@ -56,6 +56,43 @@ async fn what_was_pushed_is_what_counts_and_it_counts_once() {
     assert!(!tenant.database.dump().await.contains(uri.trim_start_matches(URN)), "only its digest is kept");
 }
 
+/// RFC 9126 §4: people reload pages. It is one browser's until the client is answered, and it is answered once.
+#[tokio::test]
+async fn a_reload_goes_on_and_the_client_is_answered_once() {
+    let world = world::shared().await;
+    let tenant = world.tenant("par-reload").await;
+    let alice = tenant.user("alice").await;
+    let attempt = tenant.backend.attempt();
+    let url = referring(&tenant.backend, &pushed(&tenant.backend, &attempt).await);
+    let browser = Browser::new();
+    let first = browser.open_page(&url).await;
+    let again = browser.open_page(&url).await;
+    assert!(first.url != again.url && again.expect_form().asks_for_password(), "{again:#?}");
+    let elsewhere = Browser::new().open(&url).await;
+    assert_eq!((elsewhere.status, elsewhere.leaves_to), (400, None));
+
+    // Both pages are this person's; whichever is finished first answers.
+    let callback = browser.authorize(&url, &alice).await;
+    let _ = tenant.backend.redeem(&parameters(&callback)["code"], &attempt.verifier).await.expect(200);
+    for page in [&first, &again] {
+        let late = browser.sign_in(&page.expect_form(), &alice.email, &alice.password).await;
+        assert_eq!((late.status, late.leaves_to), (400, None), "{}", late.body);
+    }
+    let late = browser.open(&url).await;
+    assert_eq!((late.status, late.leaves_to), (400, None));
+
+    // Where nobody has to be asked, the client is answered at once, and of many at once one is.
+    for (browser, changes) in [(browser, &[][..]), (Browser::new(), &[("prompt", Some("none"))])] {
+        let attempt = tenant.backend.attempt_with(changes);
+        let url = referring(&tenant.backend, &pushed(&tenant.backend, &attempt).await);
+        let opened = futures::future::join_all((0..8).map(|_| browser.open(&url))).await;
+        let answers: Vec<_> = opened.iter().filter_map(|page| page.leaves_to.as_ref()).map(parameters).collect();
+        let [answer] = &answers[..] else { panic!("{opened:#?}") };
+        assert_eq!(answer.contains_key("code"), changes.is_empty(), "{answer:?}");
+        assert!(opened.iter().filter(|page| page.leaves_to.is_none()).all(|page| page.status == 400), "{opened:#?}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_must_push_cannot_do_without() {
     let world = world::shared().await;

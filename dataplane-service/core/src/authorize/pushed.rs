@@ -48,9 +48,10 @@ fn bound(asked: Option<Thumbprint>, proven: Option<Confirmation>) -> Result<Opti
     }
 }
 
-/// The name is unknown, has ended, was used, or belongs to another client; nobody is told which.
-pub const UNKNOWN: OAuthError =
-    OAuthError::invalid_request_uri("The request_uri is unknown, was used before or has ended.");
+/// The name is unknown, has ended, was used, or belongs to another client or browser; nobody is told which.
+pub const UNKNOWN: OAuthError = OAuthError::invalid_request_uri(
+    "The request_uri is unknown, was used before, has ended or was opened in another browser.",
+);
 
 #[cfg(test)]
 mod tests {

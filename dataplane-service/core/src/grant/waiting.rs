@@ -15,6 +15,8 @@ pub struct Waiting {
     pub expires_at: Timestamp,
     /// The client paused less than it must. From now on it must pause longer.
     pub asked_too_soon: bool,
+    /// W3C `traceparent` of the client's request. No rule looks at it.
+    pub traceparent: Option<String>,
 }
 
 /// What the user said.
@@ -67,7 +69,7 @@ mod tests {
     use rstest::rstest;
 
     fn waiting(answer: Answer) -> Waiting {
-        Waiting { answer, expires_at: NOW.plus_secs(60), asked_too_soon: false }
+        Waiting { answer, expires_at: NOW.plus_secs(60), asked_too_soon: false, traceparent: None }
     }
 
     fn run(found: Option<&Waiting>) -> Result<UserTokens, Code> {

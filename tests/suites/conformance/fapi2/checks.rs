@@ -185,10 +185,14 @@ impl Op {
     }
 
     pub(super) async fn redeemed_by(&self, assertion: &str) -> Outcome {
+        refused(&self.answer_to(assertion).await?, &["invalid_client", "invalid_request"])
+    }
+
+    /// What a fresh code with this assertion leads to.
+    pub(super) async fn answer_to(&self, assertion: &str) -> Result<Answer, String> {
         let (attempt, code) = self.code().await?;
         let proof = self.bank.proof("token", &json!({}));
-        let answer = self.bank.redeem_with(&code, Some(&attempt.verifier), assertion, &[proof]).await;
-        refused(&answer, &["invalid_client", "invalid_request"])
+        Ok(self.bank.redeem_with(&code, Some(&attempt.verifier), assertion, &[proof]).await)
     }
 
     pub(super) async fn without_assertion(&self) -> Outcome {
@@ -332,7 +336,8 @@ impl Op {
         let browser = Browser::new();
         let first = browser.open(&url).await;
         ensure(first.form().is_some_and(|form| form.asks_for_password()), || format!("{first:?}"))?;
-        visit(&browser, &url, &self.alice).await.stays()
+        let again = visit(&browser, &url, &self.alice).await;
+        ensure(again.answer.contains_key("code"), || format!("{again:?}"))
     }
 
     pub(super) async fn used_request(&self) -> Outcome {
