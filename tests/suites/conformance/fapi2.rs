@@ -5,11 +5,12 @@
 mod bank;
 #[path = "fapi2/checks.rs"]
 mod checks;
+#[path = "fapi2/rsa.rs"]
+mod rsa;
 
 use serde_json::json;
 use tests::browser::Browser;
 use tests::tenant::Tenant;
-use tests::tokens::Jwt;
 use tests::web::Answer;
 
 use self::bank::Bank;
@@ -150,9 +151,7 @@ async fn fapi2_security_profile_final() {
     plan.row("attempt-reuse-authorization-code-after-one-second", op.code_after(None).await);
     let late = "update authorization_codes set expires_at = now() - interval '1 second' where redeemed_at is null";
     plan.row("ensure-token-endpoint-fails-with-expired-auth-code", op.code_after(Some(late)).await);
-    let claims = Jwt::parse(&op.bank.assertion(&json!({}))).claims;
-    let by_rs256 = op.bank.key.sign(&json!({ "alg": "RS256", "kid": "a" }), &claims);
-    plan.row("ensure-signed-client-assertion-with-RS256-fails", op.redeemed_by(&by_rs256).await);
+    plan.row("ensure-signed-client-assertion-with-RS256-fails", op.by_rs256().await);
     plan.row("ensure-client-assertion-in-token-endpoint", op.without_assertion().await);
     for (module, changes) in [
         ("ensure-client-assertion-with-exp-is-5-minutes-in-past-fails", json!({ "exp": now() - 300 })),

@@ -1,6 +1,8 @@
 //! Authorization requests that clients sign and then encrypt to the tenant (RFC 9101 §6.1): by value, pushed and by
 //! reference, while the tenant's keys are replaced.
 
+use std::time::Duration;
+
 use picky::jose::jwe::{Jwe, JweAlg, JweEnc};
 use picky::jose::jwk::Jwk;
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use tests::browser::Browser;
 use tests::relying_party::{Attempt, RelyingParty, parameters};
 use tests::table::Table;
 use tests::tenant::{Tenant, User};
+use tests::wait::until;
 use tests::web;
 
 use super::assertions::document::Document;
@@ -204,4 +207,33 @@ async fn a_key_is_replaced_and_what_was_encrypted_to_it_still_opens_until_it_is_
     assert_eq!(refused.text_of("error"), "invalid_request_object");
     let shown = tenant.admin.get(&keys).await.expect(200);
     assert!(!shown.text.contains("hjs1."), "{}", shown.text);
+}
+
+/// By the tenant's policy, at nobody's command: who encrypted to the old key a moment ago is understood for the hour that
+/// it retires.
+#[tokio::test]
+async fn keys_for_encryption_rotate_by_themselves_and_the_old_one_still_opens() {
+    let setting = shared().await;
+    let settings = json!({ "lifetimes": { "jwks_cache_secs": 1 } });
+    let tenant = Tenant::create_with(&setting, "rotates", settings).await;
+    let (alice, key, backend) = (tenant.user("alice").await, Key::new("r"), &tenant.backend);
+    registered(&tenant, &key, "ECDH-ES", json!({})).await;
+    let old = key_of(&tenant, "EC").await;
+    tenant.patch(&json!({ "settings": { "key_rotation": { "max_age_secs": 1, "clock_skew_secs": 0 } } })).await;
+    let new = until("another key is published", Duration::from_mins(2), async || {
+        let key = key_of(&tenant, "EC").await;
+        if key["kid"] == old["kid"] { Err(key.to_string()) } else { Ok(key) }
+    })
+    .await;
+    let keys = tenant.admin.get(&format!("/tenants/{}/keys", tenant.slug)).await.expect(200).json;
+    let status = |of: &Value| {
+        let mut all = keys["items"].as_array().into_iter().flatten();
+        all.find(|key| key["kid"] == of["kid"]).map(|key| key["status"].clone())
+    };
+    assert_eq!((status(&old), status(&new)), (Some(json!("retiring")), Some(json!("active"))), "{keys}");
+    for to in [&old, &new] {
+        let attempt = backend.attempt();
+        let sealed = encrypt(JweAlg::EcdhEs, to, &signed(&key, &tenant, &attempt), Some("JWT"));
+        goes_through(backend, &alice, &attempt, &[("request", &sealed)]).await;
+    }
 }
