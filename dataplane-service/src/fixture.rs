@@ -95,6 +95,7 @@ pub(crate) fn tenant() -> TenantContext {
         },
         registration_enabled: false,
         staleness: None,
+        limiter: None,
         oauth: OAuthSettings::default(),
         trusted_jwt_issuers: Arc::default(),
         details_types: Arc::default(),

@@ -68,6 +68,7 @@ pub mod pace;
 pub mod pages;
 pub mod password;
 pub mod problem;
+pub mod rate_limit;
 pub mod recorder;
 pub mod registrar;
 pub mod request_object;

@@ -8,8 +8,9 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use vocab::{ErrorCode, Violations};
 
-use crate::http::respond::unavailable;
+use crate::http::respond::not_now;
 use crate::store::DbError;
+use crate::throttle::Wait;
 
 /// What the caller is told. The log keeps more; this never names a secret, an address or a statement.
 #[derive(Debug)]
@@ -60,6 +61,12 @@ impl Problem {
         Self { errors, ..Self::new(ErrorCode::ValidationFailed, "see errors") }
     }
 
+    /// More requests of the tenant than its limit allows (RFC 6585 §4).
+    pub fn too_many(wait: Wait) -> Self {
+        let told = "this tenant's requests are more than its limit allows";
+        Self { retry_after_secs: Some(wait.secs), ..Self::new(ErrorCode::TooManyRequests, told) }
+    }
+
     /// For an endpoint of OAuth, whose callers know its errors only: `temporarily_unavailable`.
     #[must_use]
     pub fn as_oauth(self) -> Self {
@@ -73,6 +80,10 @@ impl Problem {
 
     pub const fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    pub const fn retry_after_secs(&self) -> Option<u32> {
+        self.retry_after_secs
     }
 }
 
@@ -91,7 +102,7 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         if self.shape == Shape::OAuth {
-            return unavailable(self.code);
+            return not_now(self.code, self.retry_after_secs);
         }
         let document = Document {
             r#type: "about:blank",

@@ -22,7 +22,7 @@ use crate::recorder::tenant_label;
 use crate::staleness::Verdict;
 use crate::tenant::{TenantContext, TenantStatus};
 
-/// The tenant of this request: known, active, and unchanging until the answer.
+/// The tenant of this request: known, active, within its limit, and unchanging until the answer.
 #[derive(Clone, Debug)]
 pub struct Tenant(pub Arc<TenantContext>);
 
@@ -64,6 +64,11 @@ fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
     if directory.staleness_of(&tenant).judge(age) == Verdict::Refuse {
         metrics::counter!("hj_dp_stale_refusals_total", "tenant" => tenant_label(&tenant.slug)).increment(1);
         let problem = Problem::new(ErrorCode::Unavailable, "the configuration of this pod is too old; try again");
+        return Err(if is_oauth(request) { problem.as_oauth() } else { problem });
+    }
+    if let Some(Err(wait)) = tenant.limiter.as_ref().map(|limiter| limiter.admit()) {
+        metrics::counter!("hj_dp_rate_limited_total", "tenant" => tenant_label(&tenant.slug)).increment(1);
+        let problem = Problem::too_many(wait);
         return Err(if is_oauth(request) { problem.as_oauth() } else { problem });
     }
     Ok(Tenant(tenant))

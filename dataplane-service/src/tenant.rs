@@ -9,6 +9,7 @@ use vocab::oauth::OAuthSettings;
 use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
 
 use crate::issued::IssuedTokens;
+use crate::rate_limit::Limiter;
 use crate::signing::KeySet;
 use crate::staleness;
 use crate::store::{DbError, TenantDb};
@@ -31,6 +32,8 @@ pub struct TenantContext {
     pub registration_enabled: bool,
     /// `None`: the directory's.
     pub staleness: Option<staleness::Policy>,
+    /// `None`: as many requests as the pod can answer.
+    pub limiter: Option<Arc<Limiter>>,
     pub oauth: OAuthSettings,
     /// Those of the settings, their keys parsed.
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,

@@ -127,7 +127,7 @@ async fn one(address: &str, connection: usize, status: u16, end: Instant, reques
 }
 
 /// Writes a request and reads one answer; its status.
-async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> std::io::Result<u16> {
+pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> std::io::Result<u16> {
     stream.write_all(request).await?;
     buffer.clear();
     loop {

@@ -13,6 +13,7 @@ mod exchanges;
 mod failover;
 mod footprint;
 mod load;
+mod neighbour;
 mod options;
 mod peer;
 mod propagation;
@@ -28,8 +29,19 @@ use std::process::ExitCode;
 
 use crate::options::Options;
 
-const BENCHES: [&str; 10] =
-    ["tokens", "peer", "telemetry", "exchanges", "writes", "propagation", "footprint", "scale", "watch", "failover"];
+const BENCHES: [&str; 11] = [
+    "tokens",
+    "peer",
+    "telemetry",
+    "neighbour",
+    "exchanges",
+    "writes",
+    "propagation",
+    "footprint",
+    "scale",
+    "watch",
+    "failover",
+];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -50,6 +62,7 @@ async fn main() -> ExitCode {
             "tokens" => tokens::run().await,
             "peer" => peer::run().await,
             "telemetry" => telemetry::run(&options).await,
+            "neighbour" => neighbour::run(&options).await,
             "exchanges" => exchanges::run(&options).await,
             "writes" => writes::run(&options).await,
             "propagation" => propagation::run().await,

@@ -5,7 +5,7 @@
 //!
 //! * 1: the first build.
 //! * 2: where a command came from, notes, and the mutations of cluster operation ([`crate::entry::FORMAT`] 2).
-//! * 3: what clients and tenants say of OAuth beyond the first build's fields; keys by family.
+//! * 3: what clients and tenants say of OAuth beyond the first build's fields, and tenants of their load; keys by family.
 
 use vocab::NodeId;
 
@@ -93,7 +93,8 @@ fn level_of_tenant(spec: &TenantSpec) -> u16 {
         spec.settings.signing_algorithm,
         SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256
     );
-    if spec.settings.oauth.is_default() && first_algorithm { 1 } else { 3 }
+    let first_fields = spec.settings.oauth.is_default() && spec.settings.rate_limit.is_none();
+    if first_fields && first_algorithm { 1 } else { 3 }
 }
 
 fn level_of_client(spec: &ClientSpec) -> u16 {
@@ -146,6 +147,8 @@ mod tests {
         let mut spec: TenantSpec = serde_json::from_str(r#"{"display_name":"Acme"}"#).unwrap();
         spec.settings.signing_algorithm = SigningAlgorithm::Es384;
         assert_eq!(level_of_tenant(&spec), 3);
+        let limited = r#"{"display_name":"Acme","settings":{"rate_limit":{"requests_per_second":1,"burst":1}}}"#;
+        assert_eq!(level_of_tenant(&serde_json::from_str(limited).unwrap()), 3);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod registration;
 pub use cluster_settings::{ClusterSettings, ClusterSettingsSpec};
 pub use node::{NodeRecord, NodeSource, NodeSpec, Promotion};
 pub use pod::{PodRecord, PodSighting, Presence};
-pub use policy::{AuditRetention, FailMode, KeyRotation, Longest, Staleness};
+pub use policy::{AuditRetention, FailMode, KeyRotation, Longest, RateLimit, Staleness};
 pub use registration::{Registration, RegistrationToken, RegistrationTokenSpec};
 use serde::{Deserialize, Serialize};
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
@@ -78,6 +78,9 @@ pub struct TenantSettings {
     /// `None`: as the cluster's settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub staleness: Option<Staleness>,
+    /// `None`: as many requests as the pods can answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
     #[serde(skip_serializing_if = "OAuthSettings::is_default")]
     pub oauth: OAuthSettings,
 }

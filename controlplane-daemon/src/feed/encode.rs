@@ -3,8 +3,8 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use controlplane_core::model::{
-    Client, ClientSecret, ClusterSettings, FailMode, IssuerMode, KeyOwner, KeyStatus, Lifetimes, Scope, SigningKey,
-    Staleness, Tenant, TenantStatus,
+    Client, ClientSecret, ClusterSettings, FailMode, IssuerMode, KeyOwner, KeyStatus, Lifetimes, RateLimit, Scope,
+    SigningKey, Staleness, Tenant, TenantStatus,
 };
 use controlplane_core::{Change, Resource};
 use prost::Message as _;
@@ -118,6 +118,9 @@ fn tenant(tenant: &Tenant) -> watch::Tenant {
         revision: tenant.revision.0,
         staleness: settings.staleness.as_ref().map(staleness),
         signing_algorithm: settings.signing_algorithm.as_str().to_owned(),
+        rate_limit: settings
+            .rate_limit
+            .map(|RateLimit { requests_per_second, burst }| watch::RateLimit { requests_per_second, burst }),
         oauth_json: if settings.oauth.is_default() { Bytes::new() } else { json(&settings.oauth) },
     }
 }

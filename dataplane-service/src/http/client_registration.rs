@@ -73,7 +73,7 @@ pub(super) async fn delete(request: HttpRequest, tenant: Tenant, app: web::Data<
 }
 
 /// Whoever has a token may use it from any page; nothing here looks at cookies.
-pub(super) async fn preflight() -> HttpResponse {
+pub(super) async fn preflight(_: Tenant) -> HttpResponse {
     let mut response = HttpResponse::NoContent().finish();
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -97,10 +97,19 @@ pub(super) fn refusal(status: StatusCode, error: &OAuthError, code: Option<Error
     })
 }
 
-/// The pod cannot answer just now, whatever was asked.
-pub fn unavailable(code: ErrorCode) -> HttpResponse {
-    let told = OAuthError::temporarily_unavailable("The configuration of this server is too old; try again.");
-    refusal(StatusCode::SERVICE_UNAVAILABLE, &told, Some(code))
+/// The pod does not answer just now, whatever was asked.
+pub fn not_now(code: ErrorCode, retry_after_secs: Option<u32>) -> HttpResponse {
+    let (status, why) = match code {
+        ErrorCode::TooManyRequests => {
+            (StatusCode::TOO_MANY_REQUESTS, "These are more requests than the limit of this tenant allows; try again.")
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "The configuration of this server is too old; try again."),
+    };
+    let mut response = refusal(status, &OAuthError::temporarily_unavailable(why), Some(code));
+    if let Some(secs) = retry_after_secs {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+    }
+    response
 }
 
 pub(super) fn status_of(error: &OAuthError) -> StatusCode {

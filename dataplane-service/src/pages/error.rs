@@ -51,6 +51,13 @@ impl PageError {
         Self(Box::new(Instead::Error { page, status, retry_after_secs }))
     }
 
+    fn retry_after(mut self, secs: Option<u32>) -> Self {
+        if let Instead::Error { retry_after_secs, .. } = self.0.as_mut() {
+            *retry_after_secs = secs;
+        }
+        self
+    }
+
     /// A request of a client that cannot be told by redirect (RFC 6749 §4.1.2.1).
     pub fn refused(tenant: &TenantContext, error: &OAuthError) -> Self {
         let page = ErrorPage {
@@ -88,7 +95,7 @@ const fn title(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::NotFound => "Not found",
         ErrorCode::TenantSuspended | ErrorCode::NoDatabase => "Not available",
-        ErrorCode::Unavailable | ErrorCode::DatabaseUnavailable => "Please try again",
+        ErrorCode::Unavailable | ErrorCode::DatabaseUnavailable | ErrorCode::TooManyRequests => "Please try again",
         ErrorCode::Forbidden => "This form cannot be used",
         ErrorCode::InvalidRequest | ErrorCode::UnsupportedMediaType | ErrorCode::PayloadTooLarge => "That did not work",
         _ => "Something went wrong",
@@ -154,7 +161,8 @@ fn unresolved(problem: &Problem) -> PageError {
         ErrorCode::NotFound => "There is nothing at this address.",
         ErrorCode::TenantSuspended => "This organisation's sign-in is suspended.",
         ErrorCode::Unavailable => "This service is not ready. Please try again in a moment.",
+        ErrorCode::TooManyRequests => "Very many requests are coming in right now. Please try again in a moment.",
         _ => "The address contradicts itself about whose sign-in this is.",
     };
-    PageError::new(Frame::of_nobody(), problem.code(), detail)
+    PageError::new(Frame::of_nobody(), problem.code(), detail).retry_after(problem.retry_after_secs())
 }

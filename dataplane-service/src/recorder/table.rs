@@ -23,6 +23,7 @@ pub const METRICS: &[Metric] = &[
         "tenants by what their policy says of that age",
     ),
     counter("hj_dp_stale_refusals_total", &[TENANT], "requests refused because the configuration is too old"),
+    counter("hj_dp_rate_limited_total", &[TENANT], "requests refused because they were more than the tenant's limit"),
     histogram(
         "hj_dp_propagation_seconds",
         &[],

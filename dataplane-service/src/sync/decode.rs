@@ -1,6 +1,7 @@
 //! From the wire's messages to types that cannot be wrong. What does not decode is refused with a reason.
 
 use std::fmt::Display;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use vocab::{
     TenantId, Timestamp,
 };
 
+use crate::rate_limit::Rate;
 use crate::signing::{KeyRecord, KeyStatus};
 use crate::staleness::{FailMode, Policy};
 use crate::tenant::{Lifetimes, Scope, TenantStatus};
@@ -108,6 +110,7 @@ pub struct TenantRecord {
     pub registration_enabled: bool,
     pub lifetimes: Lifetimes,
     pub staleness: Option<Policy>,
+    pub rate_limit: Option<Rate>,
     pub oauth: OAuthSettings,
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,
     pub details_types: Arc<DetailTypes>,
@@ -171,6 +174,7 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
             },
         },
         staleness: wire.staleness.map(|wire| staleness(&wire)).transpose()?,
+        rate_limit: wire.rate_limit.map(rate).transpose()?,
         signing_algorithm: match wire.signing_algorithm.as_str() {
             "" => None,
             name => Some(algorithm(name)?),
@@ -180,6 +184,12 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
         oauth,
         revision: Revision(wire.revision),
     })
+}
+
+fn rate(wire: watch::RateLimit) -> Result<Rate, Malformed> {
+    let none = || Malformed("its rate limit lets nothing through".to_owned());
+    let number = |of: u32| NonZeroU32::new(of).ok_or_else(none);
+    Ok(Rate { per_second: number(wire.requests_per_second)?, burst: number(wire.burst)? })
 }
 
 fn trusted_jwt_issuers(oauth: &OAuthSettings) -> Result<Arc<[TrustedIssuer]>, Malformed> {

@@ -21,6 +21,7 @@ use super::decode::{self, ClientFault, Database, IssuerMode, Malformed, Resource
 use crate::decryption::DecryptionKeys;
 use crate::directory::Directory;
 use crate::issued::IssuedTokens;
+use crate::rate_limit::Limiter;
 use crate::signing::{KeyFault, KeyRecord, KeySet, KeyStatus, SigningKey};
 use crate::store::dsn;
 use crate::store::pool::PodPools;
@@ -398,7 +399,9 @@ impl Parts {
                 issuer.parse::<Url>().map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default()
             }
         };
-        let held = self.built.take().and_then(|built| built.database.clone());
+        let built = self.built.take();
+        let limiter = record.rate_limit.map(|rate| Limiter::kept(built.as_deref(), rate));
+        let held = built.and_then(|built| built.database.clone());
         let database = record.database.as_ref().map(|wanted| {
             held.filter(|held| held.is_for(wanted))
                 .unwrap_or_else(|| surroundings.pools.database(record.id, &record.slug, wanted.clone()))
@@ -413,6 +416,7 @@ impl Parts {
             lifetimes: record.lifetimes,
             registration_enabled: record.registration_enabled,
             staleness: record.staleness,
+            limiter,
             oauth: record.oauth.clone(),
             trusted_jwt_issuers: Arc::clone(&record.trusted_jwt_issuers),
             details_types: Arc::clone(&record.details_types),

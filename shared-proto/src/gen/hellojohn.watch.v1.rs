@@ -250,6 +250,18 @@ pub struct Tenant {
     /// The JWS `alg` of tokens, unless a client asks for another. Empty: whatever the active key is for.
     #[prost(string, tag = "13")]
     pub signing_algorithm: ::prost::alloc::string::String,
+    /// Absent: as many requests as the pod can answer.
+    #[prost(message, optional, tag = "14")]
+    pub rate_limit: ::core::option::Option<RateLimit>,
+}
+/// How many requests of a tenant each pod answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RateLimit {
+    #[prost(uint32, tag = "1")]
+    pub requests_per_second: u32,
+    /// How many may come at once after a quiet while.
+    #[prost(uint32, tag = "2")]
+    pub burst: u32,
 }
 /// What is set for every tenant that does not say otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

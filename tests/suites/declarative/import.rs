@@ -35,7 +35,7 @@ async fn furnish(admin: &Admin) {
     let settings = json!({
         "database": {"dsn": "postgres://u:hunter2@db.example/acme", "max_connections": 7},
         "issuer_mode": "host", "hosts": ["login.acme.example"], "registration_enabled": true,
-        "staleness": {"fail_mode": "serve"}, "key_rotation": {"max_age_secs": 2_592_000},
+        "staleness": {"fail_mode": "serve"}, "rate_limit": {"requests_per_second": 9}, "key_rotation": {"max_age_secs": 2_592_000},
     });
     let _ = admin.create_tenant("acme", settings).await;
     let _ = admin.create_tenant("globex", json!({})).await;

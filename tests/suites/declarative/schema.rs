@@ -43,6 +43,8 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
     let rotation = json!({"max_age_secs": 3600, "clock_skew_secs": 60});
     takes(&tenant(json!({"staleness": staleness, "key_rotation": rotation, "lifetimes": {"jwks_cache_secs": 60}})));
     takes(&tenant(json!({"staleness": null, "key_rotation": {"max_age_secs": null}})));
+    takes(&tenant(json!({"rate_limit": {"requests_per_second": 100, "burst": 200}})));
+    takes(&tenant(json!({"rate_limit": null})));
     takes(&json!({"kind": "Settings", "key_rotation": rotation, "staleness": staleness, "gone_pods_kept_secs": 60}));
     takes(&json!({"kind": "Settings", "audit": {"max_age_secs": null, "max_bytes": 1_000_000_000_000_u64}}));
     let wrong = [
@@ -50,6 +52,7 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
         tenant(json!({"database": {"dsn": "postgres://u:p@db/x"}})),
         tenant(json!({"staleness": {"fail_mode": "perhaps"}})),
         tenant(json!({"staleness": {"after": 1}})),
+        tenant(json!({"rate_limit": {"burst": 1}})),
         tenant(json!({"key_rotation": {"max_age": 1}})),
         tenant(json!({"lifetimes": {"jwks_cache_secs": -1}})),
         json!({"kind": "Settings", "retention": {}}),

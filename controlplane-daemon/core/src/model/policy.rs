@@ -1,5 +1,6 @@
 //! Policies that a tenant may set for itself and the cluster for everybody else: when keys are replaced, and how old a
-//! pod's configuration may be. And one of the cluster alone: how long the audit is kept.
+//! pod's configuration may be. One of a tenant alone: how many requests it gets answered. And one of the cluster alone:
+//! how long the audit is kept.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,15 @@ pub enum FailMode {
     /// It answers 503.
     #[default]
     Refuse,
+}
+
+/// How many requests of a tenant each pod answers, so that one tenant's flood is not the others' slowness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    pub requests_per_second: u32,
+    /// How many may come at once after a quiet while.
+    pub burst: u32,
 }
 
 /// How much of the audit is kept. Where both are set, a record goes as soon as one of them wants it gone.

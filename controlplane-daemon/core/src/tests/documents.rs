@@ -1,7 +1,7 @@
 //! Rules of single documents.
 
 use super::build::{client_spec, slug, tenant_spec};
-use crate::model::{AuthMethod, ClusterSettingsSpec, GrantType, KeyRotation, ScopeSpec, Staleness};
+use crate::model::{AuthMethod, ClusterSettingsSpec, GrantType, KeyRotation, RateLimit, ScopeSpec, Staleness};
 use crate::validate::client::check as check_client;
 use crate::validate::slug_problems;
 
@@ -113,6 +113,7 @@ fn policies() {
     spec.settings.key_rotation = Some(KeyRotation { max_age_secs: Some(0), clock_skew_secs: 3601 });
     spec.settings.staleness = Some(Staleness { warn_after_secs: 0, refuse_after_secs: 0, ..Staleness::default() });
     spec.settings.lifetimes.jwks_cache_secs = 0;
+    spec.settings.rate_limit = Some(RateLimit { requests_per_second: 0, burst: 1_000_001 });
     let violations = spec.validate();
     let pointers: Vec<_> = violations.iter().map(|v| v.pointer.as_str()).collect();
     assert_eq!(
@@ -123,6 +124,8 @@ fn policies() {
             "/settings/key_rotation/clock_skew_secs",
             "/settings/staleness/warn_after_secs",
             "/settings/staleness/refuse_after_secs",
+            "/settings/rate_limit/requests_per_second",
+            "/settings/rate_limit/burst",
         ]
     );
     let spec = ClusterSettingsSpec { gone_pods_kept_secs: 0, ..ClusterSettingsSpec::default() };

@@ -2,7 +2,7 @@
 
 use vocab::Violations;
 
-use crate::model::{AuditRetention, ClusterSettingsSpec, KeyRotation, Staleness};
+use crate::model::{AuditRetention, ClusterSettingsSpec, KeyRotation, RateLimit, Staleness};
 
 const DAY: u32 = 24 * 3600;
 
@@ -34,6 +34,17 @@ impl Staleness {
         violations.require((1..=MOST).contains(&refuse), "/refuse_after_secs", || {
             format!("must be 1 to {MOST}, is {refuse}")
         });
+        violations
+    }
+}
+
+impl RateLimit {
+    pub fn validate(&self) -> Violations {
+        const MOST: u32 = 1_000_000;
+        let mut violations = Violations::new();
+        for (pointer, value) in [("/requests_per_second", self.requests_per_second), ("/burst", self.burst)] {
+            violations.require((1..=MOST).contains(&value), pointer, || format!("must be 1 to {MOST}, is {value}"));
+        }
         violations
     }
 }

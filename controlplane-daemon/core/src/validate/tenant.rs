@@ -61,6 +61,9 @@ impl TenantSettings {
         if let Some(policy) = &self.staleness {
             violations.nest("/staleness", policy.validate());
         }
+        if let Some(limit) = &self.rate_limit {
+            violations.nest("/rate_limit", limit.validate());
+        }
         violations
     }
 }

@@ -1,6 +1,6 @@
 //! How policies are read; they are shown as they stand in the model.
 
-use controlplane_core::model::{AuditRetention, KeyRotation, Staleness};
+use controlplane_core::model::{AuditRetention, KeyRotation, RateLimit, Staleness};
 
 use crate::admin::fields::Fields;
 
@@ -25,6 +25,15 @@ pub(super) fn staleness(fields: Fields<'_>) -> Staleness {
     };
     fields.finish();
     read
+}
+
+/// A burst that is left out is a second's worth.
+pub(super) fn rate_limit(fields: Fields<'_>) -> Option<RateLimit> {
+    fields.require("requests_per_second");
+    let requests_per_second = fields.number("requests_per_second");
+    let burst = fields.number("burst").or(requests_per_second);
+    fields.finish();
+    Some(RateLimit { requests_per_second: requests_per_second?, burst: burst? })
 }
 
 pub(super) fn audit_retention(fields: Fields<'_>) -> AuditRetention {

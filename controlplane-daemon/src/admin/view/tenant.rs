@@ -2,15 +2,15 @@
 
 use controlplane_core::Tenant;
 use controlplane_core::model::{
-    Database, IssuerMode, KeyRotation, Lifetimes, OAuthSettings, SigningAlgorithm, Staleness, TenantSettings,
-    TenantSpec, TenantStatus,
+    Database, IssuerMode, KeyRotation, Lifetimes, OAuthSettings, RateLimit, SigningAlgorithm, Staleness,
+    TenantSettings, TenantSpec, TenantStatus,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use vocab::json_schema::{self, JsonSchema};
 use vocab::{Keyring, Revision, Sealed, Secret, Slug, TenantId};
 
-use super::policy::{key_rotation, staleness};
+use super::policy::{key_rotation, rate_limit, staleness};
 use super::{ALGORITHMS, rfc3339, unchanged};
 use crate::admin::fields::{Fields, Problems};
 use crate::admin::problem::Problem;
@@ -40,6 +40,7 @@ struct SettingsView {
     signing_algorithm: SigningAlgorithm,
     key_rotation: Option<KeyRotation>,
     staleness: Option<Staleness>,
+    rate_limit: Option<RateLimit>,
     oauth: OAuthSettings,
 }
 
@@ -60,6 +61,7 @@ impl TenantView {
             signing_algorithm,
             key_rotation,
             staleness,
+            rate_limit,
             oauth,
         } = tenant.spec.settings.clone();
         Self {
@@ -77,6 +79,7 @@ impl TenantView {
                 signing_algorithm,
                 key_rotation,
                 staleness,
+                rate_limit,
                 oauth,
             },
             created_at: rfc3339(tenant.created_at),
@@ -133,6 +136,7 @@ fn settings(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) ->
         signing_algorithm: fields.word("signing_algorithm", ALGORITHMS).unwrap_or_default(),
         key_rotation: fields.object("key_rotation").map(key_rotation),
         staleness: fields.object("staleness").map(staleness),
+        rate_limit: fields.object("rate_limit").and_then(rate_limit),
         oauth: fields.object("oauth").and_then(Fields::rest).unwrap_or_default(),
     };
     check_schemas(&fields, &settings.oauth);
