@@ -137,12 +137,17 @@ impl Cluster {
     }
 
     pub async fn start_all(&mut self) {
-        // All processes first: nodes of a fresh cluster wait for one another.
-        for node in &mut self.nodes {
-            node.spawn();
+        let places: Vec<usize> = (0..self.nodes.len()).collect();
+        self.start_at_once(&places).await;
+    }
+
+    /// All processes first, in that order: nodes of a fresh cluster wait for one another.
+    pub async fn start_at_once(&mut self, places: &[usize]) {
+        for place in places {
+            self.nodes[*place].spawn();
         }
-        for node in &mut self.nodes {
-            node.bound().await;
+        for place in places {
+            self.nodes[*place].bound().await;
         }
     }
 

@@ -49,6 +49,7 @@ pub mod tls;
 pub mod tokens;
 pub mod tools;
 pub mod traces;
+pub mod voter;
 pub mod wait;
 pub mod web;
 pub mod webdriver;

@@ -103,9 +103,14 @@ impl Service {
         heard.map(|()| caller).map_err(|refusal| self.refuse(refusal, what))
     }
 
-    /// For calls of a leader with something to keep. A node without a cluster belongs to the caller's afterwards.
+    /// For calls of a leader with something to keep.
     async fn check_leader<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
         let caller = self.check_member(request, what)?;
+        self.bind_to(caller, what).await
+    }
+
+    /// A node without a cluster belongs to the caller's afterwards.
+    async fn bind_to(&self, caller: Caller, what: &str) -> Result<(), Status> {
         let cluster = &self.inner.cluster;
         let admitted = cluster.binding.admit(caller, || cluster.is_blank()).await;
         admitted.map_err(|refusal| self.refuse(refusal, what))
@@ -170,13 +175,17 @@ impl Peer for Service {
     }
 
     async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
-        self.check_member(&request, "RequestVote")?;
+        let caller = self.check_member(&request, "RequestVote")?;
         let (request, ballot) = wire::read_vote_request(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = match ballot {
             Ballot::Real => self.inner.raft.vote(request).await,
             Ballot::Trial => self.inner.raft.pre_vote(request).await,
         };
-        Ok(Response::new(wire::vote_reply(&reply.map_err(stopped)?)))
+        let reply = reply.map_err(stopped)?;
+        if ballot == Ballot::Real && reply.vote_granted {
+            self.bind_to(caller, "RequestVote").await?;
+        }
+        Ok(Response::new(wire::vote_reply(&reply)))
     }
 
     async fn install_snapshot(
