@@ -33,7 +33,8 @@
 //!
 //! 1. A new file in `migrations/postgres/tenant`, `V0002__what.sql`. A released file is never edited.
 //! 2. Its row in `store/migrate.rs`; a test compares the rows with the files.
-//! 3. Pods of the release before still run while it is applied: add first, remove a release later.
+//! 3. Pods of the release before run and start while it is applied: add first, remove a release later, and then raise
+//!    `READABLE_FROM` beside the rows. `docs/compatibility.md` tells operators.
 //!
 //! # Decisions
 //!
