@@ -19,6 +19,7 @@ mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod mfa;
 mod observe;
 mod onward;
 pub mod origin;
@@ -84,9 +85,12 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/oauth2/bc-authorize").post(bc_authorize::post))
         .service(endpoint("/account").get(account::get).post(account::post))
         .service(endpoint("/account/access").post(account::access::post))
+        .service(endpoint("/account/factors").get(account::factors::get).post(account::factors::post))
         .service(endpoint("/account/password").get(account::password::get).post(account::password::post))
         .service(endpoint("/account/request").get(account::request::get))
         .service(endpoint("/login").get(login::get).post(login::post))
+        .service(endpoint("/mfa").get(mfa::get).post(mfa::post))
+        .service(endpoint("/mfa/totp").get(mfa::totp::get).post(mfa::totp::post))
         .service(endpoint("/register").get(register::get).post(register::post))
         .service(endpoint("/consent").get(consent::get).post(consent::post))
         .service(endpoint("/api/v1/users").get(users::list).post(users::create))

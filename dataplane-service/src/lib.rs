@@ -43,7 +43,7 @@
 //! * A code exchange or a rotation is one SQL statement instead of a transaction of several: one round trip, and of two
 //!   requests at once one alone wins.
 //! * Access tokens are put together around keys that were parsed once ([`signing`]); `jsonwebtoken` only verifies.
-//! * There is no second factor or SCIM yet.
+//! * There is no SCIM yet.
 
 pub mod access_token;
 pub mod app;
@@ -75,6 +75,7 @@ pub mod registrar;
 pub mod request_object;
 pub mod resolve;
 pub mod revoke;
+pub mod second_factor;
 pub mod sector;
 pub mod server;
 pub mod settings;

@@ -8,6 +8,7 @@
 mod about;
 mod details;
 mod error;
+mod factors;
 pub mod qr;
 mod scopes;
 
@@ -20,6 +21,7 @@ use url::Url;
 pub use about::About;
 pub use details::{Detail, describe_details};
 pub use error::{PageError, PageTenant};
+pub use factors::{AccountFactor, AddTotp, Factors, RecoveryCodes, SecondFactor};
 pub use scopes::describe;
 
 use crate::opaque;
@@ -198,6 +200,8 @@ pub struct Account {
     pub notice: Option<&'static str>,
     pub requests: Vec<AccountRequest>,
     pub access: Vec<AccountAccess>,
+    /// Whether the tenant knows second factors.
+    pub has_factors: bool,
 }
 
 /// The one request that a mail's link names.

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod denied;
 pub mod device;
 pub mod dsn;
+pub mod factors;
 pub mod grants;
 pub mod interactions;
 pub mod migrate;
@@ -19,6 +20,7 @@ pub mod proofs;
 pub mod pushed_requests;
 pub mod refresh;
 pub mod sessions;
+pub mod sign_ins;
 pub mod users;
 pub mod waiting;
 

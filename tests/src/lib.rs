@@ -23,6 +23,7 @@
 //! `suites/architecture.rs` keeps the rules between the packages, `suites/docs.rs` keeps `docs/` true.
 
 pub mod admin;
+pub mod authenticator_app;
 pub mod balancer;
 pub mod browser;
 pub mod cluster;

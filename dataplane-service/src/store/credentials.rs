@@ -48,6 +48,8 @@ pub async fn change(db: &TenantDb, new: &NewPassword<'_>) -> Result<bool, DbErro
              ), ended as ( \
                  delete from sessions s using changed c where s.user_id = c.id and s.sid is distinct from $4 \
                  returning s.sid, s.user_id \
+             ), halfway as ( \
+                 delete from sign_ins s using changed c where s.user_id = c.id \
              ), ",
             told!(tell: "$5", tenant: "$6", now: "$7"),
             ", revoked as ( \

@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 13] = [
+const MIGRATIONS: [Migration; 14] = [
     Migration {
         version: 1,
         name: "identity",
@@ -95,6 +95,11 @@ const MIGRATIONS: [Migration; 13] = [
         version: 13,
         name: "continuity",
         sql: include_str!("../../../migrations/postgres/tenant/V0013__continuity.sql"),
+    },
+    Migration {
+        version: 14,
+        name: "factors",
+        sql: include_str!("../../../migrations/postgres/tenant/V0014__factors.sql"),
     },
 ];
 
