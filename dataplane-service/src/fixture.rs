@@ -51,7 +51,7 @@ pub(crate) fn app() -> App {
         takes_certificates: false,
         fetcher,
         outbox: Outbox::new().0,
-        channel: crate::store::ciba::Channel::AccountPage,
+        has_mail_server: false,
     }
 }
 
@@ -96,6 +96,7 @@ pub(crate) fn tenant() -> TenantContext {
         registration_enabled: false,
         staleness: None,
         limiter: None,
+        mail: crate::mail::MailServer::default(),
         oauth: OAuthSettings::default(),
         trusted_jwt_issuers: Arc::default(),
         details_types: Arc::default(),

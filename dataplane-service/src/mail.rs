@@ -6,6 +6,7 @@
 //! wanted is demanded).
 
 mod request;
+mod server;
 
 use std::fmt;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use vocab::Secret;
 
 pub use request::RequestMail;
+pub use server::{MailServer, Mailers, OwnServer};
 
 /// Of one step of the conversation; a delivery ends well within the outbox's lease.
 const TIMEOUT: Duration = Duration::from_secs(5);
