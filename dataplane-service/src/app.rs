@@ -45,6 +45,8 @@ pub struct App {
     /// The control plane, for clients that register themselves; without nodes in tests.
     pub registrar: Arc<Registrar>,
     pub registrations: Pace,
+    /// Mails that people ask for.
+    pub mails: Pace,
 }
 
 impl App {
@@ -73,6 +75,7 @@ impl App {
             has_mail_server: settings.smtp.is_some(),
             registrar: Arc::default(),
             registrations: Pace::default(),
+            mails: Pace::default(),
         })
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn app() -> App {
     let fetcher = Arc::new(Fetcher::new(Reachable::default(), &[]).expect("a client"));
     App {
         registrar: Arc::default(),
+        mails: crate::pace::Pace::default(),
         registrations: crate::pace::Pace::default(),
         directory: Arc::new(LiveDirectory::new(directory)),
         status: Arc::default(),

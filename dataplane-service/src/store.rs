@@ -12,6 +12,7 @@ pub mod dsn;
 pub mod factors;
 pub mod grants;
 pub mod interactions;
+pub mod mail_links;
 pub mod migrate;
 pub mod outbox;
 pub mod outright;

@@ -1,6 +1,9 @@
 //! Every public function of every store, tried with one tenant's values from another tenant: in a database of its own,
 //! and (for whatever a browser or client holds) in the very same database under another tenant's id.
 
+#[path = "store_isolation/links.rs"]
+mod links;
+
 use dataplane_service::email::Email;
 use dataplane_service::password::PasswordHash;
 use dataplane_service::store::access_tokens::{self, NewAccessToken};
@@ -53,6 +56,7 @@ const TRIED: &[&str] = &[
     "consents::revoke",
     "credentials::change",
     "credentials::of_user",
+    "credentials::reset",
     "credentials::set_active",
     "denied::deny",
     "denied::is_denied",
@@ -77,6 +81,10 @@ const TRIED: &[&str] = &[
     "interactions::find",
     "interactions::finish",
     "interactions::selected",
+    "mail_links::ask",
+    "mail_links::find",
+    "mail_links::put_code",
+    "mail_links::verify_email",
     "outbox::claim",
     "outbox::left",
     "outbox::postpone",

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::pages::{self, PageError, PageTenant, show};
 use crate::store::ciba::{self, Pending};
 use crate::store::sessions::Session;
+use crate::store::users;
 use crate::store::waiting::Approval;
 use crate::waiting;
 
@@ -50,7 +51,14 @@ async fn account_page(
     let requests = pending.into_iter().map(|pending| shown(visit, pending, &sid)).collect();
     let access = access::rows(visit, &session).await?;
     let has_factors = visit.tenant.oauth.mfa != Mfa::Off;
-    let page = pages::Account { frame: visit.frame(), email: session.email, notice, requests, access, has_factors };
+    let verify = if visit.app.sends_mail(visit.tenant) {
+        let found = users::find(visit.db()?, session.facts.user_id).await.map_err(|e| visit.fault(&e))?;
+        found.filter(|row| !row.user.email_verified).map(|_| visit.path("/verify-email"))
+    } else {
+        None
+    };
+    let email = session.email;
+    let page = pages::Account { frame: visit.frame(), email, notice, verify, requests, access, has_factors };
     let mut response = show(StatusCode::OK, &page.frame, &page, None);
     visit.bind(&mut response);
     Ok(response)

@@ -145,6 +145,7 @@ fn form_page(
         interaction: id.map(str::to_owned),
         onward: onward.fields(),
         email: answer.email.to_owned(),
+        forgot: visit.app.sends_mail(visit.tenant).then(|| visit.path("/forgot-password")),
         register: visit.tenant.registration_enabled.then(|| match id {
             Some(_) => visit.interaction_path("/register", id),
             None => onward.by_way_of(visit, "/register"),

@@ -18,7 +18,7 @@ use crate::fetch::Fetcher;
 use crate::mail::Mailers;
 use crate::recorder::tenant_label;
 use crate::store::outbox::{self, Left, Message};
-use crate::store::{DbError, sessions};
+use crate::store::{DbError, TenantDb, sessions};
 use crate::tenant::TenantContext;
 
 pub struct Courier {
@@ -95,14 +95,19 @@ impl Courier {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Has every tenant looked at that has clients to tell.
+    /// Has every tenant looked at that may have anybody to tell.
     fn all(&mut self, rounds: &mut HashMap<TenantId, Round>) {
         let directory = self.directory.load();
         let there: HashSet<TenantId> = directory.tenants().map(|tenant| tenant.id).collect();
         self.mailers.keep(|tenant| there.contains(tenant));
         // Who has nothing under way and nothing planned is forgotten, gone tenants among them.
         rounds.retain(|_, round| round.is_looking || round.under_way > 0 || round.look_at.is_some());
-        for tenant in directory.tenants().filter(|tenant| tenant.has_listeners() && tenant.db().is_ok()) {
+        // Mail with links is looked for in databases that are in use here anyhow.
+        let may_have_any = |tenant: &&Arc<TenantContext>| {
+            let mails = |db: &TenantDb| tenant.has_listeners() || (self.mailers.has(tenant) && db.is_open());
+            tenant.db().is_ok_and(mails)
+        };
+        for tenant in directory.tenants().filter(may_have_any) {
             let round = rounds.entry(tenant.id).or_default();
             round.is_thorough = true;
             round.look_by(Instant::now());

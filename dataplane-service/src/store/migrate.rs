@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 14] = [
+const MIGRATIONS: [Migration; 15] = [
     Migration {
         version: 1,
         name: "identity",
@@ -100,6 +100,11 @@ const MIGRATIONS: [Migration; 14] = [
         version: 14,
         name: "factors",
         sql: include_str!("../../../migrations/postgres/tenant/V0014__factors.sql"),
+    },
+    Migration {
+        version: 15,
+        name: "mail_links",
+        sql: include_str!("../../../migrations/postgres/tenant/V0015__mail_links.sql"),
     },
 ];
 

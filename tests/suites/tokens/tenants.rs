@@ -42,6 +42,7 @@ const DOORS: &[(&str, Door)] = &[
     ("/api/v1/users", Door::Bearer),
     ("/api/v1/users/{id}", Door::Bearer),
     ("/consent", Door::Page),
+    ("/forgot-password", Door::Page),
     ("/login", Door::Page),
     ("/mfa", Door::Page),
     ("/mfa/totp", Door::Page),
@@ -58,6 +59,8 @@ const DOORS: &[(&str, Door)] = &[
     ("/oauth2/token", Door::Client),
     ("/oauth2/userinfo", Door::Bearer),
     ("/register", Door::Page),
+    ("/reset-password", Door::Page),
+    ("/verify-email", Door::Page),
 ];
 
 /// The paths of a tenant's endpoints, as the data plane mounts them.
