@@ -31,6 +31,7 @@ pub mod collector;
 pub mod counters;
 pub mod gate;
 pub mod listener;
+pub mod memory;
 pub mod network;
 pub mod operator;
 pub mod pages;
