@@ -37,7 +37,6 @@ pub(crate) fn app() -> App {
     let fetcher = Arc::new(Fetcher::new(Reachable::default(), &[]).expect("a client"));
     App {
         registrar: Arc::default(),
-        mails: crate::pace::Pace::default(),
         registrations: crate::pace::Pace::default(),
         directory: Arc::new(LiveDirectory::new(directory)),
         status: Arc::default(),
@@ -52,7 +51,7 @@ pub(crate) fn app() -> App {
         takes_certificates: false,
         fetcher,
         outbox: Outbox::new().0,
-        has_mail_server: false,
+        channel: crate::store::ciba::Channel::AccountPage,
     }
 }
 
@@ -97,7 +96,6 @@ pub(crate) fn tenant() -> TenantContext {
         registration_enabled: false,
         staleness: None,
         limiter: None,
-        mail: crate::mail::MailServer::default(),
         oauth: OAuthSettings::default(),
         trusted_jwt_issuers: Arc::default(),
         details_types: Arc::default(),

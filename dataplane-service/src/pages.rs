@@ -8,8 +8,6 @@
 mod about;
 mod details;
 mod error;
-mod factors;
-mod links;
 pub mod qr;
 mod scopes;
 
@@ -22,8 +20,6 @@ use url::Url;
 pub use about::About;
 pub use details::{Detail, describe_details};
 pub use error::{PageError, PageTenant};
-pub use factors::{AccountFactor, AddTotp, Factors, RecoveryCodes, SecondFactor};
-pub use links::{ForgotPassword, Notice, ResetPassword, VerifyEmail};
 pub use scopes::describe;
 
 use crate::opaque;
@@ -72,8 +68,6 @@ pub struct Login {
     pub email: String,
     /// Where to register, if one may.
     pub register: Option<String>,
-    /// Where to get a link to choose another password, if mail can be sent.
-    pub forgot: Option<String>,
 }
 
 #[derive(Template)]
@@ -202,12 +196,8 @@ pub struct Account {
     pub email: String,
     /// What came of the last answer.
     pub notice: Option<&'static str>,
-    /// Where to show that the address is one's own, if that is not known yet and mail can be sent.
-    pub verify: Option<String>,
     pub requests: Vec<AccountRequest>,
     pub access: Vec<AccountAccess>,
-    /// Whether the tenant knows second factors.
-    pub has_factors: bool,
 }
 
 /// The one request that a mail's link names.

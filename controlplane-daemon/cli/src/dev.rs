@@ -10,7 +10,6 @@
 mod binaries;
 mod child;
 mod demo;
-mod environment;
 mod folder;
 mod layout;
 mod ports;
@@ -142,7 +141,6 @@ async fn bring_up(
     progress.step("Creating the demo user");
     demo::create_user(&layout, folder, &demo).await?;
     progress.done();
-    environment::write(&layout, folder, &postgres)?;
     summary::print(&layout, folder, &postgres)
 }
 

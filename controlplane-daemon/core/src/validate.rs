@@ -12,7 +12,6 @@ mod oauth;
 mod policy;
 pub(crate) mod registration;
 mod scope;
-mod smtp;
 mod tenant;
 mod text;
 mod uri;

@@ -17,7 +17,6 @@ mod document;
 mod folder;
 mod json;
 mod secrets;
-pub mod strict_json;
 mod tree;
 mod yaml;
 

@@ -1,6 +1,6 @@
-//! The cookies: the session, the sign-in that is halfway there, and the browser's binding to the interactions it began.
+//! The two cookies: the session, and the browser's binding to the interactions it began.
 //!
-//! All are HttpOnly and SameSite=Lax and end at the tenant's own path, so that no tenant sees another's. With an https
+//! Both are HttpOnly and SameSite=Lax and end at the tenant's own path, so that no tenant sees another's. With an https
 //! issuer they are Secure and carry the prefix that makes browsers insist on it: `__Host-` where the path is `/`, else
 //! `__Secure-` (RFC 6265bis §4.1.3).
 
@@ -13,8 +13,6 @@ use crate::tenant::TenantContext;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Session,
-    /// The password was shown, the second factor was not.
-    SignIn,
     Browser,
 }
 
@@ -22,7 +20,6 @@ impl Kind {
     const fn base_name(self) -> &'static str {
         match self {
             Self::Session => "hj_session",
-            Self::SignIn => "hj_sign_in",
             Self::Browser => "hj_browser",
         }
     }

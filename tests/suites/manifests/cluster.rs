@@ -72,11 +72,9 @@ async fn shell(it: &mut Kubernetes, folder: &Path, script: &str) -> String {
         log: scratch::folder("tutorial").join("log"),
     };
     let mut process = launch.start();
-    until("the script ends", 20 * PATIENCE, async || {
+    while process.is_running() {
         it.go_on().await;
-        if process.is_running() { Err(process.log()) } else { Ok(()) }
-    })
-    .await;
+    }
     assert_eq!(process.ended(PATIENCE).await.code(), Some(0), "{script}\n{}", process.log());
     process.log()
 }

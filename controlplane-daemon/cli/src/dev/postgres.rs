@@ -27,7 +27,7 @@ use crate::failure::Failure;
 use crate::private_file;
 
 /// The superuser of the private server.
-pub(crate) const SUPERUSER: &str = "hellojohn";
+const SUPERUSER: &str = "hellojohn";
 /// Role and database of the demo tenant.
 const TENANT_DATABASE: &str = "tenant_local";
 
