@@ -1,4 +1,4 @@
-//! Signing with the keys of the state: a JWS (RFC 7515) of claims, of one kind each.
+//! Signing with the keys of the state: a JWS (RFC 7515) of claims, of one kind each. And what is taken of others'.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +8,22 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 use vocab::{Keyring, Secret};
+
+/// What others may have signed with. With `none` or HMAC anybody who knows the public key could sign (RFC 8725 §3.1).
+pub const PUBLIC_KEY_ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+
+/// What another issuer's clock and ours may differ by.
+pub const LEEWAY_SECS: i64 = 60;
 
 /// Why nothing was signed. The texts name no secret.
 #[derive(Debug, thiserror::Error)]

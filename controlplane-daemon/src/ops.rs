@@ -120,6 +120,10 @@ async fn metrics(ops: web::Data<Ops>) -> impl Responder {
     metrics::gauge!("hj_cp_revision", "kind" => "applied").set(number(status.applied));
     metrics::gauge!("hj_cp_revision", "kind" => "snapshot").set(number(status.snapshot));
     metrics::gauge!("hj_cp_leader").set(f64::from(u8::from(status.leader == Some(status.node_id))));
+    let voters = status.members.iter().filter(|member| member.voter).count();
+    for (role, count) in [("voter", voters), ("learner", status.members.len() - voters)] {
+        metrics::gauge!("hj_cp_members", "role" => role).set(u32::try_from(count).unwrap_or(u32::MAX));
+    }
     if let Some(bytes) = free_bytes(&ops.data_dir) {
         metrics::gauge!("hj_cp_data_dir_free_bytes").set(bytes);
     }

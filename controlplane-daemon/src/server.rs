@@ -148,6 +148,10 @@ async fn serve(settings: &Settings, telemetry: &Telemetry, metrics: PrometheusHa
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
 
+    // A start reads all of the log before it serves: what is going on should be seen meanwhile.
+    let (version, data) = (env!("CARGO_PKG_VERSION"), settings.data_dir.display());
+    tracing::info!(node = %settings.node_id, version, %data, "starting");
+
     let raft_listener = bind("raft-addr", settings.raft_addr)?;
     let watch_listener = bind("watch-addr", settings.watch_addr)?;
     let admin_listener = bind("admin-addr", settings.admin_addr)?;

@@ -10,13 +10,14 @@ use crate::caller::Verifier;
 use crate::client_certificates::ClientCertificates;
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
+use crate::mail::MailServer;
 use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::password::Hasher;
 use crate::registrar::Registrar;
 use crate::settings::Settings;
-use crate::store::ciba::Channel;
 use crate::sync::status::Status;
+use crate::tenant::TenantContext;
 use crate::throttle::Throttle;
 
 pub struct App {
@@ -32,8 +33,8 @@ pub struct App {
     /// For addresses that clients registered.
     pub fetcher: Arc<Fetcher>,
     pub outbox: Outbox,
-    /// How users learn that a client asks for them (CIBA).
-    pub channel: Channel,
+    /// Whether this pod has a mail server for tenants that have none of their own.
+    pub has_mail_server: bool,
     /// Seals what goes to the control plane.
     pub keyring: Keyring,
     /// What it takes to check callers.
@@ -44,6 +45,8 @@ pub struct App {
     /// The control plane, for clients that register themselves; without nodes in tests.
     pub registrar: Arc<Registrar>,
     pub registrations: Pace,
+    /// Mails that people ask for.
+    pub mails: Pace,
 }
 
 impl App {
@@ -69,10 +72,22 @@ impl App {
             client_certificates: settings.mutual_tls.certificates.clone(),
             fetcher,
             outbox,
-            channel: if settings.smtp.is_some() { Channel::Mail } else { Channel::AccountPage },
+            has_mail_server: settings.smtp.is_some(),
             registrar: Arc::default(),
             registrations: Pace::default(),
+            mails: Pace::default(),
         })
+    }
+}
+
+impl App {
+    /// Whether mail of this tenant goes anywhere.
+    pub fn sends_mail(&self, tenant: &TenantContext) -> bool {
+        match tenant.mail {
+            MailServer::OfThePod => self.has_mail_server,
+            MailServer::Own(_) => true,
+            MailServer::Unusable => false,
+        }
     }
 }
 

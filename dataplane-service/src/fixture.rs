@@ -37,6 +37,7 @@ pub(crate) fn app() -> App {
     let fetcher = Arc::new(Fetcher::new(Reachable::default(), &[]).expect("a client"));
     App {
         registrar: Arc::default(),
+        mails: crate::pace::Pace::default(),
         registrations: crate::pace::Pace::default(),
         directory: Arc::new(LiveDirectory::new(directory)),
         status: Arc::default(),
@@ -51,7 +52,7 @@ pub(crate) fn app() -> App {
         takes_certificates: false,
         fetcher,
         outbox: Outbox::new().0,
-        channel: crate::store::ciba::Channel::AccountPage,
+        has_mail_server: false,
     }
 }
 
@@ -96,6 +97,7 @@ pub(crate) fn tenant() -> TenantContext {
         registration_enabled: false,
         staleness: None,
         limiter: None,
+        mail: crate::mail::MailServer::default(),
         oauth: OAuthSettings::default(),
         trusted_jwt_issuers: Arc::default(),
         details_types: Arc::default(),

@@ -14,22 +14,26 @@ mod device;
 mod device_authorization;
 mod discovery;
 mod durations;
+mod forgot_password;
 pub mod form_body;
 mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod mfa;
 mod observe;
 mod onward;
 pub mod origin;
 mod par;
 mod posted;
 mod register;
+mod reset_password;
 pub mod respond;
 mod revoke;
 mod token;
 mod userinfo;
 mod users;
+mod verify_email;
 mod visit;
 
 use std::sync::Arc;
@@ -84,10 +88,16 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/oauth2/bc-authorize").post(bc_authorize::post))
         .service(endpoint("/account").get(account::get).post(account::post))
         .service(endpoint("/account/access").post(account::access::post))
+        .service(endpoint("/account/factors").get(account::factors::get).post(account::factors::post))
         .service(endpoint("/account/password").get(account::password::get).post(account::password::post))
         .service(endpoint("/account/request").get(account::request::get))
         .service(endpoint("/login").get(login::get).post(login::post))
+        .service(endpoint("/mfa").get(mfa::get).post(mfa::post))
+        .service(endpoint("/mfa/totp").get(mfa::totp::get).post(mfa::totp::post))
         .service(endpoint("/register").get(register::get).post(register::post))
+        .service(endpoint("/forgot-password").get(forgot_password::get).post(forgot_password::post))
+        .service(endpoint("/reset-password").get(reset_password::get).post(reset_password::post))
+        .service(endpoint("/verify-email").get(verify_email::get).post(verify_email::post))
         .service(endpoint("/consent").get(consent::get).post(consent::post))
         .service(endpoint("/api/v1/users").get(users::list).post(users::create))
         .service(endpoint("/api/v1/users/{id}").get(users::get).method(Method::PATCH, users::change::patch))

@@ -33,7 +33,8 @@
 //!
 //! 1. A new file in `migrations/postgres/tenant`, `V0002__what.sql`. A released file is never edited.
 //! 2. Its row in `store/migrate.rs`; a test compares the rows with the files.
-//! 3. Pods of the release before still run while it is applied: add first, remove a release later.
+//! 3. Pods of the release before run and start while it is applied: add first, remove a release later, and then raise
+//!    `READABLE_FROM` beside the rows. `docs/compatibility.md` tells operators.
 //!
 //! # Decisions
 //!
@@ -42,7 +43,7 @@
 //! * A code exchange or a rotation is one SQL statement instead of a transaction of several: one round trip, and of two
 //!   requests at once one alone wins.
 //! * Access tokens are put together around keys that were parsed once ([`signing`]); `jsonwebtoken` only verifies.
-//! * There is no second factor or SCIM yet.
+//! * There is no SCIM yet.
 
 pub mod access_token;
 pub mod app;
@@ -74,6 +75,7 @@ pub mod registrar;
 pub mod request_object;
 pub mod resolve;
 pub mod revoke;
+pub mod second_factor;
 pub mod sector;
 pub mod server;
 pub mod settings;

@@ -5,7 +5,9 @@
 //! mail goes over a connection that is not encrypted, unless the operators said so (RFC 8314 §3, RFC 3207 §6: TLS that is
 //! wanted is demanded).
 
+mod link;
 mod request;
+mod server;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +23,9 @@ use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 use vocab::Secret;
 
+pub use link::LinkMail;
 pub use request::RequestMail;
+pub use server::{MailServer, Mailers, OwnServer};
 
 /// Of one step of the conversation; a delivery ends well within the outbox's lease.
 const TIMEOUT: Duration = Duration::from_secs(5);

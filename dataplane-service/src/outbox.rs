@@ -1,5 +1,5 @@
 //! Delivers messages to clients: logout tokens (OIDC Back-Channel Logout 1.0) and the pings of CIBA; and to users: the
-//! mail that tells them of a request of CIBA.
+//! mail that tells them of a request of CIBA, or carries a link.
 //!
 //! ```text
 //!   the statement that ends a session ──▶ outbox (the tenant's database) ◀── claims what is due ── every pod

@@ -8,6 +8,8 @@
 mod about;
 mod details;
 mod error;
+mod factors;
+mod links;
 pub mod qr;
 mod scopes;
 
@@ -20,6 +22,8 @@ use url::Url;
 pub use about::About;
 pub use details::{Detail, describe_details};
 pub use error::{PageError, PageTenant};
+pub use factors::{AccountFactor, AddTotp, Factors, RecoveryCodes, SecondFactor};
+pub use links::{ForgotPassword, Notice, ResetPassword, VerifyEmail};
 pub use scopes::describe;
 
 use crate::opaque;
@@ -68,6 +72,8 @@ pub struct Login {
     pub email: String,
     /// Where to register, if one may.
     pub register: Option<String>,
+    /// Where to get a link to choose another password, if mail can be sent.
+    pub forgot: Option<String>,
 }
 
 #[derive(Template)]
@@ -196,8 +202,12 @@ pub struct Account {
     pub email: String,
     /// What came of the last answer.
     pub notice: Option<&'static str>,
+    /// Where to show that the address is one's own, if that is not known yet and mail can be sent.
+    pub verify: Option<String>,
     pub requests: Vec<AccountRequest>,
     pub access: Vec<AccountAccess>,
+    /// Whether the tenant knows second factors.
+    pub has_factors: bool,
 }
 
 /// The one request that a mail's link names.

@@ -39,11 +39,28 @@ impl FromRequest for Tenant {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(from_request(request))
+        ready(Self::known(request).and_then(|tenant| tenant.admitted(request)))
     }
 }
 
-fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
+impl Tenant {
+    /// Whose the request is, whether or not there is room for it.
+    pub(crate) fn known(request: &HttpRequest) -> Result<Self, Problem> {
+        known(request)
+    }
+
+    /// The same, counted.
+    fn admitted(self, request: &HttpRequest) -> Result<Self, Problem> {
+        if let Some(Err(wait)) = self.limiter.as_ref().map(|limiter| limiter.admit()) {
+            metrics::counter!("hj_dp_rate_limited_total", "tenant" => tenant_label(&self.slug)).increment(1);
+            let problem = Problem::too_many(wait);
+            return Err(if is_oauth(request) { problem.as_oauth() } else { problem });
+        }
+        Ok(self)
+    }
+}
+
+fn known(request: &HttpRequest) -> Result<Tenant, Problem> {
     let directory = directory_of(request).unwrap_or_default();
     let default = request.app_data::<web::Data<App>>().and_then(|app| app.default_tenant.clone());
     let mut headers = request.headers().get_all("x-tenant-slug").map(|value| value.to_str().map_err(|_| ()));
@@ -64,11 +81,6 @@ fn from_request(request: &HttpRequest) -> Result<Tenant, Problem> {
     if directory.staleness_of(&tenant).judge(age) == Verdict::Refuse {
         metrics::counter!("hj_dp_stale_refusals_total", "tenant" => tenant_label(&tenant.slug)).increment(1);
         let problem = Problem::new(ErrorCode::Unavailable, "the configuration of this pod is too old; try again");
-        return Err(if is_oauth(request) { problem.as_oauth() } else { problem });
-    }
-    if let Some(Err(wait)) = tenant.limiter.as_ref().map(|limiter| limiter.admit()) {
-        metrics::counter!("hj_dp_rate_limited_total", "tenant" => tenant_label(&tenant.slug)).increment(1);
-        let problem = Problem::too_many(wait);
         return Err(if is_oauth(request) { problem.as_oauth() } else { problem });
     }
     Ok(Tenant(tenant))

@@ -34,7 +34,7 @@ use crate::client_certificates::ClientCertificates;
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
 use crate::http;
-use crate::mail::Mailer;
+use crate::mail::{Mailer, Mailers};
 use crate::ops::{self, Ops};
 use crate::outbox::{Courier, Outbox};
 use crate::recorder;
@@ -217,7 +217,7 @@ async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<(
     let courier = Courier {
         directory: Arc::clone(&pod.directory),
         fetcher: Arc::clone(&fetcher),
-        mailer,
+        mailers: Mailers::new(mailer, outbound.authorities.clone()),
         clock: Arc::clone(&pod.clock),
         signals,
         every: settings.outbox_every,

@@ -9,6 +9,7 @@ use vocab::oauth::OAuthSettings;
 use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
 
 use crate::issued::IssuedTokens;
+use crate::mail::MailServer;
 use crate::rate_limit::Limiter;
 use crate::signing::KeySet;
 use crate::staleness;
@@ -34,6 +35,7 @@ pub struct TenantContext {
     pub staleness: Option<staleness::Policy>,
     /// `None`: as many requests as the pod can answer.
     pub limiter: Option<Arc<Limiter>>,
+    pub mail: MailServer,
     pub oauth: OAuthSettings,
     /// Those of the settings, their keys parsed.
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,

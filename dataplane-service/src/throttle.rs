@@ -45,7 +45,14 @@ pub struct Wait {
 #[must_use]
 pub struct Attempt {
     account: [u8; 32],
-    address: [u8; 32],
+    /// `None`: it counts wherever it comes from.
+    address: Option<[u8; 32]>,
+}
+
+impl Attempt {
+    fn keys(&self) -> impl Iterator<Item = [u8; 32]> {
+        [Some(self.account), self.address].into_iter().flatten()
+    }
 }
 
 impl Throttle {
@@ -60,12 +67,23 @@ impl Throttle {
         let network = network(address);
         let attempt = Attempt {
             account: key(&[b"account", tenant.as_uuid().as_bytes(), account.as_bytes(), &network]),
-            address: key(&[b"address", tenant.as_uuid().as_bytes(), &network]),
+            address: Some(key(&[b"address", tenant.as_uuid().as_bytes(), &network])),
         };
+        self.start(attempt, now)
+    }
+
+    /// As [`Self::begin`], but all addresses count together: for what only who knows the password gets to guess at. To
+    /// change the address helps nobody there, and no stranger can make the owner wait.
+    pub fn begin_anywhere(&self, tenant: TenantId, account: &str, now: Timestamp) -> Result<Attempt, Wait> {
+        let account = key(&[b"account anywhere", tenant.as_uuid().as_bytes(), account.as_bytes()]);
+        self.start(Attempt { account, address: None }, now)
+    }
+
+    fn start(&self, attempt: Attempt, now: Timestamp) -> Result<Attempt, Wait> {
         let mut rows = self.rows.lock();
-        let open_at = [attempt.account, attempt.address]
-            .iter()
-            .filter_map(|key| rows.get(key))
+        let open_at = attempt
+            .keys()
+            .filter_map(|key| rows.get(&key))
             .filter(|row| !row.is_forgotten(now))
             .map(|row| row.open_at)
             .max();
@@ -80,7 +98,9 @@ impl Throttle {
             }
         }
         count(&mut rows, attempt.account, FREE_PER_ACCOUNT, now);
-        count(&mut rows, attempt.address, FREE_PER_ADDRESS, now);
+        if let Some(address) = attempt.address {
+            count(&mut rows, address, FREE_PER_ADDRESS, now);
+        }
         Ok(attempt)
     }
 
@@ -88,7 +108,7 @@ impl Throttle {
     pub fn succeeded(&self, attempt: &Attempt) {
         let mut rows = self.rows.lock();
         rows.remove(&attempt.account);
-        if let Some(row) = rows.get_mut(&attempt.address) {
+        if let Some(row) = attempt.address.and_then(|address| rows.get_mut(&address)) {
             row.failures = row.failures.saturating_sub(1);
             row.open_at = row.last;
         }
@@ -97,7 +117,7 @@ impl Throttle {
     /// The attempt was never judged (the database was down, say): it counts for nothing.
     pub fn abandoned(&self, attempt: &Attempt) {
         let mut rows = self.rows.lock();
-        for key in [attempt.account, attempt.address] {
+        for key in attempt.keys() {
             if let Some(row) = rows.get_mut(&key) {
                 row.failures = row.failures.saturating_sub(1);
                 row.open_at = row.last;
@@ -187,6 +207,15 @@ mod tests {
         let throttle = Throttle::default();
         let refused = (0..200).filter(|n| begin(&throttle, &format!("user{n}"), 1, NOW).is_err()).count();
         assert_eq!(refused, 200 - 61);
+    }
+
+    #[test]
+    fn some_guesses_count_from_everywhere() {
+        let throttle = Throttle::default();
+        let tries = (0..20).map(|_| throttle.begin_anywhere(TENANT, "ada", NOW).is_ok());
+        assert_eq!(tries.filter(|ok| *ok).count(), 10);
+        assert!(throttle.begin_anywhere(TENANT, "bob", NOW).is_ok());
+        assert!(begin(&throttle, "ada", 1, NOW).is_ok(), "of another kind");
     }
 
     #[test]

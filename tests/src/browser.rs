@@ -203,8 +203,22 @@ impl Browser {
 impl Page {
     /// The page's first form.
     pub fn form(&self) -> Option<Form> {
+        self.forms().into_iter().next()
+    }
+
+    pub fn forms(&self) -> Vec<Form> {
         let document = Html::parse_document(&self.body);
-        let form = document.select(&selector("form")).next()?;
+        document.select(&selector("form")).map(|form| self.read(form)).collect()
+    }
+
+    /// The first form with a field of that name.
+    #[track_caller]
+    pub fn form_with(&self, name: &str) -> Form {
+        let form = self.forms().into_iter().find(|form| form.fields.iter().any(|field| field.name == name));
+        form.unwrap_or_else(|| panic!("no form with {name}: {self:#?}"))
+    }
+
+    fn read(&self, form: ElementRef<'_>) -> Form {
         let action = form.attr("action").unwrap_or_default();
         let method = form.attr("method").unwrap_or("get").eq_ignore_ascii_case("post");
         let text = |element: &ElementRef<'_>, name: &str| element.attr(name).unwrap_or_default().to_owned();
@@ -222,12 +236,12 @@ impl Page {
                 fields.push(Field { name: text(&element, "name"), kind, value: text(&element, "value") });
             }
         }
-        Some(Form {
+        Form {
             action: self.url.join(action).expect("a form's action is a URL"),
             method: if method { Method::POST } else { Method::GET },
             fields,
             buttons,
-        })
+        }
     }
 
     /// The target of the first link whose target names `word`.

@@ -13,7 +13,7 @@ use crate::postgres::free_port;
 use crate::process::{Finished, Launch, Process};
 use crate::programs;
 use crate::scratch;
-use crate::wait::{PATIENCE, until};
+use crate::wait::{PATIENCE, START, until};
 use crate::web;
 
 /// What every node, pod and operator of one installation must agree on.
@@ -137,12 +137,17 @@ impl Cluster {
     }
 
     pub async fn start_all(&mut self) {
-        // All processes first: nodes of a fresh cluster wait for one another.
-        for node in &mut self.nodes {
-            node.spawn();
+        let places: Vec<usize> = (0..self.nodes.len()).collect();
+        self.start_at_once(&places).await;
+    }
+
+    /// All processes first, in that order: nodes of a fresh cluster wait for one another.
+    pub async fn start_at_once(&mut self, places: &[usize]) {
+        for place in places {
+            self.nodes[*place].spawn();
         }
-        for node in &mut self.nodes {
-            node.bound().await;
+        for place in places {
+            self.nodes[*place].bound().await;
         }
     }
 
@@ -266,7 +271,7 @@ impl Node {
         self.spawn();
         let file = self.folder.join("addresses.json");
         let process = self.process_mut();
-        let ended = until("the node listens or ends", PATIENCE, async || match process.is_running() {
+        let ended = until("the node listens or ends", START, async || match process.is_running() {
             false => Ok(true),
             true if file.exists() => Ok(false),
             true => Err("neither".to_owned()),

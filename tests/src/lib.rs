@@ -23,6 +23,7 @@
 //! `suites/architecture.rs` keeps the rules between the packages, `suites/docs.rs` keeps `docs/` true.
 
 pub mod admin;
+pub mod authenticator_app;
 pub mod balancer;
 pub mod browser;
 pub mod cluster;
@@ -30,6 +31,7 @@ pub mod collector;
 pub mod counters;
 pub mod gate;
 pub mod listener;
+pub mod memory;
 pub mod network;
 pub mod operator;
 pub mod pages;
@@ -49,6 +51,7 @@ pub mod tls;
 pub mod tokens;
 pub mod tools;
 pub mod traces;
+pub mod voter;
 pub mod wait;
 pub mod web;
 pub mod webdriver;

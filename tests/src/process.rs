@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 
-use crate::wait::{PATIENCE, until};
+use crate::wait::{PATIENCE, START, until};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -154,7 +154,7 @@ impl Process {
     /// What it wrote to its `--addresses-file` once every listener was bound.
     pub async fn addresses<T: DeserializeOwned>(&mut self, file: &Path) -> T {
         let what = format!("{} binds its listeners and writes {}", self.name, file.display());
-        until(&what, PATIENCE, async || {
+        until(&what, START, async || {
             self.assert_running();
             let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
             serde_json::from_str(&text).map_err(|error| error.to_string())

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::counters::count;
 use tests::scratch;
 use tests::wait::{PATIENCE, until};
 
@@ -76,6 +77,8 @@ async fn the_leader_follows_the_files_and_puts_back_what_somebody_changed() {
     let seen = status(&admin, "file and line are told", |status| status.to_string().contains("broken.yaml:")).await;
     let files = seen["files"].as_array().expect("a list");
     assert_eq!(files.iter().filter(|file| file["errors"] == serde_json::json!([])).count(), 2, "{seen}");
+    let ops = cluster.nodes[leader].ops_url();
+    assert_eq!(count(&ops, "hj_cp_gitops_files", &[("state", "broken")]).await, 1);
     fs::remove_file(dir.join("broken.yaml")).expect("removed");
     is_gone(&admin, "/tenants/acme/scopes/orders").await;
 
@@ -86,6 +89,7 @@ async fn the_leader_follows_the_files_and_puts_back_what_somebody_changed() {
     shows(&admin, "/tenants/acme/scopes/invoices", "/description", "new").await;
     let drifted = status(&admin, "the drift is reported", |status| status["drift"].is_object()).await;
     assert_eq!(drifted["drift"]["put_back"], serde_json::json!(["update scope invoices of tenant acme"]));
+    assert!(count(&ops, "hj_cp_gitops_drift_total", &[]).await >= 1);
 
     // The next leader goes on.
     cluster.nodes[leader].kill();

@@ -193,7 +193,7 @@ async fn the_programs_run_where_there_is_nothing_else() {
     fs::write(control_root.join("etc/admin.key"), &certified.key).expect("a file");
     let zone = ("TZ", "Europe/Madrid");
     let home = ("HOME", "/home/hellojohn");
-    let node = [
+    let node_env = [
         zone,
         home,
         ("HJ_RAFT_ADDR", &at(&raft)),
@@ -207,7 +207,7 @@ async fn the_programs_run_where_there_is_nothing_else() {
         ("HJ_WATCH_TOKEN", &secrets.watch_token),
         ("HJ_BOOTSTRAP_ADMIN_CREDENTIAL", &secrets.owner),
     ];
-    let mut node = launch(control_root, "controlplane-daemon", &[], &node).start();
+    let mut node = launch(control_root, "controlplane-daemon", &[], &node_env).start();
     ready(&mut node, &format!("http://{}/readyz", at(&ops))).await;
 
     let pod = [
@@ -235,6 +235,12 @@ async fn the_programs_run_where_there_is_nothing_else() {
     fs::write(cli_root.join("etc/ssl/certs/ca-certificates.crt"), Authority::new("another").pem()).expect("a file");
     let refused = launch(cli_root, "hellojohn", &["fleet"], &env).run(PATIENCE).await;
     assert_ne!(refused.code, Some(0), "{}", refused.output);
+
+    // Plain HTTP to the node beside it: it needs no authorities.
+    fs::remove_file(control_root.join("etc/ssl/certs/ca-certificates.crt")).expect("it is there");
+    let handed = launch(control_root, "controlplane-daemon", &["hand-over", "--linger-secs", "0"], &node_env);
+    let handed = handed.run(PATIENCE).await;
+    assert_eq!(handed.code, Some(0), "{}", handed.output);
 
     for process in [&mut pod, &mut node] {
         process.terminate();

@@ -1,5 +1,10 @@
-//! CIBA by mail: the user learns of a request by a message with a link, which opens the request and answers nothing. By
+//! Mail that people get. Here CIBA by mail: the user learns of a request by a message with a link, which opens the request and answers nothing. By
 //! a real SMTP server with STARTTLS and accounts.
+
+#[path = "mail/links.rs"]
+mod links;
+#[path = "mail/own.rs"]
+mod own;
 
 use std::path::PathBuf;
 

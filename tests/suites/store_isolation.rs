@@ -1,6 +1,9 @@
 //! Every public function of every store, tried with one tenant's values from another tenant: in a database of its own,
 //! and (for whatever a browser or client holds) in the very same database under another tenant's id.
 
+#[path = "store_isolation/links.rs"]
+mod links;
+
 use dataplane_service::email::Email;
 use dataplane_service::password::PasswordHash;
 use dataplane_service::store::access_tokens::{self, NewAccessToken};
@@ -9,11 +12,13 @@ use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::consents::{self, Consent};
 use dataplane_service::store::credentials::{self, Active, NewPassword};
 use dataplane_service::store::device::{self, NewDevice};
+use dataplane_service::store::factors::{self, Added, Kind, NewFactor};
 use dataplane_service::store::grants::NewGrant;
 use dataplane_service::store::interactions::{Key, NewInteraction};
 use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
+use dataplane_service::store::sign_ins::{self, NewSignIn};
 use dataplane_service::store::waiting::{self, Approval, Code};
 use dataplane_service::store::{
     TenantDb, denied, grants, interactions, outbox, outright, proofs, pushed_requests, users,
@@ -51,6 +56,7 @@ const TRIED: &[&str] = &[
     "consents::revoke",
     "credentials::change",
     "credentials::of_user",
+    "credentials::reset",
     "credentials::set_active",
     "denied::deny",
     "denied::is_denied",
@@ -58,6 +64,14 @@ const TRIED: &[&str] = &[
     "device::begin",
     "device::deny",
     "device::find",
+    "factors::add",
+    "factors::codes_left",
+    "factors::list",
+    "factors::remove",
+    "factors::remove_all",
+    "factors::renew_codes",
+    "factors::spend_code",
+    "factors::spend_step",
     "grants::create",
     "grants::live_user",
     "grants::newest_of_session",
@@ -67,6 +81,10 @@ const TRIED: &[&str] = &[
     "interactions::find",
     "interactions::finish",
     "interactions::selected",
+    "mail_links::ask",
+    "mail_links::find",
+    "mail_links::put_code",
+    "mail_links::verify_email",
     "outbox::claim",
     "outbox::left",
     "outbox::postpone",
@@ -85,7 +103,11 @@ const TRIED: &[&str] = &[
     "sessions::end_all_of",
     "sessions::end_of_disabled",
     "sessions::find_live",
+    "sessions::strengthen",
     "sessions::touch",
+    "sign_ins::begin",
+    "sign_ins::find",
+    "sign_ins::finish",
     "users::create",
     "users::find",
     "users::find_active",
@@ -135,6 +157,23 @@ struct Held {
     /// Of a client of CIBA, and the request's id.
     auth_req_id: Secret<String>,
     asked: Uuid,
+    sign_in: Secret<String>,
+    /// With the recovery code below.
+    factor: Uuid,
+}
+
+const RECOVERY: &str = "a recovery code";
+
+fn factor(user: Uuid, codes: &[String]) -> NewFactor<'_> {
+    NewFactor {
+        id: Uuid::from_u128(0xFAC),
+        user_id: user,
+        kind: Kind::Totp,
+        sealed: "sealed",
+        last_step: Some(7),
+        recovery_codes: codes,
+        now: NOW,
+    }
 }
 
 fn next(value: &str) -> NewRefreshToken {
@@ -222,7 +261,27 @@ async fn hold(db: &TenantDb) -> Held {
     assert!(ciba::begin(db, &new).await.expect("the database does as told"));
     let asked = ciba::pending(db, user, NOW).await.expect("the database does as told")[0].id;
     let code = issue(db, user, None).await;
-    Held { user, cookie, interaction, pushed, code, refresh_token, grant, message, device, auth_req_id, asked }
+    let new = NewSignIn { user_id: user, interaction: None, amr: &["pwd"], now: NOW };
+    let sign_in = sign_ins::begin(db, &new).await.expect("the database does as told");
+    let codes = [RECOVERY.to_owned()];
+    let new = factor(user, &codes);
+    assert_eq!(factors::add(db, &new).await.expect("the database does as told"), Added::WithCodes);
+    let factor = new.id;
+    Held {
+        user,
+        cookie,
+        interaction,
+        pushed,
+        code,
+        refresh_token,
+        grant,
+        message,
+        device,
+        auth_req_id,
+        asked,
+        sign_in,
+        factor,
+    }
 }
 
 fn allowed() -> Consent {
@@ -259,6 +318,13 @@ impl Held {
             sessions::end(db, self.cookie.expose(), &["web"], NOW).await.expect("the database does as told"),
             None
         );
+        let amr = ["mfa".to_owned()];
+        let strengthened = sessions::strengthen(db, self.cookie.expose(), &amr, NOW).await;
+        assert!(strengthened.expect("the database does as told").is_none());
+        let sign_in = self.sign_in.expose();
+        assert!(sign_ins::find(db, sign_in, None, NOW).await.expect("the database does as told").is_none());
+        assert!(!sign_ins::finish(db, sign_in).await.expect("the database does as told"));
+        assert!(!factors::spend_code(db, self.user, RECOVERY).await.expect("the database does as told"));
         assert!(interactions::find(db, self.key(), NOW).await.expect("the database does as told").is_none());
         let pushed = pushed_requests::Key { name: self.pushed.expose(), browser: "browser" };
         let opened = pushed_requests::open(db, pushed, "web", NOW).await.expect("the database does as told");
@@ -313,7 +379,19 @@ impl Held {
         let session = sessions::find_live(db, self.cookie.expose(), NOW, NOW.plus_secs(-60))
             .await
             .expect("the database does as told");
-        assert_eq!(session.expect("it lives").last_seen_at, NOW);
+        let session = session.expect("it lives");
+        assert!(session.last_seen_at == NOW && session.facts.amr.is_empty());
+        let sign_in = self.sign_in.expose();
+        assert!(sign_ins::find(db, sign_in, None, NOW).await.expect("the database does as told").is_some());
+        assert!(sign_ins::find(db, sign_in, Some("x"), NOW).await.expect("the database does as told").is_none());
+        assert!(sign_ins::finish(db, sign_in).await.expect("the database does as told"));
+        assert!(!sign_ins::finish(db, sign_in).await.expect("the database does as told"));
+        assert!(factors::spend_code(db, self.user, RECOVERY).await.expect("the database does as told"));
+        assert!(!factors::spend_code(db, self.user, RECOVERY).await.expect("the database does as told"));
+        for (step, is_new) in [(7, false), (9, true), (9, false), (8, false)] {
+            let spent = factors::spend_step(db, self.factor, step, "sealed", NOW).await;
+            assert_eq!(spent.expect("the database does as told"), is_new, "{step}");
+        }
         let (user_code, approval) = (&self.device.user_code, self.approval());
         assert!(device::find(db, user_code, NOW).await.expect("the database does as told").is_some());
         assert!(device::approve(db, user_code, &approval, NOW).await.expect("the database does as told"));
@@ -405,6 +483,15 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(ciba::pending_by_code(&b, "x", held.user, NOW).await.unwrap().is_none());
     assert!(!ciba::approve(&b, held.asked, &held.approval(), NOW).await.unwrap());
     assert!(!ciba::deny(&b, held.asked, held.user, NOW).await.unwrap());
+    assert!(factors::list(&b, held.user).await.unwrap().is_empty());
+    assert_eq!(factors::codes_left(&b, held.user).await.unwrap(), 0);
+    assert!(!factors::spend_step(&b, held.factor, 8, "sealed", NOW).await.unwrap());
+    assert!(!factors::renew_codes(&b, held.user, &["x".to_owned()]).await.unwrap());
+    assert!(!factors::remove(&b, held.user, held.factor).await.unwrap());
+    assert_eq!(factors::remove_all(&b, held.user).await.unwrap(), 0);
+    assert!(factors::add(&b, &factor(held.user, &[])).await.is_err(), "B has no such user");
+    let new = NewSignIn { user_id: held.user, interaction: None, amr: &[], now: NOW };
+    assert!(sign_ins::begin(&b, &new).await.is_err());
     // B has no such user to begin anything for.
     let new =
         NewSession { user_id: held.user, amr: &[], now: NOW, expires_at: NOW.plus_secs(9), replaces: None, tell: &[] };

@@ -95,6 +95,20 @@ async fn a_schema_that_does_not_fit_is_refused() {
     }
 }
 
+/// While pods are replaced one by one, those of the release before start again and are added.
+#[tokio::test]
+async fn a_newer_schema_that_this_build_can_use_is_used() {
+    let database = postgres::server().await.database("ahead").await;
+    let moved = tenant(&pod(4, Mode::Auto), &database.dsn()).migrate().await.unwrap();
+    let newer = "insert into hj_schema_history (version, name, readable_from) values (999, 'future', $1)";
+    database.connect().await.execute(newer, &[&moved.to]).await.unwrap();
+    for mode in [Mode::Auto, Mode::Off] {
+        drop(tenant(&pod(4, mode), &database.dsn()).get().await.unwrap());
+    }
+    let again = tenant(&pod(4, Mode::Auto), &database.dsn()).migrate().await.unwrap();
+    assert_eq!((again.from, again.to), (999, 999), "nothing is done to it");
+}
+
 #[tokio::test]
 async fn the_pod_is_capped_and_idle_connections_make_room() {
     let server = postgres::server().await;

@@ -49,16 +49,8 @@ async fn the_commands_of_the_tutorials_do_what_they_say() {
         let line = log.lines().find_map(|line| line.trim().strip_prefix(label));
         line.unwrap_or_else(|| panic!("no {label} in {log}")).trim().to_owned()
     };
-    let postgres = told("PostgreSQL  ");
-    let bin = programs::hellojohn();
     // What differs from the words of the page: where things listen and lie.
-    let replaced = [
-        ("http://127.0.0.1:7200", told("Admin API, node 1").trim_end_matches("/api/v1").to_owned()),
-        ("http://127.0.0.1:8080", told("Pod 1")),
-        ("PGPORT=5432", format!("PGPORT={}", postgres.rsplit(':').next().expect("a port"))),
-        ("data/dev", folder.join("data").display().to_string()),
-        ("$PWD/target/release", bin.parent().expect("a folder").display().to_string()),
-    ];
+    let replaced = [("http://127.0.0.1:8080", told("Pod 1")), ("data/dev", folder.join("data").display().to_string())];
     let mut script = "set -euo pipefail\n".to_owned();
     for page in PAGES {
         let blocks = blocks(&format!("docs/{page}.md"), "sh");

@@ -10,6 +10,7 @@
 mod binaries;
 mod child;
 mod demo;
+mod environment;
 mod folder;
 mod layout;
 mod ports;
@@ -141,6 +142,7 @@ async fn bring_up(
     progress.step("Creating the demo user");
     demo::create_user(&layout, folder, &demo).await?;
     progress.done();
+    environment::write(&layout, folder, &postgres)?;
     summary::print(&layout, folder, &postgres)
 }
 

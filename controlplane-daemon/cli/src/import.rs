@@ -65,6 +65,7 @@ async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
     let tree = manifest::tree(&args.from).map_err(|faults| Failure::Usage(told(faults)))?;
     let (mut documents, mut left_out) = (tree.documents, tree.left_out);
     give_databases(api, &mut documents, &args.dsn, &mut left_out).await?;
+    keep_mail_servers(api, &mut documents, &mut left_out).await?;
     let secrets = give_secrets(api, &mut documents, &args).await?;
 
     let flags = [("dry_run", args.dry_run), ("take_over", args.take_over)];
@@ -103,7 +104,7 @@ async fn give_databases(
             if let Some(database) = settings.get_mut("database").and_then(Value::as_object_mut) {
                 database.insert("dsn".to_owned(), dsn.into());
             }
-        } else if stated && !has_database(api, &slug).await? {
+        } else if stated && !has(api, &slug, "/settings/database").await? {
             let why = format!("no DSN is in the files: give it with --dsn {slug}=FILE, or later with `tenant update`");
             left_out.push(document.fault("/settings/database", why));
             if let Some(settings) = document.body.get_mut("settings").and_then(Value::as_object_mut) {
@@ -117,10 +118,26 @@ async fn give_databases(
     }
 }
 
-async fn has_database(api: &Api, slug: &str) -> Result<bool, Failure> {
+/// The password of a mail server is not in the files: a tenant keeps the one it has, or goes without the server.
+async fn keep_mail_servers(api: &Api, documents: &mut [Document], left_out: &mut Vec<Fault>) -> Result<(), Failure> {
+    for document in documents.iter_mut().filter(|document| document.kind == Kind::Tenant) {
+        let slug = text(document, "slug").to_owned();
+        let account = document.body.get("settings").and_then(|settings| settings.pointer("/smtp/username"));
+        if account.is_some_and(Value::is_string) && !has(api, &slug, "/settings/smtp/username").await? {
+            let why = "no password is in the files: give the mail server later with `tenant update`";
+            left_out.push(document.fault("/settings/smtp", why));
+            if let Some(settings) = document.body.get_mut("settings").and_then(Value::as_object_mut) {
+                settings.remove("smtp");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn has(api: &Api, slug: &str, pointer: &str) -> Result<bool, Failure> {
     let query = [("consistency".to_owned(), "linearizable".to_owned())];
     match api.get_with(&["tenants", slug], &query).await {
-        Ok(tenant) => Ok(tenant["settings"]["database"].is_object()),
+        Ok(tenant) => Ok(tenant.pointer(pointer).is_some_and(|value| !value.is_null())),
         Err(failure) if failure.is_not_found() => Ok(false),
         Err(failure) => Err(failure),
     }

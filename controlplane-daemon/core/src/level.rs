@@ -5,7 +5,8 @@
 //!
 //! * 1: the first build.
 //! * 2: where a command came from, notes, and the mutations of cluster operation ([`crate::entry::FORMAT`] 2).
-//! * 3: what clients and tenants say of OAuth beyond the first build's fields, and tenants of their load; keys by family.
+//! * 3: what clients and tenants say of OAuth beyond the first build's fields, and tenants of their load and mail; keys by
+//!   family.
 
 use vocab::NodeId;
 
@@ -62,7 +63,7 @@ impl Mutation {
             | Self::NodeSeen { .. }
             | Self::NodeRemove { .. } => 1,
             Self::KeyRotate { family: Some(_), .. } | Self::ClientSecretAdd { .. } => 3,
-            Self::KeyReseal { moves } if moves.iter().any(|it| matches!(it.place, SealedPlace::ClientSecret { .. })) => 3,
+            Self::KeyReseal { moves } if moves.iter().any(|it| matches!(it.place, SealedPlace::ClientSecret { .. } | SealedPlace::Smtp { .. })) => 3,
             Self::KeyRotate { family: None, .. }
             | Self::KeyActivate { .. }
             | Self::AdminUsed { .. }
@@ -89,11 +90,12 @@ fn level_of_restored(resource: &Restored) -> u16 {
 }
 
 fn level_of_tenant(spec: &TenantSpec) -> u16 {
+    let settings = &spec.settings;
     let first_algorithm = matches!(
-        spec.settings.signing_algorithm,
+        settings.signing_algorithm,
         SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256
     );
-    let first_fields = spec.settings.oauth.is_default() && spec.settings.rate_limit.is_none();
+    let first_fields = settings.oauth.is_default() && settings.rate_limit.is_none() && settings.smtp.is_none();
     if first_fields && first_algorithm { 1 } else { 3 }
 }
 
@@ -149,6 +151,8 @@ mod tests {
         assert_eq!(level_of_tenant(&spec), 3);
         let limited = r#"{"display_name":"Acme","settings":{"rate_limit":{"requests_per_second":1,"burst":1}}}"#;
         assert_eq!(level_of_tenant(&serde_json::from_str(limited).unwrap()), 3);
+        let mailing = r#"{"display_name":"Acme","settings":{"smtp":{"host":"mx","from":"a@b.example"}}}"#;
+        assert_eq!(level_of_tenant(&serde_json::from_str(mailing).unwrap()), 3);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod node;
 mod pod;
 mod policy;
 mod registration;
+mod smtp;
 
 pub use cluster_settings::{ClusterSettings, ClusterSettingsSpec};
 pub use node::{NodeRecord, NodeSource, NodeSpec, Promotion};
@@ -14,6 +15,7 @@ pub use pod::{PodRecord, PodSighting, Presence};
 pub use policy::{AuditRetention, FailMode, KeyRotation, Longest, RateLimit, Staleness};
 pub use registration::{Registration, RegistrationToken, RegistrationTokenSpec};
 use serde::{Deserialize, Serialize};
+pub use smtp::{Smtp, SmtpAccount, SmtpSecurity};
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
 pub use vocab::oauth::OAuthSettings;
 use vocab::{AdminId, ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
@@ -81,8 +83,18 @@ pub struct TenantSettings {
     /// `None`: as many requests as the pods can answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// `None`: the pods' own, if they have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<Smtp>,
     #[serde(skip_serializing_if = "OAuthSettings::is_default")]
     pub oauth: OAuthSettings,
+}
+
+impl TenantSettings {
+    /// The sealed password of the mail server.
+    pub fn smtp_password(&self) -> Option<&Sealed> {
+        Some(&self.smtp.as_ref()?.account.as_ref()?.password)
+    }
 }
 
 /// The tenant's Postgres.

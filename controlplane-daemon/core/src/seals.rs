@@ -16,6 +16,8 @@ use crate::state::State;
 pub enum SealedPlace {
     /// A tenant's DSN.
     Database { tenant: TenantId },
+    /// The password of a tenant's mail server.
+    Smtp { tenant: TenantId },
     /// A private key.
     SigningKey { owner: KeyOwner, kid: KeyId },
     /// A client's secret.
@@ -30,6 +32,9 @@ impl State {
         let databases = self.tenants().filter_map(|tenant| {
             let database = tenant.spec.settings.database.as_ref()?;
             Some((SealedPlace::Database { tenant: tenant.id }, &database.dsn))
+        });
+        let mail_servers = self.tenants().filter_map(|tenant| {
+            Some((SealedPlace::Smtp { tenant: tenant.id }, tenant.spec.settings.smtp_password()?))
         });
         let keys = self
             .keys()
@@ -46,7 +51,7 @@ impl State {
             };
             client.secrets.iter().filter_map(move |secret| Some((place(secret), secret.sealed.as_ref()?)))
         });
-        databases.chain(keys).chain(secrets).chain(receipts)
+        databases.chain(mail_servers).chain(keys).chain(secrets).chain(receipts)
     }
 
     /// What stands there now.
@@ -55,6 +60,7 @@ impl State {
             SealedPlace::Database { tenant } => {
                 self.tenant_by_id(*tenant)?.spec.settings.database.as_ref().map(|database| &database.dsn)
             }
+            SealedPlace::Smtp { tenant } => self.tenant_by_id(*tenant)?.spec.settings.smtp_password(),
             SealedPlace::SigningKey { owner, kid } => self.key(*owner, kid).map(|key| &key.private_key),
             SealedPlace::ClientSecret { tenant, client, secret } => {
                 let mut secrets = self.client(*tenant, client)?.secrets.iter();

@@ -12,6 +12,7 @@ mod oauth;
 mod policy;
 pub(crate) mod registration;
 mod scope;
+mod smtp;
 mod tenant;
 mod text;
 mod uri;

@@ -1,12 +1,11 @@
 //! JSON (RFC 8259): one document, or a list of them; no member twice. Lines are known of syntax errors only.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::document::{Located, MAX_DOCUMENTS};
+use crate::strict_json;
 
 pub(crate) fn parse(text: &str) -> Result<Vec<Located>, (Option<usize>, String)> {
     let values = match whole(text)?.value {
@@ -21,73 +20,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Located>, (Option<usize>, String)>
 
 /// The file's one value.
 pub(crate) fn whole(text: &str) -> Result<Located, (Option<usize>, String)> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    let value = read.map_err(|error| (Some(error.line()), format!("not JSON: {error}")))?;
+    let value =
+        strict_json::parse(text.as_bytes()).map_err(|error| (Some(error.line()), format!("not JSON: {error}")))?;
     Ok(Located { value, lines: BTreeMap::new() })
-}
-
-/// A [`Value`] without duplicate members.
-struct Strict;
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Self)? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            if map.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("the member {name:?} stands there twice")));
-            }
-            let value = members.next_value_seed(Self)?;
-            map.insert(name, value);
-        }
-        Ok(Value::Object(map))
-    }
 }
 
 #[cfg(test)]

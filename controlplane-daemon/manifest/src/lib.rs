@@ -17,6 +17,7 @@ mod document;
 mod folder;
 mod json;
 mod secrets;
+pub mod strict_json;
 mod tree;
 mod yaml;
 

@@ -46,7 +46,8 @@ fn places(document: &Document) -> Vec<String> {
         Kind::Tenant => {
             let clients = document.body.get("clients").and_then(Value::as_array).map_or(0, Vec::len);
             let of_clients = (0..clients).map(|index| format!("/clients/{index}/secret"));
-            std::iter::once("/settings/database/dsn".to_owned()).chain(of_clients).collect()
+            let own = ["/settings/database/dsn", "/settings/smtp/password"].map(str::to_owned);
+            own.into_iter().chain(of_clients).collect()
         }
         Kind::Client => vec!["/secret".to_owned()],
         Kind::Scope | Kind::Settings => Vec::new(),

@@ -1,6 +1,5 @@
 //! Bodies: one JSON document, read strictly and at a bounded cost, before anybody looks at its members.
 
-use std::fmt;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -8,7 +7,6 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use vocab::{ErrorCode, Violations};
 
@@ -163,80 +161,9 @@ async fn read(request: &HttpRequest, mut payload: Payload, limit: usize) -> Resu
         .unwrap_or_else(|_| Err(Problem::bad_request("the body did not arrive in time")))
 }
 
-/// Refuses what RFC 8259 leaves open: members that stand twice. Depth is bounded by `serde_json` (128).
 fn parse(body: &[u8]) -> Result<Value, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Strict
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| Problem::bad_request(format!("the body is not JSON as it is taken here: {error}")))
-}
-
-/// A [`Value`] without duplicate members.
-struct Strict;
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict)? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            if map.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("the member {name:?} stands there twice")));
-            }
-            let value = members.next_value_seed(Strict)?;
-            map.insert(name, value);
-        }
-        Ok(Value::Object(map))
-    }
+    let refused = |error| Problem::bad_request(format!("the body is not JSON as it is taken here: {error}"));
+    manifest::strict_json::parse(body).map_err(refused)
 }
 
 /// RFC 7396 §2.

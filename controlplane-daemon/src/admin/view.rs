@@ -8,6 +8,7 @@ mod policy;
 mod registration_token;
 mod scope;
 mod settings;
+mod smtp;
 mod tenant;
 
 pub(super) use admin::{AdminView, read_admin};

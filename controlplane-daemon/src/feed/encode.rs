@@ -4,7 +4,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use controlplane_core::model::{
     Client, ClientSecret, ClusterSettings, FailMode, IssuerMode, KeyOwner, KeyStatus, Lifetimes, RateLimit, Scope,
-    SigningKey, Staleness, Tenant, TenantStatus,
+    SigningKey, Smtp, Staleness, Tenant, TenantStatus,
 };
 use controlplane_core::{Change, Resource};
 use prost::Message as _;
@@ -118,10 +118,23 @@ fn tenant(tenant: &Tenant) -> watch::Tenant {
         revision: tenant.revision.0,
         staleness: settings.staleness.as_ref().map(staleness),
         signing_algorithm: settings.signing_algorithm.as_str().to_owned(),
+        smtp: settings.smtp.as_ref().map(smtp),
         rate_limit: settings
             .rate_limit
             .map(|RateLimit { requests_per_second, burst }| watch::RateLimit { requests_per_second, burst }),
         oauth_json: if settings.oauth.is_default() { Bytes::new() } else { json(&settings.oauth) },
+    }
+}
+
+fn smtp(smtp: &Smtp) -> watch::Smtp {
+    let account = smtp.account.as_ref();
+    watch::Smtp {
+        host: smtp.host.clone(),
+        port: smtp.port.unwrap_or_default().into(),
+        security: smtp.security.as_str().to_owned(),
+        from: smtp.from.clone(),
+        username: account.map(|account| account.username.clone()).unwrap_or_default(),
+        sealed_password: account.map(|account| account.password.to_string()).unwrap_or_default(),
     }
 }
 

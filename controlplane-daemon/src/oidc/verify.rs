@@ -5,20 +5,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde_json::{Map, Value};
 use vocab::Timestamp;
 
-/// Signatures with a public key only: with `none` or HMAC anybody who knows the public key could sign.
-const ALGORITHMS: [Algorithm; 9] = [
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
-/// What the issuer's clock and ours may differ by.
-const LEEWAY_SECS: i64 = 60;
+use crate::jws::{LEEWAY_SECS, PUBLIC_KEY_ALGORITHMS};
+
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// OIDC Core §2: `sub` has at most 255 ASCII characters.
 const MAX_SUBJECT_BYTES: usize = 255;
@@ -64,7 +52,7 @@ pub(super) fn read_header(token: &str, kind: TokenKind) -> Result<Header, Refusa
     }
     // `none` is no algorithm of the library's and does not parse.
     let header = jsonwebtoken::decode_header(token).map_err(|_| Refusal::Malformed)?;
-    if !ALGORITHMS.contains(&header.alg) {
+    if !PUBLIC_KEY_ALGORITHMS.contains(&header.alg) {
         return Err(Refusal::Algorithm);
     }
     let typ = header.typ.as_deref().map(str::to_ascii_lowercase);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, future, stream};
 use openraft::base::BoxStream;
 use openraft::errors::{NetworkError, RPCError, Timeout, Unreachable};
 use openraft::network::RPCTypes;
@@ -25,6 +25,7 @@ use shared_proto::peer;
 use shared_proto::status::to_status;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, Streaming};
 use vocab::{ErrorCode, NodeId};
 
@@ -185,6 +186,17 @@ pub fn answer(
     });
     let why = stream::once(async move { end.lock().take() }).filter_map(async |why: Option<Status>| why.map(Err));
     Box::pin(answers.chain(why))
+}
+
+/// The leader keeps it open for as long as it leads: a node that stops would wait for that in vain.
+pub fn until(
+    stopping: CancellationToken,
+    answers: BoxStream<'static, Result<peer::AppendReply, Status>>,
+) -> BoxStream<'static, Result<peer::AppendReply, Status>> {
+    let why = to_status(ErrorCode::Unavailable, "this node is stopping");
+    let told = stopping.clone();
+    let last = stream::once(async move { told.is_cancelled().then_some(Err(why)) }).filter_map(future::ready);
+    Box::pin(answers.take_until(stopping.cancelled_owned()).chain(last))
 }
 
 fn checked(

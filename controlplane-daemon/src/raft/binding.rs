@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!   founder  picks an id ── bind ──▶ initialises its log; its calls carry the id from the first one on
-//!   blank    a leader's first entries ── bind ──▶ takes them; a call of another cluster is refused from then on
+//!   blank    its first vote, or a leader's first entries ── bind ──▶ gives or takes them; a call of another cluster
+//!            is refused from then on
 //!   any      what the log or a snapshot names ── follow ──▶ the same
 //! ```
 //!
 //! Without it two clusters that are founded at the same time, and both name a third node, could both count its copy of
-//! their entries. Its votes bind nobody: they count in one term only, and a leader that was elected by them commits
-//! nothing without copies. So a founder that dies before it led leaves nobody behind who waits for it.
+//! their entries. Its vote binds it as well, though nothing would be committed by votes alone: else it could elect one
+//! founder and follow the other, and two leaders would each wait for a majority. A node that holds nothing and hears
+//! nothing is free again after a while (`retreat`), so a founder that dies before it led keeps nobody for long.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,7 +68,8 @@ impl Binding {
         self.inner.bound.subscribe()
     }
 
-    /// A caller asks something of this node, whose log is empty or not, that this node keeps no copy of: its vote, say.
+    /// A caller asks something of this node, whose log is empty or not, that it keeps nothing of: whether it would vote,
+    /// say.
     pub fn hear(&self, caller: Caller, is_blank: impl Fn() -> bool) -> Result<(), Refusal> {
         match (caller.cluster, self.cluster_id()) {
             // Of a release that named its cluster later. Whoever has a log knows its members; a blank node knows nobody.
@@ -78,7 +81,8 @@ impl Binding {
         }
     }
 
-    /// A leader wants this node to keep what it sends: a node without a cluster belongs to the caller's from now on.
+    /// A leader wants this node to keep what it sends, or a candidate gets its vote: a node without a cluster belongs to
+    /// the caller's from now on.
     pub async fn admit(&self, caller: Caller, is_blank: impl Fn() -> bool) -> Result<(), Refusal> {
         self.hear(caller, &is_blank)?;
         let Some(theirs) = caller.cluster.filter(|theirs| self.cluster_id() != Some(*theirs)) else { return Ok(()) };
@@ -187,7 +191,7 @@ mod tests {
         let binding = open(&dir, None);
         assert_eq!(binding.admit(of(None), || true).await, Err(Refusal::NoCluster));
         for candidate in [A, B] {
-            assert_eq!(binding.hear(of(Some(candidate)), || true), Ok(()), "a vote binds nobody");
+            assert_eq!(binding.hear(of(Some(candidate)), || true), Ok(()), "a question binds nobody");
         }
         assert_eq!(binding.cluster_id(), None);
         assert_eq!(binding.admit(of(Some(A)), || true).await, Ok(()));

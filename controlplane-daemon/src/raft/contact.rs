@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::Instant as _;
 use openraft::{RaftMetrics, ServerState};
+use parking_lot::Mutex;
 use vocab::NodeId;
 
 use super::types::Types;
@@ -28,11 +29,14 @@ struct Inner {
     began: std::time::Instant,
     /// Milliseconds from `began` to the last append that was taken.
     heard_ms: AtomicU64,
+    /// The term of the last election that this node is known to have won, and since when.
+    won: Mutex<Option<(u64, std::time::Instant)>>,
 }
 
 impl Contact {
     pub fn new(patience: Duration) -> Self {
-        Self { inner: Arc::new(Inner { patience, began: std::time::Instant::now(), heard_ms: AtomicU64::new(NEVER) }) }
+        let (began, heard_ms) = (std::time::Instant::now(), AtomicU64::new(NEVER));
+        Self { inner: Arc::new(Inner { patience, began, heard_ms, won: Mutex::default() }) }
     }
 
     /// A leader's append was taken, if only an empty one.
@@ -62,7 +66,61 @@ impl Contact {
                 && self.inner.began.elapsed().saturating_sub(Duration::from_millis(heard_ms)) <= self.inner.patience;
         }
         let is_alone = now.membership_config.voter_ids().all(|id| id == now.id);
-        // Before the first answer: a majority has just voted for it.
-        is_alone || now.last_quorum_acked.is_none_or(|at| at.elapsed() <= self.inner.patience)
+        is_alone
+            || match now.last_quorum_acked {
+                Some(at) => at.elapsed() <= self.inner.patience,
+                // A majority has just voted for it. If none follows it, it is no leader: they may be another's by now.
+                None => self.won(now.current_term).elapsed() <= self.inner.patience,
+            }
+    }
+
+    /// When the election of that term was won, as far as anybody has looked.
+    fn won(&self, term: u64) -> std::time::Instant {
+        let mut won = self.inner.won.lock();
+        match *won {
+            Some((of, at)) if of == term => at,
+            _ => won.insert((term, std::time::Instant::now())).1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::types::{Membership, StoredMembership};
+    use super::*;
+
+    const ELECTED: u64 = 1;
+
+    /// A leader of voters with these ids, whom nobody has answered yet.
+    fn elected(voters: &[u64], term: u64) -> RaftMetrics<Types> {
+        let mut now = RaftMetrics::new_initial(ELECTED);
+        let voters: BTreeSet<u64> = voters.iter().copied().collect();
+        let nodes = voters.iter().map(|id| (*id, openraft::BasicNode::new("")));
+        let nodes: std::collections::BTreeMap<_, _> = nodes.collect();
+        let membership = Membership::new(vec![voters], nodes).unwrap();
+        now.membership_config = Arc::new(StoredMembership::new(None, membership));
+        (now.state, now.current_leader, now.current_term) = (ServerState::Leader, Some(ELECTED), term);
+        now
+    }
+
+    #[test]
+    fn who_is_elected_and_not_followed_leads_for_a_while_only() {
+        let patient = Contact::new(Duration::from_secs(3600));
+        assert!(patient.leads(&elected(&[1, 2, 3], 1)), "a majority has just voted for it");
+        let contact = Contact::new(Duration::ZERO);
+        let now = elected(&[1, 2, 3], 1);
+        contact.won(1);
+        assert!(!contact.leads(&now) && contact.leader(&now).is_none(), "nobody has followed it since");
+        assert!(contact.leads(&elected(&[ELECTED], 1)), "it waits for nobody");
+    }
+
+    #[test]
+    fn each_election_has_its_own_time() {
+        let contact = Contact::new(Duration::ZERO);
+        let first = contact.won(1);
+        assert_eq!(contact.won(1), first);
+        assert!(contact.won(2) > first);
     }
 }

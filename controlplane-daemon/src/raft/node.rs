@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use controlplane_core::{Actor, Command, Mutation, Noted};
 use openraft::async_runtime::WatchReceiver as _;
@@ -119,7 +119,9 @@ impl Node {
         let config = raft_config(&settings)?;
         // First of all: with a wrong key nothing is touched.
         identity::claim(&settings.data_dir, settings.node_id, &keyring)?;
+        let begin = Instant::now();
         let store = LogStore::open(&settings.data_dir.join("log.redb"), check_record)?;
+        tracing::info!(bytes = store.size_bytes(), duration_ms = begin.elapsed().as_millis(), "the log is read");
         // The data is ours alone now: the log is locked.
         identity::reseal(&settings.data_dir, &keyring)?;
         let snapshots = Snapshots::open(settings.data_dir.join("snapshots"))?;
@@ -155,6 +157,8 @@ impl Node {
         let raft = raft.await.map_err(|why| NodeError::Raft(why.to_string()))?;
         // Once Raft answers, its metrics show what is on the disk; until then a node with a log looks blank.
         raft.is_initialized().await.map_err(|why| NodeError::Raft(why.to_string()))?;
+        let revision = replica.applied().0;
+        tracing::info!(revision, duration_ms = begin.elapsed().as_millis(), "what was committed is applied");
         let master_key_ids = keyring.keys().map(|key| key.id().to_owned()).collect();
         let proposals = Proposals::new(raft.clone(), Arc::clone(&replica), keyring, Arc::clone(&clock));
         let pods = Registry::new(node_id, Arc::clone(&clock));
@@ -188,9 +192,10 @@ impl Node {
             signatures: signatures.clone(),
             master_key_ids,
             would_found: !founders.is_empty(),
+            stopping: stopping.clone(),
         });
         let server = serve(&settings, service, signatures.clone(), stopping.clone())?;
-        let mut tasks = vec![server, tokio::spawn(binding.follow(named))];
+        let mut tasks = vec![server, tokio::spawn(follow(binding, named, stopping.clone()))];
         if matches!(settings.bootstrap, Bootstrap::LowestId | Bootstrap::ThisNode) {
             tasks.push(tokio::spawn(founding::run(cluster.clone(), founders.clone(), stopping.clone())));
         }
@@ -232,6 +237,7 @@ impl Node {
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for mut task in tasks {
             if tokio::time::timeout(STOP_TIMEOUT, &mut task).await.is_err() {
+                tracing::warn!("a task of this node does not end by itself");
                 task.abort();
             }
         }
@@ -343,6 +349,11 @@ fn founders(settings: &Settings) -> Founders {
         Bootstrap::Others => Founders::new(),
         Bootstrap::LowestId | Bootstrap::ThisNode | Bootstrap::ThisNodeAfterAsking => members,
     }
+}
+
+/// Keeps the file that says which cluster this is in step with the log. A change that is begun is done whole.
+async fn follow(binding: Binding, named: watch::Receiver<Option<ClusterId>>, stopping: CancellationToken) {
+    let _ = stopping.run_until_cancelled(binding.follow(named)).await;
 }
 
 /// Tells when this node leads and has applied all that went before; names the cluster; stops the process when Raft fails.

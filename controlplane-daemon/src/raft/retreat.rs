@@ -10,10 +10,11 @@
 //!
 //! Why nothing is lost: a change is committed once a majority of the members holds a copy, and a node is bound on its disk
 //! before it holds one. So when so many members are bound elsewhere that the rest is no majority, nothing of this cluster
-//! was committed nor will be. The votes of a founder went to itself, in a cluster that is gone; other nodes keep theirs.
+//! was committed nor will be. That holds for a founder that was elected, too: what it has in its log and nobody took, it
+//! has acknowledged to nobody. The votes of a founder went to itself, in a cluster that is gone; other nodes keep theirs.
 //!
-//! A log that says which cluster it is of had a majority once, since a leader writes that when it has one. It is never
-//! given up here: its nodes may hold what others lost, and that is for an operator to decide.
+//! A log that says which cluster it is of had a majority once: a leader writes that only after its first entry is
+//! committed. It is never given up here: its nodes may hold what others lost, and that is for an operator to decide.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -56,12 +57,12 @@ pub async fn watch(cluster: Cluster, store: LogStore, signatures: Signatures, st
             () = tokio::time::sleep(ROUND) => {}
             () = stopping.cancelled() => return,
         }
-        if cluster.leader().is_some() {
+        // A leader that nobody follows has not heard of itself: see `Contact`.
+        let (None, Some(here)) = (cluster.leader(), cluster.binding.cluster_id()) else {
             heard = Instant::now();
             continue;
-        }
-        if let Some(here) = cluster.binding.cluster_id()
-            && let Some(why) = reason(&cluster, &signatures, here, heard).await
+        };
+        if let Some(why) = reason(&cluster, &signatures, here, heard).await
             && !had_a_majority(&store).unwrap_or(true)
         {
             tracing::error!(cluster = %here, why, "this node gives a cluster up that came to nothing, and starts anew");
@@ -90,23 +91,46 @@ async fn reason(cluster: &Cluster, signatures: &Signatures, here: ClusterId, hea
         let waited = heard.elapsed() > cluster.contact.patience() * WAITS;
         return waited.then_some("who took this node in is silent, and has sent it nothing to keep");
     }
-    let (members, founded_only) = {
+    let standing = Standing::of(cluster, here);
+    let others = standing.members.iter().filter(|id| **id != standing.node);
+    let words = join_all(others.map(|id| ask(cluster, signatures, *id))).await;
+    standing.came_to_nothing(&words.into_iter().flatten().collect::<Vec<_>>())
+}
+
+/// What this node has of a cluster in which nothing is known to be committed.
+#[derive(Debug)]
+struct Standing {
+    node: NodeId,
+    here: ClusterId,
+    /// The voters, this node among them.
+    members: Vec<NodeId>,
+    /// Its log has the list of members and no more: nobody was elected by it.
+    founded_only: bool,
+}
+
+impl Standing {
+    fn of(cluster: &Cluster, here: ClusterId) -> Self {
         let metrics = cluster.raft.metrics();
         let now = metrics.borrow_watched();
-        let voters: Vec<NodeId> = now.membership_config.voter_ids().map(NodeId).collect();
-        (voters, now.last_log_index == Some(0) && now.state != ServerState::Leader)
-    };
-    let others = members.iter().filter(|id| **id != cluster.node_id());
-    let words: Vec<Word> =
-        join_all(others.map(|id| ask(cluster, signatures, *id))).await.into_iter().flatten().collect();
-    let elsewhere = || words.iter().filter(|word| word.cluster.is_some_and(|theirs| theirs != here));
-    let majority = members.len() / 2 + 1;
-    if members.len() - elsewhere().count() < majority {
-        return Some("too many of its members are in another cluster");
+        Self {
+            node: cluster.node_id(),
+            here,
+            members: now.membership_config.voter_ids().map(NodeId).collect(),
+            founded_only: now.last_log_index == Some(0) && now.state != ServerState::Leader,
+        }
     }
-    // Nobody but this node knows of a cluster that has no more than its list of members.
-    let senior = elsewhere().any(|word| word.would_found && word.node < cluster.node_id());
-    (founded_only && senior).then_some("a node with a lower id has made a cluster of these members, too")
+
+    /// `words`: of those who answered. Silence is no word.
+    fn came_to_nothing(&self, words: &[Word]) -> Option<&'static str> {
+        let elsewhere = || words.iter().filter(|word| word.cluster.is_some_and(|theirs| theirs != self.here));
+        let majority = self.members.len() / 2 + 1;
+        if self.members.len() - elsewhere().count() < majority {
+            return Some("too many of its members are in another cluster");
+        }
+        // Nobody but this node knows of a cluster that has no more than its list of members.
+        let senior = elsewhere().any(|word| word.would_found && word.node < self.node);
+        (self.founded_only && senior).then_some("a node with a lower id has made a cluster of these members, too")
+    }
 }
 
 async fn ask(cluster: &Cluster, signatures: &Signatures, node: NodeId) -> Option<Word> {
@@ -153,6 +177,45 @@ mod tests {
     fn stored(index: u64, payload: EntryPayload) -> (u64, bytes::Bytes) {
         let log_id = LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index };
         (index, record::encode_stored(&Entry { log_id, payload }))
+    }
+
+    fn cluster(id: u128) -> ClusterId {
+        ClusterId::from_uuid(Uuid::from_u128(id))
+    }
+
+    /// Node 2 of so many, in cluster 2. `words`: node, its cluster (0: none), and all nodes before 3 found.
+    fn came_to_nothing(members: u64, founded_only: bool, words: &[(u64, u128)]) -> bool {
+        let members = (1..=members).map(NodeId).collect();
+        let words = words.iter().map(|(node, theirs)| Word {
+            node: NodeId(*node),
+            cluster: (*theirs > 0).then(|| cluster(*theirs)),
+            would_found: *node < 3,
+        });
+        let standing = Standing { node: NodeId(2), here: cluster(2), members, founded_only };
+        standing.came_to_nothing(&words.collect::<Vec<_>>()).is_some()
+    }
+
+    #[test]
+    fn a_cluster_comes_to_nothing_when_so_many_are_elsewhere_that_nothing_can_be_committed() {
+        // Elected or not, followed or not: with two of three elsewhere nobody was promised anything.
+        for founded_only in [true, false] {
+            assert!(came_to_nothing(3, founded_only, &[(1, 1), (3, 1)]));
+            assert!(came_to_nothing(5, founded_only, &[(3, 1), (4, 1), (5, 3)]));
+            assert!(!came_to_nothing(3, founded_only, &[(1, 2), (3, 2)]), "they are with this node");
+            assert!(!came_to_nothing(3, founded_only, &[(3, 1)]), "node 1 may hold a copy");
+            assert!(!came_to_nothing(3, founded_only, &[(1, 0), (3, 1)]), "who is free may yet come");
+            assert!(!came_to_nothing(5, founded_only, &[(3, 1), (4, 1)]));
+            assert!(!came_to_nothing(4, founded_only, &[(3, 1)]));
+            assert!(!came_to_nothing(3, founded_only, &[]), "nobody says anything");
+        }
+    }
+
+    #[test]
+    fn of_two_who_only_founded_the_lower_id_stays() {
+        assert!(came_to_nothing(3, true, &[(1, 1)]));
+        assert!(!came_to_nothing(3, false, &[(1, 1)]), "somebody was elected, and may have been followed");
+        assert!(!came_to_nothing(3, true, &[(1, 0)]), "it has founded nothing yet");
+        assert!(!came_to_nothing(3, true, &[(1, 2)]));
     }
 
     #[tokio::test]

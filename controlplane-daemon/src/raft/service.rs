@@ -10,6 +10,7 @@ use shared_proto::peer;
 use shared_proto::peer::peer_server::Peer;
 use shared_proto::status::to_status;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 use vocab::{ClusterId, ErrorCode, Revision};
@@ -44,6 +45,7 @@ struct Inner {
     signatures: Signatures,
     master_key_ids: Vec<String>,
     would_found: bool,
+    stopping: CancellationToken,
     /// The snapshot on its way in, of one transfer at a time: a new transfer takes the place of the old one.
     incoming: Mutex<Option<(String, Incoming)>>,
 }
@@ -62,12 +64,24 @@ pub struct Parts {
     pub master_key_ids: Vec<String>,
     /// Whether this node makes a cluster, if nobody else does.
     pub would_found: bool,
+    /// Streams that have no end of their own end then.
+    pub stopping: CancellationToken,
 }
 
 impl Service {
     pub fn new(parts: Parts) -> Self {
-        let Parts { raft, machine, proposals, pods, admin_url, cluster, signatures, master_key_ids, would_found } =
-            parts;
+        let Parts {
+            raft,
+            machine,
+            proposals,
+            pods,
+            admin_url,
+            cluster,
+            signatures,
+            master_key_ids,
+            would_found,
+            stopping,
+        } = parts;
         Self {
             inner: Arc::new(Inner {
                 raft,
@@ -79,6 +93,7 @@ impl Service {
                 signatures,
                 master_key_ids,
                 would_found,
+                stopping,
                 incoming: Mutex::default(),
             }),
         }
@@ -103,9 +118,14 @@ impl Service {
         heard.map(|()| caller).map_err(|refusal| self.refuse(refusal, what))
     }
 
-    /// For calls of a leader with something to keep. A node without a cluster belongs to the caller's afterwards.
+    /// For calls of a leader with something to keep.
     async fn check_leader<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
         let caller = self.check_member(request, what)?;
+        self.bind_to(caller, what).await
+    }
+
+    /// A node without a cluster belongs to the caller's afterwards.
+    async fn bind_to(&self, caller: Caller, what: &str) -> Result<(), Status> {
         let cluster = &self.inner.cluster;
         let admitted = cluster.binding.admit(caller, || cluster.is_blank()).await;
         admitted.map_err(|refusal| self.refuse(refusal, what))
@@ -166,17 +186,22 @@ impl Peer for Service {
         let opened = request.extensions().get::<Opened>().cloned();
         let opened = opened.ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the stream is not signed"))?;
         let signatures = self.inner.signatures.clone();
-        Ok(Response::new(append_stream::answer(&self.inner.cluster, signatures, &opened, request.into_inner())))
+        let answers = append_stream::answer(&self.inner.cluster, signatures, &opened, request.into_inner());
+        Ok(Response::new(append_stream::until(self.inner.stopping.clone(), answers)))
     }
 
     async fn request_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
-        self.check_member(&request, "RequestVote")?;
+        let caller = self.check_member(&request, "RequestVote")?;
         let (request, ballot) = wire::read_vote_request(request.into_inner()).map_err(|why| garbled(&why))?;
         let reply = match ballot {
             Ballot::Real => self.inner.raft.vote(request).await,
             Ballot::Trial => self.inner.raft.pre_vote(request).await,
         };
-        Ok(Response::new(wire::vote_reply(&reply.map_err(stopped)?)))
+        let reply = reply.map_err(stopped)?;
+        if ballot == Ballot::Real && reply.vote_granted {
+            self.bind_to(caller, "RequestVote").await?;
+        }
+        Ok(Response::new(wire::vote_reply(&reply)))
     }
 
     async fn install_snapshot(

@@ -21,6 +21,12 @@ pub const METRICS: &[Metric] = &[
         "how far the cluster has committed, as far as this node knows, and how far this node is",
     ),
     gauge("hj_cp_leader", Unit::Count, &[], "1 when this node leads, else 0"),
+    gauge(
+        "hj_cp_members",
+        Unit::Count,
+        &[of("role", &["voter", "learner"])],
+        "members of the cluster, as this node knows them, whether they run or not",
+    ),
     counter(
         "hj_cp_role_transitions_total",
         &[of("to", &["leader", "candidate", "follower", "learner", "lost_leader"])],

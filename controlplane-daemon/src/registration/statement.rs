@@ -1,28 +1,15 @@
 //! Software statements (RFC 7591 §2.3): a JWT in which somebody the tenant trusts says what a client is.
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Map, Value};
 use vocab::Timestamp;
 use vocab::registration::RegistrationPolicy;
 
 use super::Refusal;
+use crate::jws::{LEEWAY_SECS, PUBLIC_KEY_ALGORITHMS};
 
-/// Signatures with a public key only (RFC 8725 §3.1).
-const ALGORITHMS: [Algorithm; 9] = [
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
 const MAX_BYTES: usize = 16 * 1024;
-/// What the issuer's clock and ours may differ by.
-const LEEWAY_SECS: i64 = 60;
 /// Claims about the statement itself, not about the client (RFC 7519 §4.1).
 const OF_THE_JWT: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
@@ -53,7 +40,7 @@ fn verify(
     }
     // `none` is no algorithm of the library's and does not parse.
     let header = jsonwebtoken::decode_header(statement).map_err(|_| invalid("it is not a signed JWT"))?;
-    if !ALGORITHMS.contains(&header.alg) {
+    if !PUBLIC_KEY_ALGORITHMS.contains(&header.alg) {
         return Err(invalid("its algorithm is not allowed"));
     }
     // Only to know whose keys to try.
@@ -101,7 +88,7 @@ fn invalid(why: &str) -> Refusal {
 mod tests {
     use super::*;
     use controlplane_core::model::KeyFamily;
-    use jsonwebtoken::{EncodingKey, Header};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
     use serde_json::json;
     use vocab::registration::StatementIssuer;
     use vocab::{Keyring, MasterKey};

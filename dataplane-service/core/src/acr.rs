@@ -2,6 +2,7 @@
 //! for.
 
 use serde::Deserialize;
+use vocab::oauth::Mfa;
 
 /// The classes that are known here, the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -14,8 +15,13 @@ pub enum Acr {
 }
 
 impl Acr {
-    /// The classes that a user can reach today: discovery names these.
-    pub const REACHABLE: [Self; 1] = [Self::SingleFactor];
+    /// The classes that users of such a tenant can reach: discovery names these.
+    pub const fn reachable(mfa: Mfa) -> &'static [Self] {
+        match mfa {
+            Mfa::Off => &[Self::SingleFactor],
+            Mfa::Optional | Mfa::Required => &[Self::SingleFactor, Self::MultiFactor],
+        }
+    }
 
     pub const fn as_str(self) -> &'static str {
         match self {

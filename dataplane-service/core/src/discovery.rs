@@ -207,7 +207,7 @@ impl<'a> Metadata<'a> {
             } else {
                 vec!["S256"]
             },
-            acr_values_supported: Acr::REACHABLE.map(Acr::as_str).to_vec(),
+            acr_values_supported: Acr::reachable(settings.mfa).iter().map(|class| class.as_str()).collect(),
             prompt_values_supported: Prompt::ALL.map(Prompt::as_str).to_vec(),
             authorization_response_iss_parameter_supported: true,
             claims_parameter_supported: true,

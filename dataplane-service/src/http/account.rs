@@ -2,6 +2,7 @@
 //! access. Every request of CIBA reaches its user here (OIDC CIBA Core 1.0 §8), by mail beside it where the tenant has one.
 
 pub(super) mod access;
+pub(super) mod factors;
 pub(super) mod password;
 pub(super) mod request;
 
@@ -11,6 +12,7 @@ use telemetry::context::next_step;
 use tracing::Instrument as _;
 use uuid::Uuid;
 use vocab::ErrorCode;
+use vocab::oauth::Mfa;
 
 use super::login::client_name;
 use super::onward::Onward;
@@ -20,6 +22,7 @@ use crate::app::App;
 use crate::pages::{self, PageError, PageTenant, show};
 use crate::store::ciba::{self, Pending};
 use crate::store::sessions::Session;
+use crate::store::users;
 use crate::store::waiting::Approval;
 use crate::waiting;
 
@@ -47,7 +50,15 @@ async fn account_page(
     let pending = pending.map_err(|e| visit.fault(&e))?;
     let requests = pending.into_iter().map(|pending| shown(visit, pending, &sid)).collect();
     let access = access::rows(visit, &session).await?;
-    let page = pages::Account { frame: visit.frame(), email: session.email, notice, requests, access };
+    let has_factors = visit.tenant.oauth.mfa != Mfa::Off;
+    let verify = if visit.app.sends_mail(visit.tenant) {
+        let found = users::find(visit.db()?, session.facts.user_id).await.map_err(|e| visit.fault(&e))?;
+        found.filter(|row| !row.user.email_verified).map(|_| visit.path("/verify-email"))
+    } else {
+        None
+    };
+    let email = session.email;
+    let page = pages::Account { frame: visit.frame(), email, notice, verify, requests, access, has_factors };
     let mut response = show(StatusCode::OK, &page.frame, &page, None);
     visit.bind(&mut response);
     Ok(response)

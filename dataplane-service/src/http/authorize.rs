@@ -2,8 +2,8 @@
 //! finds the facts and carries the decision out.
 //!
 //! ```text
-//!   /oauth2/authorize ─▶ /login ─▶ (/register) ─▶ /consent ─▶ 303 to the client, with a code or an error
-//!                 └──────────────── every step that is not needed is skipped ────────┘
+//!   /oauth2/authorize ─▶ /login ─▶ (/register) ─▶ /mfa ─▶ /consent ─▶ 303 to the client, with a code or an error
+//!                 └──────────────── every step that is not needed is skipped ────────────────┘
 //! ```
 //!
 //! Each page ends in [`resume`], which asks the rules anew: no page decides what comes after it.
@@ -106,6 +106,7 @@ async fn begin(
             return Ok(refuse(visit, asked, &error));
         }
         Decision::NeedLogin | Decision::NeedSelection => "/login",
+        Decision::NeedFactor => "/mfa",
         Decision::NeedConsent(_) => "/consent",
     };
     let new =
@@ -188,6 +189,7 @@ pub(super) async fn decide(
         consented_details: visit.tenant.details_types.remembered(&consented.details),
         consented_here: so_far.consented_here,
         id_token_hint: id_token_hint(visit, asked),
+        mfa: visit.tenant.oauth.mfa,
     };
     Ok(authorize::decide(visit.now, asked, client, &facts))
 }
@@ -239,6 +241,7 @@ async fn next(
 ) -> Result<HttpResponse, PageError> {
     match decide(visit, &interaction.request, so_far).await? {
         Decision::NeedLogin | Decision::NeedSelection => Ok(see_other(&visit.interaction_path("/login", Some(id)))),
+        Decision::NeedFactor => Ok(see_other(&visit.interaction_path("/mfa", Some(id)))),
         Decision::NeedConsent(_) => Ok(see_other(&visit.interaction_path("/consent", Some(id)))),
         Decision::Granted(session) => {
             finish(visit, id).await?;

@@ -11,7 +11,7 @@ use crate::waiting;
 pub(super) async fn post(arrived: Arrived) -> HttpResponse {
     answer(arrived, Callers::Servers, async |call| -> Result<_, Failure> {
         let asked = call.read()?;
-        let channel = call.app.channel;
+        let channel = if call.app.sends_mail(&call.tenant) { Channel::Mail } else { Channel::AccountPage };
         let answer = waiting::backchannel_authentication(&call.tenant, call.now(), &asked, channel).await?;
         if channel == Channel::Mail {
             call.app.outbox.look_at(call.tenant.id);

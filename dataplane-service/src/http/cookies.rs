@@ -1,6 +1,6 @@
-//! The two cookies: the session, and the browser's binding to the interactions it began.
+//! The cookies: the session, the sign-in that is halfway there, and the browser's binding to the interactions it began.
 //!
-//! Both are HttpOnly and SameSite=Lax and end at the tenant's own path, so that no tenant sees another's. With an https
+//! All are HttpOnly and SameSite=Lax and end at the tenant's own path, so that no tenant sees another's. With an https
 //! issuer they are Secure and carry the prefix that makes browsers insist on it: `__Host-` where the path is `/`, else
 //! `__Secure-` (RFC 6265bis §4.1.3).
 
@@ -13,6 +13,8 @@ use crate::tenant::TenantContext;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Session,
+    /// The password was shown, the second factor was not.
+    SignIn,
     Browser,
 }
 
@@ -20,6 +22,7 @@ impl Kind {
     const fn base_name(self) -> &'static str {
         match self {
             Self::Session => "hj_session",
+            Self::SignIn => "hj_sign_in",
             Self::Browser => "hj_browser",
         }
     }

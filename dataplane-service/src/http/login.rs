@@ -1,7 +1,7 @@
 //! `GET` and `POST /login`: e-mail and password, on a page that needs no script.
 //!
 //! A wrong password and an unknown user are the same answer after the same work. A right one begins a session under a
-//! fresh id and goes on with the interaction, if there is one.
+//! fresh id and goes on with the interaction, if there is one; or, for who has a second factor, a sign-in that is halfway.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::authorize::{self, Progress};
 use super::cookies::Kind;
+use super::mfa;
 use super::onward::Onward;
 use super::posted::Posted;
 use super::visit::{self, Visit, add_cookie};
@@ -144,6 +145,7 @@ fn form_page(
         interaction: id.map(str::to_owned),
         onward: onward.fields(),
         email: answer.email.to_owned(),
+        forgot: visit.app.sends_mail(visit.tenant).then(|| visit.path("/forgot-password")),
         register: visit.tenant.registration_enabled.then(|| match id {
             Some(_) => visit.interaction_path("/register", id),
             None => onward.by_way_of(visit, "/register"),
@@ -209,14 +211,14 @@ async fn sign_in(
     Ok(form_page(visit, interaction, &onward, answer))
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     Right(Uuid),
     Wrong,
     Unusable(String),
     Wait(u32),
 }
 
-async fn authenticate(visit: &Visit<'_>, email: &str, password: &str) -> Result<Outcome, PageError> {
+pub(super) async fn authenticate(visit: &Visit<'_>, email: &str, password: &str) -> Result<Outcome, PageError> {
     let password = match Password::presented(password.to_owned()) {
         Ok(password) => password,
         Err(problem) => return Ok(Outcome::Unusable(format!("The password {problem}."))),
@@ -252,14 +254,17 @@ async fn authenticate(visit: &Visit<'_>, email: &str, password: &str) -> Result<
     }
 }
 
-/// Begins the session and goes on.
+/// Goes on with who has just shown the password: to the second factor, or with a session.
 pub(super) async fn signed_in(
     visit: &Visit<'_>,
     interaction: Option<(&str, &Interaction)>,
     onward: &Onward,
     user: Uuid,
 ) -> Result<HttpResponse, PageError> {
-    let begun = begin_session(visit, user).await?;
+    if mfa::is_due(visit, user).await? {
+        return mfa::halfway(visit, interaction.map(|(id, _)| id), onward, user).await;
+    }
+    let begun = begin_session(visit, user, &["pwd"]).await?;
     let mut response = match interaction {
         Some((id, interaction)) => go_on(visit, id, interaction, &begun.facts).await?,
         None => see_other(&visit.path(&onward.path())),
@@ -268,11 +273,11 @@ pub(super) async fn signed_in(
     Ok(response)
 }
 
-/// A session of a user who has just shown the password, under a fresh cookie.
-pub(super) async fn begin_session(visit: &Visit<'_>, user: Uuid) -> Result<Begun, PageError> {
+/// A session of a user who has just signed in by these methods, under a fresh cookie.
+pub(super) async fn begin_session(visit: &Visit<'_>, user: Uuid, amr: &[&str]) -> Result<Begun, PageError> {
     let new = NewSession {
         user_id: user,
-        amr: &["pwd"],
+        amr,
         now: visit.now,
         expires_at: visit.now.plus_secs(i64::from(visit.tenant.lifetimes.session_absolute_secs)),
         replaces: visit.session_cookie(),

@@ -14,6 +14,8 @@ pub(super) enum Onward {
     #[default]
     Here,
     Account,
+    /// The second factors of who is signed in.
+    Factors,
     /// The device with that code.
     Device(UserCode),
     /// The request that a mail's link with this code names.
@@ -24,6 +26,7 @@ impl Onward {
     pub(super) fn of(form: &Form<'_>) -> Self {
         match form.get("next") {
             Some("account") => Self::Account,
+            Some("factors") => Self::Factors,
             Some("request") => form
                 .get("code")
                 .filter(|code| opaque::looks_like(code))
@@ -38,6 +41,7 @@ impl Onward {
         match self {
             Self::Here => "/login".to_owned(),
             Self::Account => "/account".to_owned(),
+            Self::Factors => "/account/factors".to_owned(),
             Self::Device(code) => format!("/oauth2/device?user_code={}", code.letters()),
             Self::Request(code) => format!("/account/request?code={}", code.expose()),
         }
@@ -48,6 +52,7 @@ impl Onward {
         match self {
             Self::Here => Vec::new(),
             Self::Account => vec![("next", "account".to_owned())],
+            Self::Factors => vec![("next", "factors".to_owned())],
             Self::Request(code) => vec![("next", "request".to_owned()), ("code", code.expose().clone())],
             Self::Device(code) => vec![("next", "device".to_owned()), ("user_code", code.letters().to_owned())],
         }

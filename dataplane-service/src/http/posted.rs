@@ -29,7 +29,8 @@ impl FromRequest for Posted {
     type Future = LocalBoxFuture<'static, Result<Self, PageError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let tenant = PageTenant::from_request(request, payload).into_inner();
+        // Counted once, when the handler takes it.
+        let tenant = PageTenant::known(request);
         let is_form = form_body::is_form(request);
         let body = web::Bytes::from_request(request, payload);
         Box::pin(async move {

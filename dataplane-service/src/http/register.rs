@@ -8,6 +8,7 @@ use serde_json::Map;
 use tracing::{Instrument as _, Span};
 use vocab::ErrorCode;
 
+use super::forgot_password::send;
 use super::login::{client_name, posted_interaction, signed_in};
 use super::onward::Onward;
 use super::posted::Posted;
@@ -18,6 +19,7 @@ use crate::opaque;
 use crate::pages::{self, PageError, PageTenant, show};
 use crate::password::Password;
 use crate::store::interactions::Interaction;
+use crate::store::mail_links::{Purpose, Whom};
 use crate::store::users::{self, NewUser};
 
 const MAX_NAME_CHARS: usize = 200;
@@ -165,6 +167,9 @@ async fn register(
         visit.app.throttle.abandoned(&attempt);
     }
     if let Some(user) = created? {
+        if visit.app.sends_mail(visit.tenant) {
+            send(visit, Purpose::VerifyEmail, Whom::User(user)).await?;
+        }
         return signed_in(visit, interaction, &onward, user).await;
     }
     let email = Some("There is an account with this email address already.".to_owned());

@@ -6,10 +6,12 @@ use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oauth_core::acr::Acr;
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use vocab::oauth::Mfa;
 use vocab::{ErrorCode, Timestamp};
 
 use super::cookies::Kind;
@@ -32,6 +34,7 @@ pub(super) struct Visit<'a> {
     pub(super) now: Timestamp,
     pub(super) address: Option<IpAddr>,
     session_cookie: Option<String>,
+    sign_in_cookie: Option<String>,
     browser_cookie: Option<String>,
     /// Made when the browser brought none; handed out with the answer.
     new_browser: Option<String>,
@@ -49,6 +52,7 @@ impl<'a> Visit<'a> {
             now: app.clock.now(),
             address: origin::of(request).map(|origin| origin.address),
             session_cookie: Kind::Session.read(request, tenant),
+            sign_in_cookie: Kind::SignIn.read(request, tenant),
             browser_cookie,
             new_browser,
             from_elsewhere: request
@@ -97,13 +101,18 @@ impl<'a> Visit<'a> {
         session.ok_or_else(|| PageError::sign_in_first(here.by_way_of(self, "/login")))
     }
 
+    pub(super) fn sign_in_cookie(&self) -> Option<&str> {
+        self.sign_in_cookie.as_deref()
+    }
+
     /// What this browser's interactions are bound to.
     pub(super) fn browser(&self) -> &str {
         let known = self.browser_cookie.as_deref().or(self.new_browser.as_deref());
         known.expect("one of the two is there: `of` makes the second when the first is missing")
     }
 
-    /// The live session, its use noted.
+    /// The live session, its use noted. Where the tenant requires two factors, one that has less is none: everybody signs
+    /// in again once that is required.
     pub(super) async fn session(&self) -> Result<Option<Session>, PageError> {
         let Some(cookie) = &self.session_cookie else {
             return Ok(None);
@@ -111,6 +120,10 @@ impl<'a> Visit<'a> {
         let db = self.db()?;
         let idle_since = self.now.plus_secs(-i64::from(self.tenant.lifetimes.session_idle_secs));
         let found = sessions::find_live(db, cookie, self.now, idle_since).await.map_err(|e| self.fault(&e))?;
+        let is_enough = |session: &Session| {
+            self.tenant.oauth.mfa != Mfa::Required || Acr::of(&session.facts.amr) == Acr::MultiFactor
+        };
+        let found = found.filter(is_enough);
         let touch_every_secs = TOUCH_EVERY_SECS.min(self.tenant.lifetimes.session_idle_secs / 4);
         if let Some(session) = &found
             && session.last_seen_at.plus_secs(i64::from(touch_every_secs)) <= self.now

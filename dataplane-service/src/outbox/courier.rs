@@ -1,6 +1,6 @@
 //! The task that looks after the outboxes of all tenants: when to look at which, and what is under way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,16 @@ use super::delivery::{self, Ways};
 use super::{CLAIM, LEASE_SECS, MAX_AT_ONCE, MAX_OF_A_TENANT};
 use crate::directory::LiveDirectory;
 use crate::fetch::Fetcher;
-use crate::mail::Mailer;
+use crate::mail::Mailers;
 use crate::recorder::tenant_label;
 use crate::store::outbox::{self, Left, Message};
-use crate::store::{DbError, sessions};
+use crate::store::{DbError, TenantDb, sessions};
 use crate::tenant::TenantContext;
 
 pub struct Courier {
     pub directory: Arc<LiveDirectory>,
     pub fetcher: Arc<Fetcher>,
-    /// `None`: this pod sends no mail.
-    pub mailer: Option<Arc<Mailer>>,
+    pub mailers: Mailers,
     pub clock: Arc<dyn Clock>,
     pub signals: mpsc::Receiver<TenantId>,
     /// How often all outboxes are looked at, for what other pods left behind.
@@ -96,12 +95,19 @@ impl Courier {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Has every tenant looked at that has clients to tell.
-    fn all(&self, rounds: &mut HashMap<TenantId, Round>) {
+    /// Has every tenant looked at that may have anybody to tell.
+    fn all(&mut self, rounds: &mut HashMap<TenantId, Round>) {
         let directory = self.directory.load();
+        let there: HashSet<TenantId> = directory.tenants().map(|tenant| tenant.id).collect();
+        self.mailers.keep(|tenant| there.contains(tenant));
         // Who has nothing under way and nothing planned is forgotten, gone tenants among them.
         rounds.retain(|_, round| round.is_looking || round.under_way > 0 || round.look_at.is_some());
-        for tenant in directory.tenants().filter(|tenant| tenant.has_listeners() && tenant.db().is_ok()) {
+        // Mail with links is looked for in databases that are in use here anyhow.
+        let may_have_any = |tenant: &&Arc<TenantContext>| {
+            let mails = |db: &TenantDb| tenant.has_listeners() || (self.mailers.has(tenant) && db.is_open());
+            tenant.db().is_ok_and(mails)
+        };
+        for tenant in directory.tenants().filter(may_have_any) {
             let round = rounds.entry(tenant.id).or_default();
             round.is_thorough = true;
             round.look_by(Instant::now());
@@ -135,7 +141,7 @@ impl Courier {
         }
     }
 
-    fn note(&self, done: Done, rounds: &mut HashMap<TenantId, Round>, tasks: &mut JoinSet<Done>) {
+    fn note(&mut self, done: Done, rounds: &mut HashMap<TenantId, Round>, tasks: &mut JoinSet<Done>) {
         match done {
             Done::Looked(tenant, found) => {
                 let round = rounds.entry(tenant.id).or_default();
@@ -175,8 +181,9 @@ impl Courier {
         }
     }
 
-    fn send_off(&self, tenant: Arc<TenantContext>, message: Message, tasks: &mut JoinSet<Done>) {
-        let (fetcher, mailer, clock) = (Arc::clone(&self.fetcher), self.mailer.clone(), Arc::clone(&self.clock));
+    fn send_off(&mut self, tenant: Arc<TenantContext>, message: Message, tasks: &mut JoinSet<Done>) {
+        let (fetcher, clock) = (Arc::clone(&self.fetcher), Arc::clone(&self.clock));
+        let mailer = self.mailers.of(&tenant);
         tasks.spawn(async move {
             let delivered = async {
                 let ways = Ways { fetcher: &fetcher, mailer: mailer.as_deref() };

@@ -7,12 +7,12 @@ use vocab::Timestamp;
 
 use super::{MAX_ATTEMPTS, pause_secs};
 use crate::fetch::{FetchError, Fetcher};
-use crate::mail::{MailError, Mailer, RequestMail};
+use crate::mail::{LinkMail, MailError, Mailer, RequestMail};
 use crate::opaque;
 use crate::recorder::tenant_label;
 use crate::signing::SignError;
 use crate::store::outbox::{self, About, Message};
-use crate::store::{DbError, TenantDb, ciba};
+use crate::store::{DbError, TenantDb, ciba, mail_links};
 use crate::tenant::TenantContext;
 use crate::waiting::Ping;
 
@@ -64,6 +64,7 @@ pub(super) async fn deliver(
         About::Logout(_) => "logout",
         About::CibaPing(_) => "ciba_ping",
         About::CibaMail(_) => "ciba_mail",
+        About::LinkMail(_) => "link_mail",
     };
     let count = |outcome: &'static str| {
         let tenant = tenant_label(&tenant.slug);
@@ -99,6 +100,13 @@ pub(super) async fn deliver(
 }
 
 async fn attempt(tenant: &TenantContext, db: &TenantDb, ways: Ways<'_>, message: &Message, now: Timestamp) -> Outcome {
+    if let About::LinkMail(link) = message.about {
+        return match link_mail(tenant, ways.mailer, link, now).await {
+            Ok(Told::Yes) => Outcome::Delivered,
+            Ok(Told::NotNeeded) => Outcome::Dropped,
+            Err(failure) => Outcome::Failed(failure),
+        };
+    }
     let Some(client) = tenant.client(&message.client_id).filter(|client| client.spec.enabled) else {
         return Outcome::Dropped;
     };
@@ -116,6 +124,8 @@ async fn attempt(tenant: &TenantContext, db: &TenantDb, ways: Ways<'_>, message:
             Ok(Told::NotNeeded) => return Outcome::Dropped,
             Err(failure) => Err(failure),
         },
+        // Of no client, and delivered above.
+        About::LinkMail(_) => return Outcome::Dropped,
     };
     result.map_or_else(Outcome::Failed, |()| Outcome::Delivered)
 }
@@ -178,6 +188,32 @@ async fn mail(
         client: &client.spec.name,
         binding_message: addressee.binding_message.as_deref(),
         link: &format!("{}/account/request?code={}", tenant.issuer, code.expose()),
+        minutes: addressee.expires_at.since(now).as_secs().div_ceil(60),
+    };
+    mailer.send(mail.compose()?).await?;
+    Ok(Told::Yes)
+}
+
+/// As [`mail`]: a code of its own for each attempt. The link leads below the tenant's issuer, whatever host anybody asked
+/// for.
+async fn link_mail(
+    tenant: &TenantContext,
+    mailer: Option<&Mailer>,
+    link: Uuid,
+    now: Timestamp,
+) -> Result<Told, Failure> {
+    let mailer = mailer.ok_or(Failure::NoMailer)?;
+    let code = opaque::fresh();
+    let Some(addressee) = mail_links::put_code(tenant.db()?, link, code.expose(), now).await? else {
+        return Ok(Told::NotNeeded);
+    };
+    let page = LinkMail::page(addressee.purpose);
+    let mail = LinkMail {
+        id: link,
+        to: &addressee.email,
+        tenant: &tenant.display_name,
+        purpose: addressee.purpose,
+        link: &format!("{}{page}?code={}", tenant.issuer, code.expose()),
         minutes: addressee.expires_at.since(now).as_secs().div_ceil(60),
     };
     mailer.send(mail.compose()?).await?;

@@ -146,6 +146,13 @@ impl Deref for PageTenant {
     }
 }
 
+impl PageTenant {
+    /// Of whom the request is, without counting it.
+    pub(crate) fn known(request: &HttpRequest) -> Result<Self, PageError> {
+        Tenant::known(request).map(Self).map_err(|problem| unresolved(&problem))
+    }
+}
+
 impl FromRequest for PageTenant {
     type Error = PageError;
     type Future = Ready<Result<Self, PageError>>;

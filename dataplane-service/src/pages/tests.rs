@@ -23,6 +23,7 @@ fn whatever_users_and_clients_call_themselves_is_escaped() {
         interaction: Some("i".into()),
         onward: vec![("next", NASTY.into())],
         email: NASTY.into(),
+        forgot: None,
         register: Some("/t/acme/register?interaction=i".into()),
     };
     let consent = Consent {

@@ -136,7 +136,7 @@ fn a_forwarded_host_counts_from_a_trusted_proxy(#[case] peer: &str, #[case] slug
         .insert_header(("x-forwarded-host", "login.acme.example"))
         .to_http_request();
     request.extensions_mut().insert(Arc::new(directory()));
-    assert_eq!(from_request(&request).unwrap().slug.as_str(), slug);
+    assert_eq!(known(&request).unwrap().slug.as_str(), slug);
 }
 
 #[test]

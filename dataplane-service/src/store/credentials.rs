@@ -48,6 +48,8 @@ pub async fn change(db: &TenantDb, new: &NewPassword<'_>) -> Result<bool, DbErro
              ), ended as ( \
                  delete from sessions s using changed c where s.user_id = c.id and s.sid is distinct from $4 \
                  returning s.sid, s.user_id \
+             ), halfway as ( \
+                 delete from sign_ins s using changed c where s.user_id = c.id \
              ), ",
             told!(tell: "$5", tenant: "$6", now: "$7"),
             ", revoked as ( \
@@ -73,6 +75,58 @@ pub async fn change(db: &TenantDb, new: &NewPassword<'_>) -> Result<bool, DbErro
         )
         .await?;
     Ok(row.try_get(0)?)
+}
+
+/// A password that comes by the link of a mail.
+#[derive(Debug)]
+pub struct ByLink<'a> {
+    pub code: &'a str,
+    pub hash: &'a PasswordHash,
+    /// The clients that want to be told by the back channel when a session ends.
+    pub tell: &'a [&'a str],
+    pub now: Timestamp,
+}
+
+/// Uses the link up, sets the password, and ends all of the user's sessions, grants and other links. `None`: it is no live
+/// link, as the same link is none for the second of two who come at once.
+pub async fn reset(db: &TenantDb, new: &ByLink<'_>) -> Result<Option<Uuid>, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(concat!(
+            "with link as ( \
+                 delete from mail_links where code_hash = $1 and purpose = 'reset_password' and expires_at > $3 \
+                 returning user_id, email \
+             ), changed as ( \
+                 update users u set password_hash = $2 from link l \
+                 where u.id = l.user_id and u.status = 'active' and u.email_normalized = l.email returning u.id \
+             ), others as ( \
+                 delete from mail_links m using changed c where m.user_id = c.id and m.code_hash is distinct from $1 \
+                     and m.purpose = 'reset_password' \
+             ), ended as ( \
+                 delete from sessions s using changed c where s.user_id = c.id returning s.sid, s.user_id \
+             ), ",
+            told!(tell: "$4", tenant: "$5", now: "$3"),
+            ", revoked as ( \
+                 update grants g set revoked_at = $3, revoked_reason = $6 from changed c \
+                 where g.user_id = c.id and g.revoked_at is null \
+             ) \
+             select id from changed",
+        ))
+        .await?;
+    let row = client
+        .query_opt(
+            &statement,
+            &[
+                &db.digest(new.code),
+                &new.hash.as_str(),
+                &new.now.system_time(),
+                &new.tell,
+                &db.tenant_id(),
+                &RevokedBecause::PasswordChanged.as_str(),
+            ],
+        )
+        .await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 /// Lets a user sign in, or not any more: then sessions and grants end at once. `false`: there is no such user.

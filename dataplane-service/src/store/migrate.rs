@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 14] = [
+const MIGRATIONS: [Migration; 16] = [
     Migration {
         version: 1,
         name: "identity",
@@ -98,13 +98,28 @@ const MIGRATIONS: [Migration; 14] = [
     },
     Migration {
         version: 14,
+        name: "factors",
+        sql: include_str!("../../../migrations/postgres/tenant/V0014__factors.sql"),
+    },
+    Migration {
+        version: 15,
+        name: "mail_links",
+        sql: include_str!("../../../migrations/postgres/tenant/V0015__mail_links.sql"),
+    },
+    Migration {
+        version: 16,
         name: "families",
-        sql: include_str!("../../../migrations/postgres/tenant/V0014__families.sql"),
+        sql: include_str!("../../../migrations/postgres/tenant/V0016__families.sql"),
     },
 ];
 
 /// The version this build needs.
 const NEWEST: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// The oldest build, by what it needs, that works with the schema as this build leaves it: while pods are replaced one by
+/// one, those of the release before start again, and are added, with a schema that has more than they know. It stays where
+/// it is for a migration that only adds, and rises to the newest with one that takes away what older builds use.
+const READABLE_FROM: i32 = 12;
 
 /// "hjmigr": whoever holds this lock in a database migrates it.
 const LOCK: i64 = 0x686a_6d69_6772;
@@ -118,34 +133,50 @@ pub struct Moved {
 
 /// Makes sure that the schema is this build's.
 pub async fn prepare(connection: &mut ClientWrapper, mode: Mode) -> Result<Moved, DbError> {
-    let found = version(connection).await?;
-    check_not_newer(found)?;
-    if found == NEWEST {
-        return Ok(Moved { from: found, to: found });
+    let found = found(connection).await?;
+    found.check()?;
+    if found.version >= NEWEST {
+        return Ok(Moved { from: found.version, to: found.version });
     }
     match mode {
         Mode::Auto => migrate(connection).await,
         Mode::Off => Err(DbError::Schema(format!(
-            "it is at version {found}, this build needs {NEWEST}: run `dataplane-service migrate`"
+            "it is at version {}, this build needs {NEWEST}: run `dataplane-service migrate`",
+            found.version
         ))),
     }
 }
 
-async fn version(connection: &mut ClientWrapper) -> Result<i32, DbError> {
+/// What the database says of its schema.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    version: i32,
+    /// The oldest build that works with it.
+    readable_from: i32,
+}
+
+impl Found {
+    fn check(self) -> Result<(), DbError> {
+        let Self { version, readable_from } = self;
+        if version <= NEWEST || readable_from <= NEWEST {
+            return Ok(());
+        }
+        Err(DbError::Schema(format!("it is at version {version}, newer than this build, which knows {NEWEST}")))
+    }
+}
+
+/// Where nothing says who can read a version, only builds that know it can.
+const HISTORY: &str = "select coalesce(max(version), 0),
+    coalesce(max(coalesce((to_jsonb(h) ->> 'readable_from')::integer, version)), 0) from hj_schema_history h";
+
+async fn found(connection: &mut ClientWrapper) -> Result<Found, DbError> {
     let there: bool =
         connection.query_one("select to_regclass('hj_schema_history') is not null", &[]).await?.try_get(0)?;
     if !there {
-        return Ok(0);
+        return Ok(Found { version: 0, readable_from: 0 });
     }
-    let row = connection.query_one("select coalesce(max(version), 0) from hj_schema_history", &[]).await?;
-    Ok(row.try_get(0)?)
-}
-
-fn check_not_newer(found: i32) -> Result<(), DbError> {
-    if found <= NEWEST {
-        return Ok(());
-    }
-    Err(DbError::Schema(format!("it is at version {found}, newer than this build, which knows {NEWEST}")))
+    let row = connection.query_one(HISTORY, &[]).await?;
+    Ok(Found { version: row.try_get(0)?, readable_from: row.try_get(1)? })
 }
 
 /// One transaction: all of it, or nothing. The lock goes with the transaction, so PgBouncer may stand between.
@@ -157,26 +188,28 @@ async fn migrate(connection: &mut ClientWrapper) -> Result<Moved, DbError> {
     transaction
         .batch_execute(
             "create table if not exists hj_schema_history (
-                 version integer primary key, name text not null, applied_at timestamptz not null default now())",
+                 version integer primary key, name text not null, applied_at timestamptz not null default now());
+             alter table hj_schema_history add column if not exists readable_from integer",
         )
         .await
         .map_err(|error| failed("the history of migrations", &error))?;
     // Another pod may have done it while this one waited for the lock.
-    let row = transaction.query_one("select coalesce(max(version), 0) from hj_schema_history", &[]).await?;
-    let from: i32 = row.try_get(0)?;
-    check_not_newer(from)?;
+    let row = transaction.query_one(HISTORY, &[]).await?;
+    let found = Found { version: row.try_get(0)?, readable_from: row.try_get(1)? };
+    found.check()?;
+    let from = found.version;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
         let label = format!("migration {} ({})", migration.version, migration.name);
         transaction.batch_execute(migration.sql).await.map_err(|error| failed(&label, &error))?;
         transaction
             .execute(
-                "insert into hj_schema_history (version, name) values ($1, $2)",
-                &[&migration.version, &migration.name],
+                "insert into hj_schema_history (version, name, readable_from) values ($1, $2, $3)",
+                &[&migration.version, &migration.name, &READABLE_FROM],
             )
             .await?;
     }
     transaction.commit().await?;
-    Ok(Moved { from, to: NEWEST })
+    Ok(Moved { from, to: from.max(NEWEST) })
 }
 
 fn failed(what: &str, error: &tokio_postgres::Error) -> DbError {
@@ -186,6 +219,8 @@ fn failed(what: &str, error: &tokio_postgres::Error) -> DbError {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     #[test]
@@ -199,9 +234,40 @@ mod tests {
         assert!(MIGRATIONS.iter().zip(1..).all(|(migration, number)| migration.version == number));
     }
 
+    /// `migrations/postgres/tenant.sha256` is what `sha256sum -c` reads. A database that has a migration does not get it
+    /// again, so an edited one makes two kinds of databases.
     #[test]
-    fn a_newer_schema_is_refused() {
-        let error = check_not_newer(NEWEST + 1).unwrap_err();
+    fn what_was_released_is_as_it_was() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/postgres/tenant");
+        let released = include_str!("../../../migrations/postgres/tenant.sha256");
+        let lines: Vec<_> = released.lines().filter_map(|line| line.split_once("  ")).collect();
+        assert!(lines.len() >= usize::try_from(READABLE_FROM).unwrap(), "READABLE_FROM is a release");
+        for (digest, name) in lines {
+            let bytes = std::fs::read(format!("{folder}/{name}")).unwrap();
+            let found = Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+            assert_eq!(found, digest, "{name} was edited: make a new migration");
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_unless_it_says_that_this_build_can_use_it() {
+        let found = |version, readable_from| Found { version, readable_from };
+        for usable in [found(0, 0), found(NEWEST, READABLE_FROM), found(NEWEST + 1, NEWEST), found(NEWEST + 9, 1)] {
+            assert!(usable.check().is_ok(), "{usable:?}");
+        }
+        let error = found(NEWEST + 1, NEWEST + 1).check().unwrap_err();
         assert!(error.to_string().contains("newer than this build"), "{error}");
+    }
+
+    /// Pods of the release before are at work, and start, while the new schema is there already.
+    #[test]
+    fn a_migration_that_takes_away_says_so() {
+        assert!(READABLE_FROM <= NEWEST);
+        let takes_away = ["drop table", "drop column", "rename ", "set not null"];
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version > READABLE_FROM) {
+            let sql = migration.sql.to_lowercase();
+            let found: Vec<_> = takes_away.iter().filter(|words| sql.contains(**words)).collect();
+            assert!(found.is_empty(), "{}: {found:?}: older builds may need it, see READABLE_FROM", migration.name);
+        }
     }
 }

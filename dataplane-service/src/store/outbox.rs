@@ -28,6 +28,8 @@ pub enum About {
     CibaPing(String),
     /// A user is to be told of this request of CIBA by mail.
     CibaMail(Uuid),
+    /// A user is to be sent this link.
+    LinkMail(Uuid),
 }
 
 /// What is left in an outbox.
@@ -46,6 +48,7 @@ fn read(row: &Row) -> Result<Message, DbError> {
         ("logout", Some(sid), _, _) => About::Logout(sid),
         ("ciba_ping", _, Some(sealed), _) => About::CibaPing(sealed),
         ("ciba_mail", _, _, Some(request)) => About::CibaMail(request),
+        ("link_mail", _, _, Some(link)) => About::LinkMail(link),
         _ => return Err(DbError::Schema(format!("a message of kind {kind} is not whole"))),
     };
     Ok(Message {

@@ -174,6 +174,11 @@ impl TenantDb {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Whether anybody asked for a connection since this pod knows the database.
+    pub fn is_open(&self) -> bool {
+        self.0.pool.get().is_some()
+    }
+
     /// A connection, bounded in time; the first call opens the pool and brings the schema up to date (or checks it).
     pub async fn get(&self) -> Result<Connection, DbError> {
         let mut connection = self.connect().await?;

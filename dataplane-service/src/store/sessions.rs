@@ -114,6 +114,34 @@ pub async fn begin(db: &TenantDb, new: &NewSession<'_>) -> Result<Begun, DbError
     Ok(Begun { cookie, facts })
 }
 
+/// What a user has shown since beyond what began the session. The session goes on, under a fresh cookie; when the user
+/// signed in stays as it was, since the password was not asked for again. `None`: it is over.
+pub async fn strengthen(db: &TenantDb, cookie: &str, amr: &[String], now: Timestamp) -> Result<Option<Begun>, DbError> {
+    let fresh = opaque::fresh();
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "update sessions set id_hash = $1, amr = $2, last_seen_at = $3 where id_hash = $4 and expires_at > $3 \
+             returning sid, user_id, auth_time, amr",
+        )
+        .await?;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&db.digest(fresh.expose()), &amr, &now.system_time(), &db.digest(cookie)];
+    let Some(row) = client.query_opt(&statement, &parameters).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Begun { cookie: fresh, facts: facts(&row)? }))
+}
+
+fn facts(row: &tokio_postgres::Row) -> Result<SessionFacts, DbError> {
+    Ok(SessionFacts {
+        user_id: row.try_get("user_id")?,
+        sid: row.try_get("sid")?,
+        auth_time: timestamp(row, "auth_time")?,
+        amr: row.try_get("amr")?,
+    })
+}
+
 /// The session of a cookie: not over, used after `idle_since`, its user active.
 pub async fn find_live(
     db: &TenantDb,
@@ -135,12 +163,7 @@ pub async fn find_live(
         return Ok(None);
     };
     Ok(Some(Session {
-        facts: SessionFacts {
-            user_id: row.try_get("user_id")?,
-            sid: row.try_get("sid")?,
-            auth_time: timestamp(&row, "auth_time")?,
-            amr: row.try_get("amr")?,
-        },
+        facts: facts(&row)?,
         email: row.try_get("email")?,
         last_seen_at: row.try_get::<_, SystemTime>("last_seen_at")?.into(),
     }))

@@ -18,6 +18,7 @@ use vocab::{
     TenantId, Timestamp,
 };
 
+use crate::mail::{OwnServer, Security};
 use crate::rate_limit::Rate;
 use crate::signing::{KeyRecord, KeyStatus};
 use crate::staleness::{FailMode, Policy};
@@ -111,6 +112,7 @@ pub struct TenantRecord {
     pub lifetimes: Lifetimes,
     pub staleness: Option<Policy>,
     pub rate_limit: Option<Rate>,
+    pub smtp: Option<OwnServer>,
     pub oauth: OAuthSettings,
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,
     pub details_types: Arc<DetailTypes>,
@@ -175,6 +177,7 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
         },
         staleness: wire.staleness.map(|wire| staleness(&wire)).transpose()?,
         rate_limit: wire.rate_limit.map(rate).transpose()?,
+        smtp: wire.smtp.map(mail_server).transpose()?,
         signing_algorithm: match wire.signing_algorithm.as_str() {
             "" => None,
             name => Some(algorithm(name)?),
@@ -183,6 +186,17 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
         details_types: Arc::new(DetailTypes::compile(&oauth.authorization_details_types).map_err(Malformed)?),
         oauth,
         revision: Revision(wire.revision),
+    })
+}
+
+fn mail_server(wire: watch::Smtp) -> Result<OwnServer, Malformed> {
+    let malformed = |what: &str| Malformed(format!("its mail server: {what}"));
+    Ok(OwnServer {
+        host: wire.host,
+        port: Some(u16::try_from(wire.port).map_err(|_| malformed("no such port"))?).filter(|port| *port > 0),
+        security: Security::parse(&wire.security).map_err(|_| malformed("an unknown security"))?,
+        from: wire.from.parse().map_err(|_| malformed("mail cannot be from that address"))?,
+        account: if wire.username.is_empty() { None } else { Some((wire.username, id(&wire.sealed_password)?)) },
     })
 }
 

@@ -4,6 +4,7 @@
 //! cannot be used is kept at its last good state and reported to the control plane.
 
 mod key;
+mod rejection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,15 +15,17 @@ use oauth_core::client::Client;
 use prost::Message as _;
 use shared_proto::watch;
 use url::Url;
-use vocab::{ClientId, ClusterId, KeyFamily, KeyId, Keyring, Revision, ScopeName, SealError, TenantId};
+use vocab::{ClientId, ClusterId, KeyFamily, KeyId, Keyring, Revision, ScopeName, TenantId};
 
 use self::key::Key;
-use super::decode::{self, ClientFault, Database, IssuerMode, Malformed, ResourceKey, TenantRecord};
+use self::rejection::Rejection;
+use super::decode::{self, Database, IssuerMode, Malformed, ResourceKey, TenantRecord};
 use crate::decryption::DecryptionKeys;
 use crate::directory::Directory;
 use crate::issued::IssuedTokens;
+use crate::mail::MailServer;
 use crate::rate_limit::Limiter;
-use crate::signing::{KeyFault, KeyRecord, KeySet, KeyStatus, SigningKey};
+use crate::signing::{KeyRecord, KeySet, KeyStatus, SigningKey};
 use crate::store::dsn;
 use crate::store::pool::PodPools;
 use crate::tenant::{Scope, TenantContext};
@@ -49,6 +52,7 @@ pub struct Mirror {
 #[derive(Debug, Default)]
 struct Parts {
     record: Option<TenantRecord>,
+    mail: MailServer,
     clients: HashMap<ClientId, Arc<Client>>,
     scopes: BTreeMap<ScopeName, Scope>,
     keys: BTreeMap<KeyId, (KeyRecord, Key)>,
@@ -58,37 +62,6 @@ struct Parts {
     revision: Revision,
     /// What the directory shows.
     built: Option<Arc<TenantContext>>,
-}
-
-#[derive(Clone, Debug)]
-struct Rejection {
-    reason: String,
-    /// Sealed with a master key that this pod was not given.
-    unopened: bool,
-}
-
-impl From<Malformed> for Rejection {
-    fn from(malformed: Malformed) -> Self {
-        Self { reason: malformed.0, unopened: false }
-    }
-}
-
-impl From<SealError> for Rejection {
-    fn from(error: SealError) -> Self {
-        Self { unopened: true, reason: error.to_string() }
-    }
-}
-
-impl From<ClientFault> for Rejection {
-    fn from(fault: ClientFault) -> Self {
-        Self { unopened: matches!(fault, ClientFault::Sealed(_)), reason: fault.to_string() }
-    }
-}
-
-impl From<KeyFault> for Rejection {
-    fn from(fault: KeyFault) -> Self {
-        Self { unopened: matches!(fault, KeyFault::Sealed(_)), reason: fault.to_string() }
-    }
 }
 
 /// A complete state, cheap to take: what the state file holds.
@@ -323,9 +296,15 @@ impl Parts {
                     // The rest is taken: a suspension must not wait for a database.
                     record.database = database;
                 }
+                let held = self.built.as_ref().map(|built| built.mail.clone()).unwrap_or_default();
+                let (mail, unusable) = held.next(record.smtp.as_ref(), keyring);
+                self.mail = mail;
                 self.record = Some(record);
                 if let Some(fault) = fault {
                     return Err(Malformed(format!("its database: {fault}")).into());
+                }
+                if let Some(why) = unusable {
+                    return Err(Malformed(format!("its mail server: {why}")).into());
                 }
             }
             Some(Kind::Client(client)) => {
@@ -356,7 +335,10 @@ impl Parts {
     /// Takes one resource over from what was there before.
     fn take_over(&mut self, key: &ResourceKey, old: &Self) {
         match key {
-            ResourceKey::Tenant(_) if self.record.is_none() => self.record.clone_from(&old.record),
+            ResourceKey::Tenant(_) if self.record.is_none() => {
+                self.record.clone_from(&old.record);
+                self.mail.clone_from(&old.mail);
+            }
             ResourceKey::Client(_, id) => {
                 old.clients.get(id).map(|client| self.clients.insert(id.clone(), Arc::clone(client)));
             }
@@ -417,6 +399,7 @@ impl Parts {
             registration_enabled: record.registration_enabled,
             staleness: record.staleness,
             limiter,
+            mail: self.mail.clone(),
             oauth: record.oauth.clone(),
             trusted_jwt_issuers: Arc::clone(&record.trusted_jwt_issuers),
             details_types: Arc::clone(&record.details_types),

@@ -253,6 +253,30 @@ pub struct Tenant {
     /// Absent: as many requests as the pod can answer.
     #[prost(message, optional, tag = "14")]
     pub rate_limit: ::core::option::Option<RateLimit>,
+    /// Absent: the pod's own, if it has one.
+    #[prost(message, optional, tag = "15")]
+    pub smtp: ::core::option::Option<Smtp>,
+}
+/// The mail server that takes a tenant's mail.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Smtp {
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    /// Zero: the one that is usual for the security.
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// starttls, tls or none.
+    #[prost(string, tag = "3")]
+    pub security: ::prost::alloc::string::String,
+    /// The address that mail is from.
+    #[prost(string, tag = "4")]
+    pub from: ::prost::alloc::string::String,
+    /// Empty: the server takes mail without an account.
+    #[prost(string, tag = "5")]
+    pub username: ::prost::alloc::string::String,
+    /// A sealed envelope.
+    #[prost(string, tag = "6")]
+    pub sealed_password: ::prost::alloc::string::String,
 }
 /// How many requests of a tenant each pod answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -24,6 +24,9 @@ pub struct OAuthSettings {
     /// Whether every client must push its authorization requests (RFC 9126 §5).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_pushed_authorization_requests: bool,
+    /// Whether users sign in with a second factor.
+    #[serde(skip_serializing_if = "Mfa::is_default")]
+    pub mfa: Mfa,
     /// How well and how lately a user must have signed in to use the tenant's own user API with a token of hers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_api_step_up: Option<StepUp>,
@@ -58,6 +61,25 @@ pub struct OAuthSettings {
     /// What may stand in `authorization_details`, by its `type` (RFC 9396 §2). A type that is not here does not exist.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub authorization_details_types: BTreeMap<String, AuthorizationDetailsType>,
+}
+
+/// Whether there are second factors at the sign-in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mfa {
+    /// Nobody is asked for one, nor can add one.
+    Off,
+    /// Who has one is asked for it; who has none adds one when a client needs it.
+    #[default]
+    Optional,
+    /// Everybody is asked; who has none adds one at the next sign-in.
+    Required,
+}
+
+impl Mfa {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One type of authorization details (RFC 9396 §2), of which the tenant says what its objects look like.

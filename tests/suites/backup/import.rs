@@ -1,6 +1,7 @@
 //! The configuration as a file: out of one cluster, into another.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use tests::cluster::Cluster;
 use tests::process::Launch;
 use tests::wait::PATIENCE;
 use tests::web::{self, Answer};
+use tests::world::World;
 use tests::{programs, scratch};
 
 use super::{slugs, tenant};
@@ -68,7 +70,11 @@ async fn furnished() -> (Cluster, Admin) {
     let cluster = Cluster::start(1).await;
     let admin = cluster.admin(0).await;
     let database = json!({ "dsn": "postgres://u:p@db/acme", "max_connections": 5 });
-    let _ = admin.create_tenant("acme", json!({ "hosts": ["acme.example"], "database": database })).await;
+    let smtp = json!({
+        "host": "mx.example", "from": "a@acme.example", "username": "acme", "password": "the-mail-servers-password",
+    });
+    let settings = json!({ "hosts": ["acme.example"], "database": database, "smtp": smtp });
+    let _ = admin.create_tenant("acme", settings).await;
     let _ = admin.post("/tenants/acme/scopes", &json!({ "name": "orders" })).await.expect(201);
     for id in ["web", "shop"] {
         let client = json!({
@@ -86,7 +92,7 @@ async fn furnished() -> (Cluster, Admin) {
 async fn an_export_makes_the_same_configuration_elsewhere_and_again_changes_nothing() {
     let (cluster, admin) = furnished().await;
     let file = export(&admin).await;
-    assert!(!file.contains("postgres://"), "secrets are sealed");
+    assert!(!file.contains("postgres://") && !file.contains("the-mail-servers"), "secrets are sealed");
     let standby = another(Some(&cluster.secrets.master_key)).await;
     let there = standby.admin(0).await;
 
@@ -192,4 +198,45 @@ async fn the_command_line_takes_files_away_and_puts_them_back() {
     let done = run(&["import", exported, "-o", "json"]).await;
     assert_eq!(done.code, Some(0), "{}", done.output);
     assert_eq!(slugs(&admin).await, ["acme", "other"]);
+}
+
+/// What is sealed is of use where it is restored: a client proves itself by an HMAC of its secret, and the mail server's
+/// password, which nobody can see, is the same to whoever knows it.
+#[tokio::test]
+async fn sealed_secrets_are_of_use_where_they_are_restored() {
+    let (cluster, admin) = furnished().await;
+    let hmac = json!({
+        "client_id": "hmac", "name": "HMAC", "token_endpoint_auth_method": "client_secret_jwt",
+        "grant_types": ["client_credentials"],
+    });
+    let secret = admin.create_client("other", &hmac).await.secret.expect("a secret");
+    let file = export(&admin).await;
+    assert!(!file.contains(&secret));
+    let mut standby = another(Some(&cluster.secrets.master_key)).await;
+    standby.secrets.master_key.clone_from(&cluster.secrets.master_key);
+    let there = standby.admin(0).await;
+    let _ = import(&there, "", &file).await.expect(200);
+    // The same text is the same envelope, which nobody can tell who cannot open it.
+    let envelope = file.split(r#""password":""#).nth(1).and_then(|rest| rest.split('"').next()).expect("a password");
+    let same = json!({ "settings": { "smtp": { "password": "the-mail-servers-password" } } });
+    let _ = there.patch("/tenants/acme", &same).await.expect(200);
+    assert!(envelope.starts_with("hjs1.") && export(&there).await.contains(envelope), "{envelope}");
+
+    let mut world = World { cluster: standby, pods: Vec::new() };
+    world.add_pod("restored", "").await;
+    let issuer = format!("{}/t/other", world.pods[0].url());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let claims = json!({
+        "iss": "hmac", "sub": "hmac", "aud": issuer, "jti": tests::tenant::unique("jti"), "iat": now, "exp": now + 60,
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    let assertion = jsonwebtoken::encode(&header, &claims, &key).expect("an HMAC is made of anything");
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", assertion.as_str()),
+    ];
+    let answer = web::send(web::client().post(format!("{issuer}/oauth2/token")).form(&form)).await;
+    let _ = answer.expect(200).text_of("access_token");
 }

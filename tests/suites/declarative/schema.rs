@@ -45,6 +45,8 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
     takes(&tenant(json!({"staleness": null, "key_rotation": {"max_age_secs": null}})));
     takes(&tenant(json!({"rate_limit": {"requests_per_second": 100, "burst": 200}})));
     takes(&tenant(json!({"rate_limit": null})));
+    let password = json!({"from_env": "SMTP_PASSWORD"});
+    takes(&tenant(json!({"smtp": {"host": "mx", "from": "a@b.example", "username": "a", "password": password}})));
     takes(&json!({"kind": "Settings", "key_rotation": rotation, "staleness": staleness, "gone_pods_kept_secs": 60}));
     takes(&json!({"kind": "Settings", "audit": {"max_age_secs": null, "max_bytes": 1_000_000_000_000_u64}}));
     let wrong = [
@@ -53,6 +55,7 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
         tenant(json!({"staleness": {"fail_mode": "perhaps"}})),
         tenant(json!({"staleness": {"after": 1}})),
         tenant(json!({"rate_limit": {"burst": 1}})),
+        tenant(json!({"smtp": {"host": "mx", "from": "a@b.example", "username": "a", "password": "plain"}})),
         tenant(json!({"key_rotation": {"max_age": 1}})),
         tenant(json!({"lifetimes": {"jwks_cache_secs": -1}})),
         json!({"kind": "Settings", "retention": {}}),

@@ -72,9 +72,11 @@ async fn shell(it: &mut Kubernetes, folder: &Path, script: &str) -> String {
         log: scratch::folder("tutorial").join("log"),
     };
     let mut process = launch.start();
-    while process.is_running() {
+    until("the script ends", 20 * PATIENCE, async || {
         it.go_on().await;
-    }
+        if process.is_running() { Err(process.log()) } else { Ok(()) }
+    })
+    .await;
     assert_eq!(process.ended(PATIENCE).await.code(), Some(0), "{script}\n{}", process.log());
     process.log()
 }

@@ -59,7 +59,7 @@ async fn a_node_is_added_promoted_demoted_and_removed_and_then_keeps_quiet() {
     assert!(member(&admin, 2).await.is_none());
     assert_eq!(admin.get("/cluster/status").await.expect(200).json["term"], term);
     // Added again, it is.
-    let _ = admin.post("/cluster/members", &body).await.expect(201);
+    cli.text(&["cluster", "add", "2", &address]);
     cluster.nodes[place].ready().await;
 }
 

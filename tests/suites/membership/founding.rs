@@ -7,8 +7,9 @@ use shared_proto::peer;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
 use tests::gate::Gate;
-use tests::peer_call::{APPEND, call, clock, framed, post, signer};
+use tests::peer_call::{APPEND, VOTE, call, clock, framed, post, signer};
 use tests::postgres::free_port;
+use tests::voter::Voter;
 use tests::wait::{PATIENCE, until};
 use tonic::Code;
 use vocab::{ClusterId, NodeId};
@@ -261,22 +262,93 @@ async fn are_one_cluster(cluster: &Cluster, places: &[usize]) {
 
 #[tokio::test]
 async fn of_two_that_found_one_cluster_at_once_one_gives_its_own_up() {
-    let mut cluster = founded_twice().await;
-    // Node 3 becomes the first one's, before the second asks it for a vote.
-    start(&mut cluster, &[0]).await;
-    cluster.nodes[0].ready().await;
-    start(&mut cluster, &[1]).await;
-    cluster.ready().await;
-    are_one_cluster(&cluster, &[0, 1, 2]).await;
-    voters_are(&cluster.admin(0).await, &[1, 2, 3]).await;
-    let given_up = |place: usize| cluster.nodes[place].process().log().contains("gives a cluster up");
-    assert_eq!([0, 1, 2].map(given_up), [false, true, false]);
+    for order in [[0, 1], [1, 0]] {
+        let mut cluster = founded_twice().await;
+        cluster.start_at_once(&order).await;
+        cluster.ready().await;
+        are_one_cluster(&cluster, &[0, 1, 2]).await;
+        voters_are(&cluster.admin(0).await, &[1, 2, 3]).await;
+        let given_up = |place: usize| cluster.nodes[place].process().log().contains("gives a cluster up");
+        assert!(given_up(0) || given_up(1), "there were two");
 
-    // It is one for good: whoever restarts finds itself in it.
-    cluster.kill_all();
-    cluster.start_all().await;
+        // It is one for good: whoever restarts finds itself in it.
+        cluster.kill_all();
+        cluster.start_all().await;
+        cluster.ready().await;
+        are_one_cluster(&cluster, &[0, 1, 2]).await;
+    }
+}
+
+/// Node 3 votes for it, and is the other founder's before its entries come.
+#[tokio::test]
+async fn a_founder_that_is_elected_and_followed_by_nobody_gives_its_cluster_up() {
+    for (elected, other) in [(0, 1), (1, 0)] {
+        let mut cluster = nodes(&[1, 2, 3]);
+        let voter = Voter::start(3).await;
+        let astray = |cluster: &Cluster, place: usize| format!("{}=127.0.0.1:{}", cluster.nodes[place].id, free_port());
+        for (place, unheard) in [(elected, other), (other, elected)] {
+            let third = if place == elected { voter.address().to_owned() } else { cluster.nodes[2].raft_addr() };
+            let list = [listed(&cluster, place), astray(&cluster, unheard), format!("3={third}")];
+            set_list(&mut cluster, place, &list);
+            cluster.nodes[place].launch_mut().args.push("--bootstrap-preferred".to_owned());
+        }
+        start(&mut cluster, &[elected]).await;
+        says(&cluster, elected, "to=\"leader\"").await;
+        // It does not take itself for one for long.
+        says(&cluster, elected, "to=\"lost_leader\"").await;
+        not_ready_because(&cluster, elected, "leader").await;
+        let vain = bound(&cluster, elected).expect("it has founded one");
+        cluster.nodes[elected].kill();
+
+        cluster.nodes[2].launch_mut().args.push("--join-only".to_owned());
+        start(&mut cluster, &[2, other]).await;
+        cluster.ready().await;
+        is_written(&cluster.admin(other).await, "of-the-other").await;
+        let made = cluster_id(&cluster, other).await;
+        assert_ne!(made, vain);
+
+        // It is elected again, and hears where the others are.
+        voter.joined(&made);
+        let list = [listed(&cluster, elected), listed(&cluster, other), format!("3={}", voter.address())];
+        set_list(&mut cluster, elected, &list);
+        start(&mut cluster, &[elected]).await;
+        says(&cluster, elected, "gives a cluster up").await;
+        cluster.ready().await;
+        are_one_cluster(&cluster, &[0, 1, 2]).await;
+        assert_eq!(bound(&cluster, elected), Some(made));
+        assert!(has_tenant(&cluster.admin(elected).await, "of-the-other").await);
+    }
+}
+
+/// Its vote is a promise, too: the other founder's is refused, until it is clear that nothing comes of the first.
+#[tokio::test]
+async fn a_node_that_has_voted_for_one_founder_is_no_other_ones() {
+    let mut cluster = nodes(&[1, 2]);
+    for place in [0, 1] {
+        set_peers(&mut cluster, place, &[0, 1]);
+    }
+    start(&mut cluster, &[1]).await;
+    let address = cluster.nodes[1].addresses().raft.clone();
+    let [first, second] = [7, 8].map(|id| ClusterId::from_uuid(uuid::Uuid::from_u128(id)));
+    let ask = async |of: ClusterId, pre_vote: bool| {
+        let candidate = signer(1, &cluster.secrets.cluster_hmac, Some(of), clock());
+        let vote = Some(peer::Vote { term: 1, node_id: 1, committed: false });
+        let body = framed(&peer::VoteRequest { vote, last_log: None, leadership_transfer: false, pre_vote });
+        let signature = candidate.sign(Receiver::Node(NodeId(2)), post(VOTE), &body).expect("there is a secret");
+        call(&address, VOTE, Some(&signature), &body).await
+    };
+    for of in [first, second] {
+        assert_eq!(ask(of, true).await, Code::Ok);
+        assert_eq!(bound(&cluster, 1), None, "a question binds nobody");
+    }
+    assert_eq!(ask(second, false).await, Code::Ok);
+    assert_eq!(bound(&cluster, 1), Some(second.to_string()), "on the disk before it has answered");
+    assert_eq!(ask(first, false).await, Code::Unauthenticated);
+    // Who was voted for is gone for good; its successor finds node 2 in somebody's cluster first, and free a little later.
+    start(&mut cluster, &[0]).await;
     cluster.ready().await;
-    are_one_cluster(&cluster, &[0, 1, 2]).await;
+    are_one_cluster(&cluster, &[0, 1]).await;
+    assert!(cluster.nodes[1].process().log().contains("gives a cluster up"));
 }
 
 #[tokio::test]

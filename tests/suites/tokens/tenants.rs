@@ -36,12 +36,16 @@ const DOORS: &[(&str, Door)] = &[
     ("/.well-known/openid-configuration", Door::Public),
     ("/account", Door::Page),
     ("/account/access", Door::Page),
+    ("/account/factors", Door::Page),
     ("/account/password", Door::Page),
     ("/account/request", Door::Page),
     ("/api/v1/users", Door::Bearer),
     ("/api/v1/users/{id}", Door::Bearer),
     ("/consent", Door::Page),
+    ("/forgot-password", Door::Page),
     ("/login", Door::Page),
+    ("/mfa", Door::Page),
+    ("/mfa/totp", Door::Page),
     ("/oauth2/authorize", Door::Page),
     ("/oauth2/bc-authorize", Door::Client),
     ("/oauth2/device", Door::Page),
@@ -55,6 +59,8 @@ const DOORS: &[(&str, Door)] = &[
     ("/oauth2/token", Door::Client),
     ("/oauth2/userinfo", Door::Bearer),
     ("/register", Door::Page),
+    ("/reset-password", Door::Page),
+    ("/verify-email", Door::Page),
 ];
 
 /// The paths of a tenant's endpoints, as the data plane mounts them.

@@ -5,19 +5,13 @@ use std::net::TcpStream;
 use std::thread;
 
 use tests::cluster::Cluster;
+use tests::memory::peak_kib;
 use tests::web::raw_status;
 
 const MUCH: usize = 100 << 20;
 /// What a node may grow by at its highest.
 const GROWTH_KIB: u64 = 50 << 10;
 const PIECE: usize = 64 << 10;
-
-/// The most that the process ever had in memory.
-fn peak_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
 
 fn send(mut writer: TcpStream, head: &str, is_chunked: bool) -> io::Result<()> {
     let piece = "a".repeat(PIECE);

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 use tests::cluster::Cluster;
+use tests::memory::resident_kib;
 use tests::pki::Authority;
 use tests::pod::{Plan, Pod};
 use tests::tls::{self, HTTP2_PREFACE};
@@ -146,12 +147,6 @@ fn floods(path: &str) -> Vec<Flood> {
         ("pings", frame(PING, 0, 0, b"........").repeat(200_000), any),
         ("a million empty frames", frame(DATA, 0, 1, &[]).repeat(1_000_000), |end| matches!(end, End::Closed(_))),
     ]
-}
-
-fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread")]

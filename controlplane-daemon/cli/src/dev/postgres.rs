@@ -27,7 +27,7 @@ use crate::failure::Failure;
 use crate::private_file;
 
 /// The superuser of the private server.
-const SUPERUSER: &str = "hellojohn";
+pub(crate) const SUPERUSER: &str = "hellojohn";
 /// Role and database of the demo tenant.
 const TENANT_DATABASE: &str = "tenant_local";
 

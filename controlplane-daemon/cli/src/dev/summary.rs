@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use reqwest::Url;
 
 use super::demo::{CONFIDENTIAL, PUBLIC, REDIRECT_URI, USER};
+use super::environment;
 use super::folder::Folder;
 use super::layout::Layout;
 use super::postgres::Postgres;
@@ -21,7 +22,6 @@ fn render(layout: &Layout, folder: &Folder, postgres: &Postgres) -> anyhow::Resu
     let secret = folder.secret(CONFIDENTIAL)?;
     let password = folder.secret("user-password")?;
     let owner = folder.secret("owner-credential")?;
-    let admin = layout.admin_url();
     let mut text = String::new();
     let mut row = |name: &str, value: &str| writeln!(text, "  {name:<22} {value}");
     row("Issuer", &issuer)?;
@@ -50,13 +50,8 @@ fn render(layout: &Layout, folder: &Folder, postgres: &Postgres) -> anyhow::Resu
         this()
     )?;
     writeln!(text, "or open the login page alone:\n\n  {}\n", login_url(&issuer)?)?;
-    writeln!(text, "Operate it:\n")?;
-    writeln!(
-        text,
-        "  HJ_SERVER={admin} HJ_CREDENTIAL_FILE={} {} tenant list\n",
-        folder.secret_path("owner-credential").display(),
-        this()
-    )?;
+    writeln!(text, "Operate it, in another terminal:\n")?;
+    writeln!(text, "  . {}\n  hellojohn tenant list\n", folder.path().join(environment::FILE).display())?;
     writeln!(text, "Ready. Ctrl-C stops everything.")?;
     Ok(text)
 }

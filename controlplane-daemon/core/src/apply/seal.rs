@@ -10,6 +10,7 @@ use crate::model::{Client, SigningKey, Tenant};
 use crate::mutation::{Change, Reseal, ResourceRef};
 use crate::rejection::Rejection;
 use crate::seals::SealedPlace;
+use crate::state::State;
 
 /// Compare and swap, place by place: who wrote a new secret meanwhile has sealed it himself. The resources keep their
 /// revisions, since nobody who reads them sees a difference.
@@ -19,24 +20,38 @@ pub(super) fn reseal(cx: &Context<'_>, moves: Vec<Reseal>) -> Result<Decision, R
     if moves.iter().any(|one| one.to.to_string().len() > limits::SEALED_BYTES) {
         return Err(conflict("an envelope is too long"));
     }
-    let current = moves.into_iter().filter(|one| cx.state.sealed_at(&one.place) == Some(&one.from));
-    let changes = current.filter_map(|one| change(cx, one)).collect();
+    // One resource may hold several: each change stands on those before it.
+    let mut state = cx.state.clone();
+    let mut changes = Vec::with_capacity(moves.len());
+    for one in moves {
+        if state.sealed_at(&one.place) == Some(&one.from)
+            && let Some(change) = change(&state, one)
+        {
+            state.absorb(change.clone());
+            changes.push(change);
+        }
+    }
     Ok(Decision { resource: ResourceRef::Configuration, changes })
 }
 
-fn change(cx: &Context<'_>, Reseal { place, to, .. }: Reseal) -> Option<Change> {
+fn change(state: &State, Reseal { place, to, .. }: Reseal) -> Option<Change> {
     Some(match place {
         SealedPlace::Database { tenant } => {
-            let mut tenant = Tenant::clone(cx.state.tenant_by_id(tenant)?);
+            let mut tenant = Tenant::clone(state.tenant_by_id(tenant)?);
             tenant.spec.settings.database.as_mut()?.dsn = to;
             Change::TenantPut(tenant)
         }
+        SealedPlace::Smtp { tenant } => {
+            let mut tenant = Tenant::clone(state.tenant_by_id(tenant)?);
+            tenant.spec.settings.smtp.as_mut()?.account.as_mut()?.password = to;
+            Change::TenantPut(tenant)
+        }
         SealedPlace::SigningKey { owner, kid } => {
-            let key = Arc::clone(cx.state.key(owner, &kid)?);
+            let key = Arc::clone(state.key(owner, &kid)?);
             Change::KeyPut(SigningKey { private_key: to, ..SigningKey::clone(&key) })
         }
         SealedPlace::ClientSecret { tenant, client, secret } => {
-            let mut client = Client::clone(cx.state.client(tenant, &client)?);
+            let mut client = Client::clone(state.client(tenant, &client)?);
             client.secrets.iter_mut().find(|kept| kept.id == secret)?.sealed = Some(to);
             Change::ClientPut(client)
         }

@@ -50,8 +50,9 @@ impl State {
     fn put_tenant(&mut self, tenant: Tenant) {
         let id = tenant.id;
         self.forget_hosts(id);
-        let (old, new) = (self.tenants.get(&id).and_then(|tenant| dsn_key(tenant)), dsn_key(&tenant));
-        self.recount(old, new);
+        let old = self.tenants.get(&id).cloned();
+        self.recount(old.as_ref().and_then(|old| dsn_key(old)), dsn_key(&tenant));
+        self.recount(old.as_ref().and_then(|old| smtp_key(old)), smtp_key(&tenant));
         for host in &tenant.spec.settings.hosts {
             self.hosts.insert(host.clone(), id);
         }
@@ -63,6 +64,7 @@ impl State {
         self.forget_hosts(id);
         if let Some(tenant) = self.tenants.remove(&id) {
             self.recount(dsn_key(&tenant), None);
+            self.recount(smtp_key(&tenant), None);
             self.slugs.remove(&tenant.slug);
         }
     }
@@ -181,6 +183,10 @@ impl State {
 }
 
 /// The master key of a tenant's DSN.
+fn smtp_key(tenant: &Tenant) -> Option<String> {
+    tenant.spec.settings.smtp_password().map(|password| password.key_id().to_owned())
+}
+
 fn dsn_key(tenant: &Tenant) -> Option<String> {
     tenant.spec.settings.database.as_ref().map(|database| database.dsn.key_id().to_owned())
 }

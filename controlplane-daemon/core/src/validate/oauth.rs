@@ -60,30 +60,6 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
     violations
 }
 
-/// Names that the server itself gives a meaning to (OIDC Core §2, §5.1; RFC 7519 §4.1).
-const RESERVED: [&str; 20] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "azp",
-    "nonce",
-    "acr",
-    "amr",
-    "auth_time",
-    "at_hash",
-    "c_hash",
-    "s_hash",
-    "sid",
-    "cnf",
-    "email",
-    "email_verified",
-    "updated_at",
-];
-
 fn claims_problems(claims: &BTreeMap<String, ClaimSource>) -> Violations {
     let mut violations = Violations::new();
     violations.require(claims.len() <= limits::CLAIMS_PER_SCOPE, "", || {
@@ -94,7 +70,9 @@ fn claims_problems(claims: &BTreeMap<String, ClaimSource>) -> Violations {
         let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
         violations
             .require(is_name(name), &pointer, || format!("must have a name of 1 to {} bytes", limits::CLAIM_BYTES));
-        violations.require(!RESERVED.contains(&name.as_str()), &pointer, || "is set by the server itself".to_owned());
+        violations.require(!vocab::claims::RESERVED.contains(&name.as_str()), &pointer, || {
+            "is set by the server itself".to_owned()
+        });
         let fits = match source {
             ClaimSource::Field(field) => is_name(field),
             ClaimSource::Value(value) => !value.is_null() && value.to_string().len() <= limits::URI_BYTES,

@@ -64,6 +64,9 @@ impl TenantSettings {
         if let Some(limit) = &self.rate_limit {
             violations.nest("/rate_limit", limit.validate());
         }
+        if let Some(smtp) = &self.smtp {
+            violations.nest("/smtp", smtp.validate());
+        }
         violations
     }
 }

@@ -6,7 +6,7 @@ use controlplane_core::model::TenantSpec;
 use controlplane_core::validate::STANDARD_SCOPES;
 use controlplane_core::{Client, Mutation, ResourceRef, Scope, State, Tenant};
 use serde_json::{Value, json};
-use vocab::{ClientId, Clock, ErrorCode, Keyring, Revision, ScopeName, SecretId, Slug};
+use vocab::{ClientId, Clock, ErrorCode, Keyring, Revision, ScopeName, Sealed, SecretId, Slug};
 
 use super::diff::{self, Difference, MASKED, MASKED_NEW, difference};
 use super::outline::{Bounds, Change, Fault, Ownership, Plan, Prune, Request, Source};
@@ -91,18 +91,21 @@ impl Planner<'_> {
         match current {
             None => {
                 change.differences = diff::between(None::<&TenantView>, Some(&preview(&slug, &spec)));
-                if spec.settings.database.is_some() {
-                    change.differences.push(difference("settings/database/dsn", None, Some(json!(MASKED))));
+                for (pointer, sealed) in sealed(&spec) {
+                    if sealed.is_some() {
+                        change.differences.push(difference(pointer, None, Some(json!(MASKED))));
+                    }
                 }
                 change.mutations.push(Mutation::TenantCreate { slug: slug.clone(), spec });
             }
             Some(current) if current.spec != spec || taken.is_some() => {
                 let after = Tenant { spec: spec.clone(), ..Tenant::clone(current) };
                 change.differences = diff::between(Some(&TenantView::of(current)), Some(&TenantView::of(&after)));
-                let dsn = |spec: &TenantSpec| spec.settings.database.as_ref().map(|database| database.dsn.to_string());
-                if dsn(&current.spec) != dsn(&spec) {
-                    let shown = (dsn(&current.spec).map(|_| json!(MASKED)), dsn(&spec).map(|_| json!(MASKED_NEW)));
-                    change.differences.push(difference("settings/database/dsn", shown.0, shown.1));
+                for ((pointer, old), (_, new)) in sealed(&current.spec).into_iter().zip(sealed(&spec)) {
+                    if old != new {
+                        let shown = (old.map(|_| json!(MASKED)), new.map(|_| json!(MASKED_NEW)));
+                        change.differences.push(difference(pointer, shown.0, shown.1));
+                    }
                 }
                 change.mutations.push(Mutation::TenantUpdate { slug: slug.clone(), spec });
                 change.differences.extend(taken);
@@ -345,4 +348,13 @@ fn preview(slug: &Slug, spec: &TenantSpec) -> TenantView {
         registration_tokens: Vec::new(),
         managed_by: None,
     })
+}
+
+/// The secrets of a tenant, by where they stand in its document.
+fn sealed(spec: &TenantSpec) -> [(&'static str, Option<&Sealed>); 2] {
+    let settings = &spec.settings;
+    [
+        ("settings/database/dsn", settings.database.as_ref().map(|database| &database.dsn)),
+        ("settings/smtp/password", settings.smtp_password()),
+    ]
 }

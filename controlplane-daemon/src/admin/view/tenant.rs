@@ -1,4 +1,4 @@
-//! A tenant's JSON. The database's DSN goes in and never comes out.
+//! A tenant's JSON. The secrets of its database and mail server go in and never come out.
 
 use controlplane_core::Tenant;
 use controlplane_core::model::{
@@ -11,6 +11,7 @@ use vocab::json_schema::{self, JsonSchema};
 use vocab::{Keyring, Revision, Sealed, Secret, Slug, TenantId};
 
 use super::policy::{key_rotation, rate_limit, staleness};
+use super::smtp::{SmtpView, smtp};
 use super::{ALGORITHMS, rfc3339, unchanged};
 use crate::admin::fields::{Fields, Problems};
 use crate::admin::problem::Problem;
@@ -41,6 +42,7 @@ struct SettingsView {
     key_rotation: Option<KeyRotation>,
     staleness: Option<Staleness>,
     rate_limit: Option<RateLimit>,
+    smtp: Option<SmtpView>,
     oauth: OAuthSettings,
 }
 
@@ -62,6 +64,7 @@ impl TenantView {
             key_rotation,
             staleness,
             rate_limit,
+            smtp,
             oauth,
         } = tenant.spec.settings.clone();
         Self {
@@ -80,6 +83,7 @@ impl TenantView {
                 key_rotation,
                 staleness,
                 rate_limit,
+                smtp: smtp.map(SmtpView::of),
                 oauth,
             },
             created_at: rfc3339(tenant.created_at),
@@ -111,14 +115,14 @@ pub(in crate::admin) fn replace_tenant(
     let problems = Problems::default();
     let read = Fields::of(document, "", &problems).and_then(|fields| {
         unchanged(&fields, &["id", "slug", "created_at", "updated_at", "revision"], &TenantView::of(current));
-        let spec = spec(&fields, current.spec.settings.database.as_ref(), keyring);
+        let spec = spec(&fields, Some(&current.spec.settings), keyring);
         fields.finish();
         spec
     });
     problems.settle(read)
 }
 
-fn spec(fields: &Fields<'_>, stored: Option<&Database>, keyring: &Keyring) -> Option<TenantSpec> {
+fn spec(fields: &Fields<'_>, stored: Option<&TenantSettings>, keyring: &Keyring) -> Option<TenantSpec> {
     fields.require("display_name");
     let display_name = fields.text("display_name");
     let status = fields.word("status", "active or suspended").unwrap_or_default();
@@ -126,9 +130,12 @@ fn spec(fields: &Fields<'_>, stored: Option<&Database>, keyring: &Keyring) -> Op
     Some(TenantSpec { display_name: display_name?, status, settings })
 }
 
-fn settings(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) -> TenantSettings {
+fn settings(fields: Fields<'_>, stored: Option<&TenantSettings>, keyring: &Keyring) -> TenantSettings {
     let settings = TenantSettings {
-        database: fields.object("database").and_then(|fields| database(fields, stored, keyring)),
+        database: fields.object("database").and_then(|fields| {
+            let stored = stored.and_then(|stored| stored.database.as_ref());
+            database(fields, stored, keyring)
+        }),
         issuer_mode: fields.word("issuer_mode", "path or host").unwrap_or_default(),
         hosts: fields.list("hosts").unwrap_or_default(),
         registration_enabled: fields.flag("registration_enabled").unwrap_or_default(),
@@ -137,6 +144,9 @@ fn settings(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) ->
         key_rotation: fields.object("key_rotation").map(key_rotation),
         staleness: fields.object("staleness").map(staleness),
         rate_limit: fields.object("rate_limit").and_then(rate_limit),
+        smtp: fields
+            .object("smtp")
+            .and_then(|fields| smtp(fields, stored.and_then(|stored| stored.smtp.as_ref()), keyring)),
         oauth: fields.object("oauth").and_then(Fields::rest).unwrap_or_default(),
     };
     check_schemas(&fields, &settings.oauth);

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 use vocab::Timestamp;
+use vocab::oauth::Mfa;
 
 use super::request::{AuthorizationRequest, Prompt};
 use crate::acr::Acr;
@@ -28,6 +29,8 @@ pub struct Facts {
     /// The user pressed "allow" in this very interaction: what `prompt=consent` asks for.
     pub consented_here: bool,
     pub id_token_hint: IdTokenHint,
+    /// Which classes of authentication the tenant's users can reach.
+    pub mfa: Mfa,
 }
 
 /// A session, as far as authorization cares.
@@ -55,6 +58,8 @@ pub enum IdTokenHint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     NeedLogin,
+    /// The user, who is signed in, must show a second factor.
+    NeedFactor,
     /// The user must say which account it is to be.
     NeedSelection,
     /// The user must be asked for these scopes.
@@ -89,8 +94,12 @@ pub fn decide(now: Timestamp, request: &AuthorizationRequest, client: &Client, f
     if !facts.signed_in_here && (request.prompt.contains(&Prompt::Login) || is_too_old(now, request, session)) {
         return sign_in();
     }
-    if let Some(step) = lacks_acr(request, session, facts) {
-        return if step == Decision::NeedLogin { sign_in() } else { step };
+    match lacks_acr(request, session, facts) {
+        Some(Decision::NeedFactor) if silent => {
+            return Decision::Error(OAuthError::login_required("The user must show a second factor."));
+        }
+        Some(step) => return step,
+        None => {}
     }
     // Whoever has just typed a name has chosen.
     if request.prompt.contains(&Prompt::SelectAccount) && !facts.selected_here && !facts.signed_in_here {
@@ -121,20 +130,19 @@ fn is_too_old(now: Timestamp, request: &AuthorizationRequest, session: &SessionF
     request.max_age_secs.is_some_and(|max_age| session.auth_time.plus_secs(i64::from(max_age)) <= now)
 }
 
-/// OIDC Core §5.5.1.1: an essential class that cannot be met is a failed authentication. Asked for by `acr_values`, it
-/// is a wish.
+/// RFC 9470 §5: a class that was asked for and can be reached is needed, however it was asked for. One that cannot is a
+/// failed authentication if it is essential (OIDC Core §5.5.1.1), else it was a wish.
 fn lacks_acr(request: &AuthorizationRequest, session: &SessionFacts, facts: &Facts) -> Option<Decision> {
     let (values, essential) = request.acr_wanted();
-    if !essential || Acr::of(&session.amr).satisfies(&values) {
+    if Acr::of(&session.amr).satisfies(&values) {
         return None;
     }
-    let reachable = Acr::REACHABLE.into_iter().any(|class| class.satisfies(&values));
-    Some(if reachable && !facts.signed_in_here {
-        Decision::NeedLogin
-    } else {
-        let told = "No sign-in here is of the authentication context class that was asked for.";
-        Decision::Error(OAuthError::unmet_authentication_requirements(told))
-    })
+    // Every session is of the weaker class: what it can lack and reach is the second factor.
+    if Acr::reachable(facts.mfa).iter().any(|class| class.satisfies(&values)) {
+        return Some(Decision::NeedFactor);
+    }
+    let told = "No sign-in here is of the authentication context class that was asked for.";
+    essential.then(|| Decision::Error(OAuthError::unmet_authentication_requirements(told)))
 }
 
 fn needs_consent(request: &AuthorizationRequest, client: &Client, facts: &Facts) -> bool {
@@ -184,9 +192,27 @@ mod tests {
         })
     }
 
+    fn session_of_two(age_secs: i64) -> Option<SessionFacts> {
+        let amr = ["pwd", "otp", "mfa"].map(str::to_owned).to_vec();
+        session(age_secs).map(|session| SessionFacts { amr, ..session })
+    }
+
+    /// Where nobody has a second factor, its class is one that nobody knows.
+    #[rstest]
+    #[case::essential(
+        r#"&claims={"id_token":{"acr":{"essential":true,"value":"urn:hellojohn:acr:2fa"}}}"#,
+        "unmet_authentication_requirements"
+    )]
+    #[case::wished("&acr_values=urn:hellojohn:acr:2fa", "code")]
+    fn without_second_factors(#[case] more: &str, #[case] expected: &str) {
+        let facts = Facts { session: session(60), mfa: Mfa::Off, ..Facts::default() };
+        assert_eq!(step(more, false, &facts), expected);
+    }
+
     fn step(more: &str, require_consent: bool, facts: &Facts) -> &'static str {
         match decide(NOW, &request(more), &client_with(|spec| spec.require_consent = require_consent), facts) {
             Decision::NeedLogin => "login",
+            Decision::NeedFactor => "factor",
             Decision::NeedConsent(_) => "consent",
             Decision::NeedSelection => "select",
             Decision::Granted(_) => "code",
@@ -214,15 +240,26 @@ mod tests {
         r#"&claims={"id_token":{"acr":{"essential":true,"values":["urn:hellojohn:acr:2fa"]}}}"#,
         session(60),
         false,
+        "factor"
+    )]
+    #[case::acr_unknown(
+        r#"&claims={"id_token":{"acr":{"essential":true,"values":["gold"]}}}"#,
+        session(60),
+        false,
         "unmet_authentication_requirements"
     )]
     #[case::acr_wished(
         r#"&claims={"id_token":{"acr":{"values":["urn:hellojohn:acr:2fa"]}}}"#,
         session(60),
         false,
-        "code"
+        "factor"
     )]
-    #[case::acr_values("&acr_values=urn:hellojohn:acr:2fa", session(60), false, "code")]
+    #[case::acr_values("&acr_values=urn:hellojohn:acr:2fa", session(60), false, "factor")]
+    #[case::acr_values_after_login("&acr_values=urn:hellojohn:acr:2fa&prompt=login", session(0), true, "factor")]
+    #[case::acr_values_silently("&acr_values=urn:hellojohn:acr:2fa&prompt=none", session(60), false, "login_required")]
+    #[case::acr_values_met("&acr_values=urn:hellojohn:acr:2fa", session_of_two(60), false, "code")]
+    #[case::acr_values_either("&acr_values=urn:hellojohn:acr:2fa+urn:hellojohn:acr:1fa", session(60), false, "code")]
+    #[case::acr_values_unknown("&acr_values=gold", session(60), false, "code")]
     #[case::young_enough("&max_age=61", session(60), false, "code")]
     #[case::too_old("&max_age=60", session(60), false, "login")]
     #[case::too_old_silently("&max_age=10&prompt=none", session(60), false, "login_required")]

@@ -33,7 +33,7 @@ pub(super) async fn rows(visit: &Visit<'_>, session: &Session) -> Result<Vec<Acc
 }
 
 /// In UTC: the server does not know where the person is.
-fn day(time: Timestamp) -> String {
+pub(super) fn day(time: Timestamp) -> String {
     let text = jiff::Timestamp::from_millisecond(time.millis()).map(|time| time.to_string()).unwrap_or_default();
     text.split('T').next().unwrap_or_default().to_owned()
 }

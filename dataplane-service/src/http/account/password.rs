@@ -89,7 +89,9 @@ pub(in crate::http) async fn post(
         }
     }
     visit.app.outbox.look_at(visit.tenant.id);
-    let begun = begin_session(&visit, session.facts.user_id).await?;
+    // Two factors stay two: the password alone was asked for here.
+    let amr: Vec<&str> = session.facts.amr.iter().map(String::as_str).collect();
+    let begun = begin_session(&visit, session.facts.user_id, &amr).await?;
     let session = Session { facts: begun.facts, ..session };
     let notice = "Your password is changed. Everywhere else you are signed out.";
     let mut response = account_page(&visit, session, Some(notice)).await?;

@@ -13,30 +13,6 @@ use crate::store::users::UserRow;
 /// Claims are copied into every userinfo answer and ID token that asks for them.
 const MAX_CLAIMS_BYTES: usize = 16 * 1024;
 
-/// Names that the server itself gives a meaning to (OIDC Core §2, §5.1; RFC 7519 §4.1).
-const RESERVED: [&str; 20] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "azp",
-    "nonce",
-    "acr",
-    "amr",
-    "auth_time",
-    "at_hash",
-    "c_hash",
-    "s_hash",
-    "sid",
-    "cnf",
-    "email",
-    "email_verified",
-    "updated_at",
-];
-
 #[derive(Serialize)]
 pub(super) struct UserDocument {
     id: Uuid,
@@ -142,7 +118,7 @@ fn claims(value: Option<Value>, problems: &mut Violations) -> Map<String, Value>
             return Map::new();
         }
     };
-    for name in claims.keys().filter(|name| RESERVED.contains(&name.as_str())) {
+    for name in claims.keys().filter(|name| vocab::claims::RESERVED.contains(&name.as_str())) {
         problems.add(format!("/claims/{}", pointer(name)), "is set by the server itself");
     }
     let text = serde_json::to_string(&claims).unwrap_or_default();

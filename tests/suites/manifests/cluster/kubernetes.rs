@@ -206,7 +206,6 @@ impl Kubernetes {
                 _ => {}
             }
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 
     async fn forget(&self, name: &str) {

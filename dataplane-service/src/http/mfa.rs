@@ -1,0 +1,208 @@
+//! `GET` and `POST /mfa`: the second factor, on a page that needs no script.
+//!
+//! ```text
+//!   password ─▶ halfway, a cookie that is no session ─▶ /mfa ─▶ the session begins     ─▶ on with what it was for
+//!   a session of one factor, and a client that asks for two ─▶ /mfa ─▶ it goes on as one of two ─┘
+//! ```
+//!
+//! Who is halfway has nothing: each page that asks for a session finds none, so no way around this one leads to a code.
+//! Guesses count per user, wherever they come from, since only who knows the password gets here.
+
+pub(super) mod person;
+pub(super) mod totp;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::acr::Acr;
+use uuid::Uuid;
+use vocab::ErrorCode;
+use vocab::oauth::Mfa;
+
+use self::person::{Destination, Person, admit};
+use super::cookies::Kind;
+use super::login::client_name;
+use super::onward::Onward;
+use super::posted::Posted;
+use super::visit::{self, Visit, add_cookie};
+use crate::app::App;
+use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::second_factor::recovery;
+use crate::second_factor::totp::Seed;
+use crate::store::factors::{self, Factor};
+use crate::store::sign_ins::{self, NewSignIn};
+
+const WRONG: &str = "The code is wrong, or it was used already.";
+pub(super) const PASSWORD_WRONG: &str = "That is not your password.";
+
+pub(super) fn too_many(secs: u32) -> String {
+    format!("Too many attempts. Please wait {secs} seconds and try again.")
+}
+
+/// Whether this user, who has shown the password, must show a second factor, or add one.
+pub(super) async fn is_due(visit: &Visit<'_>, user: Uuid) -> Result<bool, PageError> {
+    Ok(match visit.tenant.oauth.mfa {
+        Mfa::Off => false,
+        Mfa::Required => true,
+        Mfa::Optional => !factors::list(visit.db()?, user).await.map_err(|e| visit.fault(&e))?.is_empty(),
+    })
+}
+
+/// The user has shown the password, and is led to the second factor.
+pub(super) async fn halfway(
+    visit: &Visit<'_>,
+    interaction: Option<&str>,
+    onward: &Onward,
+    user: Uuid,
+) -> Result<HttpResponse, PageError> {
+    let new = NewSignIn { user_id: user, interaction, amr: &["pwd"], now: visit.now };
+    let cookie = sign_ins::begin(visit.db()?, &new).await.map_err(|e| visit.fault(&e))?;
+    let path = match interaction {
+        Some(id) => visit.interaction_path("/mfa", Some(id)),
+        None => onward.by_way_of(visit, "/mfa"),
+    };
+    let mut response = see_other(&path);
+    add_cookie(&mut response, &Kind::SignIn.set(visit.tenant, cookie.expose()));
+    Ok(response)
+}
+
+pub(super) fn check_enabled(visit: &Visit<'_>) -> Result<(), PageError> {
+    if visit.tenant.oauth.mfa == Mfa::Off {
+        return Err(visit.error(ErrorCode::NotFound, "There are no second factors here."));
+    }
+    Ok(())
+}
+
+pub(super) async fn get(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    check_enabled(&visit)?;
+    let query = visit::form(&tenant, request.query_string().as_bytes())?;
+    let to = Destination::of(&visit, &query).await?;
+    let person = Person::of(&visit, &to).await?;
+    if let Person::SignedIn(session) = &person
+        && Acr::of(&session.facts.amr) == Acr::MultiFactor
+    {
+        return to.go_on(&visit, &session.facts).await;
+    }
+    let known = factors::list(visit.db()?, person.user()).await.map_err(|e| visit.fault(&e))?;
+    let mut response = if known.is_empty() {
+        see_other(&to.by_way_of(&visit, "/mfa/totp"))
+    } else {
+        form_page(&visit, &to, &person, StatusCode::OK, None)
+    };
+    visit.bind(&mut response);
+    Ok(response)
+}
+
+fn token_about<'a>(to: &'a Destination, person: &'a str) -> [&'a str; 3] {
+    ["mfa", to.id(), person]
+}
+
+fn form_page(
+    visit: &Visit<'_>,
+    to: &Destination,
+    person: &Person,
+    status: StatusCode,
+    alert: Option<String>,
+) -> HttpResponse {
+    let asked = to.asked();
+    let switch = to.by_way_of(visit, "/login");
+    let page = pages::SecondFactor {
+        frame: visit.frame(),
+        client: asked.and_then(|asked| client_name(visit, asked.client_id.as_str())),
+        email: person.email().to_owned(),
+        alert,
+        csrf: visit.csrf(&token_about(to, &person.id())),
+        fields: to.fields(),
+        switch: format!("{switch}{}switch=1", if switch.contains('?') { '&' } else { '?' }),
+    };
+    show(status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()))
+}
+
+pub(super) async fn post(
+    request: HttpRequest,
+    tenant: PageTenant,
+    app: web::Data<App>,
+    posted: Posted,
+) -> Result<HttpResponse, PageError> {
+    let visit = Visit::of(&request, &tenant, &app);
+    check_enabled(&visit)?;
+    let form = posted.form(&tenant)?;
+    let to = Destination::of(&visit, &form).await?;
+    let person = Person::of(&visit, &to).await?;
+    visit.check_csrf(&form, &token_about(&to, &person.id()))?;
+    match judge(&visit, person.user(), form.get("code").unwrap_or_default()).await? {
+        Outcome::Right => {
+            let admitted = admit(&visit, &to, &person, &["otp"]).await?;
+            let mut response = to.go_on(&visit, &admitted.begun.facts).await?;
+            admitted.add_cookies(&visit, &mut response);
+            Ok(response)
+        }
+        Outcome::Wrong => Ok(form_page(&visit, &to, &person, StatusCode::FORBIDDEN, Some(WRONG.to_owned()))),
+        Outcome::Wait(secs) => {
+            let mut response = form_page(&visit, &to, &person, StatusCode::TOO_MANY_REQUESTS, Some(too_many(secs)));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+            Ok(response)
+        }
+    }
+}
+
+enum Outcome {
+    Right,
+    Wrong,
+    Wait(u32),
+}
+
+async fn judge(visit: &Visit<'_>, user: Uuid, typed: &str) -> Result<Outcome, PageError> {
+    let who = format!("(second factor) {user}");
+    let attempt = match visit.app.throttle.begin_anywhere(visit.tenant.id, &who, visit.now) {
+        Ok(attempt) => attempt,
+        Err(wait) => return Ok(Outcome::Wait(wait.secs)),
+    };
+    match spend(visit, user, typed).await {
+        Ok(true) => {
+            visit.app.throttle.succeeded(&attempt);
+            Ok(Outcome::Right)
+        }
+        Ok(false) => {
+            tracing::info!(tenant = %visit.tenant.slug, %user, "a second factor was wrong");
+            Ok(Outcome::Wrong)
+        }
+        Err(error) => {
+            visit.app.throttle.abandoned(&attempt);
+            Err(error)
+        }
+    }
+}
+
+/// Uses up what was typed, if it is good: a recovery code by its length, else a one-time password.
+async fn spend(visit: &Visit<'_>, user: Uuid, typed: &str) -> Result<bool, PageError> {
+    let db = visit.db()?;
+    if let Some(code) = recovery::parse(typed) {
+        let spent = factors::spend_code(db, user, &code).await.map_err(|e| visit.fault(&e))?;
+        if spent {
+            tracing::info!(tenant = %visit.tenant.slug, %user, "a recovery code was used");
+        }
+        return Ok(spent);
+    }
+    let known = factors::list(db, user).await.map_err(|e| visit.fault(&e))?;
+    for factor in known.iter().filter(|factor| factor.kind == factors::Kind::Totp) {
+        let seed = opened(visit, factor)?;
+        if let Some(step) = seed.step_of(typed, visit.now) {
+            let sealed = seed.seal(db);
+            return factors::spend_step(db, factor.id, step, &sealed, visit.now).await.map_err(|e| visit.fault(&e));
+        }
+    }
+    Ok(false)
+}
+
+fn opened(visit: &Visit<'_>, factor: &Factor) -> Result<Seed, PageError> {
+    Seed::open(visit.db()?, &factor.sealed).map_err(|error| {
+        tracing::error!(tenant = %visit.tenant.slug, factor = %factor.id, %error, "a second factor cannot be opened");
+        visit.error(ErrorCode::Unavailable, "Your second factor cannot be checked right now. It was logged.")
+    })
+}

@@ -1,0 +1,78 @@
+//! The mail whose link lets a person choose another password, or shows that the address is hers.
+
+use askama::Template;
+use uuid::Uuid;
+
+use super::Mail;
+use crate::store::mail_links::Purpose;
+
+/// What the mail says.
+#[derive(Debug)]
+pub struct LinkMail<'a> {
+    pub id: Uuid,
+    pub to: &'a str,
+    pub tenant: &'a str,
+    pub purpose: Purpose,
+    pub link: &'a str,
+    pub minutes: u64,
+}
+
+#[derive(Template)]
+#[template(path = "mail_link.txt")]
+struct Text<'a> {
+    mail: &'a LinkMail<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "mail_link.html")]
+struct Html<'a> {
+    mail: &'a LinkMail<'a>,
+}
+
+impl<'a> LinkMail<'a> {
+    /// The page that such a link leads to, below the issuer.
+    pub const fn page(purpose: Purpose) -> &'static str {
+        match purpose {
+            Purpose::ResetPassword => "/reset-password",
+            Purpose::VerifyEmail => "/verify-email",
+        }
+    }
+
+    pub fn compose(&'a self) -> Result<Mail<'a>, askama::Error> {
+        let subject = match self.purpose {
+            Purpose::ResetPassword => "Choose a new password",
+            Purpose::VerifyEmail => "Confirm your email address",
+        };
+        Ok(Mail {
+            id: self.id,
+            sender_name: self.tenant,
+            to: self.to,
+            subject: subject.to_owned(),
+            text: Text { mail: self }.render()?,
+            html: Html { mail: self }.render()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_parts_say_what_the_link_is_for() {
+        for (purpose, subject, words) in [
+            (Purpose::ResetPassword, "Choose a new password", "new password"),
+            (Purpose::VerifyEmail, "Confirm your email address", "confirm"),
+        ] {
+            let link = "https://id.example/t/acme/reset-password?code=c0de";
+            let to = "ada@example.com";
+            let mail = LinkMail { id: Uuid::nil(), to, tenant: "<b>Acme</b>", purpose, link, minutes: 60 };
+            let mail = mail.compose().unwrap();
+            assert_eq!(mail.subject, subject);
+            for part in [&mail.text, &mail.html] {
+                assert!(part.contains(link) && part.contains("60 minutes") && part.contains(words), "{part}");
+            }
+            assert!(mail.text.contains("<b>Acme</b>") && !mail.html.contains("<b>Acme"), "{}", mail.html);
+        }
+    }
+}

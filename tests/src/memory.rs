@@ -1,0 +1,17 @@
+//! What a process has in memory, as the kernel counts it.
+
+/// Now.
+pub fn resident_kib(process: u32) -> u64 {
+    read(process, "VmRSS:")
+}
+
+/// The most that it ever had.
+pub fn peak_kib(process: u32) -> u64 {
+    read(process, "VmHWM:")
+}
+
+fn read(process: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it has memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
