@@ -136,6 +136,14 @@ impl Fetcher {
         if answer.status == 200 { Ok(answer) } else { Err(FetchError::Status(answer.status)) }
     }
 
+    /// A document that an access token opens.
+    pub async fn get_by(&self, url: &str, bearer: &Secret<String>) -> Result<Answer, FetchError> {
+        let get =
+            |client: &Client, url| client.get(url).header(ACCEPT, "application/json").bearer_auth(bearer.expose());
+        let answer = self.send(url, get).await?;
+        if answer.status == 200 { Ok(answer) } else { Err(FetchError::Status(answer.status)) }
+    }
+
     /// A form, as back-channel logout wants it. Any status is an answer.
     pub async fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Result<Answer, FetchError> {
         self.send(url, |client, url| client.post(url).form(form)).await

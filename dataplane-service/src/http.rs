@@ -14,6 +14,7 @@ mod device;
 mod device_authorization;
 mod discovery;
 mod durations;
+mod federated;
 mod forgot_password;
 pub mod form_body;
 mod introspect;
@@ -92,6 +93,8 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/account/password").get(account::password::get).post(account::password::post))
         .service(endpoint("/account/request").get(account::request::get))
         .service(endpoint("/login").get(login::get).post(login::post))
+        .service(endpoint("/login/{provider}").get(federated::begin))
+        .service(endpoint("/login/{provider}/callback").get(federated::callback))
         .service(endpoint("/mfa").get(mfa::get).post(mfa::post))
         .service(endpoint("/mfa/totp").get(mfa::totp::get).post(mfa::totp::post))
         .service(endpoint("/register").get(register::get).post(register::post))

@@ -55,6 +55,7 @@ pub mod directory;
 pub mod email;
 pub mod encryption;
 pub mod exchange;
+pub mod federation;
 pub mod fetch;
 #[cfg(test)]
 mod fixture;

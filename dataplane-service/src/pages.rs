@@ -70,10 +70,18 @@ pub struct Login {
     /// Where to go on, where no client waits.
     pub onward: Vec<(&'static str, String)>,
     pub email: String,
+    pub providers: Vec<Provider>,
     /// Where to register, if one may.
     pub register: Option<String>,
     /// Where to get a link to choose another password, if mail can be sent.
     pub forgot: Option<String>,
+}
+
+/// An OpenID provider to sign in at, and the way there.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    pub name: String,
+    pub href: String,
 }
 
 #[derive(Template)]

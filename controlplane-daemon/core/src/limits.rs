@@ -30,6 +30,7 @@ pub const REQUEST_URIS: usize = 50;
 pub const CLIENT_SCOPES: usize = 100;
 pub const AUDIENCES: usize = 20;
 pub const TRUSTED_ISSUERS: usize = 20;
+pub const IDENTITY_PROVIDERS: usize = 10;
 /// Types of authorization details, of a tenant and of a client.
 pub const DETAILS_TYPES: usize = 50;
 pub const SUBJECT_CLIENTS: usize = 50;

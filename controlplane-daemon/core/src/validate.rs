@@ -6,6 +6,7 @@
 mod admin;
 mod authorization_details;
 pub(crate) mod client;
+mod identity_provider;
 mod manifest_set;
 mod node;
 mod oauth;

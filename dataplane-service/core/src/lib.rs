@@ -44,6 +44,7 @@ pub mod discovery;
 pub mod dpop;
 pub mod error;
 pub mod fapi;
+pub mod federation;
 pub mod form;
 pub mod grant;
 pub mod introspection;

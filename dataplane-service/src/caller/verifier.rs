@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use oauth_core::error::OAuthError;
+use oauth_core::federation::Metadata;
 use oauth_core::jose::ClientKeys;
 use url::Url;
 use vocab::{Keyring, Timestamp};
@@ -21,6 +22,8 @@ pub struct Verifier {
     pub fetcher: Arc<Fetcher>,
     /// What clients publish at their `jwks_uri`.
     pub published_keys: Cache<ClientKeys>,
+    /// What the OpenID providers of tenants say about themselves.
+    pub providers: Cache<Metadata>,
     pub nonces: Nonces,
     memory: Memory,
     /// Where the endpoints are reached with mutual TLS, if not at the issuer (RFC 8705 §5).
@@ -32,6 +35,7 @@ impl Verifier {
         Self {
             fetcher,
             published_keys: Cache::new(ClientKeys::published),
+            providers: Cache::new(Metadata::parse),
             nonces: Nonces::new(keyring),
             memory: Memory::default(),
             mtls_url,

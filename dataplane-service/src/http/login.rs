@@ -10,6 +10,7 @@ use oauth_core::authorize::{Decision, SessionFacts};
 use oauth_core::form::Form;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
+use vocab::identity_provider::IdentityProvider;
 
 use super::authorize::{self, Progress};
 use super::cookies::Kind;
@@ -146,12 +147,26 @@ fn form_page(
         onward: onward.fields(),
         email: answer.email.to_owned(),
         forgot: visit.app.sends_mail(visit.tenant).then(|| visit.path("/forgot-password")),
+        providers: providers(visit, id, onward),
         register: visit.tenant.registration_enabled.then(|| match id {
             Some(_) => visit.interaction_path("/register", id),
             None => onward.by_way_of(visit, "/register"),
         }),
     };
     show_about(answer.status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()), &page.about)
+}
+
+/// Where one may sign in beside here.
+fn providers(visit: &Visit<'_>, interaction: Option<&str>, onward: &Onward) -> Vec<pages::Provider> {
+    let link = |provider: &IdentityProvider| {
+        let path = format!("/login/{}", provider.id);
+        let href = match interaction {
+            Some(_) => visit.interaction_path(&path, interaction),
+            None => onward.by_way_of(visit, &path),
+        };
+        pages::Provider { name: provider.display_name.clone(), href }
+    };
+    visit.tenant.oauth.identity_providers.iter().map(link).collect()
 }
 
 pub(super) fn client_name(visit: &Visit<'_>, client_id: &str) -> Option<String> {
@@ -197,7 +212,7 @@ async fn sign_in(
     let email = form.get("email").unwrap_or_default();
     let onward = Onward::of(form);
     let answer = match authenticate(visit, email, form.get("password").unwrap_or_default()).await? {
-        Outcome::Right(user) => return signed_in(visit, interaction, &onward, user).await,
+        Outcome::Right(user) => return signed_in(visit, interaction, &onward, Person::by_password(user)).await,
         Outcome::Wrong => Answer::alert(StatusCode::FORBIDDEN, WRONG, email),
         Outcome::Unusable(why) => Answer::alert(StatusCode::BAD_REQUEST, why, email),
         Outcome::Wait(secs) => {
@@ -254,17 +269,32 @@ pub(super) async fn authenticate(visit: &Visit<'_>, email: &str, password: &str)
     }
 }
 
-/// Goes on with who has just shown the password: to the second factor, or with a session.
+/// Who has just shown who they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Person<'a> {
+    pub(super) id: Uuid,
+    /// How (RFC 8176).
+    pub(super) amr: &'a [&'a str],
+}
+
+impl Person<'_> {
+    pub(super) const fn by_password(id: Uuid) -> Self {
+        Self { id, amr: &["pwd"] }
+    }
+}
+
+/// Goes on with who has just shown who they are: to the second factor, or with a session. A provider's word is the first
+/// factor alone, as a password is: what the tenant demands beside it is shown here.
 pub(super) async fn signed_in(
     visit: &Visit<'_>,
     interaction: Option<(&str, &Interaction)>,
     onward: &Onward,
-    user: Uuid,
+    person: Person<'_>,
 ) -> Result<HttpResponse, PageError> {
-    if mfa::is_due(visit, user).await? {
-        return mfa::halfway(visit, interaction.map(|(id, _)| id), onward, user).await;
+    if mfa::is_due(visit, person.id).await? {
+        return mfa::halfway(visit, interaction.map(|(id, _)| id), onward, person).await;
     }
-    let begun = begin_session(visit, user, &["pwd"]).await?;
+    let begun = begin_session(visit, person).await?;
     let mut response = match interaction {
         Some((id, interaction)) => go_on(visit, id, interaction, &begun.facts).await?,
         None => see_other(&visit.path(&onward.path())),
@@ -273,11 +303,11 @@ pub(super) async fn signed_in(
     Ok(response)
 }
 
-/// A session of a user who has just signed in by these methods, under a fresh cookie.
-pub(super) async fn begin_session(visit: &Visit<'_>, user: Uuid, amr: &[&str]) -> Result<Begun, PageError> {
+/// A session under a fresh cookie.
+pub(super) async fn begin_session(visit: &Visit<'_>, person: Person<'_>) -> Result<Begun, PageError> {
     let new = NewSession {
-        user_id: user,
-        amr,
+        user_id: person.id,
+        amr: person.amr,
         now: visit.now,
         expires_at: visit.now.plus_secs(i64::from(visit.tenant.lifetimes.session_absolute_secs)),
         replaces: visit.session_cookie(),

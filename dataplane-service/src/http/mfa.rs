@@ -21,7 +21,7 @@ use vocab::oauth::Mfa;
 
 use self::person::{Destination, Person, admit};
 use super::cookies::Kind;
-use super::login::client_name;
+use super::login::{self, client_name};
 use super::onward::Onward;
 use super::posted::Posted;
 use super::visit::{self, Visit, add_cookie};
@@ -48,14 +48,14 @@ pub(super) async fn is_due(visit: &Visit<'_>, user: Uuid) -> Result<bool, PageEr
     })
 }
 
-/// The user has shown the password, and is led to the second factor.
+/// The user has shown the first factor, and is led to the second.
 pub(super) async fn halfway(
     visit: &Visit<'_>,
     interaction: Option<&str>,
     onward: &Onward,
-    user: Uuid,
+    person: login::Person<'_>,
 ) -> Result<HttpResponse, PageError> {
-    let new = NewSignIn { user_id: user, interaction, amr: &["pwd"], now: visit.now };
+    let new = NewSignIn { user_id: person.id, interaction, amr: person.amr, now: visit.now };
     let cookie = sign_ins::begin(visit.db()?, &new).await.map_err(|e| visit.fault(&e))?;
     let path = match interaction {
         Some(id) => visit.interaction_path("/mfa", Some(id)),

@@ -58,13 +58,17 @@ impl Onward {
         }
     }
 
+    /// The same as a query.
+    pub(super) fn query(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(self.fields()).finish()
+    }
+
     /// `/login` or `/register`, which lead here afterwards.
     pub(super) fn by_way_of(&self, visit: &Visit<'_>, page: &str) -> String {
-        let fields = self.fields();
-        if fields.is_empty() {
+        let query = self.query();
+        if query.is_empty() {
             return visit.path(page);
         }
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         format!("{}?{query}", visit.path(page))
     }
 }

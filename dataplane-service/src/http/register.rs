@@ -9,7 +9,7 @@ use tracing::{Instrument as _, Span};
 use vocab::ErrorCode;
 
 use super::forgot_password::send;
-use super::login::{client_name, posted_interaction, signed_in};
+use super::login::{Person, client_name, posted_interaction, signed_in};
 use super::onward::Onward;
 use super::posted::Posted;
 use super::visit::{self, Visit};
@@ -170,7 +170,7 @@ async fn register(
         if visit.app.sends_mail(visit.tenant) {
             send(visit, Purpose::VerifyEmail, Whom::User(user)).await?;
         }
-        return signed_in(visit, interaction, &onward, user).await;
+        return signed_in(visit, interaction, &onward, Person::by_password(user)).await;
     }
     let email = Some("There is an account with this email address already.".to_owned());
     let problems = Problems { email, ..Problems::default() };

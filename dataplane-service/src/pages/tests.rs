@@ -24,6 +24,7 @@ fn whatever_users_and_clients_call_themselves_is_escaped() {
         onward: vec![("next", NASTY.into())],
         email: NASTY.into(),
         forgot: None,
+        providers: vec![Provider { name: NASTY.into(), href: "/t/acme/login/corp?interaction=i".into() }],
         register: Some("/t/acme/register?interaction=i".into()),
     };
     let consent = Consent {

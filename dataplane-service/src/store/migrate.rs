@@ -108,8 +108,8 @@ const MIGRATIONS: [Migration; 16] = [
     },
     Migration {
         version: 16,
-        name: "families",
-        sql: include_str!("../../../migrations/postgres/tenant/V0016__families.sql"),
+        name: "federation",
+        sql: include_str!("../../../migrations/postgres/tenant/V0016__federation.sql"),
     },
 ];
 

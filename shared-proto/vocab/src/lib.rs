@@ -29,6 +29,7 @@ pub mod client;
 pub mod error_code;
 pub mod fapi;
 pub mod id;
+pub mod identity_provider;
 pub mod jose;
 pub mod json_schema;
 pub mod jwe;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ScopeName;
 use crate::claims::ClaimSource;
 use crate::fapi::Fapi;
+use crate::identity_provider::IdentityProvider;
 use crate::jwk::Jwks;
 use crate::registration::RegistrationPolicy;
 
@@ -58,6 +59,9 @@ pub struct OAuthSettings {
     /// The FAPI 2.0 Security Profile for every client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fapi: Option<Fapi>,
+    /// Where people may sign in beside here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identity_providers: Vec<IdentityProvider>,
     /// What may stand in `authorization_details`, by its `type` (RFC 9396 §2). A type that is not here does not exist.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub authorization_details_types: BTreeMap<String, AuthorizationDetailsType>,

@@ -44,6 +44,8 @@ const DOORS: &[(&str, Door)] = &[
     ("/consent", Door::Page),
     ("/forgot-password", Door::Page),
     ("/login", Door::Page),
+    ("/login/{provider}", Door::Page),
+    ("/login/{provider}/callback", Door::Page),
     ("/mfa", Door::Page),
     ("/mfa/totp", Door::Page),
     ("/oauth2/authorize", Door::Page),

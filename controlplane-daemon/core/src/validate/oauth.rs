@@ -7,7 +7,7 @@ use vocab::claims::ClaimSource;
 use vocab::oauth::OAuthSettings;
 
 use super::client::check_acr_values;
-use super::{authorization_details, registration, uri};
+use super::{authorization_details, identity_provider, registration, uri};
 use crate::limits;
 
 pub(super) fn problems(settings: &OAuthSettings) -> Violations {
@@ -48,6 +48,7 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
     });
     violations.nest("/claims", claims_problems(&settings.claims));
     violations.nest("/registration", registration::policy_problems(&settings.registration));
+    violations.nest("/identity_providers", identity_provider::problems(&settings.identity_providers));
     let types = authorization_details::types_problems(&settings.authorization_details_types);
     violations.nest("/authorization_details_types", types);
     // FAPI 2.0 Security Profile §5.3.2.2.

@@ -9,7 +9,7 @@ use super::account_page;
 use crate::app::App;
 use crate::email::Email;
 use crate::http::cookies::Kind;
-use crate::http::login::begin_session;
+use crate::http::login::{Person, begin_session};
 use crate::http::onward::Onward;
 use crate::http::posted::Posted;
 use crate::http::visit::{Visit, add_cookie};
@@ -91,7 +91,7 @@ pub(in crate::http) async fn post(
     visit.app.outbox.look_at(visit.tenant.id);
     // Two factors stay two: the password alone was asked for here.
     let amr: Vec<&str> = session.facts.amr.iter().map(String::as_str).collect();
-    let begun = begin_session(&visit, session.facts.user_id, &amr).await?;
+    let begun = begin_session(&visit, Person { id: session.facts.user_id, amr: &amr }).await?;
     let session = Session { facts: begun.facts, ..session };
     let notice = "Your password is changed. Everywhere else you are signed out.";
     let mut response = account_page(&visit, session, Some(notice)).await?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::http::authorize::{self, Progress};
 use crate::http::cookies::Kind;
-use crate::http::login::begin_session;
+use crate::http::login::{self, begin_session};
 use crate::http::onward::Onward;
 use crate::http::visit::{Visit, add_cookie};
 use crate::pages::{PageError, see_other};
@@ -158,7 +158,7 @@ pub(super) async fn admit(
             }
             let amr = second_factor::amr(&halfway.amr, methods);
             let amr: Vec<&str> = amr.iter().map(String::as_str).collect();
-            let begun = begin_session(visit, halfway.user_id, &amr).await?;
+            let begun = begin_session(visit, login::Person { id: halfway.user_id, amr: &amr }).await?;
             if let Some((id, _)) = &to.interaction {
                 let noted = interactions::authenticated(db, visit.key(id), begun.facts.sid).await;
                 noted.map_err(|e| visit.fault(&e))?;
