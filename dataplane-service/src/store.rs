@@ -23,6 +23,7 @@ pub mod pushed_requests;
 pub mod refresh;
 pub mod sessions;
 pub mod sign_ins;
+mod together;
 pub mod users;
 pub mod waiting;
 
@@ -53,6 +54,19 @@ impl DbError {
             Self::NoDatabase => ErrorCode::NoDatabase,
             Self::Unavailable(_) | Self::Exhausted | Self::Schema(_) => ErrorCode::DatabaseUnavailable,
             Self::Query(_) => ErrorCode::Internal,
+        }
+    }
+}
+
+impl DbError {
+    /// The same for each of several that wait for one thing.
+    fn for_another(&self) -> Self {
+        match self {
+            Self::NoDatabase => Self::NoDatabase,
+            Self::Exhausted => Self::Exhausted,
+            Self::Schema(reason) => Self::Schema(reason.clone()),
+            Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
+            Self::Query(error) => Self::Unavailable(error.to_string()),
         }
     }
 }

@@ -13,10 +13,14 @@ pub(crate) fn time(process: u32) -> Duration {
 pub(crate) fn of_family(parent: u32) -> Duration {
     let stat = Stat::of(parent);
     let ended = Duration::from_millis((stat.number(16) + stat.number(17)) * 10);
+    children(parent).into_iter().map(time).sum::<Duration>() + time(parent) + ended
+}
+
+/// Those that it started and that have not ended.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
-    let children = ids.filter(|process| self::parent(*process) == Some(parent));
-    children.map(time).sum::<Duration>() + time(parent) + ended
+    ids.filter(|process| self::parent(*process) == Some(parent)).collect()
 }
 
 /// Which process started that one.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::confirmation::{Confirmation, Thumbprint};
-use oauth_core::grant::StoredCode;
+use oauth_core::grant::{Grant, StoredCode};
 use oauth_core::pkce::Challenge;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
@@ -120,7 +120,7 @@ pub async fn find(db: &TenantDb, code: &str) -> Result<Option<StoredCode>, DbErr
     let Some(row) = client.query_opt(&statement, &[&db.digest(code)]).await? else {
         return Ok(None);
     };
-    Ok(Some(StoredCode { is_redeemed: row.try_get("is_redeemed")?, ..read_unused(&row)? }))
+    Ok(Some(StoredCode { is_redeemed: row.try_get("is_redeemed")?, ..read_unused(&row, grants::read(&row)?)? }))
 }
 
 /// The code as it was before that attempt redeemed it, if it did.
@@ -134,15 +134,16 @@ pub(super) async fn find_taken(client: &Connection, code: &[u8], attempt: Uuid) 
             "where c.code_hash = $1 and c.redeemed_by = $2",
         ))
         .await?;
-    client.query_opt(&statement, &[&code, &attempt]).await?.as_ref().map(read_unused).transpose()
+    let row = client.query_opt(&statement, &[&code, &attempt]).await?;
+    row.as_ref().map(|row| read_unused(row, grants::read(row)?)).transpose()
 }
 
 /// A code as it is until it is redeemed.
-pub(super) fn read_unused(row: &Row) -> Result<StoredCode, DbError> {
+pub(super) fn read_unused(row: &Row, grant: Grant) -> Result<StoredCode, DbError> {
     let challenge: Option<String> = row.try_get("code_challenge")?;
     let dpop_jkt: Option<String> = row.try_get("dpop_jkt")?;
     Ok(StoredCode {
-        grant: grants::read(row)?,
+        grant,
         redirect_uri: row.try_get("redirect_uri")?,
         code_challenge: challenge
             .map(|text| Challenge::stored(&text).map_err(|error| DbError::Schema(error.to_string())))

@@ -18,30 +18,53 @@ use crate::store::{DbError, TenantDb};
 /// The columns that [`read`] wants, of `grants g join users u`.
 macro_rules! grant_columns {
     () => {
-        "g.id as grant_id, g.user_id, g.client_id, g.sid, g.scopes, g.audience, g.nonce, g.requested_claims, g.authorization_details, g.auth_time, g.amr, \
-         g.expires_at as grant_expires_at, g.revoked_at is not null as is_revoked, u.status = 'active' as user_is_active"
+        concat!(
+            crate::store::grants::plain_grant_columns!(),
+            ", g.client_id, g.requested_claims, g.authorization_details, g.revoked_at is not null as is_revoked, \
+             u.status = 'active' as user_is_active"
+        )
     };
 }
 pub(super) use grant_columns;
 
+/// The columns that [`read_plain`] wants.
+macro_rules! plain_grant_columns {
+    () => {
+        "g.id as grant_id, g.user_id, g.sid, g.scopes, g.audience, g.nonce, g.auth_time, g.amr, \
+         g.expires_at as grant_expires_at"
+    };
+}
+pub(super) use plain_grant_columns;
+
 pub(super) fn read(row: &Row) -> Result<Grant, DbError> {
-    let scopes: Vec<String> = row.try_get("scopes")?;
+    Ok(Grant {
+        claims: requested_claims(row)?,
+        details: authorization_details(row)?,
+        is_revoked: row.try_get("is_revoked")?,
+        user_is_active: row.try_get("user_is_active")?,
+        ..read_plain(row, row.try_get("client_id")?)?
+    })
+}
+
+/// A grant that the statement found to be that client's, alive, and without anything in detail.
+pub(super) fn read_plain(row: &Row, client_id: &str) -> Result<Grant, DbError> {
+    let scopes: Vec<&str> = row.try_get("scopes")?;
     Ok(Grant {
         id: row.try_get("grant_id")?,
         user_id: row.try_get("user_id")?,
-        client_id: row.try_get("client_id")?,
+        client_id: client_id.to_owned(),
         sid: row.try_get("sid")?,
         // What is not a scope any more (the grammar got narrower) is not one that could be used.
-        scope: scopes.into_iter().filter_map(|name| name.try_into().ok()).collect::<ScopeSet>(),
+        scope: scopes.into_iter().filter_map(|name| name.to_owned().try_into().ok()).collect::<ScopeSet>(),
         audience: row.try_get("audience")?,
         nonce: row.try_get("nonce")?,
-        claims: requested_claims(row)?,
-        details: authorization_details(row)?,
+        claims: ClaimsRequest::default(),
+        details: AuthorizationDetails::default(),
         auth_time: timestamp(row, "auth_time")?,
         amr: row.try_get("amr")?,
         expires_at: timestamp(row, "grant_expires_at")?,
-        is_revoked: row.try_get("is_revoked")?,
-        user_is_active: row.try_get("user_is_active")?,
+        is_revoked: false,
+        user_is_active: true,
     })
 }
 

@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 16] = [
+const MIGRATIONS: [Migration; 17] = [
     Migration {
         version: 1,
         name: "identity",
@@ -108,8 +108,13 @@ const MIGRATIONS: [Migration; 16] = [
     },
     Migration {
         version: 16,
+        name: "families",
+        sql: include_str!("../../../migrations/postgres/tenant/V0016__families.sql"),
+    },
+    Migration {
+        version: 17,
         name: "federation",
-        sql: include_str!("../../../migrations/postgres/tenant/V0016__federation.sql"),
+        sql: include_str!("../../../migrations/postgres/tenant/V0017__federation.sql"),
     },
 ];
 

@@ -21,6 +21,7 @@ use vocab::{Keyring, SealError, Secret, Slug, TenantId};
 use super::connection::{Connection, LIMITS};
 use super::denied::DeniedTokens;
 use super::dsn::{Dsn, Transport};
+use super::outright::Together;
 use super::{DbError, migrate};
 use crate::opaque;
 use crate::sync::decode::Database;
@@ -84,6 +85,7 @@ impl PodPools {
             salt: OnceCell::new(),
             failed: Mutex::new(None),
             denied: DeniedTokens::default(),
+            together: Together::default(),
         });
         let mut databases = self.databases.lock();
         databases.retain(|database| database.strong_count() > 0);
@@ -145,6 +147,7 @@ struct Inner {
     salt: OnceCell<Salt>,
     failed: Mutex<Option<(Instant, String)>>,
     denied: DeniedTokens,
+    together: Together,
 }
 
 impl fmt::Debug for TenantDb {
@@ -223,6 +226,10 @@ impl TenantDb {
 
     pub(super) fn denied_tokens(&self) -> &DeniedTokens {
         &self.0.denied
+    }
+
+    pub(super) fn together(&self) -> &Together {
+        &self.0.together
     }
 
     /// A connection that answered just now, for the second run of a statement whose connection broke. A database that

@@ -8,7 +8,7 @@ use oauth_core::grant::outright::{CodeTerms, Terms};
 use oauth_core::pkce::Challenge;
 use vocab::Secret;
 
-use super::{NOW, Store, store, token};
+use super::{NOW, NewRefreshToken, Store, store, token};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
@@ -156,6 +156,64 @@ async fn of_many_at_once_one_takes_and_a_fault_takes_nothing() {
     let attempts = followers.iter().map(|next| outright::rotate(&store.db, old, &terms.grant, next, None, NOW));
     let taken: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(taken.iter().flatten().count(), 1, "{taken:?}");
+}
+
+/// As many as wait for one statement go with the next: each under its own terms, and a fault of one is no other's.
+#[tokio::test]
+async fn many_at_once_each_get_their_own() {
+    let store = store("outright-many").await;
+    let (mut codes, terms) = (Vec::new(), code_terms());
+    for _ in 0..24 {
+        codes.push(store.code().await);
+    }
+    let challenge = Challenge::answered_by(VERIFIER).expect("it is a verifier");
+    let usual = format!(
+        "update grants set requested_claims = null; update authorization_codes set code_challenge = '{}'",
+        challenge.as_str()
+    );
+    store.execute(&usual).await;
+    let wrong = CodeTerms { redirect_uri: "https://app.example/other", ..code_terms() };
+    let followers: Vec<_> = (0..24).map(|n| token(&format!("c{n}"))).collect();
+    let redeem = |n: usize| {
+        // Some have a refresh token to follow, one is shown with another redirect URI.
+        let next = (n % 2 == 0).then(|| &followers[n]);
+        outright::redeem(&store.db, codes[n].expose(), if n == 4 { &wrong } else { &terms }, next, NOW)
+    };
+    let taken: Vec<_> = join_all((0..24).map(redeem)).await.into_iter().map(Result::unwrap).collect();
+    let mut grants = Vec::new();
+    for (n, taken) in taken.iter().enumerate() {
+        let found = codes::find(&store.db, codes[n].expose()).await.unwrap().expect("it is stored");
+        assert_eq!(taken.as_ref().map(|taken| taken.grant.id), (n != 4).then_some(found.grant.id), "{n}");
+        assert_eq!(found.is_redeemed, n != 4, "{n}");
+        let followed = refresh::find(&store.db, followers[n].value.expose()).await.unwrap();
+        let expected = (n != 4 && n % 2 == 0).then_some(found.grant.id);
+        assert_eq!(followed.map(|next| next.grant.id), expected, "{n}");
+        grants.extend(expected.map(|_| (n, found.grant)));
+    }
+
+    // Each is replaced once, though asked for twice; one successor cannot be stored.
+    let faulty = NewRefreshToken { idle_until: NOW.plus_secs(7), ..token("r12") };
+    let fault = "alter table refresh_tokens add constraint fault check (expires_at <> to_timestamp(1700000007))";
+    store.execute(fault).await;
+    let other = Terms { client_id: "other", ..terms.grant.clone() };
+    let mut nexts: Vec<_> = (0..48).map(|n| token(&format!("r{n}"))).collect();
+    nexts[12] = faulty;
+    let rotate = |n: usize| {
+        let old = followers[n % 24].value.expose();
+        let terms = if n % 24 == 8 { &other } else { &terms.grant };
+        outright::rotate(&store.db, old, terms, &nexts[n], Some("sealed"), NOW)
+    };
+    let answers = join_all((0..48).map(rotate)).await;
+    for (old, grant) in grants {
+        let won: Vec<_> = [old, old + 24].into_iter().filter(|n| matches!(answers[*n], Ok(Some(_)))).collect();
+        assert_eq!(won.len(), usize::from(old != 8), "{old}: {answers:?}");
+        assert!(!won.contains(&12), "it cannot be stored");
+        for n in won {
+            assert_eq!(answers[n].as_ref().unwrap().as_ref().map(|taken| taken.grant.id), Some(grant.id), "{n}");
+            let followed = refresh::find(&store.db, nexts[n].value.expose()).await.unwrap();
+            assert_eq!(followed.map(|next| next.grant.id), Some(grant.id), "{n}");
+        }
+    }
 }
 
 #[tokio::test]
