@@ -2,8 +2,8 @@
 //! as one statement: one round trip, one commit, and one plan to set up, which costs more than the rows it is about. A
 //! question that comes alone goes at once, by itself.
 //!
-//! Each worker has a lane of its own, so that nobody is woken across threads. What waits for the lock of a row holds up
-//! the questions of its lane, for as long as the server lets anybody wait.
+//! Each worker has a lane of its own, so that nobody is woken across threads, and two statements under way on it: while
+//! one waits for the disk, or for a row that somebody else has locked, the next goes.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -18,6 +18,8 @@ use crate::store::{Connection, DbError, TenantDb};
 
 /// At most so many go as one statement.
 const MOST: usize = 64;
+/// At most so many statements of a lane are under way.
+const DRIVERS: usize = 2;
 
 /// What can be asked alone, or with others of its kind.
 pub(super) trait Question: Sized + Send + Sync + 'static {
@@ -55,7 +57,7 @@ impl<T> Answer<T> {
 pub(super) struct Lanes<Q: Question>(OnceLock<Box<[Mutex<Lane<Q>>]>>);
 
 struct Lane<Q: Question> {
-    is_driven: bool,
+    drivers: usize,
     waiting: Vec<Waiting<Q>>,
 }
 
@@ -76,7 +78,7 @@ impl<Q: Question> Lanes<Q> {
     fn of_worker(&self, worker: usize) -> &Mutex<Lane<Q>> {
         let lanes = self.0.get_or_init(|| {
             let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-            (0..workers).map(|_| Mutex::new(Lane { is_driven: false, waiting: Vec::new() })).collect()
+            (0..workers).map(|_| Mutex::new(Lane { drivers: 0, waiting: Vec::new() })).collect()
         });
         lanes.get(worker % lanes.len()).expect("there is at least one worker")
     }
@@ -105,12 +107,14 @@ pub(super) async fn ask_alone<Q: Question>(db: &TenantDb, question: &Q) -> Answe
 pub(super) async fn ask<Q: Question>(db: &TenantDb, question: Arc<Q>) -> Answer<Q::Found> {
     let (answer, answered) = oneshot::channel();
     let worker = worker();
-    let was_driven = {
+    let is_carried = {
         let mut lane = Q::lanes(db).of_worker(worker).lock();
         lane.waiting.push(Waiting { question, answer, span: Span::current() });
-        std::mem::replace(&mut lane.is_driven, true)
+        let is_carried = lane.drivers == DRIVERS;
+        lane.drivers += usize::from(!is_carried);
+        is_carried
     };
-    if !was_driven {
+    if !is_carried {
         tokio::spawn(Driver::<Q> { db: db.clone(), worker, is_done: false, kind: PhantomData }.drive());
     }
     answered.await.unwrap_or(Answer::Unknown)
@@ -136,14 +140,16 @@ impl<Q: Question> Driver<Q> {
         Q::lanes(&self.db).of_worker(self.worker)
     }
 
-    /// Those that go now, as a step of the first of them. `None`: the lane has no driver any more.
+    /// Those that go now, as a step of the first of them. `None`: this driver is done.
     fn next(&self) -> Option<(Span, Vec<Waiting<Q>>)> {
         let mut lane = self.lane().lock();
         let many = lane.waiting.len().min(MOST);
         let batch: Vec<_> = lane.waiting.drain(..many).collect();
-        lane.is_driven = !batch.is_empty();
-        let first = batch.first()?.span.clone();
-        Some((first, batch))
+        let Some(first) = batch.first() else {
+            lane.drivers -= 1;
+            return None;
+        };
+        Some((first.span.clone(), batch))
     }
 }
 
@@ -152,8 +158,10 @@ impl<Q: Question> Drop for Driver<Q> {
     fn drop(&mut self) {
         if !self.is_done {
             let mut lane = self.lane().lock();
-            lane.is_driven = false;
-            lane.waiting.clear();
+            lane.drivers -= 1;
+            if lane.drivers == 0 {
+                lane.waiting.clear();
+            }
         }
     }
 }
