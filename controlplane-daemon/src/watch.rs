@@ -27,6 +27,7 @@ use http::{HeaderValue, Request, Response};
 use shared_proto::status::to_status;
 use shared_proto::watch::registration_server::RegistrationServer;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -67,8 +68,34 @@ pub struct Watch {
 struct Shared {
     source: Source,
     snapshots: SnapshotCache,
-    /// What the streams wait for.
-    bell: tokio::sync::watch::Sender<()>,
+    bell: Bell,
+}
+
+/// What the streams wait for.
+#[derive(Debug, Default)]
+struct Bell {
+    rope: tokio::sync::watch::Sender<()>,
+    /// Told of each new listener.
+    came: Notify,
+}
+
+impl Bell {
+    fn listen(&self) -> tokio::sync::watch::Receiver<()> {
+        let listener = self.rope.subscribe();
+        self.came.notify_one();
+        listener
+    }
+
+    /// Returns once there is somebody to ring for.
+    async fn heard(&self) {
+        while self.rope.receiver_count() == 0 {
+            self.came.notified().await;
+        }
+    }
+
+    fn ring(&self) {
+        self.rope.send_replace(());
+    }
 }
 
 /// Serves pods until `source.stopping`.
@@ -83,8 +110,7 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     let stopping = source.stopping.clone();
     let (cluster, clock, keyring) = (source.cluster.clone(), Arc::clone(&source.clock), source.keyring.clone());
     let registrar = Registrar { cluster, clock, keyring };
-    let bell = tokio::sync::watch::Sender::new(());
-    let shared = Arc::new(Shared { source, snapshots: SnapshotCache::default(), bell });
+    let shared = Arc::new(Shared { source, snapshots: SnapshotCache::default(), bell: Bell::default() });
     let ringing = AbortOnDropHandle::new(tokio::spawn(ring(Arc::clone(&shared))));
     let watch = Watch { shared };
     let checking = watch.clone();
@@ -103,14 +129,22 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
 }
 
 /// Rings after each change, and when this node is stopping. The streams wait for this and not for the feed itself: waking
-/// thousands takes a while, and the feed is written to by Raft's thread.
+/// thousands takes a while, and the feed is written to by Raft's thread. Where nobody listens, Raft's thread wakes nobody:
+/// that would cost it more than a tenth of a write.
 async fn ring(shared: Arc<Shared>) {
     let Source { cluster, stopping, .. } = &shared.source;
     let mut newest = cluster.replica.feed().newest();
-    while stopping.run_until_cancelled(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
-        shared.bell.send_replace(());
-    }
-    shared.bell.send_replace(());
+    let ringing = async {
+        loop {
+            shared.bell.heard().await;
+            if newest.changed().await.is_err() {
+                return;
+            }
+            shared.bell.ring();
+        }
+    };
+    stopping.run_until_cancelled(ringing).await;
+    shared.bell.ring();
 }
 
 impl NamedService for Watch {

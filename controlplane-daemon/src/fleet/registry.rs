@@ -120,7 +120,10 @@ impl Connection {
             (pod.acknowledged_revision, pod.rejected) = (acknowledged_revision, rejected);
             (pod.staleness, pod.draining) = (staleness, draining);
         }
-        self.registry.inner.changed.send_replace(());
+        // Whoever waits has begun to before he looks at the pods, and the lock has told us: mostly nobody does.
+        if self.registry.inner.changed.receiver_count() > 0 {
+            self.registry.inner.changed.send_replace(());
+        }
     }
 }
 

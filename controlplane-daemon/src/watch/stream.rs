@@ -40,6 +40,8 @@ const POD_BUFFER: usize = 512;
 
 /// Before others get their turn. A pod has one to say per change.
 const HEARD_AT_ONCE: usize = 32;
+/// Changes that are sent before the pod is listened to again.
+const UNHEARD: usize = 32;
 
 /// The answer to a subscription: frames, then the gRPC status as trailers.
 pub(super) fn body(shared: Arc<Shared>, request: Body) -> Body {
@@ -95,6 +97,8 @@ struct Subscription {
     /// Rings after each change, and when this node is stopping.
     bell: WatchStream<()>,
     heartbeat: Interval,
+    /// Changes sent since the pod was listened to.
+    unheard: usize,
     phase: Phase,
     /// On the list of pods from Hello on.
     connection: Connection,
@@ -116,7 +120,7 @@ impl Subscription {
         mut inbound: Streaming<PodMessage>,
         counted: Counted,
     ) -> Result<Box<Self>, Status> {
-        let bell = WatchStream::from_changes(shared.bell.subscribe());
+        let bell = WatchStream::from_changes(shared.bell.listen());
         let hello = tokio::time::timeout(HELLO_TIMEOUT, inbound.message()).await;
         let message = hello.map_err(|_| Status::deadline_exceeded("no Hello came"))??;
         let Some(PodMessage { kind: Some(pod_message::Kind::Hello(hello)) }) = message else {
@@ -134,7 +138,17 @@ impl Subscription {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let deliveries = Deliveries::default();
-        Ok(Box::new(Self { shared, inbound, bell, heartbeat, phase, connection, deliveries, _counted: counted }))
+        Ok(Box::new(Self {
+            shared,
+            inbound,
+            bell,
+            heartbeat,
+            unheard: 0,
+            phase,
+            connection,
+            deliveries,
+            _counted: counted,
+        }))
     }
 
     /// The next frame; the status to end with when there is none.
@@ -161,32 +175,47 @@ impl Subscription {
 
     /// The frame after `sent`, or a heartbeat.
     fn poll_live(&mut self, sent: Revision, context: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
-        // First: under a stream of changes neither acknowledgements nor heartbeats may starve.
+        // A change first: what pods have to say of the last one can wait until all have this one. Under a stream of
+        // changes neither acknowledgements nor heartbeats may starve.
+        if self.unheard < UNHEARD
+            && let Some(frame) = self.next_change(sent)
+        {
+            self.unheard += 1;
+            return Poll::Ready(Ok(frame));
+        }
+        self.unheard = 0;
         self.hear_some(context)?;
         if self.heartbeat.poll_tick(context).is_ready() {
             return Poll::Ready(Ok(self.beat()));
         }
         loop {
-            match self.shared.source.cluster.replica.feed().after(sent) {
-                Ok(Some(frame)) => {
-                    let revision = Revision(sent.0 + 1);
-                    let feed = self.shared.source.cluster.replica.feed();
-                    self.deliveries.sent(revision, feed, self.connection.pod_id());
-                    self.phase = Phase::Live(revision);
-                    return Poll::Ready(Ok(frame));
-                }
-                Ok(None) => {}
-                Err(compacted) => {
-                    metrics::counter!("hj_cp_watch_resets_total").increment(1);
-                    self.phase = Phase::Preparing(Arc::clone(&self.shared).snapshot());
-                    return Poll::Ready(Ok(encode::frame(Kind::Reset(watch::Reset { reason: compacted.to_string() }))));
-                }
+            if let Some(frame) = self.next_change(sent) {
+                return Poll::Ready(Ok(frame));
             }
             if self.shared.source.stopping.is_cancelled() {
                 return Poll::Ready(Err(to_status(ErrorCode::Unavailable, "this node is stopping")));
             }
             // Rung since: there may be more.
             let _ = ready!(self.bell.poll_next_unpin(context));
+        }
+    }
+
+    /// The frame after `sent`, or word that it is no longer held; `None` when there is none yet.
+    fn next_change(&mut self, sent: Revision) -> Option<Bytes> {
+        let feed = self.shared.source.cluster.replica.feed();
+        match feed.after(sent) {
+            Ok(frame) => {
+                let frame = frame?;
+                let revision = Revision(sent.0 + 1);
+                self.deliveries.sent(revision, feed, self.connection.pod_id());
+                self.phase = Phase::Live(revision);
+                Some(frame)
+            }
+            Err(compacted) => {
+                metrics::counter!("hj_cp_watch_resets_total").increment(1);
+                self.phase = Phase::Preparing(Arc::clone(&self.shared).snapshot());
+                Some(encode::frame(Kind::Reset(watch::Reset { reason: compacted.to_string() })))
+            }
         }
     }
 
