@@ -143,7 +143,7 @@ impl Api {
             request_id: write.request_id.clone(),
             expected_revision: write.expected_revision,
             based_on: write.based_on,
-            mutation,
+            mutation: Box::new(mutation),
             receipt,
             origin: who.origin.clone(),
         };
@@ -153,7 +153,8 @@ impl Api {
         metrics::counter!("hj_cp_admin_changes_total", "mutation" => name, "result" => result).increment(1);
         match outcome {
             Ok(applied) => {
-                tracing::info!(actor = who.name(), action = name, revision = %applied.revision, replayed = applied.replayed, "changed");
+                // At this level only: the audit has it, on every node.
+                tracing::debug!(actor = who.name(), action = name, revision = %applied.revision, replayed = applied.replayed, "changed");
                 let fleet = match write.wait_for_fleet {
                     Some(timeout) => Some(self.control.wait_for_fleet(applied.revision, timeout).await),
                     None => None,

@@ -1,10 +1,11 @@
 //! One log on all nodes. The only folder that knows openraft, whose 0.10 line pipelines and batches but still moves.
 //!
 //! ```text
-//!   forward ──▶ leader: stamp ──▶ openraft ──▶ log_storage (this disk) and network ──▶ peers' service (their disks)
-//!                                     │ committed
-//!                                     ▼
-//!                              state_machine ──▶ replica (the state in memory) ──▶ feed
+//!   forward ──▶ leader: stamp ──▶ gathering ──▶ openraft ──▶ log_storage (this disk)
+//!                                                  │    └──▶ network ──▶ peers' service (their disks)
+//!                                                  │ committed
+//!                                                  ▼
+//!                                           state_machine ──▶ replica (the state in memory) ──▶ feed
 //! ```
 //!
 //! `types` names openraft's generics once; `record` is the format of a log entry on disk and on the wire.
@@ -15,6 +16,7 @@ pub mod binding;
 pub mod cluster;
 pub mod contact;
 pub mod founding;
+mod gathering;
 pub mod log_storage;
 pub mod membership;
 pub mod network;

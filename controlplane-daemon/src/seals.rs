@@ -80,7 +80,8 @@ pub async fn reseal(
         if moves.is_empty() {
             break;
         }
-        let applied = propose(control, Command { mutation: Mutation::KeyReseal { moves }, ..command.clone() }).await?;
+        let applied =
+            propose(control, Command { mutation: Box::new(Mutation::KeyReseal { moves }), ..command.clone() }).await?;
         progress.moved += applied.changes.len();
         progress.revision = applied.revision;
     }

@@ -57,7 +57,7 @@ pub fn apply(state: &mut State, revision: Revision, entry: Entry) -> Result<Appl
         }
         (expected, based_on) => expected.or(based_on),
     };
-    let Decision { resource, changes } = match mutation {
+    let Decision { resource, changes } = match *mutation {
         Mutation::Batch { items, planned_on, managed_by } => {
             let batch = batch::Batch { items, planned_on, managed_by, expected };
             batch::decide(state, revision, &stamp, batch)?

@@ -31,7 +31,8 @@ pub struct Command {
     /// command is applied. No part of the request, so a retry that is judged by a later one is still the same request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub based_on: Option<Revision>,
-    pub mutation: Mutation,
+    /// Boxed: it is as large as the largest of them, and a command goes by value through many steps.
+    pub mutation: Box<Mutation>,
     /// What is shown once (a client secret, an admin credential), sealed, so that a replay of the same request can be
     /// answered with it. Forgotten together with the request.
     #[serde(default)]
@@ -49,7 +50,7 @@ impl Command {
             request_id: None,
             expected_revision: None,
             based_on: None,
-            mutation,
+            mutation: Box::new(mutation),
             receipt: None,
             origin: Origin::default(),
         }

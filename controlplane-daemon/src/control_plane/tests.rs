@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use controlplane_core::model::{AdminSpec, Role};
@@ -145,6 +146,31 @@ async fn a_single_node_writes_refuses_replays_and_comes_back() {
     assert!(has_admin(&node, 7) && has_admin(&node, 8));
     assert_eq!(node.status().cluster_id, Some(cluster_id));
     node.shutdown().await;
+}
+
+/// They share entries' way through the log, and each has its own answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_proposals_at_once_each_gets_its_own_answer() {
+    let mut nodes = Nodes::new(1);
+    let node = nodes.start(1).await;
+    leader_of(std::slice::from_ref(&node)).await;
+    let everyone = (0..200).map(async |proposal: u128| (proposal / 2, node.propose(create_admin(proposal / 2)).await));
+    let mut made = BTreeMap::new();
+    let mut refused = BTreeSet::new();
+    for (number, outcome) in futures::future::join_all(everyone).await {
+        match outcome {
+            Ok(applied) => {
+                assert_eq!(applied.resource, ResourceRef::Admin { id: AdminId::from_uuid(Uuid::from_u128(number)) });
+                assert!(has_admin(&node, number));
+                assert_eq!(made.insert(applied.revision, number), None, "two at one revision");
+            }
+            Err(ProposeError::Rejected(Rejection::AlreadyExists { .. })) => assert!(refused.insert(number)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let made: BTreeSet<_> = made.into_values().collect();
+    assert_eq!((made.len(), &made), (100, &refused));
+    stop(vec![node]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

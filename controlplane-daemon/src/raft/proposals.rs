@@ -8,12 +8,12 @@ use controlplane_core::model::KeyFamily;
 use controlplane_core::{Applied, Command, Entry, FreshKey, Rejection, Stamp};
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
-use openraft::errors::{ClientWriteError, RaftError};
 use telemetry::held::Held;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vocab::{Clock, ClusterId, Keyring, NodeId, Timestamp};
 
+use super::gathering::Gathering;
 use super::replica::Replica;
 use super::types::{Answer, Payload, Raft};
 use crate::keys;
@@ -30,6 +30,7 @@ pub struct Proposals {
 
 struct Inner {
     raft: Raft,
+    gathering: Gathering,
     replica: Arc<Replica>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
@@ -64,8 +65,10 @@ pub enum NotHere {
 }
 
 impl Proposals {
+    /// Called on the thread of Raft.
     pub fn new(raft: Raft, replica: Arc<Replica>, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner { raft, replica, keyring, clock, slow_keys: Semaphore::new(1) }) }
+        let gathering = Gathering::start(raft.clone());
+        Self { inner: Arc::new(Inner { raft, gathering, replica, keyring, clock, slow_keys: Semaphore::new(1) }) }
     }
 
     /// Proposes at this node; it must lead.
@@ -104,10 +107,9 @@ impl Proposals {
     }
 
     async fn write(&self, payload: Payload) -> Result<(Answer, u64), NotHere> {
-        match tokio::time::timeout(COMMIT_TIMEOUT, self.inner.raft.client_write(payload)).await {
-            Ok(Ok(written)) => Ok((written.data, written.log_id.index)),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(NotHere::NotLeader),
-            Ok(Err(_)) | Err(_) => Err(NotHere::Unknown),
+        match tokio::time::timeout(COMMIT_TIMEOUT, self.inner.gathering.propose(payload)).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) | Err(_) => Err(NotHere::Unknown),
         }
     }
 
