@@ -2,9 +2,13 @@
 //! with the node that is measured, and what they cost is in every figure of time.
 //!
 //! TLS, HTTP/2 and protobuf are a pod's; every change is decoded and acknowledged. What is left out is tonic: h2 is used
-//! directly, a connection and its streams are one task, and all of them are one thread's.
+//! directly, a connection and its streams are one task, and there are as many threads as processors. Whoever has a
+//! change lets the others read theirs before it acknowledges: pods have machines of their own, where one's
+//! acknowledgement does not keep another one waiting.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -38,6 +42,12 @@ pub(crate) struct Door {
 
 /// They leave when this is dropped.
 pub(crate) struct Subscribers {
+    threads: Vec<Thread>,
+    /// How many connections there are.
+    connected: AtomicUsize,
+}
+
+struct Thread {
     runtime: Handle,
     _stay: oneshot::Sender<()>,
 }
@@ -53,13 +63,8 @@ struct Place {
 
 impl Subscribers {
     pub(crate) fn none() -> Self {
-        let (stay, leave) = oneshot::channel::<()>();
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-        let handle = runtime.handle().clone();
-        std::thread::spawn(move || {
-            let _ = runtime.block_on(leave);
-        });
-        Self { runtime: handle, _stay: stay }
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { threads: (0..processors).map(|_| Thread::start()).collect(), connected: AtomicUsize::new(0) }
     }
 
     /// One more connection with that many streams; returns once each has its snapshot.
@@ -74,7 +79,9 @@ impl Subscribers {
         let places: Vec<_> = (0..streams).map(place).collect();
         drop(synced);
         let (address, ca) = (door.address.clone(), door.ca.clone());
-        self.runtime.spawn(async move {
+        let number = self.connected.fetch_add(1, Ordering::Relaxed);
+        let thread = self.threads.get(number % self.threads.len()).expect("there is one per processor");
+        thread.runtime.spawn(async move {
             match ca {
                 Some(ca) => {
                     let stream = tls::connect_for_http2("127.0.0.1", &address, &ca).await.expect("the node is there");
@@ -87,6 +94,18 @@ impl Subscribers {
         for _ in 0..streams {
             done.recv().await.expect("the node takes a subscriber");
         }
+    }
+}
+
+impl Thread {
+    fn start() -> Self {
+        let (stay, leave) = oneshot::channel::<()>();
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || {
+            let _ = runtime.block_on(leave);
+        });
+        Self { runtime: handle, _stay: stay }
     }
 }
 
@@ -126,6 +145,7 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
         let chunk = chunk?;
         body.flow_control().release_capacity(chunk.len())?;
         unread.extend_from_slice(&chunk);
+        let mut upto = None;
         while let Some(event) = next(&mut unread) {
             let acknowledged = match event.kind {
                 Some(event::Kind::Delta(delta)) => {
@@ -141,7 +161,12 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
                 }
                 _ => continue,
             };
-            say(pod_message::Kind::Ack(Ack { revision: acknowledged, ..Ack::default() }))?;
+            upto = Some(acknowledged);
+        }
+        if let Some(revision) = upto {
+            // Those whose change is there already read it first, as they would on machines of their own.
+            tokio::task::yield_now().await;
+            say(pod_message::Kind::Ack(Ack { revision, ..Ack::default() }))?;
         }
     }
     Ok(())
