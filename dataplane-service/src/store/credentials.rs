@@ -104,6 +104,8 @@ pub async fn reset(db: &TenantDb, new: &ByLink<'_>) -> Result<Option<Uuid>, DbEr
                      and m.purpose = 'reset_password' \
              ), ended as ( \
                  delete from sessions s using changed c where s.user_id = c.id returning s.sid, s.user_id \
+             ), halfway as ( \
+                 delete from sign_ins s using changed c where s.user_id = c.id \
              ), ",
             told!(tell: "$4", tenant: "$5", now: "$3"),
             ", revoked as ( \

@@ -1,0 +1,110 @@
+//! That no function of a store is left out, by the sources of the stores.
+
+/// What the tests above try. A new function of a store must be added here, with its attempt.
+const TRIED: &[&str] = &[
+    "access_tokens::find",
+    "access_tokens::remove",
+    "access_tokens::store",
+    "ciba::approve",
+    "ciba::begin",
+    "ciba::deny",
+    "ciba::pending",
+    "ciba::pending_by_code",
+    "ciba::put_mail_code",
+    "codes::burn",
+    "codes::find",
+    "codes::issue",
+    "codes::redeem",
+    "consents::find",
+    "consents::list",
+    "consents::remember",
+    "consents::revoke",
+    "credentials::change",
+    "credentials::of_user",
+    "credentials::reset",
+    "credentials::set_active",
+    "denied::deny",
+    "denied::is_denied",
+    "device::approve",
+    "device::begin",
+    "device::deny",
+    "device::find",
+    "factors::add",
+    "factors::codes_left",
+    "factors::list",
+    "factors::remove",
+    "factors::remove_all",
+    "factors::renew_codes",
+    "factors::spend_code",
+    "factors::spend_step",
+    "federation::begin",
+    "federation::create",
+    "federation::find",
+    "federation::link",
+    "federation::take",
+    "grants::create",
+    "grants::live_user",
+    "grants::newest_of_session",
+    "grants::revoke",
+    "interactions::authenticated",
+    "interactions::begin",
+    "interactions::find",
+    "interactions::finish",
+    "interactions::selected",
+    "mail_links::ask",
+    "mail_links::find",
+    "mail_links::put_code",
+    "mail_links::verify_email",
+    "outbox::claim",
+    "outbox::left",
+    "outbox::postpone",
+    "outbox::remove",
+    "outright::redeem",
+    "outright::rotate",
+    "proofs::first_use",
+    "pushed_requests::keep",
+    "pushed_requests::open",
+    "pushed_requests::use_up",
+    "refresh::find",
+    "refresh::keep",
+    "refresh::rotate",
+    "sessions::begin",
+    "sessions::end",
+    "sessions::end_all_of",
+    "sessions::end_of_disabled",
+    "sessions::find_live",
+    "sessions::strengthen",
+    "sessions::touch",
+    "sign_ins::begin",
+    "sign_ins::find",
+    "sign_ins::finish",
+    "users::create",
+    "users::find",
+    "users::find_active",
+    "users::find_for_sign_in",
+    "users::find_verified",
+    "users::list",
+    "waiting::poll",
+    "waiting::take",
+];
+
+#[test]
+fn every_function_is_tried() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../dataplane-service/src/store");
+    let mut found = Vec::new();
+    // Those three are how stores reach a database at all.
+    let means = ["connection.rs", "dsn.rs", "migrate.rs", "pool", "pool.rs"];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        if means.contains(&file.as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let functions = text.lines().filter_map(|line| line.strip_prefix("pub async fn "));
+        let names = functions.filter_map(|rest| rest.split(['(', '<']).next());
+        found.extend(names.map(|name| format!("{}::{name}", file.trim_end_matches(".rs"))));
+    }
+    found.sort();
+    assert_eq!(found, TRIED);
+}
