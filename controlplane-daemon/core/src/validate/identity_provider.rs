@@ -69,7 +69,7 @@ mod tests {
                 provider[name] = value.clone();
             }
             let provider: IdentityProvider = serde_json::from_value(provider).unwrap();
-            problems(&[provider]).into_iter().map(|it| it.pointer).collect::<Vec<_>>()
+            problems(&[provider]).iter().map(|it| it.pointer.clone()).collect::<Vec<_>>()
         };
         assert!(problems_of(json!({})).is_empty());
         for (name, wrong) in [
