@@ -124,13 +124,13 @@ impl Yardsticks {
         Self { bare: of(Yardstick::Bare).await, alike: of(Yardstick::Alike).await }
     }
 
-    fn midpoint(self, other: Self) -> Self {
-        let of = |one: Figure, other: Figure| Figure {
+    fn midpoint(&self, other: &Self) -> Self {
+        let of = |one: &Figure, other: &Figure| Figure {
             per_second: f64::midpoint(one.per_second, other.per_second),
             pod_micros: None,
             postgres_micros: f64::midpoint(one.postgres_micros, other.postgres_micros),
         };
-        Self { bare: of(self.bare, other.bare), alike: of(self.alike, other.alike) }
+        Self { bare: of(&self.bare, &other.bare), alike: of(&self.alike, &other.alike) }
     }
 }
 
@@ -144,7 +144,7 @@ async fn exchanges(world: &World, tenant: &Tenant, durability: Durability, measu
     let redemptions = figure(pod, postgres, redeem(world, tenant, codes)).await;
     let chains = begin(world, tenant, chains).await;
     let rotations = figure(pod, postgres, refresh(tenant, chains, measured)).await;
-    let Yardsticks { bare, alike } = before.midpoint(Yardsticks::measure(tenant, postgres, measured).await);
+    let Yardsticks { bare, alike } = before.midpoint(&Yardsticks::measure(tenant, postgres, measured).await);
     let line = |what: &str, it: Figure| {
         let beside = [bare, alike].map(|yardstick| ratio(it.per_second, yardstick.per_second));
         let pod = it.pod_micros.map(|micros| format!("{micros:.0}")).unwrap_or_default();

@@ -41,8 +41,8 @@ impl AuthenticatorApp {
     /// A code that is none of now, nor of the steps beside.
     pub fn wrong_code(&self) -> String {
         let near: Vec<String> = (-3..=3).map(|steps| self.code_in(steps)).collect();
-        let wrong = (0..).map(|number| format!("{number:06}")).find(|code| !near.contains(code));
-        wrong.expect("there are a million codes")
+        let wrong = (0..=near.len()).map(|number| format!("{number:06}")).find(|code| !near.contains(code));
+        wrong.expect("they are one more than those near")
     }
 
     /// Adds it where `page` shows it, with the password if that is asked for. Returns the app, and the page that follows.

@@ -5,6 +5,8 @@
 mod links;
 #[path = "store_isolation/tried.rs"]
 mod tried;
+#[path = "store_isolation/upstream.rs"]
+mod upstream;
 
 use dataplane_service::email::Email;
 use dataplane_service::password::PasswordHash;
@@ -15,17 +17,15 @@ use dataplane_service::store::consents::{self, Consent};
 use dataplane_service::store::credentials::{self, Active, NewPassword};
 use dataplane_service::store::device::{self, NewDevice};
 use dataplane_service::store::factors::{self, Added, Kind, NewFactor};
-use dataplane_service::store::federation::{Identity, Known, NewLogin};
 use dataplane_service::store::grants::NewGrant;
 use dataplane_service::store::interactions::{Key, NewInteraction};
 use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::sign_ins::{self, NewSignIn};
-use dataplane_service::store::users::NewUser;
 use dataplane_service::store::waiting::{self, Approval, Code};
 use dataplane_service::store::{
-    TenantDb, denied, federation, grants, interactions, outbox, outright, proofs, pushed_requests, users,
+    TenantDb, denied, grants, interactions, outbox, outright, proofs, pushed_requests, users,
 };
 use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::authorize::AuthorizationRequest;
@@ -332,42 +332,12 @@ impl Held {
     }
 }
 
-/// What another provider says of a person is true in the tenant alone that asked it.
-async fn federated(a: &TenantDb, b: &TenantDb, user: Uuid) {
-    let browser = "browser";
-    let new = NewLogin { browser, provider: "corp", issuer: "https://corp.example", sealed: "x", now: NOW };
-    let state = federation::begin(a, new).await.unwrap();
-    let key = federation::Key { state: state.expose(), browser, provider: "corp" };
-    assert!(federation::take(b, key, NOW).await.unwrap().is_none());
-    for wrong in [federation::Key { browser: "another", ..key }, federation::Key { provider: "other", ..key }] {
-        assert!(federation::take(a, wrong, NOW).await.unwrap().is_none());
-    }
-    assert!(federation::take(a, key, NOW.plus_secs(600)).await.unwrap().is_none());
-    assert!(federation::take(a, key, NOW).await.unwrap().is_some());
-    assert!(federation::take(a, key, NOW).await.unwrap().is_none(), "once");
-
-    let identity = Identity { issuer: "https://corp.example", subject: "ada" };
-    assert_eq!(federation::link(a, identity, "ada@example.com", NOW).await.unwrap(), None, "not verified");
-    let (email, claims) = (Email::parse("eve@example.com").unwrap(), serde_json::Map::new());
-    let id = Uuid::from_u128(77);
-    let new = NewUser { id, email: &email, email_verified: true, password_hash: None, claims: &claims, now: NOW };
-    assert_eq!(federation::create(a, identity, &new).await.unwrap(), Some(id));
-    assert_eq!(federation::create(a, Identity { subject: "x", ..identity }, &new).await.unwrap(), None, "taken");
-    let again = Identity { subject: "again", ..identity };
-    assert_eq!(federation::link(b, again, "eve@example.com", NOW).await.unwrap(), None);
-    assert_eq!(federation::link(a, again, "eve@example.com", NOW).await.unwrap(), Some(id));
-    assert_eq!(federation::find(b, identity).await.unwrap(), None);
-    assert_eq!(federation::find(a, identity).await.unwrap(), Some(Known::Active(id)));
-    assert_ne!(id, user);
-}
-
 #[tokio::test]
 async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     let server = postgres::server().await;
     let (a, b) = (open(&server.database("a").await, 1), open(&server.database("b").await, 2));
     let held = hold(&a).await;
     held.try_values_at(&b).await;
-    federated(&a, &b, held.user).await;
     // By id, address and listing, too.
     assert!(users::find(&b, held.user).await.unwrap().is_none());
     assert!(users::find_for_sign_in(&b, &Email::parse("ada@example.com").unwrap()).await.unwrap().is_none());

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn who_is_elected_and_not_followed_leads_for_a_while_only() {
-        let patient = Contact::new(Duration::from_secs(3600));
+        let patient = Contact::new(Duration::from_hours(1));
         assert!(patient.leads(&elected(&[1, 2, 3], 1)), "a majority has just voted for it");
         let contact = Contact::new(Duration::ZERO);
         let now = elected(&[1, 2, 3], 1);

@@ -73,13 +73,14 @@ async fn carry_out(raft: Raft, batch: Vec<Proposal>, turn: OwnedSemaphorePermit)
     let mut turn = Some(turn);
     for asker in askers {
         let next = match turn.take() {
-            Some(turn) => match tokio::time::timeout(PATIENCE, outcomes.next()).await {
-                Ok(next) => next,
-                Err(_) => {
+            Some(turn) => {
+                if let Ok(next) = tokio::time::timeout(PATIENCE, outcomes.next()).await {
+                    next
+                } else {
                     drop(turn);
                     outcomes.next().await
                 }
-            },
+            }
             None => outcomes.next().await,
         };
         let Some(Ok(outcome)) = next else { return };

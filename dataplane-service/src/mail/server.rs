@@ -33,9 +33,9 @@ impl OwnServer {
         let account = match &self.account {
             None => None,
             Some((username, sealed)) => {
-                let password = keyring.open(sealed)?.expose().to_vec();
-                let password = Secret::new(String::from_utf8(password).map_err(|_| Unusable::Text)?);
-                Some(Account { username: username.clone(), password })
+                let password = keyring.open(sealed)?;
+                let password = str::from_utf8(password.expose()).map_err(|_| Unusable::Text)?;
+                Some(Account { username: username.clone(), password: Secret::new(password.to_owned()) })
             }
         };
         let Self { host, port, security, from, .. } = self.clone();
@@ -71,12 +71,15 @@ impl MailServer {
     }
 }
 
+/// A tenant's own server as it was when its connections were made, and they.
+type Connected = (Arc<(OwnServer, SmtpServer)>, Arc<Mailer>);
+
 /// The connections to all of these servers.
 #[derive(Debug, Default)]
 pub struct Mailers {
     of_the_pod: Option<Arc<Mailer>>,
     authorities: Vec<CertificateDer<'static>>,
-    own: HashMap<TenantId, (Arc<(OwnServer, SmtpServer)>, Arc<Mailer>)>,
+    own: HashMap<TenantId, Connected>,
 }
 
 impl Mailers {

@@ -267,7 +267,7 @@ mod tests {
     /// Pods of the release before are at work, and start, while the new schema is there already.
     #[test]
     fn a_migration_that_takes_away_says_so() {
-        assert!(READABLE_FROM <= NEWEST);
+        const { assert!(READABLE_FROM <= NEWEST) };
         let takes_away = ["drop table", "drop column", "rename ", "set not null"];
         for migration in MIGRATIONS.iter().filter(|migration| migration.version > READABLE_FROM) {
             let sql = migration.sql.to_lowercase();

@@ -83,7 +83,11 @@ async fn a_link_lets_its_person_choose_another_password_once() {
     let elsewhere = Browser::new();
     let page = elsewhere.open_page(&link).await;
     for (name, value) in [("referrer-policy", "no-referrer"), ("cache-control", "no-store")] {
-        assert_eq!(page.headers.get(name).map(|value| value.as_bytes()), Some(value.as_bytes()), "{name}");
+        assert_eq!(
+            page.headers.get(name).map(reqwest::header::HeaderValue::as_bytes),
+            Some(value.as_bytes()),
+            "{name}"
+        );
     }
     assert!(page.headers["content-security-policy"].to_str().is_ok_and(|policy| !policy.contains("script-src")));
     for wrong in ["", "x", &"A".repeat(43)] {

@@ -176,7 +176,7 @@ async fn many_at_once_each_get_their_own() {
     let followers: Vec<_> = (0..24).map(|n| token(&format!("c{n}"))).collect();
     let redeem = |n: usize| {
         // Some have a refresh token to follow, one is shown with another redirect URI.
-        let next = (n % 2 == 0).then(|| &followers[n]);
+        let next = n.is_multiple_of(2).then(|| &followers[n]);
         outright::redeem(&store.db, codes[n].expose(), if n == 4 { &wrong } else { &terms }, next, NOW)
     };
     let taken: Vec<_> = join_all((0..24).map(redeem)).await.into_iter().map(Result::unwrap).collect();
