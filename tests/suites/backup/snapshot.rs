@@ -2,8 +2,12 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
+use serde_json::{Value, json};
 use tests::cluster::Cluster;
+use tests::memory::peak_kib;
 use tests::pod::{Plan, Pod};
 use tests::wait::{PATIENCE, until};
 
@@ -111,4 +115,56 @@ async fn a_node_far_behind_catches_up_by_snapshot_while_writes_go_on() {
     let names: Vec<String> = folder.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     assert!(!names.is_empty() && names.len() <= 3, "{names:?}");
     assert!(names.iter().all(|name| !name.contains("incoming")), "{names:?}");
+}
+
+/// A client whose addresses are two hundred kilobytes that do not compress.
+fn large_client(number: usize) -> Value {
+    let uri = |_| format!("https://app.example/{}", URL_SAFE_NO_PAD.encode(rand::random::<[[u8; 32]; 47]>().concat()));
+    let uris = || (0..50).map(uri).collect::<Vec<_>>();
+    json!({ "name": format!("client {number}"), "redirect_uris": uris(), "post_logout_redirect_uris": uris() })
+}
+
+/// The largest snapshot of that node.
+fn snapshot_kib(cluster: &Cluster, place: usize) -> u64 {
+    let folder = fs::read_dir(cluster.nodes[place].data_dir().join("snapshots")).expect("readable").flatten();
+    folder.filter_map(|entry| Some(entry.metadata().ok()?.len() / 1024)).max().unwrap_or_default()
+}
+
+/// A snapshot that comes in takes hardly more memory than the same one read from the node's own disk. A node that
+/// gathers it first needs all of its size beside.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_forty_mebibytes_is_installed_in_bounded_memory() {
+    const CLIENTS: usize = 280;
+    // Few, since each is large.
+    let mut cluster = Cluster::start_with(3, &["--snapshot-every", "100"]).await;
+    let leader = cluster.leader().await;
+    let behind = (leader + 1) % 3;
+    cluster.nodes[behind].kill();
+    let admin = cluster.admin(leader).await;
+    let _ = admin.post("/tenants", &tenant("large")).await.expect(201);
+    let mut last = String::new();
+    for number in 0..CLIENTS {
+        last = admin.post("/tenants/large/clients", &large_client(number)).await.expect(201).text_of("client_id");
+    }
+    // Two in a row: the second cuts the log that the third node would need.
+    let _ = tests::web::send(admin.request(Method::POST, "/cluster/snapshot")).await.expect(200);
+    let _ = admin.post("/tenants", &tenant("small")).await.expect(201);
+    let _ = tests::web::send(admin.request(Method::POST, "/cluster/snapshot")).await.expect(200);
+    let size = snapshot_kib(&cluster, leader);
+    assert!(size > 38 << 10, "{size} KiB");
+
+    cluster.nodes[behind].start().await;
+    cluster.ready().await;
+    let coming_in = peak_kib(cluster.nodes[behind].process_id());
+    assert!(snapshot_kib(&cluster, behind) > 38 << 10, "it came as a snapshot");
+    let _ = cluster.admin(behind).await.get(&format!("/tenants/large/clients/{last}")).await.expect(200);
+
+    cluster.nodes[behind].kill();
+    cluster.nodes[behind].start().await;
+    cluster.ready().await;
+    let from_disk = peak_kib(cluster.nodes[behind].process_id());
+    assert!(
+        coming_in < from_disk + size / 2,
+        "{coming_in} KiB, {from_disk} from the disk, with {size} KiB of snapshot"
+    );
 }

@@ -143,6 +143,10 @@ async fn what_processes_expose_is_what_their_tables_say() {
     let _ = tenant.admin.post(&rotate, &json!({ "algorithm": "RS256" })).await;
     let events = tenant.admin.request(reqwest::Method::GET, "/events").send().await.expect("a stream");
 
+    // A flood.
+    let _ =
+        tenant.admin.create_tenant("flooded", json!({ "rate_limit": { "requests_per_second": 1, "burst": 1 } })).await;
+
     // A database that is not there, and a configuration that grows too old.
     let nowhere = json!({ "database": { "dsn": "postgres://nobody:nothing@127.0.0.1:1/none" } });
     let _ = tenant.admin.create_tenant("nowhere", nowhere).await;
@@ -155,6 +159,13 @@ async fn what_processes_expose_is_what_their_tables_say() {
     let revision = tenant.admin.create_tenant("strict", strict).await.revision();
     world.pods[0].has_revision(revision).await;
     let base = world.pods[0].url();
+    until("a flood is refused", PATIENCE, async || {
+        let keys = format!("{base}/t/flooded/.well-known/jwks.json");
+        let statuses =
+            [web::send(web::client().get(&keys)).await.status, web::send(web::client().get(&keys)).await.status];
+        if statuses.contains(&429) { Ok(()) } else { Err(format!("{statuses:?}")) }
+    })
+    .await;
     let asks = RelyingParty::new(&format!("{base}/t/nowhere"), "app", None, "https://rp.example/callback");
     let _ = asks.token(&[("grant_type", "refresh_token"), ("refresh_token", "x")]).await.expect(503);
 

@@ -54,6 +54,7 @@ const ENDPOINTS: &[(&str, Form, Readers)] = &[
     ("/api/v1/users", Protected("hj:users.read"), Nobody),
     ("/api/v1/users/{id}", Protected("hj:users.read"), Nobody),
     ("/consent", Page, Nobody),
+    ("/forgot-password", Page, Nobody),
     ("/login", Page, Nobody),
     ("/login/{provider}", Page, Nobody),
     ("/login/{provider}/callback", Page, Nobody),
@@ -72,6 +73,8 @@ const ENDPOINTS: &[(&str, Form, Readers)] = &[
     ("/oauth2/token", Client, Clients),
     ("/oauth2/userinfo", Protected("openid"), Clients),
     ("/register", Page, Nobody),
+    ("/reset-password", Page, Nobody),
+    ("/verify-email", Page, Nobody),
 ];
 
 const ORIGIN: &str = "https://app.example";
@@ -85,7 +88,11 @@ fn every_endpoint_has_a_form() {
 /// A tenant whose client `all` may use every endpoint for clients, and whose client `app` runs in pages.
 async fn stage(name: &str) -> (Tenant, RelyingParty) {
     let world = world::shared().await;
-    let settings = json!({ "oauth": { "registration": { "mode": "token" } }, "registration_enabled": true });
+    // Nobody asks the mail server for anything.
+    let settings = json!({
+        "oauth": { "registration": { "mode": "token" } }, "registration_enabled": true,
+        "smtp": { "host": "mail.example", "from": "no-reply@mail.example" },
+    });
     let tenant = Tenant::create_with(&world, name, settings).await;
     tenant.user("alice").await;
     let all = json!({
