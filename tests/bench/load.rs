@@ -1,4 +1,4 @@
-//! Load over HTTP/1.1: connections kept open, one request at a time on each, as many as the server answers.
+//! Load over HTTP/1.1: connections kept open, one request at a time on each, as many as the server answers or at a pace.
 //!
 //! Requests are bytes made beforehand and answers are read only as far as their length, so that this end costs little.
 
@@ -34,7 +34,7 @@ impl Outcome {
 /// What to send: the request number `n` of connection `c`.
 pub(crate) type Requests = Arc<dyn Fn(usize, u64) -> Vec<u8> + Send + Sync>;
 
-/// Sends requests over `connections` to `address` for that long and expects `status` of each.
+/// Sends requests over `connections` to `address` for that long, as many as are answered, and expects `status` of each.
 pub(crate) async fn run(
     address: &str,
     connections: usize,
@@ -42,11 +42,39 @@ pub(crate) async fn run(
     duration: Duration,
     requests: Requests,
 ) -> Outcome {
+    over(address, connections, status, duration, None, requests).await
+}
+
+/// The same at a pace of its own, of so many in a second over all connections. Latency is from when each was due: who waits
+/// for a slow one waits, too.
+pub(crate) async fn paced(
+    address: &str,
+    connections: usize,
+    status: u16,
+    duration: Duration,
+    per_second: u32,
+    requests: Requests,
+) -> Outcome {
+    let apart = Duration::from_secs(1) / per_second;
+    over(address, connections, status, duration, Some(apart), requests).await
+}
+
+async fn over(
+    address: &str,
+    connections: usize,
+    status: u16,
+    duration: Duration,
+    apart: Option<Duration>,
+    requests: Requests,
+) -> Outcome {
     let begin = Instant::now();
-    let workers: Vec<_> = (0..connections)
+    let many = u32::try_from(connections).expect("connections are few");
+    let workers: Vec<_> = (0..many)
         .map(|connection| {
             let (address, requests) = (address.to_owned(), Arc::clone(&requests));
-            tokio::spawn(async move { one(&address, connection, status, begin + duration, requests).await })
+            let pace = apart.map(|apart| Pace { due: begin + apart * connection, each: apart * many });
+            let connection = usize::try_from(connection).expect("connections are few");
+            tokio::spawn(async move { one(&address, connection, status, begin + duration, pace, requests).await })
         })
         .collect();
     let mut outcome = Outcome { answers: 0, failures: 0, took: Duration::ZERO, latency: histogram() };
@@ -58,6 +86,22 @@ pub(crate) async fn run(
     }
     outcome.took = begin.elapsed();
     outcome
+}
+
+/// When a connection sends next, and how much later each time.
+struct Pace {
+    due: Instant,
+    each: Duration,
+}
+
+impl Pace {
+    /// Waits; from when the request counts.
+    async fn next(&mut self) -> Instant {
+        let due = self.due;
+        tokio::time::sleep_until(due.into()).await;
+        self.due += self.each;
+        due
+    }
 }
 
 /// Sends `many` requests, each once, over `connections`; how many had another answer than `status`.
@@ -94,7 +138,14 @@ pub(crate) async fn all(
     failures
 }
 
-async fn one(address: &str, connection: usize, status: u16, end: Instant, requests: Requests) -> Outcome {
+async fn one(
+    address: &str,
+    connection: usize,
+    status: u16,
+    end: Instant,
+    mut pace: Option<Pace>,
+    requests: Requests,
+) -> Outcome {
     let mut outcome = Outcome { answers: 0, failures: 0, took: Duration::ZERO, latency: histogram() };
     let mut number = 0;
     while Instant::now() < end {
@@ -108,15 +159,18 @@ async fn one(address: &str, connection: usize, status: u16, end: Instant, reques
         while Instant::now() < end {
             let request = requests(connection, number);
             number += 1;
-            let sent = Instant::now();
+            let sent = match &mut pace {
+                Some(pace) => pace.next().await,
+                None => Instant::now(),
+            };
             match exchange(&mut stream, &request, &mut buffer).await {
                 Ok(got) if got == status => {
                     outcome.answers += 1;
                     let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
                     outcome.latency.saturating_record(micros);
                 }
-                Ok(_) => outcome.failures += 1,
-                Err(_) => {
+                // Whoever refuses early may close the connection.
+                Ok(_) | Err(_) => {
                     outcome.failures += 1;
                     break;
                 }

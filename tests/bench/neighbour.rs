@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hdrhistogram::Histogram;
 use serde_json::json;
 use tests::world::World;
-use tokio::net::TcpStream;
-use tokio::time::Instant;
 
-use crate::load::{exchange, float, histogram, request};
+use crate::load::{self, Outcome, float, request};
 use crate::options::Options;
 use crate::table::{self, count, row};
 
@@ -21,7 +18,7 @@ use crate::table::{self, count, row};
 const LIMIT: u32 = 200;
 const FLOOD_PER_SECOND: u32 = 10 * LIMIT;
 const QUIET_PER_SECOND: u32 = 200;
-const CONNECTIONS: u32 = 16;
+const CONNECTIONS: usize = 16;
 
 pub(crate) async fn run(options: &Options) {
     let world = World::start(1, 1).await;
@@ -40,9 +37,9 @@ pub(crate) async fn run(options: &Options) {
     print(&rounds);
 }
 
-fn print(rounds: &[(Paced, Paced, Paced)]) {
-    let micros = |of: &Paced, quantile: f64| float(of.latency.value_at_quantile(quantile));
-    let middle = |of: &dyn Fn(&(Paced, Paced, Paced)) -> f64| {
+fn print(rounds: &[(Outcome, Outcome, Outcome)]) {
+    let micros = |of: &Outcome, quantile: f64| float(of.latency.value_at_quantile(quantile));
+    let middle = |of: &dyn Fn(&(Outcome, Outcome, Outcome)) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or_default()
@@ -57,9 +54,9 @@ fn print(rounds: &[(Paced, Paced, Paced)]) {
     let note = format!(
         "{QUIET_PER_SECOND} a second; the flood: {FLOOD_PER_SECOND} a second at a limit of {LIMIT}, of which {} % were \
          refused. The middle of {} rounds in turns. Failures of the neighbour: {}. Aim: p99 2 ×.",
-        count(middle(&|(.., flood)| 100.0 * float(flood.refused) / float(flood.refused + flood.served).max(1.0))),
+        count(middle(&|(.., flood)| 100.0 * float(flood.failures) / float(flood.failures + flood.answers).max(1.0))),
         rounds.len(),
-        rounds.iter().map(|(alone, beside, _)| alone.refused + beside.refused).sum::<u64>(),
+        rounds.iter().map(|(alone, beside, _)| alone.failures + beside.failures).sum::<u64>(),
     );
     table::print("one tenant's flood and its neighbour", &note, &std::iter::once(head).chain(rows).collect::<Vec<_>>());
 }
@@ -80,47 +77,7 @@ async fn tenant(world: &World, slug: &str, settings: serde_json::Value) -> Vec<u
     request("POST", &format!("/t/{slug}/oauth2/token"), &headers, "grant_type=client_credentials")
 }
 
-struct Paced {
-    served: u64,
-    /// And whatever else was no token.
-    refused: u64,
-    /// Microseconds of those that were served, from when each was due: who waits for a slow one waits, too.
-    latency: Histogram<u64>,
-}
-
-async fn paced(address: &str, per_second: u32, duration: Duration, request: &[u8]) -> Paced {
-    let each = Duration::from_secs(1) * CONNECTIONS / per_second;
-    let (begin, request) = (Instant::now(), Arc::<[u8]>::from(request));
-    let workers: Vec<_> = (0..CONNECTIONS)
-        .map(|place| {
-            let (address, request) = (address.to_owned(), Arc::clone(&request));
-            let first = begin + each * place / CONNECTIONS;
-            tokio::spawn(async move { one(&address, first, each, begin + duration, &request).await })
-        })
-        .collect();
-    let mut all = Paced { served: 0, refused: 0, latency: histogram() };
-    for worker in workers {
-        let part = worker.await.expect("a worker does not panic");
-        (all.served, all.refused) = (all.served + part.served, all.refused + part.refused);
-        all.latency.add(&part.latency).expect("histograms of one shape add up");
-    }
-    all
-}
-
-async fn one(address: &str, first: Instant, each: Duration, end: Instant, request: &[u8]) -> Paced {
-    let mut stream = TcpStream::connect(address).await.expect("the pod listens");
-    let _ = stream.set_nodelay(true);
-    let (mut paced, mut buffer, mut due) =
-        (Paced { served: 0, refused: 0, latency: histogram() }, Vec::with_capacity(8192), first);
-    while due < end {
-        tokio::time::sleep_until(due).await;
-        if exchange(&mut stream, request, &mut buffer).await.expect("the pod answers") == 200 {
-            paced.served += 1;
-            paced.latency.saturating_record(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
-        } else {
-            paced.refused += 1;
-        }
-        due += each;
-    }
-    paced
+async fn paced(address: &str, per_second: u32, duration: Duration, request: &[u8]) -> Outcome {
+    let request = request.to_vec();
+    load::paced(address, CONNECTIONS, 200, duration, per_second, Arc::new(move |_, _| request.clone())).await
 }

@@ -26,6 +26,8 @@ const CONNECTIONS: usize = 1_000;
 const OTHERS: usize = 100;
 const STOPPED: usize = 20;
 const WRITERS: usize = 16;
+/// Of all of them: no more than the readers can take beside them.
+const WRITES_PER_SECOND: u32 = 100;
 
 pub(crate) async fn run(options: &Options) {
     let mut rows =
@@ -178,7 +180,7 @@ async fn stopped(options: &Options) {
     table::print(
         "A stopped subscriber",
         &format!(
-            "{WRITERS} writers, one node, {OTHERS} subscribers that read and {STOPPED} of another process that read or are \
+            "{WRITERS} writers of {WRITES_PER_SECOND} changes a second, one node, {OTHERS} subscribers that read and {STOPPED} of another process that read or are \
              stopped (SIGSTOP), in turns of {} s, middle of {} each. Delivery: from the first of the {OTHERS} to each other.",
             options.measured.as_secs(),
             options.rounds
@@ -204,7 +206,7 @@ async fn burst(server: &Server, arrivals: &Arrivals, measured: Duration) -> Burs
         load::request("PUT", &path, &headers, &body)
     });
     let address = &server.cluster.nodes[0].addresses().admin;
-    let outcome = load::run(address, WRITERS, 200, measured, requests).await;
+    let outcome = load::paced(address, WRITERS, 200, measured, WRITES_PER_SECOND, requests).await;
     let newest = server.change(0).await.1;
     until("the others have it all", PATIENCE, async || {
         let there = arrivals.lock().expect("no holder panics").get(&newest).map_or(0, Vec::len);
