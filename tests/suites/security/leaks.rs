@@ -7,6 +7,7 @@ mod marked;
 mod watched;
 
 use serde_json::json;
+use tests::authenticator_app::{AuthenticatorApp, recovery_codes};
 use tests::browser::Browser;
 use tests::relying_party::{Tokens, parameters};
 use tests::tenant::Tenant;
@@ -71,6 +72,35 @@ async fn other_secrets(tenant: &Tenant, email: &str) -> Vec<(&'static str, Strin
     ]
 }
 
+/// Of a second factor that is added, refused and used, and of a sign-in that is halfway.
+async fn secrets_of_a_factor(tenant: &Tenant) -> Vec<(&'static str, String)> {
+    const WRONG: &str = "abcd-efgh-ijkl-mnop-qrst-uvwx";
+    let bob = tenant.user("bob").await;
+    let factors: Url = format!("{}/login?next=factors", tenant.issuer).parse().expect("a URL");
+    let sign_in = async |browser: &Browser| {
+        let form = browser.open_page(&factors).await.expect_form();
+        browser.sign_in(&form, &bob.email, &bob.password).await
+    };
+    let (first, second) = (Browser::new(), Browser::new());
+    let offer = sign_in(&first).await.link("/mfa/totp").expect("a link to add an app");
+    let offer = first.open_page(&offer).await;
+    let (app, shown) = AuthenticatorApp::add(&first, &offer, &bob.password).await;
+    let codes = recovery_codes(&shown);
+    let asked = sign_in(&second).await;
+    let halfway = second.cookies(&factors);
+    for (code, status) in [(WRONG, 403), (codes[0].as_str(), 200)] {
+        let form = asked.form_with("code");
+        let answer = second.submit(&form, &[("code", code)], form.buttons.first()).await;
+        assert_eq!(answer.status, status, "{answer:#?}");
+    }
+    let mut secrets = vec![("the seed of an app", app.seed), ("a wrong recovery code", WRONG.to_owned())];
+    let forms = codes.into_iter().flat_map(|code| [code.replace('-', ""), code]);
+    secrets.extend(forms.map(|code| ("a recovery code", code)));
+    let values = halfway.split("; ").filter_map(|pair| pair.split_once('='));
+    secrets.extend(values.map(|(_, value)| ("a cookie of half a sign-in", value.to_owned())));
+    secrets
+}
+
 #[tokio::test]
 async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
     let watched = Watched::start().await;
@@ -122,6 +152,7 @@ async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
         ("the cluster's secret", world.cluster.secrets.cluster_hmac.clone()),
         ("the watch's token", world.cluster.secrets.watch_token.clone()),
     ];
+    secrets.extend(secrets_of_a_factor(&tenant).await);
     secrets.extend(others.iter().map(|(what, secret)| (*what, secret.clone())));
     secrets.extend(cookies.into_iter().map(|value| ("a cookie", value)));
 
