@@ -13,6 +13,9 @@ use crate::process::{Launch, Process};
 use crate::wait::{PATIENCE, until};
 use crate::{scratch, web};
 
+/// How long a page may take until it is seen.
+const SEEN: Duration = PATIENCE;
+
 #[derive(Debug)]
 pub struct Chromium {
     http: reqwest::Client,
@@ -85,7 +88,7 @@ impl Chromium {
 
     /// Waits until the address begins like that, and is it.
     pub async fn arrives_at(&self, start: &str) -> String {
-        until(&format!("Chromium arrives at {start}"), Duration::from_secs(15), async || {
+        until(&format!("Chromium arrives at {start}"), SEEN, async || {
             let url = self.url().await;
             if url.starts_with(start) { Ok(url) } else { Err(format!("{url}\n{}", self.console().await)) }
         })
@@ -103,17 +106,23 @@ impl Chromium {
 
     /// Waits until the page says that.
     pub async fn says(&self, words: &str) {
-        until(&format!("the page says {words:?}"), Duration::from_secs(15), async || {
+        until(&format!("the page says {words:?}"), SEEN, async || {
             let text = self.text().await;
             if text.contains(words) { Ok(()) } else { Err(text) }
         })
         .await;
     }
 
+    /// Waits until the page has it.
     async fn element(&self, selector: &str) -> String {
-        let found = self.command("element", &json!({ "using": "css selector", "value": selector })).await;
-        let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
-        id.unwrap_or_else(|| panic!("{selector}: {found}")).to_owned()
+        let by = json!({ "using": "css selector", "value": selector });
+        until(&format!("the page has {selector}"), SEEN, async || {
+            let answer = web::send(self.http.post(format!("{}/element", self.session)).json(&by)).await;
+            let found = answer.json["value"].as_object().filter(|_| answer.status == 200);
+            let id = found.and_then(|found| found.values().next()).and_then(Value::as_str);
+            id.map(str::to_owned).ok_or_else(|| answer.text.clone())
+        })
+        .await
     }
 
     pub async fn fill(&self, selector: &str, text: &str) {
@@ -125,6 +134,17 @@ impl Chromium {
     pub async fn click(&self, selector: &str) {
         let element = self.element(selector).await;
         self.command(&format!("element/{element}/click"), &json!({})).await;
+    }
+
+    /// Clicks on what leads to another page, and waits until this one is left: what is seen from then on is the next.
+    pub async fn follow(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.command(&format!("element/{element}/click"), &json!({})).await;
+        until(&format!("{selector} leads away"), SEEN, async || {
+            let answer = web::send(self.http.get(format!("{}/element/{element}/name", self.session))).await;
+            if answer.status == 200 { Err(answer.text) } else { Ok(()) }
+        })
+        .await;
     }
 
     /// What the browser complained about since it was last asked.

@@ -211,24 +211,24 @@ async fn a_person_does_both_in_a_browser() {
     chromium.says("Sign in").await;
     chromium.fill("#email", &alice.email).await;
     chromium.fill("#password", &alice.password).await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("Applications with access").await;
     look(&chromium, "account-access").await;
-    chromium.click("a[href$='/account/password']").await;
+    chromium.follow("a[href$='/account/password']").await;
     chromium.says("Change your password").await;
     chromium.fill("#current", "wrong").await;
     chromium.fill("#new", "short").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("must be at least 8 characters").await;
     look(&chromium, "password-problem").await;
     chromium.fill("#current", &alice.password).await;
     chromium.fill("#new", "a donkey with a paper clip").await;
     look(&chromium, "password").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("Your password is changed").await;
     look(&chromium, "account-password-changed").await;
     is_over(&tenant.app, &tokens).await;
-    chromium.click("form[action$='/account/access'] button").await;
+    chromium.follow("form[action$='/account/access'] button").await;
     chromium.says("It has no access any more.").await;
 }
 

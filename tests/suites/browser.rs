@@ -126,23 +126,23 @@ async fn a_person_registers_signs_in_consents_and_signs_out() {
     chromium.says("Sign in").await;
     tells_of_the_client(&chromium, "login").await;
     look(&chromium, "login").await;
-    chromium.click(".foot a").await;
+    chromium.follow(".foot a").await;
     chromium.says("Create an account").await;
     look(&chromium, "register").await;
     chromium.fill("#email", "ada@people.example").await;
     chromium.fill("#name", "Ada Lovelace").await;
     chromium.fill("#password", "short").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("The password").await;
     look(&chromium, "register-problem").await;
     assert_eq!(chromium.evaluate("document.querySelector('#email').value").await, "ada@people.example");
     assert_eq!(chromium.evaluate("document.querySelector('#password').value").await, "");
     chromium.fill("#password", "a horse with a staple").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("Allow access?").await;
     tells_of_the_client(&chromium, "consent").await;
     look(&chromium, "consent").await;
-    chromium.click("button[value=allow]").await;
+    chromium.follow("button[value=allow]").await;
     redeemed(&chromium, &app, port, &attempt).await;
 
     // Once signed in and allowed, nothing is asked again.
@@ -154,7 +154,7 @@ async fn a_person_registers_signs_in_consents_and_signs_out() {
     chromium.open(&format!("{}/oauth2/logout", tenant.issuer)).await;
     chromium.says("You are signed in").await;
     look(&chromium, "signed-in").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("You are signed out").await;
     look(&chromium, "signed-out").await;
 
@@ -164,11 +164,11 @@ async fn a_person_registers_signs_in_consents_and_signs_out() {
     chromium.says("Sign in").await;
     chromium.fill("#email", "ada@people.example").await;
     chromium.fill("#password", "a horse without").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("is wrong").await;
     look(&chromium, "login-wrong").await;
     chromium.fill("#password", "a horse with a staple").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     let tokens = redeemed(&chromium, &app, port, &attempt).await;
     let claims = app.userinfo(&tokens.access).await.expect(200);
     assert_eq!((claims.text_of("email"), claims.text_of("name")), ("ada@people.example".into(), "Ada Lovelace".into()));
@@ -184,9 +184,9 @@ async fn a_person_says_no_and_the_client_is_told() {
     chromium.open(attempt.url.as_str()).await;
     chromium.fill("#email", &alice.email).await;
     chromium.fill("#password", &alice.password).await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("Allow access?").await;
-    chromium.click("button[value=deny]").await;
+    chromium.follow("button[value=deny]").await;
     let arrived = chromium.arrives_at(&format!("http://localhost:{port}/home")).await;
     let answer = parameters(&arrived.parse().expect("a URL"));
     assert_eq!((answer["error"].as_str(), &answer["state"]), ("access_denied", &attempt.state));

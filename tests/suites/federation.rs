@@ -186,11 +186,11 @@ async fn a_person_does_it_in_a_browser() {
         assert_eq!(chromium.evaluate(overflow).await, json!(true), "at {width}");
         chromium.screenshot(&format!("login-providers-{width}")).await;
     }
-    chromium.click(".providers a").await;
+    chromium.follow(".providers a").await;
     chromium.says("Down").await;
     chromium.fill("#email", &alice.email).await;
     chromium.fill("#password", &alice.password).await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says(&alice.email).await;
     chromium.says("Nothing waits").await;
     chromium.screenshot("login-providers-done").await;

@@ -32,27 +32,27 @@ async fn people_sign_in_allow_answer_and_sign_out_without_scripts() {
         look(&chromium, "sign-in", width).await;
         chromium.fill("#email", &alice.email).await;
         chromium.fill("#password", "a wrong one").await;
-        chromium.click("button[type=submit]").await;
+        chromium.follow("button[type=submit]").await;
         chromium.says("is wrong").await;
         chromium.fill("#password", &alice.password).await;
-        chromium.click("button[type=submit]").await;
+        chromium.follow("button[type=submit]").await;
         chromium.says("Allow access?").await;
         look(&chromium, "consent", width).await;
-        chromium.click("button[value=allow]").await;
+        chromium.follow("button[value=allow]").await;
         // Nothing submits the answer but its button.
         chromium.says("Continue").await;
         look(&chromium, "form-post", width).await;
-        chromium.click("button").await;
+        chromium.follow("button").await;
         redeemed(&chromium, &app, port, &attempt).await;
 
         let begun = web::send(app.back_channel("device_authorization", &[("scope", "openid")])).await.expect(200);
         chromium.open(&format!("{}/oauth2/device", tenant.issuer)).await;
         chromium.fill("[name=user_code]", &begun.text_of("user_code").to_lowercase()).await;
         look(&chromium, "device", width).await;
-        chromium.click("button[type=submit]").await;
+        chromium.follow("button[type=submit]").await;
         chromium.says(&begun.text_of("user_code")).await;
         look(&chromium, "device-confirm", width).await;
-        chromium.click("button[value=allow]").await;
+        chromium.follow("button[value=allow]").await;
         chromium.says("Device connected").await;
         let code = [("grant_type", grants[2]), ("device_code", &begun.text_of("device_code"))];
         let _ = Tokens::read(app.token(&code).await);
@@ -63,7 +63,7 @@ async fn people_sign_in_allow_answer_and_sign_out_without_scripts() {
         chromium.open(&format!("{}/oauth2/logout", tenant.issuer)).await;
         chromium.says("You are signed in").await;
         look(&chromium, "sign-out", width).await;
-        chromium.click("button[type=submit]").await;
+        chromium.follow("button[type=submit]").await;
         chromium.says("You are signed out").await;
         look(&chromium, "signed-out", width).await;
         let wrong = app.attempt_with(&[("redirect_uri", Some("https://evil.example/cb"))]);
@@ -83,9 +83,9 @@ async fn with_scripts_the_answer_posts_itself() {
     chromium.open(attempt.url.as_str()).await;
     chromium.fill("#email", &alice.email).await;
     chromium.fill("#password", &alice.password).await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("Allow access?").await;
-    chromium.click("button[value=allow]").await;
+    chromium.follow("button[value=allow]").await;
     redeemed(&chromium, &app, port, &attempt).await;
     // And nobody is asked at all the next time.
     let again = app.attempt_with(&[("response_mode", Some("form_post"))]);

@@ -77,7 +77,7 @@ async fn sign_in(chromium: &Chromium, origin: &str, by: &str, user: Option<&User
         chromium.says("Sign in").await;
         chromium.fill("#email", &user.email).await;
         chromium.fill("#password", &user.password).await;
-        chromium.click("button[type=submit]").await;
+        chromium.follow("button[type=submit]").await;
     }
     chromium.says("Signed in as alice").await;
 }

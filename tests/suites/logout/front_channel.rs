@@ -51,7 +51,7 @@ async fn every_client_of_the_session_is_shown_in_a_frame_and_then_the_browser_go
     chromium.open(attempt.url.as_str()).await;
     chromium.fill("#email", &alice.email).await;
     chromium.fill("#password", &alice.password).await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     let arrived = chromium.arrives_at(&backend.url("/callback")).await.parse().expect("a URL");
     let code = &tests::relying_party::parameters(&arrived)["code"];
     let tokens = tests::relying_party::Tokens::read(party.redeem(code, &attempt.verifier).await);
@@ -65,7 +65,7 @@ async fn every_client_of_the_session_is_shown_in_a_frame_and_then_the_browser_go
     chromium.open(logout_url(&tenant, &parameters).as_str()).await;
     chromium.says("Sign out?").await;
     look(&chromium, "logout-asked").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("You are signed out").await;
     let frames = chromium.evaluate("document.querySelectorAll('iframe').length").await;
     assert_eq!(frames, 2);

@@ -245,14 +245,14 @@ async fn a_person_answers_in_a_browser() {
     chromium.says("Sign in").await;
     chromium.fill("#email", &alice.email).await;
     chromium.fill("#password", &alice.password).await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("Pay 12 € to Bob").await;
     look(&chromium, "account").await;
-    chromium.click("button[value=allow]").await;
+    chromium.follow("button[value=allow]").await;
     chromium.says("You allowed it.").await;
     look(&chromium, "account-allowed").await;
     Tokens::read(ask(&bank, &begun.text_of("auth_req_id")).await);
-    chromium.click("button[value=deny]").await;
+    chromium.follow("button[value=deny]").await;
     chromium.says("Nothing waits for your answer.").await;
     look(&chromium, "account-empty").await;
 }

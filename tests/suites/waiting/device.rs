@@ -245,22 +245,22 @@ async fn a_person_does_it_in_a_browser() {
     chromium.says("Connect a device").await;
     look(&chromium, "device-code").await;
     chromium.fill("#user_code", "abc").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("not such a code").await;
     look(&chromium, "device-wrong").await;
     chromium.fill("#user_code", &begun.text_of("user_code").to_lowercase()).await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("Sign in").await;
     // By way of a new account, the code is not forgotten.
-    chromium.click(".foot a").await;
+    chromium.follow(".foot a").await;
     chromium.says("Create an account").await;
     chromium.fill("#email", "ada@people.example").await;
     chromium.fill("#password", "a horse with a staple").await;
-    chromium.click("button[type=submit]").await;
+    chromium.follow("button[type=submit]").await;
     chromium.says("Is this your device?").await;
     chromium.click("summary").await;
     look(&chromium, "device-confirm").await;
-    chromium.click("button[value=allow]").await;
+    chromium.follow("button[value=allow]").await;
     chromium.says("Device connected").await;
     look(&chromium, "device-done").await;
     let tokens = Tokens::read(ask(&tv, &begun.text_of("device_code")).await);
