@@ -104,6 +104,23 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/consent").get(consent::get).post(consent::post))
         .service(endpoint("/api/v1/users").get(users::list).post(users::create))
         .service(endpoint("/api/v1/users/{id}").get(users::get).method(Method::PATCH, users::change::patch))
+        .service(
+            endpoint("/api/v1/users/{id}/factors")
+                .get(users::factors::list)
+                .method(Method::DELETE, users::factors::remove_all),
+        )
+        .service(
+            endpoint("/api/v1/users/{id}/factors/{factor_id}")
+                .get(users::factors::get)
+                .method(Method::DELETE, users::factors::remove),
+        )
+        .service(endpoint("/api/v1/users/{id}/identities").get(users::identities::list))
+        .service(
+            endpoint("/api/v1/users/{id}/identities/{provider}")
+                .get(users::identities::get)
+                .method(Method::PUT, users::identities::link)
+                .method(Method::DELETE, users::identities::unlink),
+        )
         .service(endpoint("/oauth2/token").post(token::post).method(Method::OPTIONS, cors::preflight))
         .service(endpoint("/oauth2/introspect").post(introspect::post))
         .service(endpoint("/oauth2/revoke").post(revoke::post).method(Method::OPTIONS, cors::preflight))

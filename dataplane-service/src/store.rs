@@ -12,6 +12,7 @@ pub mod dsn;
 pub mod factors;
 pub mod federation;
 pub mod grants;
+pub mod identities;
 pub mod interactions;
 pub mod mail_links;
 pub mod migrate;

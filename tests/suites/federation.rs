@@ -5,6 +5,8 @@
 mod hostile;
 #[path = "federation/key.rs"]
 mod key;
+#[path = "federation/linked.rs"]
+mod linked;
 #[path = "federation/upstream.rs"]
 mod upstream;
 

@@ -2,6 +2,8 @@
 
 #[path = "second_factor/by_hand.rs"]
 mod by_hand;
+#[path = "second_factor/helped.rs"]
+mod helped;
 
 use serde_json::{Value, json};
 use tests::authenticator_app::{AuthenticatorApp, recovery_codes};

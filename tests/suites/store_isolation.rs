@@ -387,8 +387,9 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert_eq!(factors::codes_left(&b, held.user).await.unwrap(), 0);
     assert!(!factors::spend_step(&b, held.factor, 8, "sealed", NOW).await.unwrap());
     assert!(!factors::renew_codes(&b, held.user, &["x".to_owned()]).await.unwrap());
+    assert_eq!(factors::held::of_user(&b, held.user).await.unwrap(), None);
     assert!(!factors::remove(&b, held.user, held.factor).await.unwrap());
-    assert_eq!(factors::remove_all(&b, held.user).await.unwrap(), 0);
+    assert_eq!(factors::remove_all(&b, held.user).await.unwrap(), None);
     assert!(factors::add(&b, &factor(held.user, &[])).await.is_err(), "B has no such user");
     let new = NewSignIn { user_id: held.user, interaction: None, amr: &[], now: NOW };
     assert!(sign_ins::begin(&b, &new).await.is_err());

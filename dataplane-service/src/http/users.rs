@@ -2,6 +2,8 @@
 
 pub(super) mod change;
 mod document;
+pub(super) mod factors;
+pub(super) mod identities;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -58,6 +60,15 @@ async fn authenticate(
     bearer.require(tenant.oauth.user_api_step_up.as_ref(), tenant, app.clock.now())
 }
 
+/// A part of the path; what is no id is nobody's.
+fn id_in(request: &HttpRequest, part: &str) -> Option<Uuid> {
+    request.match_info().get(part).and_then(|id| id.parse().ok())
+}
+
+fn done() -> HttpResponse {
+    HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish()
+}
+
 fn paging(query: &str) -> Result<(i64, Option<Uuid>), Problem> {
     let query = Form::parse(query.as_bytes()).map_err(|e| Problem::new(ErrorCode::InvalidRequest, e.to_string()))?;
     let mut problems = Violations::new();
@@ -87,7 +98,7 @@ pub(super) async fn get(
 ) -> Result<HttpResponse, actix_web::Error> {
     authenticate(&request, &tenant, &app, USERS_READ).await?;
     let absent = || Problem::new(ErrorCode::NotFound, "there is no such user");
-    let id: Uuid = request.match_info().get("id").and_then(|id| id.parse().ok()).ok_or_else(absent)?;
+    let id = id_in(&request, "id").ok_or_else(absent)?;
     let db = tenant.db().map_err(Problem::from)?;
     let row = users::find(db, id).await.map_err(Problem::from)?.ok_or_else(absent)?;
     Ok(private_json(&UserDocument::from(row)))

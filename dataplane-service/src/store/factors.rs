@@ -1,5 +1,7 @@
 //! Second factors of users, and the recovery codes for who lost them. Seeds and keys are sealed, codes are SHA-256.
 
+pub mod held;
+
 use tokio_postgres::Row;
 use uuid::Uuid;
 use vocab::Timestamp;
@@ -165,15 +167,16 @@ pub async fn remove(db: &TenantDb, user: Uuid, id: Uuid) -> Result<bool, DbError
     Ok(client.query_one(&statement, &[&id, &user]).await?.try_get(0)?)
 }
 
-/// Takes all factors and recovery codes of a user away, who lost them. Returns how many factors there were.
-pub async fn remove_all(db: &TenantDb, user: Uuid) -> Result<i64, DbError> {
+/// Takes all factors and recovery codes of a user away, who lost them. Returns how many factors there were; `None`: there
+/// is no such user.
+pub async fn remove_all(db: &TenantDb, user: Uuid) -> Result<Option<i64>, DbError> {
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
             "with gone as (delete from second_factors where user_id = $1 returning id), \
              codes as (delete from recovery_codes where user_id = $1) \
-             select count(*) from gone",
+             select (select count(*) from gone) from users where id = $1",
         )
         .await?;
-    Ok(client.query_one(&statement, &[&user]).await?.try_get(0)?)
+    Ok(client.query_opt(&statement, &[&user]).await?.map(|row| row.try_get(0)).transpose()?)
 }

@@ -2,6 +2,7 @@
 
 use dataplane_service::email::Email;
 use dataplane_service::store::federation::{self, Identity, Known, NewLogin};
+use dataplane_service::store::identities::{self, Linking};
 use dataplane_service::store::users::NewUser;
 use tests::postgres;
 use tests::stores::{NOW, open};
@@ -35,4 +36,13 @@ async fn what_another_provider_says_is_true_in_the_tenant_alone_that_asked_it() 
     assert_eq!(federation::link(a, again, "eve@example.com", NOW).await.unwrap(), Some(id));
     assert_eq!(federation::find(b, identity).await.unwrap(), None);
     assert_eq!(federation::find(a, identity).await.unwrap(), Some(Known::Active(id)));
+
+    assert_eq!(identities::of_user(b, id).await.unwrap(), None);
+    assert_eq!(identities::link(b, id, identity, NOW).await.unwrap(), Linking::NoSuchUser);
+    assert!(!identities::unlink(b, id, identity.issuer).await.unwrap());
+    assert_eq!(identities::of_user(a, id).await.unwrap().map(|linked| linked.len()), Some(2));
+    assert!(matches!(identities::link(a, id, again, NOW).await.unwrap(), Linking::Linked(_)), "the only one now");
+    assert_eq!(federation::find(a, identity).await.unwrap(), None);
+    assert!(identities::unlink(a, id, identity.issuer).await.unwrap());
+    assert_eq!(federation::find(a, again).await.unwrap(), None);
 }

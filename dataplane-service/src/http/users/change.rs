@@ -3,11 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::scope::USERS_WRITE;
 use serde_json::Value;
-use uuid::Uuid;
 use vocab::{ErrorCode, Violations};
 
 use super::document::{self, UserDocument};
-use super::{authenticate, busy, read_json};
+use super::{authenticate, busy, id_in, read_json};
 use crate::app::App;
 use crate::http::respond::private_json;
 use crate::password::Password;
@@ -53,7 +52,7 @@ pub(in crate::http) async fn patch(
     authenticate(&request, &tenant, &app, USERS_WRITE).await?;
     let absent = || Problem::new(ErrorCode::NotFound, "there is no such user");
     let change = ChangeDocument::parse(&read_json(&request, body)?)?;
-    let id: Uuid = request.match_info().get("id").and_then(|id| id.parse().ok()).ok_or_else(absent)?;
+    let id = id_in(&request, "id").ok_or_else(absent)?;
     let db = tenant.db().map_err(Problem::from)?;
     let tell = tenant.told_of_logout();
     if let Some(status) = change.status {
