@@ -29,6 +29,10 @@ use std::process::ExitCode;
 
 use crate::options::Options;
 
+/// As the programs have it: the load must not cost more than what it asks for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BENCHES: [&str; 11] = [
     "tokens",
     "peer",
