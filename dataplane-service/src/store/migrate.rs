@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 17] = [
+const MIGRATIONS: [Migration; 18] = [
     Migration {
         version: 1,
         name: "identity",
@@ -115,6 +115,11 @@ const MIGRATIONS: [Migration; 17] = [
         version: 17,
         name: "federation",
         sql: include_str!("../../../migrations/postgres/tenant/V0017__federation.sql"),
+    },
+    Migration {
+        version: 18,
+        name: "security_keys",
+        sql: include_str!("../../../migrations/postgres/tenant/V0018__security_keys.sql"),
     },
 ];
 
