@@ -5,6 +5,8 @@
 //!   → not ready → public server (finishes requests) → sync (writes its state) → pools → ops server
 //! ```
 
+mod jobs;
+
 use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -39,7 +41,7 @@ use crate::ops::{self, Ops};
 use crate::outbox::{Courier, Outbox};
 use crate::recorder;
 use crate::registrar::Registrar;
-use crate::settings::{self, EX_CONFIG, Invocation, Refusal, Settings};
+use crate::settings::{self, EX_CONFIG, Invocation, Job, Refusal, Settings};
 use crate::store::pool::PodPools;
 use crate::sync::Sync;
 use crate::sync::confirmed::ConfirmedFile;
@@ -58,8 +60,6 @@ const MAX_HANDSHAKES: usize = 65_536;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long requests may take to finish when the pod is told to stop.
 const DRAIN_SECS: u64 = 10;
-/// How long `migrate` waits for a configuration.
-const CONFIGURATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Invocation::Serve(settings) => start(*settings, None),
-        Invocation::Migrate { settings, tenant } => start(*settings, Some(Migration { only: tenant })),
+        Invocation::Once { job, settings, tenant } => start(*settings, Some((job, tenant))),
     };
     match outcome {
         Ok(code) => code,
@@ -90,19 +90,15 @@ fn fail(code: u8, message: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-struct Migration {
-    only: Option<Slug>,
-}
-
-fn start(settings: Settings, migration: Option<Migration>) -> anyhow::Result<ExitCode> {
+fn start(settings: Settings, once: Option<(Job, Option<Slug>)>) -> anyhow::Result<ExitCode> {
     // Requests run on actix's workers; this runtime carries the watch, the sweeper and the state file.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let code = runtime.block_on(async {
         let telemetry = start_telemetry(&settings)?;
         telemetry::dumps::forbid();
-        let done = match migration {
+        let done = match once {
             None => serve(settings, telemetry.clone()).await.map(|()| ExitCode::SUCCESS),
-            Some(migration) => migrate(settings, migration).await,
+            Some((job, only)) => jobs::run(settings, job, only).await,
         };
         telemetry.stop();
         done
@@ -124,7 +120,7 @@ fn start_telemetry(settings: &Settings) -> anyhow::Result<Telemetry> {
     })?)
 }
 
-/// What serving and migrating have in common: the configuration, kept up to date.
+/// What serving and jobs have in common: the configuration, kept up to date.
 struct Pod {
     directory: Arc<LiveDirectory>,
     status: Arc<Status>,
@@ -387,48 +383,4 @@ fn write_addresses(path: &Path, http: SocketAddr, tls: Option<SocketAddr>, ops: 
     }
     std::fs::write(&temporary, document.to_string())?;
     std::fs::rename(&temporary, path)
-}
-
-/// `dataplane-service migrate`: one line per tenant; any failure makes the exit code 1.
-async fn migrate(mut settings: Settings, migration: Migration) -> anyhow::Result<ExitCode> {
-    let public_url = public_url(&settings, 0)?;
-    let pod = Pod::start(&mut settings, public_url, String::new())?;
-    if tokio::time::timeout(CONFIGURATION_TIMEOUT, pod.status.until_ready()).await.is_err() {
-        let reason = pod.status.why_not_ready().unwrap_or_default();
-        pod.stop().await;
-        anyhow::bail!("no configuration to migrate by: {reason}");
-    }
-    let directory = pod.directory.load();
-    let mut tenants: Vec<_> = directory
-        .tenants()
-        .filter(|tenant| migration.only.as_ref().is_none_or(|only| *only == tenant.slug))
-        .cloned()
-        .collect();
-    tenants.sort_by(|a, b| a.slug.cmp(&b.slug));
-    let mut failed = 0;
-    if let (Some(only), true) = (&migration.only, tenants.is_empty()) {
-        println!("{only}: there is no such tenant");
-        failed += 1;
-    }
-    for tenant in tenants {
-        let slug = &tenant.slug;
-        match (tenant.db(), &migration.only) {
-            (Err(_), None) => println!("{slug}: has no database"),
-            (Err(error), Some(_)) => {
-                println!("{slug}: failed: {error}");
-                failed += 1;
-            }
-            (Ok(database), _) => match database.migrate().await {
-                Ok(moved) if moved.from == moved.to => println!("{slug}: up to date at version {}", moved.to),
-                Ok(moved) => println!("{slug}: migrated from version {} to {}", moved.from, moved.to),
-                Err(error) => {
-                    println!("{slug}: failed: {error}");
-                    failed += 1;
-                }
-            },
-        }
-    }
-    drop(directory);
-    pod.stop().await;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -105,12 +105,41 @@ pub struct Log {
     pub filter: Filter,
 }
 
+/// What is done once and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Brings the schemas of tenants' databases up to date.
+    Migrate,
+    /// Seals what they keep with the first master key.
+    Reseal,
+}
+
+impl Job {
+    const ALL: [Self; 2] = [Self::Migrate, Self::Reseal];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Migrate => "migrate",
+            Self::Reseal => "reseal",
+        }
+    }
+
+    const fn about(self) -> &'static str {
+        match self {
+            Self::Migrate => "Brings the schema of one tenant's database, or of all, up to date",
+            Self::Reseal => "Seals what one tenant's database keeps, or all do, with the first master key",
+        }
+    }
+}
+
 /// What to do, and with which settings.
 #[derive(Debug)]
 pub enum Invocation {
     Serve(Box<Settings>),
-    Migrate {
+    Once {
+        job: Job,
         settings: Box<Settings>,
+        /// `None`: for all.
         tenant: Option<Slug>,
     },
     /// The effective settings as TOML, secrets hidden.
@@ -151,19 +180,19 @@ impl Invocation {
         let matches = sources::command().try_get_matches_from(args).map_err(Refusal::CommandLine)?;
         let mut values = sources::gather(&matches, environment);
         let settings = Settings::read(&mut values);
-        let tenant = matches
-            .subcommand_matches("migrate")
-            .and_then(|migrate| migrate.get_one::<String>("tenant"))
+        let job = Job::ALL.into_iter().find_map(|job| Some((job, matches.subcommand_matches(job.as_str())?)));
+        let tenant = job
+            .and_then(|(_, told)| told.get_one::<String>("tenant"))
             .and_then(|slug| values.keep(slug.parse::<Slug>().map_err(|error| format!("--tenant: {error}"))));
         if !values.problems.is_empty() {
             return Err(Refusal::Problems(values.problems));
         }
         // Without a problem every setting was read.
         let settings = Box::new(settings.ok_or_else(|| Refusal::Problems(vec!["settings are missing".into()]))?);
-        Ok(match matches.subcommand_name() {
-            Some("config") => Self::PrintConfig(values.print()),
-            Some("migrate") => Self::Migrate { settings, tenant },
-            _ => Self::Serve(settings),
+        Ok(match job {
+            Some((job, _)) => Self::Once { job, settings, tenant },
+            None if matches.subcommand_name() == Some("config") => Self::PrintConfig(values.print()),
+            None => Self::Serve(settings),
         })
     }
 }

@@ -22,6 +22,7 @@ pub mod pool;
 pub mod proofs;
 pub mod pushed_requests;
 pub mod refresh;
+pub mod reseal;
 pub mod sessions;
 pub mod sign_ins;
 mod together;

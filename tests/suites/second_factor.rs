@@ -4,6 +4,8 @@
 mod by_hand;
 #[path = "second_factor/helped.rs"]
 mod helped;
+#[path = "second_factor/resealed.rs"]
+mod resealed;
 
 use serde_json::{Value, json};
 use tests::authenticator_app::{AuthenticatorApp, recovery_codes};

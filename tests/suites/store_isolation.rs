@@ -25,7 +25,7 @@ use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::sign_ins::{self, NewSignIn};
 use dataplane_service::store::waiting::{self, Approval, Code};
 use dataplane_service::store::{
-    TenantDb, denied, grants, interactions, outbox, outright, proofs, pushed_requests, users,
+    TenantDb, denied, grants, interactions, outbox, outright, proofs, pushed_requests, reseal, users,
 };
 use oauth_core::authorization_details::AuthorizationDetails;
 use oauth_core::authorize::AuthorizationRequest;
@@ -391,6 +391,8 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(!factors::remove(&b, held.user, held.factor).await.unwrap());
     assert_eq!(factors::remove_all(&b, held.user).await.unwrap(), None);
     assert!(factors::add(&b, &factor(held.user, &[])).await.is_err(), "B has no such user");
+    // Nothing there is sealed at all.
+    assert_eq!(reseal::everything(&b).await.unwrap(), reseal::Outcome::default());
     let new = NewSignIn { user_id: held.user, interaction: None, amr: &[], now: NOW };
     assert!(sign_ins::begin(&b, &new).await.is_err());
     // B has no such user to begin anything for.

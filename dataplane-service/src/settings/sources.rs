@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::Job;
+
 pub(super) struct Definition {
     pub(super) flag: &'static str,
     pub(super) help: &'static str,
@@ -103,12 +105,11 @@ pub(super) fn command() -> Command {
             Command::new("config")
                 .about("Shows the effective settings")
                 .arg(Arg::new("print").long("print").action(ArgAction::SetTrue).required(true)),
-        )
-        .subcommand(
-            Command::new("migrate")
-                .about("Brings the schema of one tenant's database, or of all, up to date")
-                .arg(Arg::new("tenant").long("tenant").value_name("SLUG")),
         );
+    for job in Job::ALL {
+        let only = Arg::new("tenant").long("tenant").value_name("SLUG");
+        command = command.subcommand(Command::new(job.as_str()).about(job.about()).arg(only));
+    }
     for setting in TABLE {
         let arg = Arg::new(setting.flag).long(setting.flag).global(true).help(setting.help);
         command = command.arg(arg);

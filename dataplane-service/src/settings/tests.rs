@@ -143,8 +143,10 @@ fn the_printed_configuration_hides_secrets() {
 }
 
 #[test]
-fn migrate_takes_one_tenant() {
-    let args = [&["migrate", "--tenant", "acme"], &NEEDED[..]].concat();
-    let Ok(Invocation::Migrate { tenant, .. }) = parse_with(&args, &[]) else { panic!("no migrate") };
-    assert_eq!(tenant.unwrap().as_str(), "acme");
+fn a_job_takes_one_tenant() {
+    for wanted in Job::ALL {
+        let args = [&[wanted.as_str(), "--tenant", "acme"], &NEEDED[..]].concat();
+        let Ok(Invocation::Once { job, tenant, .. }) = parse_with(&args, &[]) else { panic!("no job") };
+        assert_eq!((job, tenant.unwrap().as_str()), (wanted, "acme"));
+    }
 }

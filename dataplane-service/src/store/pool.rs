@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
-use vocab::{Keyring, SealError, Secret, Slug, TenantId};
+use vocab::{Keyring, SealError, Sealed, Secret, Slug, TenantId};
 
 use super::connection::{Connection, LIMITS};
 use super::denied::DeniedTokens;
@@ -217,6 +217,15 @@ impl TenantDb {
 
     pub(crate) fn open(&self, sealed: &str) -> Result<Secret<Vec<u8>>, SealError> {
         self.0.pod.keyring.open(&sealed.parse().map_err(|_| SealError::Malformed)?)
+    }
+
+    /// The same under the first master key; `None`: it is so already.
+    pub(super) fn reseal(&self, sealed: &str) -> Result<Option<String>, SealError> {
+        let (keyring, sealed) = (&self.0.pod.keyring, sealed.parse::<Sealed>()?);
+        if sealed.key_id() == keyring.first_id() {
+            return Ok(None);
+        }
+        Ok(Some(keyring.seal(keyring.open(&sealed)?.expose(), rand::random()).to_string()))
     }
 
     /// What is stored of an opaque value: see [`opaque::digest`].

@@ -72,6 +72,7 @@ const TRIED: &[&str] = &[
     "refresh::find",
     "refresh::keep",
     "refresh::rotate",
+    "reseal::everything",
     "sessions::begin",
     "sessions::end",
     "sessions::end_all_of",
