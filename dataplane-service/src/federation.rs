@@ -6,16 +6,19 @@
 //!   a session here ◀─ the person ◀─ ID token believed ◀─ code redeemed ◀───────┘ provider; `iss` compared
 //! ```
 //!
-//! What is believed is `oauth_core::federation`'s to say. The tenant authenticates by `private_key_jwt` with its own keys.
+//! What is believed is `oauth_core::federation`'s to say. How the tenant authenticates there is in [`authentication`]; what
+//! with, where it is a secret, in [`secrets`].
+
+mod authentication;
+pub mod secrets;
 
 use std::sync::Arc;
 
 use oauth_core::federation::{Expected, IdToken, Metadata, NotBelieved, Refused};
 use oauth_core::form::Form;
-use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::pkce::Challenge;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 use vocab::identity_provider::{IdentityProvider, People};
@@ -31,8 +34,6 @@ use crate::store::users::NewUser;
 use crate::store::{DbError, TenantDb};
 use crate::tenant::TenantContext;
 
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-const ASSERTION_SECS: i64 = 60;
 /// Of a claim that a new person gets.
 const CLAIM_BYTES: usize = 1000;
 
@@ -45,6 +46,10 @@ pub enum Failure {
     Refused(#[from] Refused),
     #[error("the token endpoint answered with status {0}")]
     Status(u16),
+    #[error("the provider does not take this tenant for its client: is what it knows it by, and its secret, still so?")]
+    Client,
+    #[error("the client secret cannot be opened")]
+    Secret,
     #[error("the token endpoint's answer has no ID token")]
     NoIdToken,
     /// It is over, was another browser's, or is not of this provider.
@@ -126,6 +131,7 @@ impl Federation<'_> {
     /// The address to send the browser to.
     pub async fn begin(self, origin: Origin<'_>) -> Result<String, Failure> {
         let db = self.tenant.db()?;
+        self.check_secret()?;
         let metadata = self.metadata().await?;
         let (nonce, verifier) = (opaque::fresh(), opaque::fresh());
         let challenge = Challenge::answered_by(verifier.expose()).expect("43 characters of base64url are a verifier");
@@ -208,32 +214,6 @@ impl Federation<'_> {
         format!("{}/login/{}/callback", self.tenant.issuer, self.provider.id)
     }
 
-    /// The tokens for the code (OIDC Core §3.1.3).
-    async fn redeem(&self, metadata: &Metadata, code: &str, verifier: &str) -> Result<Tokens, Failure> {
-        let (client_id, now) = (&self.provider.client_id, self.now.secs());
-        let assertion = self.tenant.keys.sign(
-            ID_TOKEN_TYPE,
-            &json!({
-                "iss": client_id, "sub": client_id, "aud": metadata.issuer, "jti": opaque::fresh_jti(), "iat": now,
-                "exp": now + ASSERTION_SECS,
-            }),
-        )?;
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", &self.redirect_uri()),
-            ("code_verifier", verifier),
-            ("client_id", client_id),
-            ("client_assertion_type", ASSERTION_TYPE),
-            ("client_assertion", &assertion),
-        ];
-        let answer = self.verifier.fetcher.post_form(&metadata.token_endpoint, &form).await?;
-        if answer.status != 200 {
-            return Err(Failure::Status(answer.status));
-        }
-        serde_json::from_slice(&answer.body).map_err(|_| Failure::NoIdToken)
-    }
-
     async fn believed(&self, metadata: &Metadata, token: &str, expected: Expected<'_>) -> Result<IdToken, Failure> {
         let (published, fetcher) = (&self.verifier.published_keys, &self.verifier.fetcher);
         let held = published.get(fetcher, &metadata.jwks_uri).await?;
@@ -271,7 +251,10 @@ impl Federation<'_> {
     /// Known from now on, by an address that both sides have verified; else made, if anybody may come.
     async fn newcomer(&self, db: &TenantDb, token: &IdToken) -> Result<Uuid, Failure> {
         let identity = self.identity(token);
-        let email = token.verified_email().and_then(|email| Email::parse(email).ok()).ok_or(Failure::Nobody)?;
+        let email = token
+            .verified_email(self.provider.email_verified_claim())
+            .and_then(|email| Email::parse(email).ok())
+            .ok_or(Failure::Nobody)?;
         if let Some(user) = federation::link(db, identity, email.normalized(), self.now).await? {
             tracing::info!(tenant = %self.tenant.slug, %user, provider = self.provider.id, "a provider knows a user now");
             return Ok(user);

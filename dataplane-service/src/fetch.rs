@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::dns::{Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, HeaderMap};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, HeaderMap};
 use reqwest::{Client, RequestBuilder, Response};
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
@@ -147,6 +147,17 @@ impl Fetcher {
     /// A form, as back-channel logout wants it. Any status is an answer.
     pub async fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Result<Answer, FetchError> {
         self.send(url, |client, url| client.post(url).form(form)).await
+    }
+
+    /// A form of who proves itself by this `Authorization`. Any status is an answer.
+    pub async fn post_form_by(
+        &self,
+        url: &str,
+        form: &[(&str, &str)],
+        authorization: &Secret<String>,
+    ) -> Result<Answer, FetchError> {
+        let post = |client: &Client, url| client.post(url).form(form).header(AUTHORIZATION, authorization.expose());
+        self.send(url, post).await
     }
 
     /// JSON, as CIBA's ping wants it. Any status is an answer.

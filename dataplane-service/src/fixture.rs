@@ -98,6 +98,7 @@ pub(crate) fn tenant() -> TenantContext {
         staleness: None,
         limiter: None,
         mail: crate::mail::MailServer::default(),
+        provider_secrets: crate::federation::secrets::ProviderSecrets::default(),
         oauth: OAuthSettings::default(),
         trusted_jwt_issuers: Arc::default(),
         details_types: Arc::default(),

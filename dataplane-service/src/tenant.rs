@@ -8,6 +8,7 @@ use imbl::HashMap;
 use vocab::oauth::OAuthSettings;
 use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
 
+use crate::federation::secrets::ProviderSecrets;
 use crate::issued::IssuedTokens;
 use crate::mail::MailServer;
 use crate::rate_limit::Limiter;
@@ -36,6 +37,7 @@ pub struct TenantContext {
     /// `None`: as many requests as the pod can answer.
     pub limiter: Option<Arc<Limiter>>,
     pub mail: MailServer,
+    pub provider_secrets: ProviderSecrets,
     pub oauth: OAuthSettings,
     /// Those of the settings, their keys parsed.
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,

@@ -107,7 +107,7 @@ async fn everything_wrong_is_told_by_file_and_line_and_nothing_is_done() {
     let admin = cluster.admin(0).await;
     let shell = Shell::new(&cluster, &cluster.secrets.owner);
     let tenant = "kind: Tenant\nslug: acme\ndisplay_name: Acme\n";
-    let rows: [(&str, &str, &[&str]); 7] = [
+    let rows: [(&str, &str, &[&str]); 8] = [
         ("a: &x [1]\nb: *x\n", "", &["bad.yaml:1"]),
         ("kind: Tenant\nslug: acme\nslug: acme\n", "", &["bad.yaml:3", "twice"]),
         ("kind: Realm\n", "", &["bad.yaml:1", "Tenant, Client, Scope"]),
@@ -115,6 +115,12 @@ async fn everything_wrong_is_told_by_file_and_line_and_nothing_is_done() {
             "kind: Tenant\nslug: acme\ndisplay_name: A\nsettings:\n  database:\n    dsn: postgres://u:hunter2@db/x\n",
             "",
             &["bad.yaml:6", "plain text"],
+        ),
+        (
+            "kind: Tenant\nslug: acme\ndisplay_name: A\nsettings:\n  oauth:\n    identity_providers:\n      - id: corp\n        \
+             client_secret: hunter2\n",
+            "",
+            &["bad.yaml:8", "/settings/oauth/identity_providers/0/client_secret", "plain text"],
         ),
         (
             "kind: Client\ntenant: acme\nclient_id: x\nname: X\nsecret: {from_env: NOT_SET_AT_ALL}\n",
@@ -170,4 +176,27 @@ async fn concurrent_appliers_and_writers_lose_nothing() {
     futures::future::join_all(appliers).await;
     let scopes = admins[0].get("/tenants/acme/scopes?limit=100&consistency=linearizable").await.expect(200);
     assert_eq!(scopes.json["items"].as_array().map(Vec::len), Some(31), "{scopes:?}");
+}
+
+/// A secret that goes elsewhere, sealed: by reference, shown to nobody, and no change when it is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secret_at_an_identity_provider_comes_from_a_file() {
+    let cluster = Cluster::start(1).await;
+    let admin = cluster.admin(0).await;
+    let shell = Shell::new(&cluster, &cluster.secrets.owner);
+    shell.write(
+        "all/tenant.yaml",
+        "kind: Tenant\nslug: acme\ndisplay_name: Acme\nsettings:\n  oauth:\n    identity_providers:\n      - id: corp\n        \
+         display_name: Corp\n        issuer: https://id.example\n        client_id: us\n        \
+         token_endpoint_auth_method: client_secret_basic\n        client_secret: {from_file: corp.secret}\n",
+    );
+    let member = "settings/oauth/identity_providers/corp/client_secret";
+    for (secret, wanted) in [("hunter2", "(secret)"), ("hunter3", "(another secret)")] {
+        shell.write("all/corp.secret", &format!("{secret}\n"));
+        let told = shell.ends(&["diff", "-f", "all"], 1) + &shell.ends(&["apply", "-f", "all"], 0);
+        assert!(told.contains(member) && told.contains(wanted) && !told.contains("hunter"), "{told}");
+        let _ = shell.ends(&["diff", "-f", "all"], 0);
+    }
+    let shown = admin.get("/tenants/acme").await.expect(200).text;
+    assert!(shown.contains("client_secret_basic") && !shown.contains("hunter") && !shown.contains("hjs1"), "{shown}");
 }

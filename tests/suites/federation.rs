@@ -7,6 +7,8 @@ mod hostile;
 mod key;
 #[path = "federation/linked.rs"]
 mod linked;
+#[path = "federation/secrets.rs"]
+mod secrets;
 #[path = "federation/upstream.rs"]
 mod upstream;
 

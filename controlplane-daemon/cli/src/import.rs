@@ -66,6 +66,7 @@ async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
     let (mut documents, mut left_out) = (tree.documents, tree.left_out);
     give_databases(api, &mut documents, &args.dsn, &mut left_out).await?;
     keep_mail_servers(api, &mut documents, &mut left_out).await?;
+    keep_identity_providers(api, &mut documents, &mut left_out).await?;
     let secrets = give_secrets(api, &mut documents, &args).await?;
 
     let flags = [("dry_run", args.dry_run), ("take_over", args.take_over)];
@@ -134,11 +135,56 @@ async fn keep_mail_servers(api: &Api, documents: &mut [Document], left_out: &mut
     Ok(())
 }
 
+/// Nor is the client secret at an identity provider: where the tenant has that provider with one, it stays.
+async fn keep_identity_providers(
+    api: &Api,
+    documents: &mut [Document],
+    left_out: &mut Vec<Fault>,
+) -> Result<(), Failure> {
+    let list = "/oauth/identity_providers";
+    for document in documents.iter_mut().filter(|document| document.kind == Kind::Tenant) {
+        let stated =
+            document.body.get("settings").and_then(|settings| settings.pointer(list)).and_then(Value::as_array);
+        let stated = stated.cloned().unwrap_or_default();
+        if !stated.iter().any(has_secret) {
+            continue;
+        }
+        let there = shown(api, text(document, "slug")).await?;
+        let there = there.pointer(&format!("/settings{list}")).and_then(Value::as_array).cloned().unwrap_or_default();
+        let client = |of: &Value| ["id", "issuer", "client_id"].map(|name| of.get(name).cloned());
+        let mut kept = Vec::new();
+        for (index, provider) in stated.into_iter().enumerate() {
+            let known = |other: &Value| has_secret(other) && client(other) == client(&provider);
+            if !has_secret(&provider) || there.iter().any(known) {
+                kept.push(provider);
+                continue;
+            }
+            let why = "no client secret is in the files: give the identity provider later with `tenant update`";
+            left_out.push(document.fault(&format!("/settings{list}/{index}"), why));
+        }
+        if let Some(place) = document.body.get_mut("settings").and_then(|settings| settings.pointer_mut(list)) {
+            *place = kept.into();
+        }
+    }
+    Ok(())
+}
+
+/// Whether the tenant authenticates there by a secret.
+fn has_secret(provider: &Value) -> bool {
+    let method = provider.get("token_endpoint_auth_method").and_then(Value::as_str);
+    method.is_some_and(|method| method.starts_with("client_secret"))
+}
+
 async fn has(api: &Api, slug: &str, pointer: &str) -> Result<bool, Failure> {
+    Ok(shown(api, slug).await?.pointer(pointer).is_some_and(|value| !value.is_null()))
+}
+
+/// The tenant as it is; null: there is none.
+async fn shown(api: &Api, slug: &str) -> Result<Value, Failure> {
     let query = [("consistency".to_owned(), "linearizable".to_owned())];
     match api.get_with(&["tenants", slug], &query).await {
-        Ok(tenant) => Ok(tenant.pointer(pointer).is_some_and(|value| !value.is_null())),
-        Err(failure) if failure.is_not_found() => Ok(false),
+        Ok(tenant) => Ok(tenant),
+        Err(failure) if failure.is_not_found() => Ok(Value::Null),
         Err(failure) => Err(failure),
     }
 }

@@ -63,7 +63,7 @@ impl Mutation {
             | Self::NodeSeen { .. }
             | Self::NodeRemove { .. } => 1,
             Self::KeyRotate { family: Some(_), .. } | Self::ClientSecretAdd { .. } => 3,
-            Self::KeyReseal { moves } if moves.iter().any(|it| matches!(it.place, SealedPlace::ClientSecret { .. } | SealedPlace::Smtp { .. })) => 3,
+            Self::KeyReseal { moves } if moves.iter().any(|it| is_of_level_3(&it.place)) => 3,
             Self::KeyRotate { family: None, .. }
             | Self::KeyActivate { .. }
             | Self::AdminUsed { .. }
@@ -78,6 +78,13 @@ impl Mutation {
             // What came later is of the newest level until somebody says otherwise.
             _ => FEATURE_LEVEL,
         }
+    }
+}
+
+const fn is_of_level_3(place: &SealedPlace) -> bool {
+    match place {
+        SealedPlace::ClientSecret { .. } | SealedPlace::Smtp { .. } | SealedPlace::IdentityProvider { .. } => true,
+        SealedPlace::Database { .. } | SealedPlace::SigningKey { .. } | SealedPlace::Receipt { .. } => false,
     }
 }
 

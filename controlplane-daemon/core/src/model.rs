@@ -95,6 +95,17 @@ impl TenantSettings {
     pub fn smtp_password(&self) -> Option<&Sealed> {
         Some(&self.smtp.as_ref()?.account.as_ref()?.password)
     }
+
+    /// The sealed client secrets at identity providers, by the providers' ids.
+    pub fn provider_secrets(&self) -> impl Iterator<Item = (&str, &Sealed)> {
+        let providers = self.oauth.identity_providers.iter();
+        providers.filter_map(|provider| Some((provider.id.as_str(), provider.client_secret.as_ref()?)))
+    }
+
+    /// One of them.
+    pub fn provider_secret(&self, id: &str) -> Option<&Sealed> {
+        self.provider_secrets().find(|(provider, _)| *provider == id).map(|(_, secret)| secret)
+    }
 }
 
 /// The tenant's Postgres.

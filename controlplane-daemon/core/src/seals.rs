@@ -18,6 +18,8 @@ pub enum SealedPlace {
     Database { tenant: TenantId },
     /// The password of a tenant's mail server.
     Smtp { tenant: TenantId },
+    /// The tenant's client secret at an identity provider.
+    IdentityProvider { tenant: TenantId, provider: String },
     /// A private key.
     SigningKey { owner: KeyOwner, kid: KeyId },
     /// A client's secret.
@@ -36,6 +38,10 @@ impl State {
         let mail_servers = self.tenants().filter_map(|tenant| {
             Some((SealedPlace::Smtp { tenant: tenant.id }, tenant.spec.settings.smtp_password()?))
         });
+        let providers = self.tenants().flat_map(|tenant| {
+            let place = |id: &str| SealedPlace::IdentityProvider { tenant: tenant.id, provider: id.to_owned() };
+            tenant.spec.settings.provider_secrets().map(move |(id, secret)| (place(id), secret))
+        });
         let keys = self
             .keys()
             .map(|key| (SealedPlace::SigningKey { owner: key.owner, kid: key.kid.clone() }, &key.private_key));
@@ -51,7 +57,7 @@ impl State {
             };
             client.secrets.iter().filter_map(move |secret| Some((place(secret), secret.sealed.as_ref()?)))
         });
-        databases.chain(mail_servers).chain(keys).chain(secrets).chain(receipts)
+        databases.chain(mail_servers).chain(providers).chain(keys).chain(secrets).chain(receipts)
     }
 
     /// What stands there now.
@@ -61,6 +67,9 @@ impl State {
                 self.tenant_by_id(*tenant)?.spec.settings.database.as_ref().map(|database| &database.dsn)
             }
             SealedPlace::Smtp { tenant } => self.tenant_by_id(*tenant)?.spec.settings.smtp_password(),
+            SealedPlace::IdentityProvider { tenant, provider } => {
+                self.tenant_by_id(*tenant)?.spec.settings.provider_secret(provider)
+            }
             SealedPlace::SigningKey { owner, kid } => self.key(*owner, kid).map(|key| &key.private_key),
             SealedPlace::ClientSecret { tenant, client, secret } => {
                 let mut secrets = self.client(*tenant, client)?.secrets.iter();

@@ -44,10 +44,13 @@ pub fn resolve(document: &mut Document, plain: Plain, references: References) ->
 fn places(document: &Document) -> Vec<String> {
     match document.kind {
         Kind::Tenant => {
-            let clients = document.body.get("clients").and_then(Value::as_array).map_or(0, Vec::len);
-            let of_clients = (0..clients).map(|index| format!("/clients/{index}/secret"));
+            let of_each = |list: &'static str, secret: &'static str| {
+                let items = body_pointer(document, list).and_then(Value::as_array).map_or(0, Vec::len);
+                (0..items).map(move |index| format!("{list}/{index}/{secret}"))
+            };
             let own = ["/settings/database/dsn", "/settings/smtp/password"].map(str::to_owned);
-            own.into_iter().chain(of_clients).collect()
+            let providers = of_each("/settings/oauth/identity_providers", "client_secret");
+            own.into_iter().chain(providers).chain(of_each("/clients", "secret")).collect()
         }
         Kind::Client => vec!["/secret".to_owned()],
         Kind::Scope | Kind::Settings => Vec::new(),

@@ -174,9 +174,16 @@ impl<'a> Fields<'a> {
 
     /// Everything that was not asked for by name, read into a type whose every field has a default.
     pub(super) fn rest<T: DeserializeOwned>(self) -> Option<T> {
+        self.rest_after(|_| {})
+    }
+
+    /// As [`Self::rest`], but of what `change` makes of it.
+    pub(super) fn rest_after<T: DeserializeOwned>(self, change: impl FnOnce(&mut Map<String, Value>)) -> Option<T> {
         let known = self.known.borrow();
         let rest = self.members.iter().filter(|(name, _)| !known.contains(name.as_str()));
-        match rest::read(rest.map(|(name, value)| (name.clone(), value.clone())).collect()) {
+        let mut rest = rest.map(|(name, value)| (name.clone(), value.clone())).collect();
+        change(&mut rest);
+        match rest::read(rest) {
             Ok(read) => Some(read),
             Err(found) => {
                 for (pointer, detail) in found {

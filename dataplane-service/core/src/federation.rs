@@ -236,9 +236,9 @@ impl IdToken {
         self.claims.get(name)
     }
 
-    /// The address, if the provider says that it is the person's.
-    pub fn verified_email(&self) -> Option<&str> {
-        let verified = self.claim("email_verified") == Some(&Value::Bool(true));
+    /// The address, if the provider says by `verified` that it is the person's.
+    pub fn verified_email(&self, verified: &str) -> Option<&str> {
+        let verified = self.claim(verified) == Some(&Value::Bool(true));
         self.claim("email").filter(|_| verified).and_then(Value::as_str)
     }
 

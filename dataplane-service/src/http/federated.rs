@@ -90,6 +90,13 @@ fn told(visit: &Visit<'_>, provider: &IdentityProvider, failure: &Failure) -> Pa
         Failure::Fetch(_) | Failure::Signing(_) => {
             (ErrorCode::Unavailable, format!("{name} cannot be reached just now. Please try again."))
         }
+        Failure::Client | Failure::Secret => (
+            ErrorCode::NotConfigured,
+            format!(
+                "Signing in at {name} is not set up rightly. Nothing that you do will help: \
+                please tell those who run this service."
+            ),
+        ),
         Failure::Nobody => (ErrorCode::Forbidden, format!("You have no account here that {name} can sign you in to.")),
         Failure::Refused(Refused::Declined) => (ErrorCode::Forbidden, format!("{name} did not sign you in.")),
         Failure::Refused(_) | Failure::Status(_) | Failure::NoIdToken => {

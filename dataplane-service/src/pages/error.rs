@@ -94,7 +94,7 @@ impl PageError {
 const fn title(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::NotFound => "Not found",
-        ErrorCode::TenantSuspended | ErrorCode::NoDatabase => "Not available",
+        ErrorCode::TenantSuspended | ErrorCode::NoDatabase | ErrorCode::NotConfigured => "Not available",
         ErrorCode::Unavailable | ErrorCode::DatabaseUnavailable | ErrorCode::TooManyRequests => "Please try again",
         ErrorCode::Forbidden => "This form cannot be used",
         ErrorCode::InvalidRequest | ErrorCode::UnsupportedMediaType | ErrorCode::PayloadTooLarge => "That did not work",

@@ -22,6 +22,7 @@ use self::rejection::Rejection;
 use super::decode::{self, Database, IssuerMode, Malformed, ResourceKey, TenantRecord};
 use crate::decryption::DecryptionKeys;
 use crate::directory::Directory;
+use crate::federation::secrets::ProviderSecrets;
 use crate::issued::IssuedTokens;
 use crate::mail::MailServer;
 use crate::rate_limit::Limiter;
@@ -53,6 +54,7 @@ pub struct Mirror {
 struct Parts {
     record: Option<TenantRecord>,
     mail: MailServer,
+    provider_secrets: ProviderSecrets,
     clients: HashMap<ClientId, Arc<Client>>,
     scopes: BTreeMap<ScopeName, Scope>,
     keys: BTreeMap<KeyId, (KeyRecord, Key)>,
@@ -296,15 +298,21 @@ impl Parts {
                     // The rest is taken: a suspension must not wait for a database.
                     record.database = database;
                 }
-                let held = self.built.as_ref().map(|built| built.mail.clone()).unwrap_or_default();
-                let (mail, unusable) = held.next(record.smtp.as_ref(), keyring);
-                self.mail = mail;
+                let held = self.built.as_ref();
+                let mail = held.map(|built| built.mail.clone()).unwrap_or_default();
+                let secrets = held.map(|built| built.provider_secrets.clone()).unwrap_or_default();
+                let (mail, unusable) = mail.next(record.smtp.as_ref(), keyring);
+                let (secrets, sealed) = secrets.next(&record.oauth.identity_providers, keyring);
+                (self.mail, self.provider_secrets) = (mail, secrets);
                 self.record = Some(record);
                 if let Some(fault) = fault {
                     return Err(Malformed(format!("its database: {fault}")).into());
                 }
                 if let Some(why) = unusable {
                     return Err(Malformed(format!("its mail server: {why}")).into());
+                }
+                if let Some(why) = sealed {
+                    return Err(Malformed(format!("its identity providers: {why}")).into());
                 }
             }
             Some(Kind::Client(client)) => {
@@ -338,6 +346,7 @@ impl Parts {
             ResourceKey::Tenant(_) if self.record.is_none() => {
                 self.record.clone_from(&old.record);
                 self.mail.clone_from(&old.mail);
+                self.provider_secrets.clone_from(&old.provider_secrets);
             }
             ResourceKey::Client(_, id) => {
                 old.clients.get(id).map(|client| self.clients.insert(id.clone(), Arc::clone(client)));
@@ -400,6 +409,7 @@ impl Parts {
             staleness: record.staleness,
             limiter,
             mail: self.mail.clone(),
+            provider_secrets: self.provider_secrets.clone(),
             oauth: record.oauth.clone(),
             trusted_jwt_issuers: Arc::clone(&record.trusted_jwt_issuers),
             details_types: Arc::clone(&record.details_types),

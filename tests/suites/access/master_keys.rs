@@ -85,9 +85,14 @@ async fn every_secret_moves_to_the_new_key_and_the_old_one_can_go() {
     });
     let clients = format!("/tenants/{}/clients?wait=fleet&timeout=15s", tenant.slug);
     let hmac = owner.post(&clients, &hmac).await.expect(201).text_of("client_secret");
+    let provider = json!([{
+        "id": "corp", "display_name": "Corp", "issuer": "https://127.0.0.1:1", "client_id": "us",
+        "token_endpoint_auth_method": "client_secret_basic", "client_secret": "of-a-provider",
+    }]);
+    tenant.patch(&json!({ "settings": { "oauth": { "identity_providers": provider } } })).await;
     let before = owner.get("/keys/seals").await.expect(200).json;
-    // The tenant's DSN and key, the global key, the secret of the HMACs, the receipt.
-    assert!(before["total"].as_u64() >= Some(5), "{before:#}");
+    // The tenant's DSN and key, the global key, the secrets of the HMACs and at the provider, the receipt.
+    assert!(before["total"].as_u64() >= Some(6), "{before:#}");
     assert_eq!(sealed(&before).len(), 1, "{before:#}");
     let etag = owner.get(&format!("/tenants/{}", tenant.slug)).await.header("etag").map(ToOwned::to_owned);
 
@@ -131,6 +136,8 @@ async fn every_secret_moves_to_the_new_key_and_the_old_one_can_go() {
     assert_eq!(receipt(&world.cluster.admin(2).await).await, secret, "a replay is answered with what was shown");
     let _ = tenant.backend.sign_in(&user).await;
     prove_by_hmac(&tenant, &hmac).await;
+    // Nobody is there to be asked: but the secret that it would be asked with is at hand (501 otherwise).
+    let _ = web::send(web::client().get(format!("{}/login/corp", tenant.issuer))).await.expect(503);
     let _ = world.cluster.admin(0).await.post("/keys/rotate", &json!({})).await.expect(200);
 }
 

@@ -73,7 +73,12 @@ async fn furnished() -> (Cluster, Admin) {
     let smtp = json!({
         "host": "mx.example", "from": "a@acme.example", "username": "acme", "password": "the-mail-servers-password",
     });
-    let settings = json!({ "hosts": ["acme.example"], "database": database, "smtp": smtp });
+    let provider = json!({
+        "id": "corp", "display_name": "Corp", "issuer": "https://id.example", "client_id": "us",
+        "token_endpoint_auth_method": "client_secret_basic", "client_secret": "the-identity-providers-secret",
+    });
+    let oauth = json!({ "identity_providers": [provider] });
+    let settings = json!({ "hosts": ["acme.example"], "database": database, "smtp": smtp, "oauth": oauth });
     let _ = admin.create_tenant("acme", settings).await;
     let _ = admin.post("/tenants/acme/scopes", &json!({ "name": "orders" })).await.expect(201);
     for id in ["web", "shop"] {
@@ -92,7 +97,9 @@ async fn furnished() -> (Cluster, Admin) {
 async fn an_export_makes_the_same_configuration_elsewhere_and_again_changes_nothing() {
     let (cluster, admin) = furnished().await;
     let file = export(&admin).await;
-    assert!(!file.contains("postgres://") && !file.contains("the-mail-servers"), "secrets are sealed");
+    for secret in ["postgres://", "the-mail-servers", "the-identity-providers"] {
+        assert!(!file.contains(secret), "{secret} is sealed");
+    }
     let standby = another(Some(&cluster.secrets.master_key)).await;
     let there = standby.admin(0).await;
 

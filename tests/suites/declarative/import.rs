@@ -99,6 +99,7 @@ async fn what_a_node_keeps_as_files_becomes_another_clusters_configuration() {
     assert!(again.contains("0 created, 0 updated, 0 deleted") && !again.contains("these are new"), "{again}");
     assert_eq!(admin.get("/tenants/acme/clients/web").await.expect(200).json, web);
 
+    keeps_what_it_has_at_an_identity_provider(&shell, [&old_admin, &admin], &tree).await;
     what_is_shown_is_a_document(&admin).await;
 
     // One file is broken: it is named, and nothing of the others is done.
@@ -115,6 +116,29 @@ async fn what_a_node_keeps_as_files_becomes_another_clusters_configuration() {
         assert!(told.contains("acme/clients.json") && told.contains(wanted), "{told}");
         assert_eq!(admin.get("/tenants/globex").await.expect(200).json["display_name"], "By hand");
     }
+}
+
+/// No file has the secret: the provider is left out where it is not known, and stays where it is.
+async fn keeps_what_it_has_at_an_identity_provider(shell: &Shell, [old, new]: [&Admin; 2], tree: &str) {
+    let provider = json!({
+        "id": "corp", "display_name": "Corp", "issuer": "https://id.example", "client_id": "us",
+        "token_endpoint_auth_method": "client_secret_basic", "client_secret": "hunter4",
+    });
+    let patch = json!({ "settings": { "oauth": { "identity_providers": [provider] } } });
+    let _ = old.patch("/tenants/acme", &patch).await.expect(200);
+    let file = format!("{tree}/tenants/acme/tenant.json");
+    let text = until("the file says so", PATIENCE, async || {
+        let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        if text.contains("client_secret_basic") { Ok(text) } else { Err(text) }
+    })
+    .await;
+    assert!(!text.contains("hunter4") && !text.contains("hjs1."), "{text}");
+    let told = shell.ends(&["import", tree], 0);
+    assert!(told.contains("/settings/oauth/identity_providers/0: no client secret"), "{told}");
+    assert!(told.contains("0 created, 0 updated, 0 deleted"), "{told}");
+    let _ = new.patch("/tenants/acme", &patch).await.expect(200);
+    let told = shell.ends(&["import", tree], 0);
+    assert!(told.contains("0 created, 0 updated, 0 deleted") && !told.contains("no client secret"), "{told}");
 }
 
 /// What the server shows, less what nobody writes, is a document of the published schema: neither forgets a member.

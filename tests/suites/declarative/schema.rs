@@ -47,6 +47,14 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
     takes(&tenant(json!({"rate_limit": null})));
     let password = json!({"from_env": "SMTP_PASSWORD"});
     takes(&tenant(json!({"smtp": {"host": "mx", "from": "a@b.example", "username": "a", "password": password}})));
+    let provider = |secret: Value| {
+        tenant(json!({"oauth": {"identity_providers": [{
+            "id": "corp", "display_name": "Corp", "issuer": "https://id.example", "client_id": "us",
+            "token_endpoint_auth_method": "client_secret_post", "client_secret": secret,
+            "email_verified_claim": "xms_edov",
+        }]}}))
+    };
+    takes(&provider(json!({"from_file": "corp.secret"})));
     takes(&json!({"kind": "Settings", "key_rotation": rotation, "staleness": staleness, "gone_pods_kept_secs": 60}));
     takes(&json!({"kind": "Settings", "audit": {"max_age_secs": null, "max_bytes": 1_000_000_000_000_u64}}));
     let wrong = [
@@ -56,6 +64,7 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
         tenant(json!({"staleness": {"after": 1}})),
         tenant(json!({"rate_limit": {"burst": 1}})),
         tenant(json!({"smtp": {"host": "mx", "from": "a@b.example", "username": "a", "password": "plain"}})),
+        provider(json!("plain")),
         tenant(json!({"key_rotation": {"max_age": 1}})),
         tenant(json!({"lifetimes": {"jwks_cache_secs": -1}})),
         json!({"kind": "Settings", "retention": {}}),

@@ -25,6 +25,12 @@ async fn other_secrets(tenant: &Tenant, email: &str) -> Vec<(&'static str, Strin
     tenant.patch_client("backend", &patch).await;
     tenant.patch_client("service", &json!({ "access_token_format": "opaque" })).await;
     tenant.patch(&json!({ "settings": { "oauth": { "registration": { "mode": "token" } } } })).await;
+    let provider = json!([{
+        "id": "corp", "display_name": "Corp", "issuer": "https://127.0.0.1:1", "client_id": "us",
+        "token_endpoint_auth_method": "client_secret_post", "client_secret": "a-secret-of-an-identity-provider",
+    }]);
+    tenant.patch(&json!({ "settings": { "oauth": { "identity_providers": provider } } })).await;
+    let _ = web::send(web::client().get(format!("{}/login/corp", tenant.issuer))).await.expect(503);
     let party = &tenant.backend;
     let begin = async |name: &str, form: &[(&str, &str)]| web::send(party.back_channel(name, form)).await;
     let begun = begin("device_authorization", &[("scope", "openid")]).await.expect(200);
@@ -69,6 +75,7 @@ async fn other_secrets(tenant: &Tenant, email: &str) -> Vec<(&'static str, Strin
         ("a registration access token", management),
         ("a registered client's secret", registered.text_of("client_secret")),
         ("a proof", proof.to_owned()),
+        ("a client secret at an identity provider", "a-secret-of-an-identity-provider".to_owned()),
     ]
 }
 

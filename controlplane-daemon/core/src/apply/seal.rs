@@ -46,6 +46,12 @@ fn change(state: &State, Reseal { place, to, .. }: Reseal) -> Option<Change> {
             tenant.spec.settings.smtp.as_mut()?.account.as_mut()?.password = to;
             Change::TenantPut(tenant)
         }
+        SealedPlace::IdentityProvider { tenant, provider } => {
+            let mut tenant = Tenant::clone(state.tenant_by_id(tenant)?);
+            let mut providers = tenant.spec.settings.oauth.identity_providers.iter_mut();
+            providers.find(|it| it.id == provider)?.client_secret = Some(to);
+            Change::TenantPut(tenant)
+        }
         SealedPlace::SigningKey { owner, kid } => {
             let key = Arc::clone(state.key(owner, &kid)?);
             Change::KeyPut(SigningKey { private_key: to, ..SigningKey::clone(&key) })

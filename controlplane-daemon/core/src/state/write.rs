@@ -50,9 +50,7 @@ impl State {
     fn put_tenant(&mut self, tenant: Tenant) {
         let id = tenant.id;
         self.forget_hosts(id);
-        let old = self.tenants.get(&id).cloned();
-        self.recount(old.as_ref().and_then(|old| dsn_key(old)), dsn_key(&tenant));
-        self.recount(old.as_ref().and_then(|old| smtp_key(old)), smtp_key(&tenant));
+        self.recount_settings(id, Some(&tenant));
         for host in &tenant.spec.settings.hosts {
             self.hosts.insert(host.clone(), id);
         }
@@ -62,11 +60,15 @@ impl State {
 
     fn remove_tenant(&mut self, id: TenantId) {
         self.forget_hosts(id);
+        self.recount_settings(id, None);
         if let Some(tenant) = self.tenants.remove(&id) {
-            self.recount(dsn_key(&tenant), None);
-            self.recount(smtp_key(&tenant), None);
             self.slugs.remove(&tenant.slug);
         }
+    }
+
+    fn recount_settings(&mut self, id: TenantId, new: Option<&Tenant>) {
+        let old: Vec<String> = self.tenants.get(&id).map(|old| setting_keys(old).collect()).unwrap_or_default();
+        self.recount_all(old, new.into_iter().flat_map(setting_keys));
     }
 
     fn forget_hosts(&mut self, id: TenantId) {
@@ -90,12 +92,7 @@ impl State {
     fn recount_secrets(&mut self, tenant_id: TenantId, client_id: &ClientId, new: Option<&Client>) {
         let old: Vec<String> =
             self.client(tenant_id, client_id).map(|old| secret_keys(old).collect()).unwrap_or_default();
-        for key in old {
-            self.recount(Some(key), None);
-        }
-        for key in new.into_iter().flat_map(secret_keys) {
-            self.recount(None, Some(key));
-        }
+        self.recount_all(old, new.into_iter().flat_map(secret_keys));
     }
 
     fn put_scope(&mut self, scope: Scope) {
@@ -144,6 +141,15 @@ impl State {
         }
     }
 
+    fn recount_all(&mut self, old: Vec<String>, new: impl Iterator<Item = String>) {
+        for key in old {
+            self.recount(Some(key), None);
+        }
+        for key in new {
+            self.recount(None, Some(key));
+        }
+    }
+
     /// An envelope of `old` went, one of `new` came.
     fn recount(&mut self, old: Option<String>, new: Option<String>) {
         if old == new {
@@ -182,13 +188,13 @@ impl State {
     }
 }
 
-/// The master key of a tenant's DSN.
-fn smtp_key(tenant: &Tenant) -> Option<String> {
-    tenant.spec.settings.smtp_password().map(|password| password.key_id().to_owned())
-}
-
-fn dsn_key(tenant: &Tenant) -> Option<String> {
-    tenant.spec.settings.database.as_ref().map(|database| database.dsn.key_id().to_owned())
+/// The master keys of what is sealed in a tenant's settings.
+fn setting_keys(tenant: &Tenant) -> impl Iterator<Item = String> + '_ {
+    let settings = &tenant.spec.settings;
+    let dsn = settings.database.as_ref().map(|database| &database.dsn);
+    let sealed = dsn.into_iter().chain(settings.smtp_password());
+    let providers = settings.provider_secrets().map(|(_, secret)| secret);
+    sealed.chain(providers).map(|sealed| sealed.key_id().to_owned())
 }
 
 /// The master keys of a client's secrets that are sealed. Most clients have none.

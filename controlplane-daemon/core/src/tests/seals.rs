@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use vocab::identity_provider::{IdentityProvider, ProviderAuthMethod};
 use vocab::{Revision, Sealed};
 
 use super::build::*;
@@ -11,12 +12,13 @@ use crate::mutation::{AdminUse, Mutation, NewSecret, Reseal};
 use crate::seals::SealedPlace;
 use crate::snapshot;
 
-/// A tenant with a database, a mail server and a client whose secret is kept, and a remembered request with a receipt.
+/// A tenant with a database, a mail server, two identity providers and a client whose secret is kept, and a remembered request with a receipt.
 fn sealed_world() -> World {
     let mut world = World::furnished();
     let mut spec = tenant_spec(&[]);
     spec.settings.database = Some(Database { dsn: sealed(), max_connections: 5 });
     spec.settings.smtp = Some(smtp());
+    spec.settings.oauth.identity_providers = ["corp", "other"].map(provider).to_vec();
     world.apply(Mutation::TenantUpdate { slug: slug("acme"), spec }).unwrap();
     let client = ClientSpec { token_endpoint_auth_method: AuthMethod::ClientSecretJwt, ..client_spec() };
     let secret = Some(NewSecret { sealed: Some(sealed()), ..secret(7) });
@@ -38,6 +40,18 @@ fn smtp() -> Smtp {
     }
 }
 
+fn provider(id: &str) -> IdentityProvider {
+    IdentityProvider {
+        id: id.to_owned(),
+        display_name: id.to_owned(),
+        issuer: "https://id.example".to_owned(),
+        client_id: "us".to_owned(),
+        token_endpoint_auth_method: ProviderAuthMethod::ClientSecretBasic,
+        client_secret: Some(sealed()),
+        ..IdentityProvider::default()
+    }
+}
+
 fn counts(world: &World) -> BTreeMap<String, usize> {
     world.state.sealed_with().iter().map(|(key, count)| (key.clone(), *count)).collect()
 }
@@ -49,7 +63,7 @@ fn the_list_names_every_envelope_of_a_snapshot() {
     let mut bytes = Vec::new();
     snapshot::encode(&world.state, &mut bytes).unwrap();
     let written = String::from_utf8(bytes).unwrap().matches("\"hjs1.").count();
-    assert_eq!((written, world.state.seals().count()), (5, 5));
+    assert_eq!((written, world.state.seals().count()), (7, 7));
     for (place, envelope) in world.state.seals() {
         assert_eq!(world.state.sealed_at(&place), Some(envelope));
     }
@@ -58,13 +72,13 @@ fn the_list_names_every_envelope_of_a_snapshot() {
 #[test]
 fn resealing_moves_each_kind_and_keeps_revisions() {
     let mut world = sealed_world();
-    assert_eq!(counts(&world), [("0a1b2c3d".to_owned(), 5)].into());
+    assert_eq!(counts(&world), [("0a1b2c3d".to_owned(), 7)].into());
     let before = world.state.tenant(&slug("acme")).unwrap().clone();
     let moves: Vec<Reseal> =
         world.state.seals().map(|(place, from)| Reseal { place, from: from.clone(), to: resealed() }).collect();
     let applied = world.apply(Mutation::KeyReseal { moves: moves.clone() }).unwrap();
-    assert_eq!(applied.changes.len(), 5);
-    assert_eq!(counts(&world), [("99999999".to_owned(), 5)].into());
+    assert_eq!(applied.changes.len(), 7);
+    assert_eq!(counts(&world), [("99999999".to_owned(), 7)].into());
     let after = world.state.tenant(&slug("acme")).unwrap();
     assert_eq!((after.revision, after.updated_at), (before.revision, before.updated_at));
     // Once more: nothing is as it was, so nothing is done.
@@ -159,5 +173,5 @@ fn a_secret_is_kept_for_whoever_needs_it_and_for_nobody_else() {
     let to_hmac = client_update("web", spec(AuthMethod::ClientSecretJwt));
     assert_eq!(world.apply(to_hmac).unwrap_err().code(), vocab::ErrorCode::ValidationFailed);
     world.apply(client_update("hmac", spec(AuthMethod::ClientSecretBasic))).unwrap();
-    assert_eq!((kept(&world, "hmac"), counts(&world)["0a1b2c3d"]), (0, 4));
+    assert_eq!((kept(&world, "hmac"), counts(&world)["0a1b2c3d"]), (0, 6));
 }

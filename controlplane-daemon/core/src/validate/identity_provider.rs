@@ -49,6 +49,17 @@ fn of_one(provider: &IdentityProvider) -> Violations {
         let fits = token(ours) && token(theirs) && !RESERVED.contains(&ours.as_str());
         violations.require(fits, "/claims", || format!("{ours}: is no claim that a person may have"));
     }
+    let verified = provider.email_verified_claim.as_ref().is_none_or(token);
+    violations.require(verified, "/email_verified_claim", || "must be the name of a claim".to_owned());
+    let fits = match &provider.client_secret {
+        Some(secret) => {
+            provider.token_endpoint_auth_method.needs_secret() && secret.to_string().len() <= limits::SEALED_BYTES
+        }
+        None => !provider.token_endpoint_auth_method.needs_secret(),
+    };
+    violations.require(fits, "/client_secret", || {
+        "belongs to client_secret_basic and client_secret_post, and may not be too long".to_owned()
+    });
     violations
 }
 
@@ -80,8 +91,16 @@ mod tests {
             ("client_id", json!("")),
             ("scopes", json!(["a b"])),
             ("claims", json!({ "sub": "sub" })),
+            ("email_verified_claim", json!("")),
+            ("client_secret", json!(format!("hjs1.0a1b2c3d.{}", "A".repeat(64)))),
         ] {
             assert_eq!(problems_of(json!({ name: wrong })), [format!("/0/{name}")], "{name}: {wrong}");
+        }
+        for method in ["client_secret_basic", "client_secret_post"] {
+            let without = json!({ "token_endpoint_auth_method": method });
+            assert_eq!(problems_of(without), ["/0/client_secret"]);
+            let sealed = format!("hjs1.0a1b2c3d.{}", "A".repeat(64));
+            assert!(problems_of(json!({ "token_endpoint_auth_method": method, "client_secret": sealed })).is_empty());
         }
         let provider: IdentityProvider = serde_json::from_value(good.clone()).unwrap();
         assert!(!problems(&[provider.clone(), provider]).is_empty(), "one name, two providers");

@@ -1,6 +1,6 @@
 //! From what is wanted and what there is: what to do. Changes nothing, and fails with everything that is wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use controlplane_core::model::TenantSpec;
 use controlplane_core::validate::STANDARD_SCOPES;
@@ -91,21 +91,19 @@ impl Planner<'_> {
         match current {
             None => {
                 change.differences = diff::between(None::<&TenantView>, Some(&preview(&slug, &spec)));
-                for (pointer, sealed) in sealed(&spec) {
-                    if sealed.is_some() {
-                        change.differences.push(difference(pointer, None, Some(json!(MASKED))));
-                    }
+                for pointer in sealed(&spec).keys() {
+                    change.differences.push(difference(pointer, None, Some(json!(MASKED))));
                 }
                 change.mutations.push(Mutation::TenantCreate { slug: slug.clone(), spec });
             }
             Some(current) if current.spec != spec || taken.is_some() => {
                 let after = Tenant { spec: spec.clone(), ..Tenant::clone(current) };
                 change.differences = diff::between(Some(&TenantView::of(current)), Some(&TenantView::of(&after)));
-                for ((pointer, old), (_, new)) in sealed(&current.spec).into_iter().zip(sealed(&spec)) {
-                    if old != new {
-                        let shown = (old.map(|_| json!(MASKED)), new.map(|_| json!(MASKED_NEW)));
-                        change.differences.push(difference(pointer, shown.0, shown.1));
-                    }
+                let (old, new) = (sealed(&current.spec), sealed(&spec));
+                let places: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+                for place in places.into_iter().filter(|place| old.get(*place) != new.get(*place)) {
+                    let (before, after) = (old.get(place).map(|_| MASKED), new.get(place).map(|_| MASKED_NEW));
+                    change.differences.push(difference(place, before.map(Value::from), after.map(Value::from)));
                 }
                 change.mutations.push(Mutation::TenantUpdate { slug: slug.clone(), spec });
                 change.differences.extend(taken);
@@ -351,10 +349,10 @@ fn preview(slug: &Slug, spec: &TenantSpec) -> TenantView {
 }
 
 /// The secrets of a tenant, by where they stand in its document.
-fn sealed(spec: &TenantSpec) -> [(&'static str, Option<&Sealed>); 2] {
+fn sealed(spec: &TenantSpec) -> BTreeMap<String, &Sealed> {
     let settings = &spec.settings;
-    [
-        ("settings/database/dsn", settings.database.as_ref().map(|database| &database.dsn)),
-        ("settings/smtp/password", settings.smtp_password()),
-    ]
+    let dsn = settings.database.as_ref().map(|database| ("settings/database/dsn".to_owned(), &database.dsn));
+    let password = settings.smtp_password().map(|password| ("settings/smtp/password".to_owned(), password));
+    let of_provider = |(id, secret)| (format!("settings/oauth/identity_providers/{id}/client_secret"), secret);
+    dsn.into_iter().chain(password).chain(settings.provider_secrets().map(of_provider)).collect()
 }

@@ -4,6 +4,7 @@ use controlplane_core::model::{Smtp, SmtpAccount, SmtpSecurity};
 use serde::Serialize;
 use vocab::{Keyring, Sealed, Secret};
 
+use super::seal;
 use crate::admin::fields::Fields;
 
 const MAX_PASSWORD_BYTES: usize = 1024;
@@ -41,7 +42,8 @@ pub(super) fn smtp(fields: Fields<'_>, stored: Option<&Smtp>, keyring: &Keyring)
     match (username, fields.any("password").is_some()) {
         (Some(username), true) => {
             let password = password(&fields)?;
-            let password = seal(&password, stored, keyring);
+            let current = stored.and_then(|stored| stored.account.as_ref()).map(|account| &account.password);
+            let password = seal(&password, current, keyring);
             smtp.account = Some(SmtpAccount { username, password });
         }
         (Some(username), false) => match kept(&smtp, &username, stored) {
@@ -71,14 +73,4 @@ fn kept(wanted: &Smtp, username: &str, stored: Option<&Smtp>) -> Option<Sealed> 
     let account = stored.account.as_ref()?;
     let same = (&stored.host, stored.port, stored.security) == (&wanted.host, wanted.port, wanted.security);
     (same && account.username == username).then(|| account.password.clone())
-}
-
-/// The same password keeps its envelope, so that a document that changes nothing is seen to change nothing.
-fn seal(password: &Secret<String>, stored: Option<&Smtp>, keyring: &Keyring) -> Sealed {
-    let current = stored.and_then(|stored| stored.account.as_ref()).map(|account| &account.password);
-    let same = current.filter(|current| {
-        current.key_id() == keyring.first_id()
-            && keyring.open(current).is_ok_and(|open| open.expose() == password.expose().as_bytes())
-    });
-    same.cloned().unwrap_or_else(|| keyring.seal(password.expose().as_bytes(), rand::random()))
 }

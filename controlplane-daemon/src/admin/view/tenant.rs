@@ -1,4 +1,4 @@
-//! A tenant's JSON. The secrets of its database and mail server go in and never come out.
+//! A tenant's JSON. The secrets of its database, mail server and identity providers go in and never come out.
 
 use controlplane_core::Tenant;
 use controlplane_core::model::{
@@ -8,11 +8,12 @@ use controlplane_core::model::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use vocab::json_schema::{self, JsonSchema};
-use vocab::{Keyring, Revision, Sealed, Secret, Slug, TenantId};
+use vocab::{Keyring, Revision, Secret, Slug, TenantId};
 
+use super::identity_provider::{self, oauth};
 use super::policy::{key_rotation, rate_limit, staleness};
 use super::smtp::{SmtpView, smtp};
-use super::{ALGORITHMS, rfc3339, unchanged};
+use super::{ALGORITHMS, rfc3339, seal, unchanged};
 use crate::admin::fields::{Fields, Problems};
 use crate::admin::problem::Problem;
 
@@ -84,7 +85,7 @@ impl TenantView {
                 staleness,
                 rate_limit,
                 smtp: smtp.map(SmtpView::of),
-                oauth,
+                oauth: identity_provider::shown(oauth),
             },
             created_at: rfc3339(tenant.created_at),
             updated_at: rfc3339(tenant.updated_at),
@@ -147,7 +148,7 @@ fn settings(fields: Fields<'_>, stored: Option<&TenantSettings>, keyring: &Keyri
         smtp: fields
             .object("smtp")
             .and_then(|fields| smtp(fields, stored.and_then(|stored| stored.smtp.as_ref()), keyring)),
-        oauth: fields.object("oauth").and_then(Fields::rest).unwrap_or_default(),
+        oauth: oauth(&fields, stored.map(|stored| &stored.oauth), keyring).unwrap_or_default(),
     };
     check_schemas(&fields, &settings.oauth);
     fields.finish();
@@ -179,7 +180,7 @@ fn database(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) ->
                 fields.wrong("dsn", why);
                 return None;
             }
-            Some(seal(&dsn, stored, keyring))
+            Some(seal(&dsn, stored.map(|stored| &stored.dsn), keyring))
         }),
         (false, Some(current)) => Some(current.dsn.clone()),
         (false, None) => {
@@ -189,18 +190,6 @@ fn database(fields: Fields<'_>, stored: Option<&Database>, keyring: &Keyring) ->
     };
     fields.finish();
     Some(Database { dsn: dsn?, max_connections })
-}
-
-/// The same DSN keeps its envelope, so that a document that changes nothing is seen to change nothing.
-fn seal(dsn: &Secret<String>, stored: Option<&Database>, keyring: &Keyring) -> Sealed {
-    let same = stored.filter(|current| {
-        current.dsn.key_id() == keyring.first_id()
-            && keyring.open(&current.dsn).is_ok_and(|open| open.expose() == dsn.expose().as_bytes())
-    });
-    match same {
-        Some(current) => current.dsn.clone(),
-        None => keyring.seal(dsn.expose().as_bytes(), rand::random()),
-    }
 }
 
 /// Roughly: the data plane parses it. The text is never repeated in an error.

@@ -97,9 +97,9 @@ fn answers(#[case] promised: bool, #[case] answer: &str, #[case] verdict: Result
 
 #[test]
 fn only_a_verified_address_is_one() {
-    assert_eq!(token(&json!({})).verified_email(), Some("alice@corp.example"));
+    assert_eq!(token(&json!({})).verified_email("email_verified"), Some("alice@corp.example"));
     for verified in [json!(false), json!("true"), json!(1), Value::Null] {
-        assert_eq!(token(&json!({ "email_verified": verified })).verified_email(), None);
+        assert_eq!(token(&json!({ "email_verified": verified })).verified_email("email_verified"), None);
     }
     assert_eq!(token(&json!({})).methods(), ["pwd", "otp"]);
 }
@@ -118,5 +118,8 @@ fn userinfo_is_of_the_same_person_and_changes_nothing() {
     }
     assert_eq!(token.claim("name"), None);
     token.add_userinfo(br#"{"sub":"alice","name":"Alice","email":"other@corp.example"}"#).unwrap();
-    assert_eq!((token.claim("name"), token.verified_email()), (Some(&json!("Alice")), Some("alice@corp.example")));
+    assert_eq!(
+        (token.claim("name"), token.verified_email("email_verified")),
+        (Some(&json!("Alice")), Some("alice@corp.example"))
+    );
 }
