@@ -1,6 +1,7 @@
 //! The routes, and what all of them share: the directory a request uses, the header that names it, the default errors.
 
 mod account;
+mod answer;
 mod authorize;
 mod bc_authorize;
 pub mod bearer;
@@ -14,6 +15,7 @@ mod device;
 mod device_authorization;
 mod discovery;
 mod durations;
+mod endpoint;
 mod federated;
 mod forgot_password;
 pub mod form_body;
@@ -21,6 +23,7 @@ mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod mail_link;
 mod mfa;
 mod observe;
 mod onward;
@@ -32,6 +35,7 @@ mod reset_password;
 pub mod respond;
 mod revoke;
 mod token;
+mod too_many;
 mod userinfo;
 mod users;
 mod verify_email;
@@ -41,16 +45,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use actix_web::middleware::Next;
-use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, ResponseError as _, web};
+use actix_web::{HttpMessage as _, HttpRequest, ResponseError as _, web};
 use tracing::Instrument as _;
 use transport::forwarded::Scheme;
 use vocab::ErrorCode;
 
+pub use self::endpoint::{Endpoint, endpoint};
 use crate::app::App;
 use crate::directory::Directory;
 use crate::problem::Problem;
@@ -78,30 +83,31 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .default_service(web::to(not_found));
 }
 
-/// Each area adds its routes here, with paths relative to the tenant: `endpoint("/oauth2/token").post(token)`.
+/// Each area adds its routes here, with paths relative to the tenant: `endpoint("/oauth2/token").post(token)`, or for
+/// people `endpoint("/login").page(get).form(post)`.
 fn tenant_routes(config: &mut web::ServiceConfig) {
     config
         .service(endpoint("/oauth2/authorize").get(authorize::get).post(authorize::post))
-        .service(endpoint("/oauth2/logout").get(logout::get).post(logout::post))
+        .service(endpoint("/oauth2/logout").page(logout::get).form(logout::post))
         .service(endpoint("/oauth2/par").post(par::post).method(Method::OPTIONS, cors::preflight))
         .service(endpoint("/oauth2/device_authorization").post(device_authorization::post))
-        .service(endpoint("/oauth2/device").get(device::get).post(device::post))
+        .service(endpoint("/oauth2/device").page(device::get).form(device::post))
         .service(endpoint("/oauth2/bc-authorize").post(bc_authorize::post))
-        .service(endpoint("/account").get(account::get).post(account::post))
-        .service(endpoint("/account/access").post(account::access::post))
+        .service(endpoint("/account").page(account::get).form(account::post))
+        .service(endpoint("/account/access").form(account::access::post))
         .service(endpoint("/account/factors").get(account::factors::get).post(account::factors::post))
-        .service(endpoint("/account/password").get(account::password::get).post(account::password::post))
-        .service(endpoint("/account/request").get(account::request::get))
-        .service(endpoint("/login").get(login::get).post(login::post))
-        .service(endpoint("/login/{provider}").get(federated::begin))
-        .service(endpoint("/login/{provider}/callback").get(federated::callback))
+        .service(endpoint("/account/password").page(account::password::get).form(account::password::post))
+        .service(endpoint("/account/request").page(account::request::get))
+        .service(endpoint("/login").page(login::get).form(login::post))
+        .service(endpoint("/login/{provider}").page(federated::begin))
+        .service(endpoint("/login/{provider}/callback").page(federated::callback))
         .service(endpoint("/mfa").get(mfa::get).post(mfa::post))
         .service(endpoint("/mfa/totp").get(mfa::totp::get).post(mfa::totp::post))
-        .service(endpoint("/register").get(register::get).post(register::post))
-        .service(endpoint("/forgot-password").get(forgot_password::get).post(forgot_password::post))
-        .service(endpoint("/reset-password").get(reset_password::get).post(reset_password::post))
-        .service(endpoint("/verify-email").get(verify_email::get).post(verify_email::post))
-        .service(endpoint("/consent").get(consent::get).post(consent::post))
+        .service(endpoint("/register").page(register::get).form(register::post))
+        .service(endpoint("/forgot-password").page(forgot_password::get).form(forgot_password::post))
+        .service(endpoint("/reset-password").page(reset_password::get).form(reset_password::post))
+        .service(endpoint("/verify-email").page(verify_email::get).form(verify_email::post))
+        .service(endpoint("/consent").page(consent::get).form(consent::post))
         .service(endpoint("/api/v1/users").get(users::list).post(users::create))
         .service(endpoint("/api/v1/users/{id}").get(users::get).method(Method::PATCH, users::change::patch))
         .service(
@@ -151,65 +157,6 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
 
 /// Bodies larger than this are refused before they are read.
 pub const BODY_LIMIT: usize = 64 * 1024;
-
-/// One path. Methods that it does not know are answered 405 with the list of those it does.
-pub fn endpoint(path: &str) -> Endpoint {
-    Endpoint { resource: web::resource(path), allow: Vec::new() }
-}
-
-#[expect(missing_debug_implementations, reason = "actix's Resource has none")]
-pub struct Endpoint {
-    resource: Resource,
-    allow: Vec<Method>,
-}
-
-impl Endpoint {
-    /// Answers HEAD too (RFC 9110 §9.3.2); actix leaves the body out.
-    #[must_use]
-    pub fn get<F, Args>(mut self, handler: F) -> Self
-    where
-        F: Handler<Args> + Clone,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.resource = self.resource.route(web::get().to(handler.clone())).route(web::head().to(handler));
-        self.allow.extend([Method::GET, Method::HEAD]);
-        self
-    }
-
-    #[must_use]
-    pub fn post<F, Args>(self, handler: F) -> Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.method(Method::POST, handler)
-    }
-
-    #[must_use]
-    pub fn method<F, Args>(mut self, method: Method, handler: F) -> Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.resource = self.resource.route(web::method(method.clone()).to(handler));
-        self.allow.push(method);
-        self
-    }
-}
-
-impl HttpServiceFactory for Endpoint {
-    fn register(self, config: &mut AppService) {
-        let allow = self.allow;
-        let refuse = move || {
-            let problem = Problem::method_not_allowed(allow.clone());
-            async move { Err::<actix_web::HttpResponse, _>(problem) }
-        };
-        self.resource.default_service(web::to(refuse)).register(config);
-    }
-}
 
 fn absent() -> Problem {
     Problem::new(ErrorCode::NotFound, "there is nothing at this path")

@@ -6,7 +6,7 @@
 //! has a script, of one line, and a button for browsers without: [`form_post`], which carries an answer to a client.
 
 mod about;
-mod details;
+mod asked;
 mod error;
 mod factors;
 mod links;
@@ -20,7 +20,7 @@ use askama::Template;
 use url::Url;
 
 pub use about::About;
-pub use details::{Detail, describe_details};
+pub use asked::{Asked, Detail};
 pub use error::{PageError, PageTenant};
 pub use factors::{AccountFactor, AddTotp, Factors, RecoveryCodes, SecondFactor};
 pub use links::{ForgotPassword, Notice, ResetPassword, VerifyEmail};
@@ -108,12 +108,9 @@ pub struct Register {
 #[derive(Debug)]
 pub struct Consent {
     pub frame: Frame,
-    pub client: String,
+    pub asked: Asked,
     pub about: About,
     pub email: String,
-    /// What each scope means, in words.
-    pub scopes: Vec<String>,
-    pub details: Vec<Detail>,
     pub csrf: String,
     pub interaction: String,
     /// The host that the browser goes back to.
@@ -180,10 +177,8 @@ pub struct DeviceCode {
 #[derive(Debug)]
 pub struct DeviceConfirm {
     pub frame: Frame,
-    pub client: String,
+    pub asked: Asked,
     pub email: String,
-    pub scopes: Vec<String>,
-    pub details: Vec<Detail>,
     /// In groups, as the device shows it.
     pub shown_code: String,
     pub code: String,
@@ -256,10 +251,8 @@ pub struct ChangePassword {
 #[derive(Debug)]
 pub struct AccountRequest {
     pub id: String,
-    pub client: String,
+    pub asked: Asked,
     pub binding_message: Option<String>,
-    pub scopes: Vec<String>,
-    pub details: Vec<Detail>,
     pub csrf: String,
 }
 

@@ -1,6 +1,7 @@
 //! Use cases of requests whose user answers elsewhere: what a device gets to show (RFC 8628), and how a client of CIBA
 //! asks (OIDC CIBA Core 1.0). Tokens come by [`crate::exchange`], the user's answer by the pages.
 
+use oauth_core::authorize::SessionFacts;
 use oauth_core::error::{Code, OAuthError};
 use oauth_core::form::Form;
 use oauth_core::issue::ID_TOKEN_TYPE;
@@ -18,6 +19,7 @@ use crate::exchange::{Failure, TokenRequest};
 use crate::opaque;
 use crate::store::ciba::{self, Channel, NewRequest};
 use crate::store::device::{self, NewDevice};
+use crate::store::waiting::Approval;
 use crate::store::{TenantDb, users};
 use crate::tenant::TenantContext;
 
@@ -141,8 +143,23 @@ async fn find_user(
     }
 }
 
+/// The yes of the user whose session it is.
+pub fn approval<'a, S: AsRef<str>>(
+    tenant: &TenantContext,
+    session: &'a SessionFacts,
+    scopes: &[S],
+    now: Timestamp,
+) -> Approval<'a> {
+    Approval {
+        user_id: session.user_id,
+        auth_time: session.auth_time,
+        amr: &session.amr,
+        grant_expires_at: grant_expiry(tenant, scopes, now),
+    }
+}
+
 /// When a grant that a user makes now ends, as at the authorization endpoint.
-pub fn grant_expiry<S: AsRef<str>>(tenant: &TenantContext, scopes: &[S], now: Timestamp) -> Timestamp {
+fn grant_expiry<S: AsRef<str>>(tenant: &TenantContext, scopes: &[S], now: Timestamp) -> Timestamp {
     let lifetimes = &tenant.lifetimes;
     if scopes.iter().any(|scope| scope.as_ref() == OFFLINE_ACCESS) {
         now.plus_secs(i64::from(lifetimes.refresh_token_absolute_secs))

@@ -12,13 +12,16 @@ pub fn tenant_routes() -> Vec<(Method, String)> {
     let text = fs::read_to_string(file).expect("the routes are there");
     let routes = text.split_once("fn tenant_routes").expect("the routes of a tenant").1;
     let routes = routes.split_once("\n}\n").expect("they end").0;
+    assert_eq!(routes.matches("endpoint(").count(), routes.matches("endpoint(\"").count(), "each path is a literal");
     let mut found = Vec::new();
     for route in routes.split("endpoint(\"").skip(1) {
         let (path, handlers) = route.split_once('"').expect("a path is a literal");
         let before = found.len();
         for (call, method) in [
             (".get(", Method::GET),
+            (".page(", Method::GET),
             (".post(", Method::POST),
+            (".form(", Method::POST),
             ("Method::PUT", Method::PUT),
             ("Method::DELETE", Method::DELETE),
             ("Method::PATCH", Method::PATCH),
@@ -28,13 +31,8 @@ pub fn tenant_routes() -> Vec<(Method, String)> {
                 found.push((method, path.to_owned()));
             }
         }
-        assert_eq!(
-            found.len() - before,
-            handlers.matches(".get(").count()
-                + handlers.matches(".post(").count()
-                + handlers.matches(".method(").count(),
-            "{path}: a method that is not known here"
-        );
+        let calls = [".get(", ".page(", ".post(", ".form(", ".method("].map(|call| handlers.matches(call).count());
+        assert_eq!(found.len() - before, calls.iter().sum::<usize>(), "{path}: a method that is not known here");
     }
     found
 }

@@ -6,34 +6,28 @@ pub(super) mod factors;
 pub(super) mod password;
 pub(super) mod request;
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::authorize::SessionFacts;
+use oauth_core::form::Form;
 use telemetry::context::next_step;
 use tracing::Instrument as _;
 use uuid::Uuid;
 use vocab::ErrorCode;
 use vocab::oauth::Mfa;
 
-use super::login::client_name;
+use super::answer::Answer;
 use super::onward::Onward;
-use super::posted::Posted;
 use super::visit::Visit;
-use crate::app::App;
-use crate::pages::{self, PageError, PageTenant, show};
+use crate::pages::{self, Asked, PageError};
 use crate::store::ciba::{self, Pending};
 use crate::store::sessions::Session;
-use crate::store::users;
-use crate::store::waiting::Approval;
+use crate::store::{DbError, users};
 use crate::waiting;
 
-pub(super) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
+pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
     let session = visit.signed_in(&Onward::Account).await?;
-    account_page(&visit, session, None).await
+    account_page(visit, session, None).await
 }
 
 fn token_about<'a>(id: &'a str, sid: &'a str) -> [&'a str; 3] {
@@ -59,68 +53,54 @@ async fn account_page(
     };
     let email = session.email;
     let page = pages::Account { frame: visit.frame(), email, notice, verify, requests, access, has_factors };
-    let mut response = show(StatusCode::OK, &page.frame, &page, None);
-    visit.bind(&mut response);
-    Ok(response)
+    Ok(visit.show(StatusCode::OK, &page, None))
 }
 
 /// A request as the page shows it, with a form for this browser and session.
 fn shown(visit: &Visit<'_>, pending: Pending, sid: &str) -> pages::AccountRequest {
     let id = pending.id.to_string();
     pages::AccountRequest {
-        client: client_name(visit, &pending.client_id).unwrap_or_else(|| pending.client_id.clone()),
+        asked: Asked::of(visit.tenant, visit.name_of(&pending.client_id), &pending.scopes, &pending.details),
         binding_message: pending.binding_message,
-        scopes: pending.scopes.iter().map(|scope| pages::describe(visit.tenant, scope)).collect(),
-        details: pages::describe_details(visit.tenant, &pending.details),
         csrf: visit.csrf(&token_about(&id, sid)),
         id,
     }
 }
 
-pub(super) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let form = posted.form(&tenant)?;
+pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
     let session = visit.signed_in(&Onward::Account).await?;
     let asked = form.get("request").unwrap_or_default();
-    visit.check_csrf(&form, &token_about(asked, &session.facts.sid.to_string()))?;
+    visit.check_csrf(form, &token_about(asked, &session.facts.sid.to_string()))?;
     let Ok(id) = asked.parse::<Uuid>() else {
         return Err(visit.error(ErrorCode::InvalidRequest, "The request is missing."));
     };
-    let (is_allowed, notice) = match form.get("decision") {
-        Some("allow") => (true, "You allowed it."),
-        Some("deny") => (false, "You denied it."),
-        _ => return Err(visit.error(ErrorCode::InvalidRequest, "Please press one of the two buttons.")),
-    };
-    let user = session.facts.user_id;
-    let pending = ciba::pending(visit.db()?, user, visit.now).await.map_err(|e| visit.fault(&e))?;
+    let answer = Answer::of(visit, form)?;
+    let pending = ciba::pending(visit.db()?, session.facts.user_id, visit.now).await.map_err(|e| visit.fault(&e))?;
     let is_answered = match pending.into_iter().find(|pending| pending.id == id) {
         Some(pending) => {
             let step = next_step("answer", pending.traceparent.as_deref());
-            if is_allowed {
-                allow(&visit, &session, &pending).instrument(step).await?
-            } else {
-                let denied = ciba::deny(visit.db()?, id, user, visit.now).instrument(step).await;
-                denied.map_err(|e| visit.fault(&e))?
-            }
+            let told = tell(visit, &session.facts, &pending, answer).instrument(step).await;
+            told.map_err(|e| visit.fault(&e))?
         }
         None => false,
     };
     visit.app.outbox.look_at(visit.tenant.id);
-    let notice = if is_answered { notice } else { "That request waits no more." };
-    account_page(&visit, session, Some(notice)).await
+    let notice = match answer {
+        _ if !is_answered => "That request waits no more.",
+        Answer::Allow => "You allowed it.",
+        Answer::Deny => "You denied it.",
+    };
+    account_page(visit, session, Some(notice)).await
 }
 
-async fn allow(visit: &Visit<'_>, session: &Session, pending: &Pending) -> Result<bool, PageError> {
-    let approval = Approval {
-        user_id: session.facts.user_id,
-        auth_time: session.facts.auth_time,
-        amr: &session.facts.amr,
-        grant_expires_at: waiting::grant_expiry(visit.tenant, &pending.scopes, visit.now),
-    };
-    ciba::approve(visit.db()?, pending.id, &approval, visit.now).await.map_err(|e| visit.fault(&e))
+/// `false`: it did not wait any more.
+async fn tell(visit: &Visit<'_>, session: &SessionFacts, pending: &Pending, answer: Answer) -> Result<bool, DbError> {
+    let db = visit.tenant.db()?;
+    match answer {
+        Answer::Allow => {
+            let approval = waiting::approval(visit.tenant, session, &pending.scopes, visit.now);
+            ciba::approve(db, pending.id, &approval, visit.now).await
+        }
+        Answer::Deny => ciba::deny(db, pending.id, session.user_id, visit.now).await,
+    }
 }

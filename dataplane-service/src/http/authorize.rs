@@ -163,6 +163,18 @@ pub(super) struct Progress<'a> {
     pub(super) consented_here: bool,
 }
 
+impl<'a> Progress<'a> {
+    /// Of who is signed in, when a page of the interaction is opened.
+    pub(super) fn of(session: Option<&'a SessionFacts>, interaction: &Interaction) -> Self {
+        Self {
+            session,
+            authenticated_sid: interaction.authenticated_sid,
+            selected_sid: interaction.selected_sid,
+            consented_here: false,
+        }
+    }
+}
+
 /// Finds the facts and asks the rules.
 pub(super) async fn decide(
     visit: &Visit<'_>,

@@ -3,47 +3,32 @@
 //! What is granted comes from the stored interaction, never from the form. The form's token names the session it was
 //! shown to: nobody who signed in meanwhile in another tab grants what someone else was shown.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::authorize::{Decision, SessionFacts};
 use oauth_core::error::OAuthError;
+use oauth_core::form::Form;
 use oauth_core::scope::ScopeSet;
 use tracing::Instrument as _;
 use url::Url;
-use vocab::ErrorCode;
 
+use super::answer::Answer;
 use super::authorize::{self, Progress};
-use super::posted::Posted;
-use super::visit::{self, Visit};
-use crate::app::App;
-use crate::pages::{self, About, PageError, PageTenant, see_other, show_about};
+use super::visit::Visit;
+use crate::pages::{self, About, Asked, PageError, see_other};
 use crate::store::consents::{self, Consent};
 use crate::store::interactions::Interaction;
 use crate::store::sessions::Session;
 
-pub(super) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
+pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    let query = visit.query()?;
     let id = query.get("interaction").ok_or_else(|| visit.stale())?;
     let interaction = visit.interaction(id).await?;
     let session = visit.session().await?;
-    let so_far = progress(session.as_ref().map(|session| &session.facts), &interaction);
-    match (authorize::decide(&visit, &interaction.request, &so_far).await?, session.as_ref()) {
-        (Decision::NeedConsent(scopes), Some(session)) => consent_page(&visit, id, &interaction, session, &scopes),
-        _ => authorize::resume(&visit, id, &interaction, &so_far).await,
-    }
-}
-
-fn progress<'a>(session: Option<&'a SessionFacts>, interaction: &Interaction) -> Progress<'a> {
-    Progress {
-        session,
-        authenticated_sid: interaction.authenticated_sid,
-        selected_sid: interaction.selected_sid,
-        consented_here: false,
+    let so_far = Progress::of(session.as_ref().map(|session| &session.facts), &interaction);
+    match (authorize::decide(visit, &interaction.request, &so_far).await?, session.as_ref()) {
+        (Decision::NeedConsent(scopes), Some(session)) => consent_page(visit, id, &interaction, session, &scopes),
+        _ => authorize::resume(visit, id, &interaction, &so_far).await,
     }
 }
 
@@ -62,17 +47,15 @@ fn consent_page(
     let client = authorize::client_of(visit, asked)?;
     let page = pages::Consent {
         frame: visit.frame(),
-        client: client.spec.name.clone(),
+        asked: Asked::of(visit.tenant, client.spec.name.clone(), scopes.iter(), &asked.authorization_details),
         about: About::of(client),
         email: session.email.clone(),
-        scopes: scopes.iter().map(|scope| pages::describe(visit.tenant, scope.as_str())).collect(),
-        details: pages::describe_details(visit.tenant, &asked.authorization_details),
         csrf: visit.csrf(&token_about(id, &session.facts.sid.to_string())),
         interaction: id.to_owned(),
         destination: destination(&asked.redirect_uri),
         switch: format!("{}&switch=1", visit.interaction_path("/login", Some(id))),
     };
-    Ok(show_about(StatusCode::OK, &page.frame, &page, Some(&asked.redirect_uri), &page.about))
+    Ok(visit.show_about(StatusCode::OK, &page, Some(&asked.redirect_uri), &page.about))
 }
 
 /// Where the browser will go, as far as a person can tell by it.
@@ -81,27 +64,19 @@ fn destination(redirect_uri: &str) -> String {
     host.unwrap_or_else(|| "the application".to_owned())
 }
 
-pub(super) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let form = posted.form(&tenant)?;
+pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
     let id = form.get("interaction").ok_or_else(|| visit.stale())?;
     let interaction = visit.interaction(id).await?;
     let Some(session) = visit.session().await?.map(|session| session.facts) else {
         return Ok(see_other(&visit.interaction_path("/login", Some(id))));
     };
-    visit.check_csrf(&form, &token_about(id, &session.sid.to_string()))?;
-    match form.get("decision") {
-        Some("allow") => allow(&visit, id, &interaction, &session).instrument(interaction.step("consent")).await,
-        Some("deny") => {
-            authorize::finish(&visit, id).await?;
-            Ok(authorize::refuse(&visit, &interaction.request, &OAuthError::access_denied("The user did not consent.")))
+    visit.check_csrf(form, &token_about(id, &session.sid.to_string()))?;
+    match Answer::of(visit, form)? {
+        Answer::Allow => allow(visit, id, &interaction, &session).instrument(interaction.step("consent")).await,
+        Answer::Deny => {
+            authorize::finish(visit, id).await?;
+            Ok(authorize::refuse(visit, &interaction.request, &OAuthError::access_denied("The user did not consent.")))
         }
-        _ => Err(visit.error(ErrorCode::InvalidRequest, "Please press one of the two buttons.")),
     }
 }
 
@@ -111,7 +86,7 @@ async fn allow(
     interaction: &Interaction,
     session: &SessionFacts,
 ) -> Result<HttpResponse, PageError> {
-    let so_far = progress(Some(session), interaction);
+    let so_far = Progress::of(Some(session), interaction);
     // Only an answer to a question that was due is remembered.
     if let Decision::NeedConsent(scopes) = authorize::decide(visit, &interaction.request, &so_far).await? {
         let client_id = interaction.request.client_id.as_str();

@@ -2,7 +2,7 @@
 //!
 //! What the browser brings back is an answer to what this browser began, once, at this provider, or it is nothing.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use oauth_core::authorize::Prompt;
 use oauth_core::federation::Refused;
 use oauth_core::form::Form;
@@ -12,24 +12,15 @@ use vocab::identity_provider::IdentityProvider;
 
 use super::login::{Person, signed_in};
 use super::onward::Onward;
-use super::visit::{self, Visit};
-use crate::app::App;
+use super::visit::Visit;
 use crate::federation::{Failure, Federation, Origin, SignIn};
-use crate::pages::{PageError, PageTenant, see_other};
+use crate::pages::{PageError, see_other};
 use crate::store::interactions::Interaction;
 
-pub(super) async fn begin(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let provider = provider(&visit, &request)?;
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
-    let interaction = match query.get("interaction") {
-        Some(id) => Some((id, visit.interaction(id).await?)),
-        None => None,
-    };
+pub(super) async fn begin(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    let provider = provider(visit)?;
+    let query = visit.query()?;
+    let interaction = visit.interaction_of(&query).await?;
     let origin = Origin {
         browser: visit.browser(),
         interaction: interaction.as_ref().map(|(id, _)| *id),
@@ -37,8 +28,8 @@ pub(super) async fn begin(
         sign_in: interaction.as_ref().map_or(SignIn::AnyWillDo, |(_, interaction)| wanted(interaction)),
     };
     let step = interaction.as_ref().map_or_else(Span::none, |(_, interaction)| interaction.step("leave to sign in"));
-    let begun = federation(&visit, provider).begin(origin).instrument(step).await;
-    let mut response = see_other(&begun.map_err(|failure| told(&visit, provider, &failure))?);
+    let begun = federation(visit, provider).begin(origin).instrument(step).await;
+    let mut response = see_other(&begun.map_err(|failure| told(visit, provider, &failure))?);
     visit.bind(&mut response);
     Ok(response)
 }
@@ -50,16 +41,11 @@ fn wanted(interaction: &Interaction) -> SignIn {
     if anew { SignIn::Anew } else { SignIn::AnyWillDo }
 }
 
-pub(super) async fn callback(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let provider = provider(&visit, &request)?;
-    let answer = visit::form(&tenant, request.query_string().as_bytes())?;
-    let arrived = federation(&visit, provider).finish(visit.browser(), &answer).await;
-    let arrived = arrived.map_err(|failure| told(&visit, provider, &failure))?;
+pub(super) async fn callback(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    let provider = provider(visit)?;
+    let answer = visit.query()?;
+    let arrived = federation(visit, provider).finish(visit.browser(), &answer).await;
+    let arrived = arrived.map_err(|failure| told(visit, provider, &failure))?;
     let interaction = match &arrived.interaction {
         Some(id) => Some((id.as_str(), visit.interaction(id).await?)),
         None => None,
@@ -68,15 +54,15 @@ pub(super) async fn callback(
     let onward = Form::parse(arrived.onward.as_bytes()).map(|query| Onward::of(&query)).unwrap_or_default();
     let methods: Vec<&str> = arrived.methods.iter().map(String::as_str).collect();
     let step = interaction.map_or_else(Span::none, |(_, interaction)| interaction.step("sign in"));
-    signed_in(&visit, interaction, &onward, Person { id: arrived.user, amr: &methods }).instrument(step).await
+    signed_in(visit, interaction, &onward, Person { id: arrived.user, amr: &methods }).instrument(step).await
 }
 
 fn federation<'v>(visit: &'v Visit<'_>, provider: &'v IdentityProvider) -> Federation<'v> {
     Federation { tenant: visit.tenant, verifier: &visit.app.verifier, provider, now: visit.now }
 }
 
-fn provider<'v>(visit: &'v Visit<'_>, request: &HttpRequest) -> Result<&'v IdentityProvider, PageError> {
-    let id = request.match_info().get("provider").unwrap_or_default();
+fn provider<'v>(visit: &'v Visit<'_>) -> Result<&'v IdentityProvider, PageError> {
+    let id = visit.segment("provider");
     let found = visit.tenant.oauth.identity_providers.iter().find(|provider| provider.id == id);
     found.ok_or_else(|| visit.error(ErrorCode::NotFound, "Nobody signs in here by this provider."))
 }

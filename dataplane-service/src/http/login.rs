@@ -3,9 +3,8 @@
 //! A wrong password and an unknown user are the same answer after the same work. A right one begins a session under a
 //! fresh id and goes on with the interaction, if there is one; or, for who has a second factor, a sign-in that is halfway.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::authorize::{Decision, SessionFacts};
 use oauth_core::form::Form;
 use tracing::{Instrument as _, Span};
@@ -16,11 +15,10 @@ use super::authorize::{self, Progress};
 use super::cookies::Kind;
 use super::mfa;
 use super::onward::Onward;
-use super::posted::Posted;
-use super::visit::{self, Visit, add_cookie};
-use crate::app::App;
+use super::too_many;
+use super::visit::{Visit, add_cookie};
 use crate::email::Email;
-use crate::pages::{self, About, PageError, PageTenant, see_other, show, show_about};
+use crate::pages::{self, About, PageError, see_other};
 use crate::password::Password;
 use crate::store::interactions::{self, Interaction};
 use crate::store::sessions::{self, Begun, NewSession, Session};
@@ -28,18 +26,13 @@ use crate::store::users;
 
 const WRONG: &str = "The email address or the password is wrong.";
 
-pub(super) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
+pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    let query = visit.query()?;
     let session = visit.session().await?;
     let Some(id) = query.get("interaction") else {
         let onward = Onward::of(&query);
-        let mut response = match session {
-            Some(_) if query.get("switch").is_some() => form_page(&visit, None, &onward, Answer::fresh("")),
+        return Ok(match session {
+            Some(_) if query.get("switch").is_some() => form_page(visit, None, &onward, Answer::fresh("")),
             Some(_) if !matches!(onward, Onward::Here) => see_other(&visit.path(&onward.path())),
             Some(session) => {
                 let page = pages::SignedIn {
@@ -49,34 +42,26 @@ pub(super) async fn get(
                     asked_by: None,
                     request: Vec::new(),
                 };
-                show(StatusCode::OK, &page.frame, &page, None)
+                visit.show(StatusCode::OK, &page, None)
             }
-            None => form_page(&visit, None, &onward, Answer::fresh("")),
-        };
-        visit.bind(&mut response);
-        return Ok(response);
+            None => form_page(visit, None, &onward, Answer::fresh("")),
+        });
     };
     let interaction = visit.interaction(id).await?;
-    let facts = session.as_ref().map(|session| &session.facts);
-    let so_far = Progress {
-        session: facts,
-        authenticated_sid: interaction.authenticated_sid,
-        selected_sid: interaction.selected_sid,
-        consented_here: false,
-    };
+    let so_far = Progress::of(session.as_ref().map(|session| &session.facts), &interaction);
     // The session may suffice by now: another tab signed in, or the first request was a cross-site POST, with which
     // browsers send no SameSite=Lax cookie. `switch` asks for another account all the same.
     let wants_form = query.get("switch").is_some()
-        || match (authorize::decide(&visit, &interaction.request, &so_far).await?, &session) {
+        || match (authorize::decide(visit, &interaction.request, &so_far).await?, &session) {
             (Decision::NeedLogin, _) => true,
-            (Decision::NeedSelection, Some(session)) => return Ok(selection_page(&visit, id, &interaction, session)),
+            (Decision::NeedSelection, Some(session)) => return Ok(selection_page(visit, id, &interaction, session)),
             _ => false,
         };
     if !wants_form {
-        return authorize::resume(&visit, id, &interaction, &so_far).await;
+        return authorize::resume(visit, id, &interaction, &so_far).await;
     }
     let email = interaction.request.login_hint.as_deref().unwrap_or_default();
-    Ok(form_page(&visit, Some((id, &interaction)), &Onward::Here, Answer::fresh(email)))
+    Ok(form_page(visit, Some((id, &interaction)), &Onward::Here, Answer::fresh(email)))
 }
 
 /// "Go on as …, or with another account": what `prompt=select_account` asks for.
@@ -90,7 +75,7 @@ fn selection_page(visit: &Visit<'_>, id: &str, interaction: &Interaction, sessio
         interaction: id.to_owned(),
         switch: format!("{}&switch=1", visit.interaction_path("/login", Some(id))),
     };
-    show(StatusCode::OK, &page.frame, &page, Some(&asked.redirect_uri))
+    visit.show(StatusCode::OK, &page, Some(&asked.redirect_uri))
 }
 
 /// The user goes on as whom the browser knows already. The form's token names the session it was shown for.
@@ -102,12 +87,7 @@ async fn select(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, Page
     };
     visit.check_csrf(form, &["select", id, &session.sid.to_string()])?;
     interactions::selected(visit.db()?, visit.key(id), session.sid).await.map_err(|e| visit.fault(&e))?;
-    let so_far = Progress {
-        session: Some(&session),
-        authenticated_sid: interaction.authenticated_sid,
-        selected_sid: Some(session.sid),
-        consented_here: false,
-    };
+    let so_far = Progress { selected_sid: Some(session.sid), ..Progress::of(Some(&session), &interaction) };
     authorize::resume(visit, id, &interaction, &so_far).await
 }
 
@@ -153,7 +133,7 @@ fn form_page(
             None => onward.by_way_of(visit, "/register"),
         }),
     };
-    show_about(answer.status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()), &page.about)
+    visit.show_about(answer.status, &page, asked.map(|asked| asked.redirect_uri.as_str()), &page.about)
 }
 
 /// Where one may sign in beside here.
@@ -181,27 +161,17 @@ pub(super) async fn posted_interaction<'f>(
 ) -> Result<Option<(&'f str, Interaction)>, PageError> {
     let id = form.get("interaction");
     visit.check_csrf(form, &[page, id.unwrap_or_default()])?;
-    match id {
-        Some(id) => Ok(Some((id, visit.interaction(id).await?))),
-        None => Ok(None),
-    }
+    visit.interaction_of(form).await
 }
 
-pub(super) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let form = posted.form(&tenant)?;
+pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
     if form.get("select").is_some() {
-        return select(&visit, &form).await;
+        return select(visit, form).await;
     }
-    let interaction = posted_interaction(&visit, &form, "login").await?;
+    let interaction = posted_interaction(visit, form, "login").await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
     let step = interaction.map_or_else(Span::none, |(_, interaction)| interaction.step("sign in"));
-    sign_in(&visit, &form, interaction).instrument(step).await
+    sign_in(visit, form, interaction).instrument(step).await
 }
 
 async fn sign_in(
@@ -216,11 +186,9 @@ async fn sign_in(
         Outcome::Wrong => Answer::alert(StatusCode::FORBIDDEN, WRONG, email),
         Outcome::Unusable(why) => Answer::alert(StatusCode::BAD_REQUEST, why, email),
         Outcome::Wait(secs) => {
-            let text = format!("Too many attempts. Please wait {secs} seconds and try again.");
-            let mut response =
-                form_page(visit, interaction, &onward, Answer::alert(StatusCode::TOO_MANY_REQUESTS, text, email));
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
-            return Ok(response);
+            return Ok(too_many::page(secs, |status, text| {
+                form_page(visit, interaction, &onward, Answer::alert(status, text, email))
+            }));
         }
     };
     Ok(form_page(visit, interaction, &onward, answer))

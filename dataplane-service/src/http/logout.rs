@@ -10,45 +10,31 @@
 //! A link alone signs nobody out: anybody can make a browser follow one (§2). Clients of the back channel are told by
 //! the [outbox](crate::outbox).
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::form::Form;
 use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::logout::{self, Decision, Hint, LogoutRequest};
 
 use super::cookies::Kind;
-use super::posted::Posted;
-use super::visit::{self, Visit, add_cookie};
-use crate::app::App;
-use crate::pages::{PageError, PageTenant, SignedIn, SignedOut, see_other, show, show_signed_out};
+use super::visit::{Visit, add_cookie};
+use crate::pages::{PageError, SignedIn, SignedOut, see_other, show_signed_out};
 use crate::store::sessions::{self, Ended, Session};
 
-pub(super) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    asked(&visit, &visit::form(&tenant, request.query_string().as_bytes())?).await
+pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    asked(visit, &visit.query()?).await
 }
 
-pub(super) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let form = posted.form(&tenant)?;
+pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
     if form.get("csrf").is_some() {
-        return confirmed(&visit, &form).await;
+        return confirmed(visit, form).await;
     }
     if visit.session_cookie().is_none() {
         // Browsers send no SameSite=Lax cookie with a form of another site, but do with the request that follows.
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(form.iter()).finish();
         return Ok(see_other(&format!("{}?{query}", visit.path("/oauth2/logout"))));
     }
-    asked(&visit, &form).await
+    asked(visit, form).await
 }
 
 fn validate<'v>(visit: &'v Visit<'_>, form: &Form<'_>, hint: Hint) -> Result<LogoutRequest<'v>, PageError> {
@@ -90,9 +76,7 @@ fn ask(visit: &Visit<'_>, request: &LogoutRequest<'_>, session: Session) -> Http
         request: fields,
     };
     let returns_to = request.return_to.as_ref().map(|to| to.uri.as_str());
-    let mut response = show(StatusCode::OK, &page.frame, &page, returns_to);
-    visit.bind(&mut response);
-    response
+    visit.show(StatusCode::OK, &page, returns_to)
 }
 
 /// The form of the page: what it asks for is checked like any request.

@@ -1,22 +1,20 @@
 //! `GET` and `POST /register`: a new account, where the tenant lets people make one.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::form::Form;
 use serde_json::Map;
 use tracing::{Instrument as _, Span};
 use vocab::ErrorCode;
 
-use super::forgot_password::send;
 use super::login::{Person, client_name, posted_interaction, signed_in};
+use super::mail_link::send;
 use super::onward::Onward;
-use super::posted::Posted;
-use super::visit::{self, Visit};
-use crate::app::App;
+use super::too_many;
+use super::visit::Visit;
 use crate::email::Email;
 use crate::opaque;
-use crate::pages::{self, PageError, PageTenant, show};
+use crate::pages::{self, PageError};
 use crate::password::Password;
 use crate::store::interactions::Interaction;
 use crate::store::mail_links::{Purpose, Whom};
@@ -24,25 +22,15 @@ use crate::store::users::{self, NewUser};
 
 const MAX_NAME_CHARS: usize = 200;
 
-pub(super) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
-    let interaction = match query.get("interaction") {
-        Some(id) => Some((id, visit.interaction(id).await?)),
-        None => None,
-    };
+pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let query = visit.query()?;
+    let interaction = visit.interaction_of(&query).await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
     let hint = interaction.and_then(|(_, interaction)| interaction.request.login_hint.as_deref());
     let typed = Typed { email: hint.unwrap_or_default(), ..Typed::default() };
     let onward = Onward::of(&query);
-    let mut response = form_page(&visit, (interaction, &onward), &typed, StatusCode::OK, Problems::default());
-    visit.bind(&mut response);
-    Ok(response)
+    Ok(form_page(visit, (interaction, &onward), &typed, StatusCode::OK, Problems::default()))
 }
 
 fn check_enabled(visit: &Visit<'_>) -> Result<(), PageError> {
@@ -94,7 +82,7 @@ fn form_page(
             None => onward.by_way_of(visit, "/login"),
         },
     };
-    show(status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()))
+    visit.show(status, &page, asked.map(|asked| asked.redirect_uri.as_str()))
 }
 
 struct Checked {
@@ -122,19 +110,12 @@ fn check(form: &Form<'_>) -> Result<Checked, Problems> {
     }
 }
 
-pub(super) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let form = posted.form(&tenant)?;
-    let interaction = posted_interaction(&visit, &form, "register").await?;
+pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let interaction = posted_interaction(visit, form, "register").await?;
     let interaction = interaction.as_ref().map(|(id, interaction)| (*id, interaction));
     let step = interaction.map_or_else(Span::none, |(_, interaction)| interaction.step("register"));
-    register(&visit, &form, interaction).instrument(step).await
+    register(visit, form, interaction).instrument(step).await
 }
 
 async fn register(
@@ -154,12 +135,10 @@ async fn register(
     let attempt = match visit.app.throttle.begin(visit.tenant.id, "(registration)", visit.address, visit.now) {
         Ok(attempt) => attempt,
         Err(wait) => {
-            let alert = Some(format!("Too many attempts. Please wait {} seconds and try again.", wait.secs));
-            let problems = Problems { alert, ..Problems::default() };
-            let mut response =
-                form_page(visit, (interaction, &onward), &typed, StatusCode::TOO_MANY_REQUESTS, problems);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.secs));
-            return Ok(response);
+            return Ok(too_many::page(wait.secs, |status, alert| {
+                let problems = Problems { alert: Some(alert), ..Problems::default() };
+                form_page(visit, (interaction, &onward), &typed, status, problems)
+            }));
         }
     };
     let created = create(visit, checked).await;

@@ -1,37 +1,28 @@
 //! `GET` and `POST /verify-email`: a person shows that the address of the account is hers. With the code of a mail's link a
 //! button confirms it, in any browser; without, who is signed in has the mail sent.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::form::Form;
 
-use super::forgot_password::{check_mail, pace, send};
+use super::mail_link::{self, check_mail, pace, send};
 use super::onward::Onward;
-use super::posted::Posted;
-use super::reset_password::{code, live, over};
-use super::visit::{self, Visit};
-use crate::app::App;
-use crate::pages::{self, PageError, PageTenant, show};
+use super::too_many;
+use super::visit::Visit;
+use crate::pages::{self, PageError};
 use crate::store::mail_links::{self, Purpose, Whom};
 
-pub(super) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
-    let mut response = if query.get("code").is_some() {
-        let code = code(&visit, &query)?;
-        let email = live(&visit, code, Purpose::VerifyEmail).await?;
-        form_page(&visit, StatusCode::OK, Some(code), email, None)
+pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    let query = visit.query()?;
+    Ok(if query.get("code").is_some() {
+        let code = mail_link::code(visit, &query)?;
+        let email = mail_link::addressee(visit, code, Purpose::VerifyEmail).await?;
+        form_page(visit, StatusCode::OK, Some(code), email, None)
     } else {
-        check_mail(&visit)?;
+        check_mail(visit)?;
         let session = visit.signed_in(&Onward::Account).await?;
-        form_page(&visit, StatusCode::OK, None, session.email, None)
-    };
-    visit.bind(&mut response);
-    Ok(response)
+        form_page(visit, StatusCode::OK, None, session.email, None)
+    })
 }
 
 fn form_page(
@@ -43,39 +34,31 @@ fn form_page(
 ) -> HttpResponse {
     let csrf = visit.csrf(&["verify-email", code.unwrap_or_default()]);
     let page = pages::VerifyEmail { frame: visit.frame(), email, code: code.map(str::to_owned), alert, csrf };
-    show(status, &page.frame, &page, None)
+    visit.show(status, &page, None)
 }
 
-pub(super) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let form = posted.form(&tenant)?;
+pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
     if form.get("code").is_some() {
-        let code = code(&visit, &form)?;
-        visit.check_csrf(&form, &["verify-email", code])?;
-        return confirm(&visit, code).await;
+        let code = mail_link::code(visit, form)?;
+        visit.check_csrf(form, &["verify-email", code])?;
+        return confirm(visit, code).await;
     }
-    check_mail(&visit)?;
-    visit.check_csrf(&form, &["verify-email", ""])?;
+    check_mail(visit)?;
+    visit.check_csrf(form, &["verify-email", ""])?;
     let session = visit.signed_in(&Onward::Account).await?;
-    if let Err(wait) = pace(&visit) {
-        let alert = Some(format!("Too many attempts. Please wait {} seconds and try again.", wait.secs));
-        let mut response = form_page(&visit, StatusCode::TOO_MANY_REQUESTS, None, session.email, alert);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.secs));
-        return Ok(response);
+    if let Err(wait) = pace(visit) {
+        return Ok(too_many::page(wait.secs, |status, alert| {
+            form_page(visit, status, None, session.email, Some(alert))
+        }));
     }
-    send(&visit, Purpose::VerifyEmail, Whom::User(session.facts.user_id)).await?;
+    send(visit, Purpose::VerifyEmail, Whom::User(session.facts.user_id)).await?;
     let text = "A link is on its way to your address. It works once, within an hour.";
-    Ok(notice(&visit, "Look into your mailbox", text))
+    Ok(notice(visit, "Look into your mailbox", text))
 }
 
 async fn confirm(visit: &Visit<'_>, code: &str) -> Result<HttpResponse, PageError> {
     let user = mail_links::verify_email(visit.db()?, code, visit.now).await.map_err(|e| visit.fault(&e))?;
-    let user = user.ok_or_else(|| over(visit))?;
+    let user = user.ok_or_else(|| mail_link::over(visit))?;
     tracing::info!(tenant = %visit.tenant.slug, %user, "a user confirmed the email address");
     Ok(notice(visit, "Your address is confirmed", "Thank you. Applications are told that it is yours."))
 }
@@ -83,5 +66,5 @@ async fn confirm(visit: &Visit<'_>, code: &str) -> Result<HttpResponse, PageErro
 fn notice(visit: &Visit<'_>, title: &'static str, text: &'static str) -> HttpResponse {
     let onward = (visit.path("/account"), "Your account");
     let page = pages::Notice { frame: visit.frame(), title, text, onward };
-    show(StatusCode::OK, &page.frame, &page, None)
+    visit.show(StatusCode::OK, &page, None)
 }

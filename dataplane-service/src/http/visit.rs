@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
-use actix_web::http::header::HeaderValue;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth_core::acr::Acr;
@@ -19,7 +21,7 @@ use super::onward::Onward;
 use super::origin;
 use crate::app::App;
 use crate::opaque;
-use crate::pages::{Frame, PageError};
+use crate::pages::{self, About, Frame, PageError};
 use crate::store::interactions::{self, Interaction, Key};
 use crate::store::sessions::{self, Session};
 use crate::store::{DbError, TenantDb};
@@ -29,6 +31,9 @@ use crate::tenant::TenantContext;
 const TOUCH_EVERY_SECS: u32 = 60;
 
 pub(super) struct Visit<'a> {
+    request: &'a HttpRequest,
+    /// What all its pages share; they may run a style by this visit's nonce alone.
+    frame: Frame,
     pub(super) tenant: &'a TenantContext,
     pub(super) app: &'a App,
     pub(super) now: Timestamp,
@@ -43,10 +48,12 @@ pub(super) struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    pub(super) fn of(request: &HttpRequest, tenant: &'a TenantContext, app: &'a App) -> Self {
+    pub(super) fn of(request: &'a HttpRequest, tenant: &'a TenantContext, app: &'a App) -> Self {
         let browser_cookie = Kind::Browser.read(request, tenant);
         let new_browser = browser_cookie.is_none().then(|| opaque::fresh().expose().clone());
         Self {
+            request,
+            frame: Frame::of(tenant),
             tenant,
             app,
             now: app.clock.now(),
@@ -62,8 +69,38 @@ impl<'a> Visit<'a> {
         }
     }
 
+    pub(super) fn query(&self) -> Result<Form<'a>, PageError> {
+        form(self.tenant, self.request.query_string().as_bytes())
+    }
+
+    /// The part of the path that the route has that name for.
+    pub(super) fn segment(&self, name: &str) -> &'a str {
+        self.request.match_info().get(name).unwrap_or_default()
+    }
+
     pub(super) fn frame(&self) -> Frame {
-        Frame::of(self.tenant)
+        self.frame.clone()
+    }
+
+    /// A page of this visit, and with it the cookie that a new browser is known by. `returns_to` is the redirect URI that
+    /// the forms of this page may end at.
+    pub(super) fn show(&self, status: StatusCode, page: &impl Template, returns_to: Option<&str>) -> HttpResponse {
+        let mut response = pages::show(status, &self.frame, page, returns_to);
+        self.bind(&mut response);
+        response
+    }
+
+    /// The same about a client, whose logo alone comes from elsewhere.
+    pub(super) fn show_about(
+        &self,
+        status: StatusCode,
+        page: &impl Template,
+        returns_to: Option<&str>,
+        about: &About,
+    ) -> HttpResponse {
+        let mut response = pages::show_about(status, &self.frame, page, returns_to, about);
+        self.bind(&mut response);
+        response
     }
 
     pub(super) fn error(&self, code: ErrorCode, detail: &str) -> PageError {
@@ -76,6 +113,11 @@ impl<'a> Visit<'a> {
 
     pub(super) fn fault(&self, error: &DbError) -> PageError {
         PageError::database(self.tenant, error)
+    }
+
+    /// As people know that client; by its id if it is gone.
+    pub(super) fn name_of(&self, client_id: &str) -> String {
+        self.tenant.client(client_id).map_or_else(|| client_id.to_owned(), |client| client.spec.name.clone())
     }
 
     /// A path of this tenant.
@@ -143,6 +185,17 @@ impl<'a> Visit<'a> {
         found.ok_or_else(|| self.stale())
     }
 
+    /// The interaction that a query or a form names, if it names one.
+    pub(super) async fn interaction_of<'f>(
+        &self,
+        form: &'f Form<'_>,
+    ) -> Result<Option<(&'f str, Interaction)>, PageError> {
+        match form.get("interaction") {
+            Some(id) => Ok(Some((id, self.interaction(id).await?))),
+            None => Ok(None),
+        }
+    }
+
     pub(super) fn stale(&self) -> PageError {
         self.error(
             ErrorCode::InvalidRequest,
@@ -189,7 +242,7 @@ impl<'a> Visit<'a> {
 
 pub(super) fn add_cookie(response: &mut HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) {
     if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
-        response.headers_mut().append(actix_web::http::header::SET_COOKIE, value);
+        response.headers_mut().append(header::SET_COOKIE, value);
     }
 }
 

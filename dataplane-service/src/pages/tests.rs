@@ -29,11 +29,13 @@ fn whatever_users_and_clients_call_themselves_is_escaped() {
     };
     let consent = Consent {
         frame: frame(),
-        client: NASTY.into(),
+        asked: Asked {
+            client: NASTY.into(),
+            scopes: vec![NASTY.into()],
+            details: vec![Detail { title: NASTY.into(), lines: vec![(NASTY.into(), NASTY.into())] }],
+        },
         about: about(),
         email: NASTY.into(),
-        scopes: vec![NASTY.into()],
-        details: vec![Detail { title: NASTY.into(), lines: vec![(NASTY.into(), NASTY.into())] }],
         csrf: "c".into(),
         interaction: "i".into(),
         destination: NASTY.into(),

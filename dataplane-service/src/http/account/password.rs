@@ -1,19 +1,18 @@
 //! `GET` and `POST /account/password`: a person who knows the current password chooses another. Every other session ends,
 //! and whatever applications were given; this one goes on, under a fresh cookie.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::form::Form;
 
 use super::account_page;
-use crate::app::App;
 use crate::email::Email;
 use crate::http::cookies::Kind;
 use crate::http::login::{Person, begin_session};
 use crate::http::onward::Onward;
-use crate::http::posted::Posted;
+use crate::http::too_many;
 use crate::http::visit::{Visit, add_cookie};
-use crate::pages::{self, PageError, PageTenant, show};
+use crate::pages::{self, PageError};
 use crate::password::Password;
 use crate::store::credentials::{self, NewPassword};
 use crate::store::sessions::Session;
@@ -30,16 +29,9 @@ struct Problems {
     new: Option<String>,
 }
 
-pub(in crate::http) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
+pub(in crate::http) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
     let session = visit.signed_in(&Onward::Account).await?;
-    let mut response = form_page(&visit, &session, StatusCode::OK, Problems::default());
-    visit.bind(&mut response);
-    Ok(response)
+    Ok(form_page(visit, &session, StatusCode::OK, Problems::default()))
 }
 
 fn form_page(visit: &Visit<'_>, session: &Session, status: StatusCode, problems: Problems) -> HttpResponse {
@@ -51,50 +43,42 @@ fn form_page(visit: &Visit<'_>, session: &Session, status: StatusCode, problems:
         new_problem: problems.new,
         csrf: visit.csrf(&token_about(&session.facts.sid.to_string())),
     };
-    show(status, &page.frame, &page, None)
+    visit.show(status, &page, None)
 }
 
-pub(in crate::http) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let form = posted.form(&tenant)?;
+pub(in crate::http) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
     let session = visit.signed_in(&Onward::Account).await?;
-    visit.check_csrf(&form, &token_about(&session.facts.sid.to_string()))?;
+    visit.check_csrf(form, &token_about(&session.facts.sid.to_string()))?;
     let typed = |name: &str| form.get(name).unwrap_or_default().to_owned();
     let (current, new) = match (Password::presented(typed("current")), Password::chosen(typed("new"))) {
         (Ok(current), Ok(new)) => (current, new),
         (current, new) => {
             let says = |problem| format!("The password {problem}.");
             let problems = Problems { alert: None, current: current.err().map(says), new: new.err().map(says) };
-            return Ok(form_page(&visit, &session, StatusCode::UNPROCESSABLE_ENTITY, problems));
+            return Ok(form_page(visit, &session, StatusCode::UNPROCESSABLE_ENTITY, problems));
         }
     };
-    match change(&visit, &session, current, new).await? {
+    match change(visit, &session, current, new).await? {
         Outcome::Changed => {}
         Outcome::Wrong => {
             let current = Some("That is not your current password.".to_owned());
             let problems = Problems { current, ..Problems::default() };
-            return Ok(form_page(&visit, &session, StatusCode::FORBIDDEN, problems));
+            return Ok(form_page(visit, &session, StatusCode::FORBIDDEN, problems));
         }
         Outcome::Wait(secs) => {
-            let alert = Some(format!("Too many attempts. Please wait {secs} seconds and try again."));
-            let problems = Problems { alert, ..Problems::default() };
-            let mut response = form_page(&visit, &session, StatusCode::TOO_MANY_REQUESTS, problems);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
-            return Ok(response);
+            return Ok(too_many::page(secs, |status, alert| {
+                let problems = Problems { alert: Some(alert), ..Problems::default() };
+                form_page(visit, &session, status, problems)
+            }));
         }
     }
     visit.app.outbox.look_at(visit.tenant.id);
     // Two factors stay two: the password alone was asked for here.
     let amr: Vec<&str> = session.facts.amr.iter().map(String::as_str).collect();
-    let begun = begin_session(&visit, Person { id: session.facts.user_id, amr: &amr }).await?;
+    let begun = begin_session(visit, Person { id: session.facts.user_id, amr: &amr }).await?;
     let session = Session { facts: begun.facts, ..session };
     let notice = "Your password is changed. Everywhere else you are signed out.";
-    let mut response = account_page(&visit, session, Some(notice)).await?;
+    let mut response = account_page(visit, session, Some(notice)).await?;
     add_cookie(&mut response, &Kind::Session.set(visit.tenant, begun.cookie.expose()));
     Ok(response)
 }

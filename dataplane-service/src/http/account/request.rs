@@ -6,28 +6,20 @@
 //! opens it signs in first, as the user who is asked, sees the binding message, and presses a button of the form that the
 //! account page has, too. Not taken: letting the code stand for a sign-in.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
 use vocab::{ErrorCode, Secret};
 
 use super::shown;
-use crate::app::App;
+use crate::http::mail_link;
 use crate::http::onward::Onward;
-use crate::http::visit::{self, Visit};
-use crate::opaque;
-use crate::pages::{self, PageError, PageTenant, show};
+use crate::http::visit::Visit;
+use crate::pages::{self, PageError};
 use crate::store::ciba;
 
-pub(in crate::http) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
-    let code = query.get("code").filter(|code| opaque::looks_like(code));
-    let code =
-        code.ok_or_else(|| visit.error(ErrorCode::InvalidRequest, "The link is not whole. Please copy all of it."))?;
+pub(in crate::http) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    let query = visit.query()?;
+    let code = mail_link::code(visit, &query)?;
     let session = visit.signed_in(&Onward::Request(Secret::new(code.to_owned()))).await?;
     let found = ciba::pending_by_code(visit.db()?, code, session.facts.user_id, visit.now).await;
     let Some(pending) = found.map_err(|e| visit.fault(&e))? else {
@@ -36,9 +28,7 @@ pub(in crate::http) async fn get(
                       account than the one that you are signed in to.";
         return Err(visit.error(ErrorCode::NotFound, detail));
     };
-    let request = shown(&visit, pending, &session.facts.sid.to_string());
+    let request = shown(visit, pending, &session.facts.sid.to_string());
     let page = pages::RequestPage { frame: visit.frame(), email: session.email, request };
-    let mut response = show(StatusCode::OK, &page.frame, &page, None);
-    visit.bind(&mut response);
-    Ok(response)
+    Ok(visit.show(StatusCode::OK, &page, None))
 }
