@@ -136,6 +136,14 @@ impl Cluster {
         self.nodes.len() - 1
     }
 
+    /// Nobody stands for election because the machine is busy, nor for as long as writers wait for an answer: for tests
+    /// that look whether anybody did.
+    pub fn be_patient(&mut self) {
+        for node in &mut self.nodes {
+            node.stands_after(8_000, 12_000);
+        }
+    }
+
     pub async fn start_all(&mut self) {
         let places: Vec<usize> = (0..self.nodes.len()).collect();
         self.start_at_once(&places).await;
@@ -259,6 +267,12 @@ impl Node {
     /// To start it differently the next time.
     pub fn launch_mut(&mut self) -> &mut Launch {
         &mut self.launch
+    }
+
+    /// It stands for election when it has heard of no leader for that long.
+    pub fn stands_after(&mut self, min_ms: u32, max_ms: u32) {
+        self.launch.set("--election-timeout-min-ms", &min_ms.to_string());
+        self.launch.set("--election-timeout-max-ms", &max_ms.to_string());
     }
 
     pub async fn start(&mut self) {

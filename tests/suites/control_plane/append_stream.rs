@@ -46,7 +46,10 @@ async fn stream(address: &str, header: &str, messages: Vec<SignedAppend>) -> (Ve
 
 #[tokio::test]
 async fn a_message_that_is_not_the_next_of_its_stream_ends_it_and_changes_nothing() {
-    let cluster = Cluster::start(3).await;
+    let mut cluster = Cluster::prepare(3, &[]);
+    cluster.be_patient();
+    cluster.start_all().await;
+    cluster.ready().await;
     let leader = cluster.leader().await;
     // A member calls the leader: whoever is none is not heard at all.
     let (to, from) = (NodeId(cluster.nodes[leader].id), NodeId(cluster.nodes[(leader + 1) % 3].id));

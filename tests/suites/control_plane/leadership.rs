@@ -11,16 +11,9 @@ use tests::web;
 
 use super::tenant;
 
-/// Without a hand-over the others wait at least this long, and writers give up before.
-const ELECTION_TIMEOUT_MS: [&str; 2] = ["8000", "12000"];
-
 async fn patient_cluster() -> Cluster {
     let mut cluster = Cluster::prepare(3, &[]);
-    for node in &mut cluster.nodes {
-        let [min, max] = ELECTION_TIMEOUT_MS;
-        node.launch_mut().set("--election-timeout-min-ms", min);
-        node.launch_mut().set("--election-timeout-max-ms", max);
-    }
+    cluster.be_patient();
     cluster.start_all().await;
     cluster.ready().await;
     cluster

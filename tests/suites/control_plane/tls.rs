@@ -94,6 +94,7 @@ async fn three_nodes_with_certificates_replicate_serve_pods_and_refuse_everybody
 async fn a_node_with_another_authoritys_certificate_stays_outside() {
     let (ours, theirs) = (Authority::new("ours").certify("node"), Authority::new("theirs").certify("node"));
     let mut cluster = Cluster::prepare(3, &ours.flags());
+    cluster.be_patient();
     let outsider = cluster.nodes[2].launch_mut();
     for (ours, theirs) in ours.files.iter().zip(&theirs.files) {
         for arg in outsider.args.iter_mut().filter(|arg| *arg == ours) {

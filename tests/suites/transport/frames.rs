@@ -154,7 +154,10 @@ async fn frames_that_lie_and_floods_of_frames_harm_nobody() {
     let authority = Authority::new("frames");
     let certified = authority.certify("pod");
     let [cert, key, _] = certified.files.each_ref().map(String::as_str);
-    let cluster = Cluster::start(3).await;
+    let mut cluster = Cluster::prepare(3, &[]);
+    cluster.be_patient();
+    cluster.start_all().await;
+    cluster.ready().await;
     let admin = cluster.admin(0).await;
     let control_plane = cluster.watch_urls();
     let flags = ["--tls-addr", "127.0.0.1:0", "--public-tls-cert-file", cert, "--public-tls-key-file", key];

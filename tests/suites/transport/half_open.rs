@@ -37,6 +37,7 @@ async fn ten_thousand_connections_that_say_nothing_harm_nobody_else() {
     let [cert, key, _] = node.files.each_ref().map(String::as_str);
     let flags = [&node.flags()[..], &["--admin-tls-cert-file", cert, "--admin-tls-key-file", key]].concat();
     let mut cluster = Cluster::prepare(3, &flags);
+    cluster.be_patient();
     cluster.start_all().await;
     cluster.ready().await;
     let control_plane = cluster.watch_urls().replace("http://", "https://");

@@ -89,6 +89,7 @@ async fn certificates_and_authorities_are_replaced_under_way_and_nobody_is_cut_o
     flags.extend(["--admin-tls-key-file".to_owned(), nodes.file("tls.key")]);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let mut cluster = Cluster::prepare(3, &flags);
+    cluster.be_patient();
     for node in &mut cluster.nodes {
         // By certificate alone.
         node.launch_mut().env.retain(|(name, _)| name != "HJ_WATCH_TOKEN");
