@@ -68,12 +68,11 @@ async fn reseal(database: &TenantDb) -> Result<String, String> {
     let reseal::Outcome { moved, missed, unopened } =
         reseal::everything(database).await.map_err(|error| error.to_string())?;
     let left = missed + unopened.values().sum::<u64>();
-    let mut line = format!("{moved} sealed anew, {left} left");
-    for (why, many) in &unopened {
-        line.push_str(&format!("; {many}: {why}"));
-    }
+    let mut told = vec![format!("{moved} sealed anew, {left} left")];
+    told.extend(unopened.iter().map(|(why, many)| format!("{many}: {why}")));
     if missed > 0 {
-        line.push_str(&format!("; {missed} were changed meanwhile: run it again"));
+        told.push(format!("{missed} were changed meanwhile: run it again"));
     }
+    let line = told.join("; ");
     if left == 0 { Ok(line) } else { Err(line) }
 }
