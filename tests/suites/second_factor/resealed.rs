@@ -59,15 +59,13 @@ async fn seeds_that_nobody_uses_move_to_the_new_master_key() {
     let (_, app, _) = enrolled(&tenant, &alice).await;
     let before = keys_of_seeds(&tenant).await;
     // More than fit one page, of users who never come: copies of what is there, and one that nobody can open.
-    let many = format!(
-        "insert into users (id, email, email_normalized, email_verified, claims, created_at, updated_at) \
-             select gen_random_uuid(), 'u' || n, 'u' || n, false, '{{}}', now(), now() from generate_series(1, 1201) n; \
+    let many = "insert into users (id, email, email_normalized, email_verified, claims, created_at, updated_at) \
+             select gen_random_uuid(), 'u' || n, 'u' || n, false, '{}', now(), now() from generate_series(1, 1201) n; \
          insert into second_factors (id, user_id, kind, sealed, created_at) \
              select gen_random_uuid(), u.id, 'totp', f.sealed, now() from users u, second_factors f where u.id <> f.user_id; \
          update second_factors set sealed = 'hjs1.00000000.' || split_part(sealed, '.', 3) \
-             where user_id = (select id from users where email = 'u1')"
-    );
-    tenant.database.connect().await.batch_execute(&many).await.expect("the tables are as they are");
+             where user_id = (select id from users where email = 'u1')";
+    tenant.database.connect().await.batch_execute(many).await.expect("the tables are as they are");
     let old_id = before[0].0.clone();
     assert_eq!(before, [(old_id.clone(), 1)]);
 
