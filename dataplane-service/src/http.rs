@@ -103,6 +103,7 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
         .service(endpoint("/login/{provider}/callback").page(federated::callback))
         .service(endpoint("/mfa").get(mfa::get).post(mfa::post))
         .service(endpoint("/mfa/totp").get(mfa::totp::get).post(mfa::totp::post))
+        .service(endpoint("/mfa/webauthn").get(mfa::webauthn::get).post(mfa::webauthn::post))
         .service(endpoint("/register").page(register::get).form(register::post))
         .service(endpoint("/forgot-password").page(forgot_password::get).form(forgot_password::post))
         .service(endpoint("/reset-password").page(reset_password::get).form(reset_password::post))

@@ -2,8 +2,9 @@
 //! a client that has one, on the pages where a person decides about it.
 //!
 //! Every string in them is escaped by askama. [`show`] is the only way out, so that every page carries the same
-//! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache. One page
-//! has a script, of one line, and a button for browsers without: [`form_post`], which carries an answer to a client.
+//! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache. A script of our
+//! own have two kinds of pages alone ([`show_with_script`]), each with another way for browsers without: [`form_post`], which
+//! carries an answer to a client, and those that ask for an authenticator.
 
 mod about;
 mod asked;
@@ -22,7 +23,7 @@ use url::Url;
 pub use about::About;
 pub use asked::{Asked, Detail};
 pub use error::{PageError, PageTenant};
-pub use factors::{AccountFactor, AddTotp, Factors, RecoveryCodes, SecondFactor};
+pub use factors::{AccountFactor, AddKey, AddTotp, AskedKeys, Factors, RecoveryCodes, SecondFactor};
 pub use links::{ForgotPassword, Notice, ResetPassword, VerifyEmail};
 pub use scopes::describe;
 
@@ -316,15 +317,20 @@ fn respond(status: StatusCode, page: &impl Template, policy: String) -> HttpResp
         .body(html)
 }
 
-/// The page that posts an answer to a client; the only one with a script.
+/// A page with a script in it: that one alone may run.
+pub fn show_with_script(
+    status: StatusCode,
+    frame: &Frame,
+    page: &impl Template,
+    returns_to: Option<&str>,
+) -> HttpResponse {
+    let policy = policy(&frame.nonce, returns_to, None);
+    respond(status, page, format!("{policy}; script-src 'nonce-{}'", frame.nonce))
+}
+
+/// The page that posts an answer to a client.
 pub fn form_post(page: &FormPost) -> HttpResponse {
-    let mut response = show(StatusCode::OK, &page.frame, page, Some(&page.action));
-    let policy = policy(&page.frame.nonce, Some(&page.action), None);
-    let policy = format!("{policy}; script-src 'nonce-{}'", page.frame.nonce);
-    if let Ok(policy) = HeaderValue::try_from(policy) {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
+    show_with_script(StatusCode::OK, &page.frame, page, Some(&page.action))
 }
 
 /// Headers of every answer to a browser, redirects included: what is in its URL is nobody else's business.

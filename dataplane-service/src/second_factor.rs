@@ -5,6 +5,7 @@
 
 pub mod recovery;
 pub mod totp;
+pub mod webauthn;
 
 /// How a user signed in (RFC 8176 §2), after `methods` were shown beside what was shown before.
 pub fn amr(before: &[String], methods: &[&str]) -> Vec<String> {

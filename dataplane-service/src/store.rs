@@ -1,6 +1,7 @@
 //! The tenants' databases: each tenant has its own, reached only through its own [`TenantDb`].
 
 pub mod access_tokens;
+pub mod challenges;
 pub mod ciba;
 pub mod codes;
 mod connection;

@@ -44,6 +44,7 @@ pub mod programs;
 pub mod relying_party;
 pub mod routes;
 pub mod scratch;
+pub mod security_key;
 pub mod stores;
 pub mod table;
 pub mod tenant;

@@ -17,6 +17,8 @@ use crate::web;
 #[derive(Debug)]
 pub struct Pod {
     pub name: String,
+    /// It is reached by this.
+    host: String,
     launch: Launch,
     folder: PathBuf,
     process: Option<Process>,
@@ -35,6 +37,8 @@ struct Addresses {
 #[derive(Clone, Debug, Default)]
 pub struct Plan<'a> {
     pub name: &'a str,
+    /// The name that it is reached by; its address when empty.
+    pub host: &'a str,
     /// `--control-plane`
     pub control_plane: &'a str,
     /// The issuer's base; its own address when empty.
@@ -57,7 +61,8 @@ impl Pod {
         let folder = scratch::folder(plan.name);
         let file = |name: &str| folder.join(name).display().to_string();
         let port = free_port();
-        let own_url = format!("http://127.0.0.1:{port}");
+        let host = if plan.host.is_empty() { "127.0.0.1" } else { plan.host };
+        let own_url = format!("http://{host}:{port}");
         let args = [
             ("--http-addr", format!("127.0.0.1:{port}")),
             ("--ops-addr", "127.0.0.1:0".to_owned()),
@@ -80,7 +85,8 @@ impl Pod {
             namespace: None,
             log: folder.join("log"),
         };
-        Self { name: plan.name.to_owned(), launch, folder, process: None, addresses: Addresses::default() }
+        let (name, host) = (plan.name.to_owned(), host.to_owned());
+        Self { name, host, launch, folder, process: None, addresses: Addresses::default() }
     }
 
     /// To start it differently the next time.
@@ -171,7 +177,11 @@ impl Pod {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.addresses.http)
+        if self.host == "127.0.0.1" {
+            return format!("http://{}", self.addresses.http);
+        }
+        let port = self.addresses.http.rsplit(':').next().unwrap_or_default();
+        format!("http://{}:{port}", self.host)
     }
 
     pub fn ops_url(&self) -> String {

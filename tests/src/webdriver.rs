@@ -154,6 +154,23 @@ impl Chromium {
         entries.filter_map(|entry| entry["message"].as_str()).collect::<Vec<_>>().join("\n")
     }
 
+    /// Plugs in an authenticator that signs whatever it is asked, and whose person shows a fingerprint at once (WebAuthn
+    /// Level 2 §11.3). Returns its id.
+    pub async fn plug_in_security_key(&self) -> String {
+        let kind = json!({
+            "protocol": "ctap2", "transport": "usb", "hasResidentKey": true,
+            "hasUserVerification": true, "isUserVerified": true, "isUserConsenting": true,
+        });
+        let id = self.command("webauthn/authenticator", &kind).await;
+        id.as_str().expect("an authenticator").to_owned()
+    }
+
+    /// Whether the person shows the right finger from now on.
+    pub async fn set_user_verified(&self, authenticator: &str, is_verified: bool) {
+        let body = json!({ "isUserVerified": is_verified });
+        self.command(&format!("webauthn/authenticator/{authenticator}/uv"), &body).await;
+    }
+
     async fn protocol(&self, command: &str, parameters: Value) {
         self.command("goog/cdp/execute", &json!({ "cmd": command, "params": parameters })).await;
     }

@@ -30,7 +30,30 @@ pub async fn shared() -> Shared {
     Shared(WORLD.get_or_init(|| World::start(1, 2)).await)
 }
 
+/// The same, of a suite whose issuer must have a name: `localhost`, where browsers know authenticators that sign, and two pods.
+pub async fn shared_on_localhost() -> Shared {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    Shared(WORLD.get_or_init(World::on_localhost).await)
+}
+
 impl World {
+    async fn on_localhost() -> Self {
+        let mut world = Self::start(1, 0).await;
+        let control_plane = world.cluster.watch_urls();
+        for name in ["pod-0", "pod-1"] {
+            let public_url = world.pods.first().map(Pod::url).unwrap_or_default();
+            let plan = Plan {
+                name,
+                host: "localhost",
+                control_plane: &control_plane,
+                public_url: &public_url,
+                ..Plan::default()
+            };
+            world.pods.push(Pod::start(&plan, &world.cluster.secrets).await);
+        }
+        world
+    }
+
     /// One whose pods reach listeners of this machine, and look after each other's messages all the time.
     pub async fn with_outbound(pods: usize) -> Self {
         let mut world = Self::start(1, 0).await;
@@ -60,7 +83,14 @@ impl World {
     pub async fn add_pod_with(&mut self, name: &str, default_tenant: &str, flags: &[&str]) {
         let public_url = self.pods.first().map(Pod::url).unwrap_or_default();
         let control_plane = self.cluster.watch_urls();
-        let plan = Plan { name, control_plane: &control_plane, public_url: &public_url, default_tenant, flags };
+        let plan = Plan {
+            name,
+            control_plane: &control_plane,
+            public_url: &public_url,
+            default_tenant,
+            flags,
+            ..Plan::default()
+        };
         self.pods.push(Pod::start(&plan, &self.cluster.secrets).await);
     }
 

@@ -327,6 +327,29 @@ async fn a_client_that_asks_for_the_stronger_class_gets_it() {
 }
 
 #[tokio::test]
+async fn at_an_address_that_is_no_name_there_are_no_keys_and_the_pages_say_so() {
+    let world = world::shared().await;
+    let tenant = world.tenant("nameless").await;
+    let alice = tenant.user("alice").await;
+    let (browser, app, _) = enrolled(&tenant, &alice).await;
+    let page = browser.open_page(&page_url(&tenant, "/account/factors")).await;
+    assert!(page.link("/mfa/webauthn").is_none() && page.text().contains("takes a domain name"), "{page:#?}");
+    let page = browser.open(&page_url(&tenant, "/mfa/webauthn?next=factors")).await;
+    assert!(page.status == 404 && page.text().contains("takes a domain name"), "{page:#?}");
+    // One from when the issuer had a name.
+    let before = format!(
+        "insert into second_factors (id, user_id, kind, sealed, sign_count, name, created_at) \
+         values (gen_random_uuid(), '{}', 'webauthn', 'x', 0, 'Blue', now())",
+        alice.id
+    );
+    tenant.database.connect().await.batch_execute(&before).await.expect("a table");
+    let (browser, attempt) = (Browser::new(), tenant.backend.attempt());
+    let page = show_password(&browser, &attempt.url, &alice).await;
+    assert!(page.text().contains("cannot be used right now") && !page.body.contains("<script"), "{page:#?}");
+    let _ = show_code(&browser, &page, &app.code()).await.expect_callback();
+}
+
+#[tokio::test]
 async fn a_tenant_decides_who_needs_one() {
     let world = world::shared().await;
     let tenant = world.tenant("policy").await;

@@ -1,6 +1,8 @@
 //! Every public function of every store, tried with one tenant's values from another tenant: in a database of its own,
 //! and (for whatever a browser or client holds) in the very same database under another tenant's id.
 
+#[path = "store_isolation/keys.rs"]
+mod keys;
 #[path = "store_isolation/links.rs"]
 mod links;
 #[path = "store_isolation/tried.rs"]
@@ -16,7 +18,7 @@ use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::consents::{self, Consent};
 use dataplane_service::store::credentials::{self, Active, NewPassword};
 use dataplane_service::store::device::{self, NewDevice};
-use dataplane_service::store::factors::{self, Added, Kind, NewFactor};
+use dataplane_service::store::factors::{self, Added, Method, NewFactor};
 use dataplane_service::store::grants::NewGrant;
 use dataplane_service::store::interactions::{Key, NewInteraction};
 use dataplane_service::store::proofs::Proof;
@@ -68,9 +70,8 @@ fn factor(user: Uuid, codes: &[String]) -> NewFactor<'_> {
     NewFactor {
         id: Uuid::from_u128(0xFAC),
         user_id: user,
-        kind: Kind::Totp,
+        method: Method::Totp { step: 7 },
         sealed: "sealed",
-        last_step: Some(7),
         recovery_codes: codes,
         now: NOW,
     }
@@ -167,6 +168,7 @@ async fn hold(db: &TenantDb) -> Held {
     let new = factor(user, &codes);
     assert_eq!(factors::add(db, &new).await.expect("the database does as told"), Added::WithCodes);
     let factor = new.id;
+    keys::hold(db, user).await;
     Held {
         user,
         cookie,
@@ -225,6 +227,7 @@ impl Held {
         assert!(sign_ins::find(db, sign_in, None, NOW).await.expect("the database does as told").is_none());
         assert!(!sign_ins::finish(db, sign_in).await.expect("the database does as told"));
         assert!(!factors::spend_code(db, self.user, RECOVERY).await.expect("the database does as told"));
+        keys::is_asked_nothing_at(db).await;
         assert!(interactions::find(db, self.key(), NOW).await.expect("the database does as told").is_none());
         let pushed = pushed_requests::Key { name: self.pushed.expose(), browser: "browser" };
         let opened = pushed_requests::open(db, pushed, "web", NOW).await.expect("the database does as told");
@@ -292,6 +295,7 @@ impl Held {
             let spent = factors::spend_step(db, self.factor, step, "sealed", NOW).await;
             assert_eq!(spent.expect("the database does as told"), is_new, "{step}");
         }
+        keys::are_unharmed_at(db, self.user).await;
         let (user_code, approval) = (&self.device.user_code, self.approval());
         assert!(device::find(db, user_code, NOW).await.expect("the database does as told").is_some());
         assert!(device::approve(db, user_code, &approval, NOW).await.expect("the database does as told"));
@@ -386,6 +390,7 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(factors::list(&b, held.user).await.unwrap().is_empty());
     assert_eq!(factors::codes_left(&b, held.user).await.unwrap(), 0);
     assert!(!factors::spend_step(&b, held.factor, 8, "sealed", NOW).await.unwrap());
+    keys::try_ids_at(&b, held.user).await;
     assert!(!factors::renew_codes(&b, held.user, &["x".to_owned()]).await.unwrap());
     assert_eq!(factors::held::of_user(&b, held.user).await.unwrap(), None);
     assert!(!factors::remove(&b, held.user, held.factor).await.unwrap());

@@ -1,4 +1,4 @@
-//! `GET` and `POST /mfa`: the second factor, on a page that needs no script.
+//! `GET` and `POST /mfa`: the second factor. One-time passwords and recovery codes need no script; authenticators that sign do.
 //!
 //! ```text
 //!   password ─▶ halfway, a cookie that is no session ─▶ /mfa ─▶ the session begins     ─▶ on with what it was for
@@ -8,13 +8,17 @@
 //! Who is halfway has nothing: each page that asks for a session finds none, so no way around this one leads to a code.
 //! Guesses count per user, wherever they come from, since only who knows the password gets here.
 
+mod keys;
+pub(super) mod password;
 pub(super) mod person;
 pub(super) mod totp;
+pub(super) mod webauthn;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::acr::Acr;
+use oauth_core::form::Form;
 use uuid::Uuid;
 use vocab::ErrorCode;
 use vocab::oauth::Mfa;
@@ -26,14 +30,14 @@ use super::onward::Onward;
 use super::posted::Posted;
 use super::visit::{self, Visit, add_cookie};
 use crate::app::App;
-use crate::pages::{self, PageError, PageTenant, see_other, show};
+use crate::pages::{self, PageError, PageTenant, see_other, show, show_with_script};
 use crate::second_factor::recovery;
 use crate::second_factor::totp::Seed;
 use crate::store::factors::{self, Factor};
 use crate::store::sign_ins::{self, NewSignIn};
 
 const WRONG: &str = "The code is wrong, or it was used already.";
-pub(super) const PASSWORD_WRONG: &str = "That is not your password.";
+const REFUSED: &str = "That did not work. Please try again, or in another way.";
 
 pub(super) fn too_many(secs: u32) -> String {
     format!("Too many attempts. Please wait {secs} seconds and try again.")
@@ -92,7 +96,7 @@ pub(super) async fn get(
     let mut response = if known.is_empty() {
         see_other(&to.by_way_of(&visit, "/mfa/totp"))
     } else {
-        form_page(&visit, &to, &person, StatusCode::OK, None)
+        form_page(&visit, &Shown { to: &to, person: &person }, &known, StatusCode::OK, None).await?
     };
     visit.bind(&mut response);
     Ok(response)
@@ -102,15 +106,23 @@ fn token_about<'a>(to: &'a Destination, person: &'a str) -> [&'a str; 3] {
     ["mfa", to.id(), person]
 }
 
-fn form_page(
+struct Shown<'a> {
+    to: &'a Destination,
+    person: &'a Person,
+}
+
+async fn form_page(
     visit: &Visit<'_>,
-    to: &Destination,
-    person: &Person,
+    shown: &Shown<'_>,
+    known: &[Factor],
     status: StatusCode,
     alert: Option<String>,
-) -> HttpResponse {
+) -> Result<HttpResponse, PageError> {
+    let Shown { to, person } = shown;
     let asked = to.asked();
     let switch = to.by_way_of(visit, "/login");
+    let keys = keys::options(visit, person, known).await?;
+    let has = |kind: factors::Kind| known.iter().any(|factor| factor.kind == kind);
     let page = pages::SecondFactor {
         frame: visit.frame(),
         client: asked.and_then(|asked| client_name(visit, asked.client_id.as_str())),
@@ -118,9 +130,24 @@ fn form_page(
         alert,
         csrf: visit.csrf(&token_about(to, &person.id())),
         fields: to.fields(),
+        keys_are_useless: keys.is_none() && has(factors::Kind::Webauthn),
+        keys,
+        has_totp: has(factors::Kind::Totp),
         switch: format!("{switch}{}switch=1", if switch.contains('?') { '&' } else { '?' }),
     };
-    show(status, &page.frame, &page, asked.map(|asked| asked.redirect_uri.as_str()))
+    let returns_to = asked.map(|asked| asked.redirect_uri.as_str());
+    Ok(match page.keys {
+        Some(_) => show_with_script(status, &page.frame, &page, returns_to),
+        None => show(status, &page.frame, &page, returns_to),
+    })
+}
+
+/// What a person brings to show the second factor.
+enum Brought<'f> {
+    /// A one-time password, or a recovery code.
+    Code(&'f str),
+    /// The form with what an authenticator signed.
+    Assertion(&'f Form<'f>),
 }
 
 pub(super) async fn post(
@@ -135,40 +162,56 @@ pub(super) async fn post(
     let to = Destination::of(&visit, &form).await?;
     let person = Person::of(&visit, &to).await?;
     visit.check_csrf(&form, &token_about(&to, &person.id()))?;
-    match judge(&visit, person.user(), form.get("code").unwrap_or_default()).await? {
-        Outcome::Right => {
-            let admitted = admit(&visit, &to, &person, &["otp"]).await?;
+    let brought = match form.get("credential") {
+        Some(_) => Brought::Assertion(&form),
+        None => Brought::Code(form.get("code").unwrap_or_default()),
+    };
+    let (status, alert, wait) = match judge(&visit, &person, &brought).await? {
+        Outcome::Right(methods) => {
+            let admitted = admit(&visit, &to, &person, &methods).await?;
             let mut response = to.go_on(&visit, &admitted.begun.facts).await?;
             admitted.add_cookies(&visit, &mut response);
-            Ok(response)
+            return Ok(response);
         }
-        Outcome::Wrong => Ok(form_page(&visit, &to, &person, StatusCode::FORBIDDEN, Some(WRONG.to_owned()))),
-        Outcome::Wait(secs) => {
-            let mut response = form_page(&visit, &to, &person, StatusCode::TOO_MANY_REQUESTS, Some(too_many(secs)));
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
-            Ok(response)
-        }
+        Outcome::Wrong => match brought {
+            Brought::Code(_) => (StatusCode::FORBIDDEN, WRONG.to_owned(), None),
+            Brought::Assertion(_) => (StatusCode::FORBIDDEN, REFUSED.to_owned(), None),
+        },
+        Outcome::Wait(secs) => (StatusCode::TOO_MANY_REQUESTS, too_many(secs), Some(secs)),
+    };
+    let known = factors::list(visit.db()?, person.user()).await.map_err(|e| visit.fault(&e))?;
+    let shown = Shown { to: &to, person: &person };
+    let mut response = form_page(&visit, &shown, &known, status, Some(alert)).await?;
+    if let Some(secs) = wait {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
     }
+    Ok(response)
 }
 
 enum Outcome {
-    Right,
+    /// By these methods.
+    Right(Vec<&'static str>),
     Wrong,
     Wait(u32),
 }
 
-async fn judge(visit: &Visit<'_>, user: Uuid, typed: &str) -> Result<Outcome, PageError> {
+async fn judge(visit: &Visit<'_>, person: &Person, brought: &Brought<'_>) -> Result<Outcome, PageError> {
+    let user = person.user();
     let who = format!("(second factor) {user}");
     let attempt = match visit.app.throttle.begin_anywhere(visit.tenant.id, &who, visit.now) {
         Ok(attempt) => attempt,
         Err(wait) => return Ok(Outcome::Wait(wait.secs)),
     };
-    match spend(visit, user, typed).await {
-        Ok(true) => {
+    let spent = match brought {
+        Brought::Code(typed) => spend(visit, user, typed).await.map(|it| it.then(|| vec!["otp"])),
+        Brought::Assertion(form) => keys::judge(visit, person, form).await.map(|it| it.map(Vec::from)),
+    };
+    match spent {
+        Ok(Some(methods)) => {
             visit.app.throttle.succeeded(&attempt);
-            Ok(Outcome::Right)
+            Ok(Outcome::Right(methods))
         }
-        Ok(false) => {
+        Ok(None) => {
             tracing::info!(tenant = %visit.tenant.slug, %user, "a second factor was wrong");
             Ok(Outcome::Wrong)
         }

@@ -2,6 +2,10 @@
 
 pub mod held;
 
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio_postgres::Row;
 use uuid::Uuid;
 use vocab::Timestamp;
@@ -13,6 +17,8 @@ use crate::store::{DbError, TenantDb};
 pub enum Kind {
     /// One-time passwords of an app (RFC 6238).
     Totp,
+    /// An authenticator that signs (WebAuthn).
+    Webauthn,
 }
 
 impl Kind {
@@ -20,11 +26,12 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Totp => "totp",
+            Self::Webauthn => "webauthn",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Totp].into_iter().find(|known| known.as_str() == text)
+        [Self::Totp, Self::Webauthn].into_iter().find(|known| known.as_str() == text)
     }
 }
 
@@ -33,17 +40,36 @@ pub struct Factor {
     pub id: Uuid,
     pub kind: Kind,
     pub sealed: String,
+    /// What its user calls it.
+    pub name: Option<String>,
     pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// What a factor is, with what makes each use of it count once.
+#[derive(Clone, Copy, Debug)]
+pub enum Method<'a> {
+    /// The time step of the code that proved it: used up with that.
+    Totp { step: i64 },
+    /// The credential's id, which no other user may have (WebAuthn Level 2 §7.1), and its counter.
+    Webauthn { credential: &'a [u8], sign_count: u32, name: &'a str },
+}
+
+impl Method<'_> {
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Totp { .. } => Kind::Totp,
+            Self::Webauthn { .. } => Kind::Webauthn,
+        }
+    }
 }
 
 #[derive(Debug)]
 pub struct NewFactor<'a> {
     pub id: Uuid,
     pub user_id: Uuid,
-    pub kind: Kind,
+    pub method: Method<'a>,
     pub sealed: &'a str,
-    /// The time step of the code that proved it: used up with that.
-    pub last_step: Option<i64>,
     /// Kept if the user has none.
     pub recovery_codes: &'a [String],
     pub now: Timestamp,
@@ -66,15 +92,24 @@ fn read(row: &Row) -> Result<Option<Factor>, DbError> {
     let Some(kind) = Kind::parse(kind) else {
         return Ok(None);
     };
-    let created_at = timestamp(row, "created_at")?;
-    Ok(Some(Factor { id: row.try_get("id")?, kind, sealed: row.try_get("sealed")?, created_at }))
+    Ok(Some(Factor {
+        id: row.try_get("id")?,
+        kind,
+        sealed: row.try_get("sealed")?,
+        name: row.try_get("name")?,
+        created_at: timestamp(row, "created_at")?,
+        last_used_at: row.try_get::<_, Option<SystemTime>>("last_used_at")?.map(Timestamp::from),
+    }))
 }
 
 /// The user's own, the oldest first.
 pub async fn list(db: &TenantDb, user: Uuid) -> Result<Vec<Factor>, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached("select id, kind, sealed, created_at from second_factors where user_id = $1 order by id")
+        .prepare_cached(
+            "select id, kind, sealed, name, created_at, last_used_at from second_factors \
+             where user_id = $1 order by id",
+        )
         .await?;
     let rows = client.query(&statement, &[&user]).await?;
     rows.iter().filter_map(|row| read(row).transpose()).collect()
@@ -85,21 +120,39 @@ pub async fn add(db: &TenantDb, new: &NewFactor<'_>) -> Result<Added, DbError> {
     let statement = client
         .prepare_cached(
             "with added as ( \
-                 insert into second_factors (id, user_id, kind, sealed, last_step, created_at) \
-                 values ($1, $2, $3, $4, $5, $6) on conflict do nothing returning user_id \
+                 insert into second_factors \
+                     (id, user_id, kind, sealed, last_step, credential_hash, sign_count, name, created_at) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing returning user_id \
              ), kept as ( \
                  insert into recovery_codes (code_hash, user_id) \
-                 select code, a.user_id from added a, unnest($7::bytea[]) code \
+                 select code, a.user_id from added a, unnest($10::bytea[]) code \
                  where not exists (select from recovery_codes r where r.user_id = a.user_id) returning code_hash \
              ) \
              select exists (select from added), exists (select from kept)",
         )
         .await?;
     let codes: Vec<Vec<u8>> = new.recovery_codes.iter().map(|code| db.digest(code)).collect();
+    let (step, credential, sign_count, name) = match new.method {
+        Method::Totp { step } => (Some(step), None, None, None),
+        Method::Webauthn { credential, sign_count, name } => {
+            (None, Some(db.digest(&URL_SAFE_NO_PAD.encode(credential))), Some(i64::from(sign_count)), Some(name))
+        }
+    };
     let row = client
         .query_one(
             &statement,
-            &[&new.id, &new.user_id, &new.kind.as_str(), &new.sealed, &new.last_step, &new.now.system_time(), &codes],
+            &[
+                &new.id,
+                &new.user_id,
+                &new.method.kind().as_str(),
+                &new.sealed,
+                &step,
+                &credential,
+                &sign_count,
+                &name,
+                &new.now.system_time(),
+                &codes,
+            ],
         )
         .await?;
     Ok(match (row.try_get(0)?, row.try_get(1)?) {
@@ -120,6 +173,34 @@ pub async fn spend_step(db: &TenantDb, id: Uuid, step: i64, sealed: &str, now: T
         )
         .await?;
     Ok(client.execute(&statement, &[&id, &step, &sealed, &now.system_time()]).await? == 1)
+}
+
+/// An authenticator that has just signed.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    /// What it says of itself now.
+    pub sign_count: u32,
+    /// The credential as it is now.
+    pub sealed: &'a str,
+    pub now: Timestamp,
+}
+
+/// Notes that it signed. `false`: its counter does not go on from the one that is kept here, whichever pod saw that, so that
+/// there may be two of it (WebAuthn Level 2 §7.2, step 21), or it is gone. One that never counts says 0 each time.
+pub async fn use_key(db: &TenantDb, signed: &Signed<'_>) -> Result<bool, DbError> {
+    let client = db.get().await?;
+    let statement = client
+        .prepare_cached(
+            "update second_factors set sign_count = $3, sealed = $4, last_used_at = $5 \
+             where id = $1 and user_id = $2 and kind = 'webauthn' \
+                 and (sign_count < $3 or (sign_count = 0 and $3 = 0))",
+        )
+        .await?;
+    let count = i64::from(signed.sign_count);
+    let now = signed.now.system_time();
+    Ok(client.execute(&statement, &[&signed.id, &signed.user_id, &count, &signed.sealed, &now]).await? == 1)
 }
 
 /// Uses a recovery code up. `false`: the user has none such.

@@ -12,7 +12,7 @@ create unique index second_factors_by_credential on second_factors (credential_h
 
 -- What browsers were asked to have signed, and what is needed to check the answer. Each counts once.
 create table factor_challenges (
-    -- SHA-256 of what the browser holds, and what it is for: one challenge each.
+    -- SHA-256 of what the browser holds, what it is for, and which page asked: one challenge each.
     owner_hash          bytea primary key,
     user_id             uuid not null references users (id) on delete cascade,
     -- Sealed with the master key.

@@ -190,7 +190,7 @@ async fn who_lacks_a_key_says_which() {
 
     // So does a pod: it refuses that tenant, by name of the key, and goes on with the rest.
     let control_plane = cluster.watch_urls();
-    let plan = Plan { name: "pod-old", control_plane: &control_plane, public_url: "", default_tenant: "", flags: &[] };
+    let plan = Plan { name: "pod-old", control_plane: &control_plane, ..Plan::default() };
     let mut pod = Pod::prepare(&plan, &cluster.secrets);
     pod.start_again().await;
     until("the pod names the key it lacks", PATIENCE, async || {

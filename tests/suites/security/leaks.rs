@@ -10,6 +10,7 @@ use serde_json::json;
 use tests::authenticator_app::{AuthenticatorApp, recovery_codes};
 use tests::browser::Browser;
 use tests::relying_party::{Tokens, parameters};
+use tests::security_key::{PRESENT, Says, SecurityKey, VERIFIED, bring};
 use tests::tenant::Tenant;
 use tests::web;
 use url::Url;
@@ -108,6 +109,35 @@ async fn secrets_of_a_factor(tenant: &Tenant) -> Vec<(&'static str, String)> {
     secrets
 }
 
+/// Of an authenticator that is added, refused and used: what it was asked, and what it signed.
+async fn secrets_of_a_key(tenant: &Tenant) -> Vec<(&'static str, String)> {
+    let carol = tenant.user("carol").await;
+    let factors: Url = format!("{}/login?next=factors", tenant.issuer).parse().expect("a URL");
+    let sign_in = async |browser: &Browser| {
+        let form = browser.open_page(&factors).await.expect_form();
+        browser.sign_in(&form, &carol.email, &carol.password).await
+    };
+    let (first, second) = (Browser::new(), Browser::new());
+    let key = SecurityKey::new();
+    let add = sign_in(&first).await.link("/mfa/webauthn").expect("a link to add a key");
+    let add = first.open_page(&add).await;
+    let mut secrets = vec![("a challenge to add a key", key.says(&add).challenge)];
+    assert_eq!(key.add(&first, &add, "Blue", &carol.password).await.status, 200);
+    let mut page = sign_in(&second).await;
+    for (flags, status) in [(PRESENT, 403), (PRESENT | VERIFIED, 200)] {
+        let says = Says { flags, ..key.says(&page) };
+        let assertion = key.sign(&says);
+        secrets.push(("a challenge", says.challenge));
+        for member in ["signature", "clientDataJSON"] {
+            let text = assertion["response"][member].as_str().expect("text").to_owned();
+            secrets.push(("what a key signed", text));
+        }
+        page = bring(&second, &page, &assertion).await;
+        assert_eq!(page.status, status, "{page:#?}");
+    }
+    secrets
+}
+
 #[tokio::test]
 async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
     let watched = Watched::start().await;
@@ -160,6 +190,7 @@ async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
         ("the watch's token", world.cluster.secrets.watch_token.clone()),
     ];
     secrets.extend(secrets_of_a_factor(&tenant).await);
+    secrets.extend(secrets_of_a_key(&tenant).await);
     secrets.extend(others.iter().map(|(what, secret)| (*what, secret.clone())));
     secrets.extend(cookies.into_iter().map(|value| ("a cookie", value)));
 

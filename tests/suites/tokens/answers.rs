@@ -64,6 +64,7 @@ const ENDPOINTS: &[(&str, Form, Readers)] = &[
     ("/login/{provider}/callback", Page, Nobody),
     ("/mfa", Page, Nobody),
     ("/mfa/totp", Page, Nobody),
+    ("/mfa/webauthn", Page, Nobody),
     ("/oauth2/authorize", Page, Nobody),
     ("/oauth2/bc-authorize", Client, Nobody),
     ("/oauth2/device", Page, Nobody),

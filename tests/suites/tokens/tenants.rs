@@ -52,6 +52,7 @@ const DOORS: &[(&str, Door)] = &[
     ("/login/{provider}/callback", Door::Page),
     ("/mfa", Door::Page),
     ("/mfa/totp", Door::Page),
+    ("/mfa/webauthn", Door::Page),
     ("/oauth2/authorize", Door::Page),
     ("/oauth2/bc-authorize", Door::Client),
     ("/oauth2/device", Door::Page),

@@ -2,21 +2,20 @@
 //! there. To change anything takes the password, and a session of two factors as soon as there is one to lose (ASVS 7.5.1).
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::acr::Acr;
-use oauth_core::form::Form;
 use vocab::ErrorCode;
 
 use super::access::day;
 use crate::app::App;
-use crate::http::login::{self, Outcome};
-use crate::http::mfa::{PASSWORD_WRONG, check_enabled, too_many, totp};
+use crate::http::mfa::person::codes_page;
+use crate::http::mfa::{check_enabled, password, webauthn};
 use crate::http::onward::Onward;
 use crate::http::posted::Posted;
 use crate::http::visit::Visit;
 use crate::pages::{self, AccountFactor, PageError, PageTenant, see_other, show};
 use crate::second_factor::recovery;
+use crate::second_factor::webauthn::relying_party;
 use crate::store::factors::{self, Factor, Kind};
 use crate::store::sessions::Session;
 
@@ -64,13 +63,17 @@ async fn page(
     let codes_left = factors::codes_left(visit.db()?, session.facts.user_id).await.map_err(|e| visit.fault(&e))?;
     let shown = |factor: &Factor| AccountFactor {
         id: factor.id.to_string(),
-        name: match factor.kind {
-            Kind::Totp => "Authenticator app",
-        },
+        name: factor.name.clone().unwrap_or_else(|| match factor.kind {
+            Kind::Totp => "Authenticator app".to_owned(),
+            Kind::Webauthn => "Security key".to_owned(),
+        }),
         since: day(factor.created_at),
+        used: factor.last_used_at.map(day),
         csrf: visit.csrf(&token_about(&factor.id.to_string(), &sid)),
     };
-    let has_totp = known.iter().any(|factor| factor.kind == Kind::Totp);
+    let count = |kind: Kind| known.iter().filter(|factor| factor.kind == kind).count();
+    let keys_work = relying_party(visit.tenant).is_some();
+    let add_key = keys_work && count(Kind::Webauthn) < webauthn::MOST;
     let page = pages::Factors {
         frame: visit.frame(),
         email: session.email.clone(),
@@ -79,7 +82,9 @@ async fn page(
         factors: known.iter().map(shown).collect(),
         codes_left,
         csrf_codes: visit.csrf(&token_about("codes", &sid)),
-        add_totp: (!has_totp).then(|| Onward::Factors.by_way_of(visit, "/mfa/totp")),
+        add_totp: (count(Kind::Totp) == 0).then(|| Onward::Factors.by_way_of(visit, "/mfa/totp")),
+        add_key: add_key.then(|| Onward::Factors.by_way_of(visit, "/mfa/webauthn")),
+        no_keys_here: !keys_work,
     };
     Ok(show(status, &page.frame, &page, None))
 }
@@ -97,34 +102,16 @@ pub(in crate::http) async fn post(
     let removed = form.get("remove");
     let what = removed.or_else(|| form.get("renew")).unwrap_or_default();
     visit.check_csrf(&form, &token_about(what, &session.facts.sid.to_string()))?;
-    if let Some((status, alert, secs)) = password_problem(&visit, &session, &form).await? {
-        let told = Told { alert: Some(alert), ..Told::default() };
-        let mut response = page(&visit, &session, &known, status, told).await?;
-        if let Some(secs) = secs {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
-        }
+    if let Some(refused) = password::refusal(&visit, session.facts.user_id, &session.email, &form).await? {
+        let told = Told { alert: Some(refused.says()), ..Told::default() };
+        let mut response = page(&visit, &session, &known, refused.status(), told).await?;
+        refused.mark(&mut response);
         return Ok(response);
     }
     match removed {
         Some(id) => remove(&visit, &session, id).await,
         None => renew(&visit, &session).await,
     }
-}
-
-/// Guesses at the password count as at the sign-in.
-async fn password_problem(
-    visit: &Visit<'_>,
-    session: &Session,
-    form: &Form<'_>,
-) -> Result<Option<(StatusCode, String, Option<u32>)>, PageError> {
-    let outcome = login::authenticate(visit, &session.email, form.get("current").unwrap_or_default()).await?;
-    Ok(match outcome {
-        Outcome::Right(user) if user == session.facts.user_id => None,
-        Outcome::Right(_) | Outcome::Wrong | Outcome::Unusable(_) => {
-            Some((StatusCode::FORBIDDEN, PASSWORD_WRONG.to_owned(), None))
-        }
-        Outcome::Wait(secs) => Some((StatusCode::TOO_MANY_REQUESTS, too_many(secs), Some(secs))),
-    })
 }
 
 async fn remove(visit: &Visit<'_>, session: &Session, id: &str) -> Result<HttpResponse, PageError> {
@@ -148,5 +135,5 @@ async fn renew(visit: &Visit<'_>, session: &Session) -> Result<HttpResponse, Pag
         return Ok(see_other(&visit.path(&Onward::Factors.path())));
     }
     tracing::info!(tenant = %visit.tenant.slug, %user, "a user has new recovery codes");
-    Ok(totp::codes_page(visit, codes.expose(), visit.path(&Onward::Factors.path())))
+    Ok(codes_page(visit, codes.expose(), visit.path(&Onward::Factors.path())))
 }

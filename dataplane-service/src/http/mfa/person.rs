@@ -1,17 +1,21 @@
 //! Who is at the second factor, what for, and what happens once it was shown.
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use oauth_core::acr::Acr;
 use oauth_core::authorize::{AuthorizationRequest, SessionFacts};
 use oauth_core::form::Form;
 use uuid::Uuid;
 
+use super::password::{self, Refused};
 use crate::http::authorize::{self, Progress};
 use crate::http::cookies::Kind;
 use crate::http::login::{self, begin_session};
 use crate::http::onward::Onward;
 use crate::http::visit::{Visit, add_cookie};
-use crate::pages::{PageError, see_other};
-use crate::second_factor;
+use crate::pages::{self, PageError, see_other, show};
+use crate::second_factor::{self, recovery};
+use crate::store::factors::{self, Factor};
 use crate::store::interactions::{self, Interaction};
 use crate::store::sessions::{self, Begun, Session};
 use crate::store::sign_ins::{self, Halfway};
@@ -118,6 +122,27 @@ impl Person {
         }
     }
 
+    /// The password as it is asked for here: who is halfway has shown it a moment ago.
+    pub(super) async fn password_refused(
+        &self,
+        visit: &Visit<'_>,
+        form: &Form<'_>,
+    ) -> Result<Option<Refused>, PageError> {
+        match self {
+            Self::Halfway(_) => Ok(None),
+            Self::SignedIn(session) => password::refusal(visit, session.facts.user_id, &session.email, form).await,
+        }
+    }
+
+    /// What only this browser holds: it tells this sign-in or session from all others.
+    pub(super) fn cookie<'v>(&self, visit: &'v Visit<'_>) -> &'v str {
+        let cookie = match self {
+            Self::Halfway(_) => visit.sign_in_cookie(),
+            Self::SignedIn(_) => visit.session_cookie(),
+        };
+        cookie.expect("by it the person was found")
+    }
+
     /// What a form is shown for: this very sign-in or session.
     pub(super) fn id(&self) -> String {
         match self {
@@ -125,6 +150,45 @@ impl Person {
             Self::SignedIn(session) => session.facts.sid.to_string(),
         }
     }
+}
+
+/// Who may add a factor here, and what there is already; otherwise the page that comes before. Who has another factor has
+/// shown it before.
+pub(super) async fn who_adds(visit: &Visit<'_>, to: &Destination) -> Result<(Person, Vec<Factor>), PageError> {
+    let person = Person::of(visit, to).await?;
+    let known = factors::list(visit.db()?, person.user()).await.map_err(|e| visit.fault(&e))?;
+    let has_shown = match &person {
+        Person::Halfway(_) => false,
+        Person::SignedIn(session) => Acr::of(&session.facts.amr) == Acr::MultiFactor,
+    };
+    if !known.is_empty() && !has_shown {
+        return Err(PageError::sign_in_first(to.by_way_of(visit, "/mfa")));
+    }
+    Ok((person, known))
+}
+
+/// Goes on with who has just added a factor, by way of the recovery codes if they are the user's now.
+pub(super) async fn added(
+    visit: &Visit<'_>,
+    to: &Destination,
+    person: &Person,
+    methods: &[&str],
+    codes: Option<&[String]>,
+) -> Result<HttpResponse, PageError> {
+    let admitted = admit(visit, to, person, methods).await?;
+    let mut response = match codes {
+        Some(codes) => codes_page(visit, codes, to.next(visit)),
+        None => to.go_on(visit, &admitted.begun.facts).await?,
+    };
+    admitted.add_cookies(visit, &mut response);
+    Ok(response)
+}
+
+/// The one time that recovery codes are shown.
+pub(in crate::http) fn codes_page(visit: &Visit<'_>, codes: &[String], next: String) -> HttpResponse {
+    let codes = codes.iter().map(|code| recovery::grouped(code)).collect();
+    let page = pages::RecoveryCodes { frame: visit.frame(), codes, next };
+    show(StatusCode::OK, &page.frame, &page, None)
 }
 
 /// Somebody who has shown two factors.

@@ -1,25 +1,23 @@
 //! `GET` and `POST /mfa/totp`: a person adds an app that makes one-time passwords.
 //!
 //! The seed is shown as long as the page is; the server keeps it once a code of it was typed. Who is in a session types the
-//! password, too: somebody else may have found it open. Who has another factor has shown it before.
+//! password, too.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use oauth_core::acr::Acr;
-use oauth_core::form::Form;
 
-use super::person::{Destination, Person, admit};
-use super::{PASSWORD_WRONG, check_enabled, too_many};
+use super::check_enabled;
+use super::password::Refused;
+use super::person::{self, Destination, Person, who_adds};
 use crate::app::App;
-use crate::http::login::{self, Outcome};
 use crate::http::posted::Posted;
 use crate::http::visit::{self, Visit};
 use crate::opaque;
 use crate::pages::{self, PageError, PageTenant, qr, see_other, show};
 use crate::second_factor::recovery;
 use crate::second_factor::totp::{Offer, Seed};
-use crate::store::factors::{self, Added, Factor, Kind, NewFactor};
+use crate::second_factor::webauthn::relying_party;
+use crate::store::factors::{self, Added, Method, NewFactor};
 
 const TAKEN: &str = "You have an authenticator app already. Remove it on your account page to set up another.";
 
@@ -32,27 +30,13 @@ pub(in crate::http) async fn get(
     check_enabled(&visit)?;
     let query = visit::form(&tenant, request.query_string().as_bytes())?;
     let to = Destination::of(&visit, &query).await?;
-    let (person, _) = person(&visit, &to).await?;
+    let (person, _) = who_adds(&visit, &to).await?;
     let seed = Seed::fresh();
     let offer = Offer::seal(visit.db()?, visit.tenant.id, person.user(), &seed, visit.now);
     let shown = Shown { to: &to, person: &person, seed: &seed, offer: &offer };
     let mut response = form_page(&visit, &shown, StatusCode::OK, Problems::default());
     visit.bind(&mut response);
     Ok(response)
-}
-
-/// Who may add a factor here, and what there is already; otherwise the page that comes before.
-pub(super) async fn person(visit: &Visit<'_>, to: &Destination) -> Result<(Person, Vec<Factor>), PageError> {
-    let person = Person::of(visit, to).await?;
-    let known = factors::list(visit.db()?, person.user()).await.map_err(|e| visit.fault(&e))?;
-    let has_shown = match &person {
-        Person::Halfway(_) => false,
-        Person::SignedIn(session) => Acr::of(&session.facts.amr) == Acr::MultiFactor,
-    };
-    if !known.is_empty() && !has_shown {
-        return Err(PageError::sign_in_first(to.by_way_of(visit, "/mfa")));
-    }
-    Ok((person, known))
 }
 
 /// What was wrong with what was typed.
@@ -85,6 +69,7 @@ fn form_page(visit: &Visit<'_>, shown: &Shown<'_>, status: StatusCode, problems:
         asks_password: matches!(person, Person::SignedIn(_)),
         password_problem: problems.password,
         code_problem: problems.code,
+        other: relying_party(visit.tenant).map(|_| to.by_way_of(visit, "/mfa/webauthn")),
     };
     show(status, &page.frame, &page, to.asked().map(|asked| asked.redirect_uri.as_str()))
 }
@@ -99,7 +84,7 @@ pub(in crate::http) async fn post(
     check_enabled(&visit)?;
     let form = posted.form(&tenant)?;
     let to = Destination::of(&visit, &form).await?;
-    let (person, _) = person(&visit, &to).await?;
+    let (person, _) = who_adds(&visit, &to).await?;
     let offer = form.get("offer").unwrap_or_default();
     visit.check_csrf(&form, &["totp", to.id(), &person.id(), offer])?;
     let Some(seed) = Offer::open(visit.db()?, offer, visit.tenant.id, person.user(), visit.now) else {
@@ -107,10 +92,15 @@ pub(in crate::http) async fn post(
         return Ok(see_other(&to.by_way_of(&visit, "/mfa/totp")));
     };
     let shown = Shown { to: &to, person: &person, seed: &seed, offer };
-    if let Person::SignedIn(session) = &person
-        && let Some(refused) = password_problem(&visit, &shown, &session.email, &form).await?
-    {
-        return Ok(refused);
+    if let Some(refused) = person.password_refused(&visit, &form).await? {
+        let says = Some(refused.says());
+        let problems = match refused {
+            Refused::Wrong => Problems { password: says, ..Problems::default() },
+            Refused::Wait(_) => Problems { alert: says, ..Problems::default() },
+        };
+        let mut response = form_page(&visit, &shown, refused.status(), problems);
+        refused.mark(&mut response);
+        return Ok(response);
     }
     let Some(step) = seed.step_of(form.get("code").unwrap_or_default(), visit.now) else {
         let code = Some("That is not the code the app shows now. Is the clock of your phone right?".to_owned());
@@ -124,30 +114,6 @@ pub(in crate::http) async fn post(
     keep(&visit, &shown, step).await
 }
 
-/// Guesses at the password count as at the sign-in.
-async fn password_problem(
-    visit: &Visit<'_>,
-    shown: &Shown<'_>,
-    email: &str,
-    form: &Form<'_>,
-) -> Result<Option<HttpResponse>, PageError> {
-    let page = |status, problems| Ok(Some(form_page(visit, shown, status, problems)));
-    match login::authenticate(visit, email, form.get("current").unwrap_or_default()).await? {
-        Outcome::Right(user) if user == shown.person.user() => Ok(None),
-        Outcome::Right(_) | Outcome::Wrong | Outcome::Unusable(_) => {
-            let password = Some(PASSWORD_WRONG.to_owned());
-            page(StatusCode::FORBIDDEN, Problems { password, ..Problems::default() })
-        }
-        Outcome::Wait(secs) => {
-            let alert = Some(too_many(secs));
-            let mut response =
-                form_page(visit, shown, StatusCode::TOO_MANY_REQUESTS, Problems { alert, ..Problems::default() });
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
-            Ok(Some(response))
-        }
-    }
-}
-
 async fn keep(visit: &Visit<'_>, shown: &Shown<'_>, step: i64) -> Result<HttpResponse, PageError> {
     let Shown { to, person, seed, .. } = shown;
     let db = visit.db()?;
@@ -155,9 +121,8 @@ async fn keep(visit: &Visit<'_>, shown: &Shown<'_>, step: i64) -> Result<HttpRes
     let new = NewFactor {
         id: opaque::fresh_id(visit.now),
         user_id: person.user(),
-        kind: Kind::Totp,
+        method: Method::Totp { step },
         sealed: &seed.seal(db),
-        last_step: Some(step),
         recovery_codes: codes.expose(),
         now: visit.now,
     };
@@ -167,18 +132,6 @@ async fn keep(visit: &Visit<'_>, shown: &Shown<'_>, step: i64) -> Result<HttpRes
         return Ok(form_page(visit, shown, StatusCode::CONFLICT, problems));
     }
     tracing::info!(tenant = %visit.tenant.slug, user = %person.user(), "a user added an authenticator app");
-    let admitted = admit(visit, to, person, &["otp"]).await?;
-    let mut response = match added {
-        Added::WithCodes => codes_page(visit, codes.expose(), to.next(visit)),
-        Added::Alone | Added::Not => to.go_on(visit, &admitted.begun.facts).await?,
-    };
-    admitted.add_cookies(visit, &mut response);
-    Ok(response)
-}
-
-/// The one time that recovery codes are shown.
-pub(in crate::http) fn codes_page(visit: &Visit<'_>, codes: &[String], next: String) -> HttpResponse {
-    let codes = codes.iter().map(|code| recovery::grouped(code)).collect();
-    let page = pages::RecoveryCodes { frame: visit.frame(), codes, next };
-    show(StatusCode::OK, &page.frame, &page, None)
+    let codes = (added == Added::WithCodes).then_some(codes.expose().as_slice());
+    person::added(visit, to, person, &["otp"], codes).await
 }

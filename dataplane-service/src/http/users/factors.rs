@@ -36,7 +36,7 @@ impl From<HeldFactor> for FactorDocument {
     fn from(factor: HeldFactor) -> Self {
         Self {
             id: factor.id,
-            name: name(&factor.kind).to_owned(),
+            name: factor.name.unwrap_or_else(|| name(&factor.kind).to_owned()),
             kind: factor.kind,
             created_at: rfc3339(factor.created_at),
             last_used_at: factor.last_used_at.map(rfc3339),
@@ -44,10 +44,11 @@ impl From<HeldFactor> for FactorDocument {
     }
 }
 
-/// As people read it; of a kind that only newer pods know, the kind.
+/// Of what has no name of its own, as people read it; of a kind that only newer pods know, the kind.
 fn name(kind: &str) -> &str {
     match kind {
         "totp" => "Authenticator app",
+        "webauthn" => "Security key",
         other => other,
     }
 }

@@ -11,6 +11,8 @@ pub struct HeldFactor {
     pub id: Uuid,
     /// As in the column.
     pub kind: String,
+    /// What its user calls it.
+    pub name: Option<String>,
     pub created_at: Timestamp,
     pub last_used_at: Option<Timestamp>,
 }
@@ -27,7 +29,7 @@ pub async fn of_user(db: &TenantDb, user: Uuid) -> Result<Option<Held>, DbError>
     let client = db.get().await?;
     let statement = client
         .prepare_cached(
-            "select f.id, f.kind, f.created_at, f.last_used_at, \
+            "select f.id, f.kind, f.name, f.created_at, f.last_used_at, \
                  (select count(*) from recovery_codes r where r.user_id = u.id) as codes_left \
              from users u left join second_factors f on f.user_id = u.id where u.id = $1 order by f.id",
         )
@@ -42,6 +44,7 @@ pub async fn of_user(db: &TenantDb, user: Uuid) -> Result<Option<Held>, DbError>
         held.factors.push(HeldFactor {
             id,
             kind: row.try_get("kind")?,
+            name: row.try_get("name")?,
             created_at: timestamp(row, "created_at")?,
             last_used_at: last_used_at.map(Timestamp::from),
         });

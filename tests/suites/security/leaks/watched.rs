@@ -29,7 +29,13 @@ impl Watched {
         let cluster = Cluster::start_with(1, &flags).await;
         let control_plane = cluster.watch_urls();
         let flags = ["--otlp-endpoint", endpoint.as_str()];
-        let plan = Plan { name: "pod-leaks", control_plane: &control_plane, flags: &flags, ..Plan::default() };
+        let plan = Plan {
+            name: "pod-leaks",
+            host: "localhost",
+            control_plane: &control_plane,
+            flags: &flags,
+            ..Plan::default()
+        };
         let pod = Pod::start(&plan, &cluster.secrets).await;
         let world = World { cluster, pods: vec![pod] };
         for url in world.ops_urls() {
