@@ -26,6 +26,7 @@ pub mod refresh;
 pub mod reseal;
 pub mod sessions;
 pub mod sign_ins;
+mod swept;
 mod together;
 pub mod users;
 pub mod waiting;

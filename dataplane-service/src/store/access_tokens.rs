@@ -5,6 +5,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
+use super::swept::swept;
 use crate::store::{DbError, TenantDb};
 
 /// An access token that means something only here.
@@ -63,13 +64,12 @@ pub(super) use store_with;
 pub async fn store(db: &TenantDb, new: &NewAccessToken, now: Timestamp) -> Result<(), DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from access_tokens where token_hash in ( \
-                     select token_hash from access_tokens where expires_at < $6 limit 20 for update skip locked) \
-             ) \
-             insert into access_tokens (token_hash, grant_id, client_id, claims, expires_at) values ($1, $2, $3, $4, $5)",
-        )
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "access_tokens", by: "token_hash", before: "$6"),
+            " insert into access_tokens (token_hash, grant_id, client_id, claims, expires_at) \
+             values ($1, $2, $3, $4, $5)",
+        ))
         .await?;
     client
         .execute(

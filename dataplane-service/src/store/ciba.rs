@@ -7,6 +7,7 @@ use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
 use super::grants::{self, timestamp};
+use super::swept::swept;
 use super::waiting::Approval;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
@@ -58,11 +59,10 @@ const KEPT_SECS: i64 = 600;
 pub async fn begin(db: &TenantDb, new: &NewRequest<'_>) -> Result<bool, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from ciba_requests where id in ( \
-                     select id from ciba_requests where expires_at < $12 limit 20 for update skip locked) \
-             ), made as ( \
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "ciba_requests", by: "id", before: "$12"),
+            ", made as ( \
              insert into ciba_requests (id, auth_req_id_hash, client_id, user_id, scopes, audience, binding_message, \
                                         sealed, interval_secs, created_at, expires_at, authorization_details, \
                                         traceparent) \
@@ -76,7 +76,7 @@ pub async fn begin(db: &TenantDb, new: &NewRequest<'_>) -> Result<bool, DbError>
                  from made m join users u on u.id = m.user_id where $15::bool and u.email_verified \
              ) \
              select exists (select from made)",
-        )
+        ))
         .await?;
     let row = client
         .query_one(

@@ -15,6 +15,7 @@ use vocab::{Secret, Timestamp};
 use super::access_tokens::{Columns, store_with};
 use super::grants::{self, grant_columns, timestamp};
 use super::refresh::{Follows, NewRefreshToken};
+use super::swept::swept;
 use crate::opaque;
 use crate::store::{Connection, DbError, TenantDb};
 
@@ -51,13 +52,12 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
     let code = opaque::fresh();
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from grants where id in ( \
-                     select id from grants where expires_at < $10 limit 20 for update skip locked) \
-             ), granted as ( \
-                 insert into grants (id, user_id, client_id, sid, scopes, audience, nonce, auth_time, amr, created_at, expires_at, \
-                                     requested_claims, authorization_details) \
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "grants", by: "id", before: "$10"),
+            ", granted as ( \
+                 insert into grants (id, user_id, client_id, sid, scopes, audience, nonce, auth_time, amr, created_at, \
+                                     expires_at, requested_claims, authorization_details) \
                  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $17, $18) returning id \
              ), served as ( \
                  insert into session_clients (sid, client_id) \
@@ -66,7 +66,7 @@ pub async fn issue(db: &TenantDb, new: &NewCode<'_>) -> Result<Secret<String>, D
              insert into authorization_codes (code_hash, grant_id, redirect_uri, code_challenge, expires_at, dpop_jkt, \
                                               traceparent) \
              select $12, id, $13, $14, $15, $16, $19 from granted",
-        )
+        ))
         .await?;
     client
         .execute(

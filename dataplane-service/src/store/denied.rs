@@ -20,6 +20,7 @@ use uuid::Uuid;
 use vocab::Timestamp;
 
 use super::grants::timestamp;
+use super::swept::swept;
 use crate::store::{DbError, TenantDb};
 
 /// A picture so old is taken without a look at the database.
@@ -153,13 +154,11 @@ async fn fetch(db: &TenantDb, horizon: u64, now: Timestamp, into: &mut Picture) 
 pub async fn deny(db: &TenantDb, jti: Uuid, expires_at: Timestamp, now: Timestamp) -> Result<(), DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from denied_tokens where jti in ( \
-                     select jti from denied_tokens where expires_at < $3 limit 20 for update skip locked) \
-             ) \
-             insert into denied_tokens (jti, expires_at) values ($1, $2) on conflict (jti) do nothing",
-        )
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "denied_tokens", by: "jti", before: "$3"),
+            " insert into denied_tokens (jti, expires_at) values ($1, $2) on conflict (jti) do nothing",
+        ))
         .await?;
     client.execute(&statement, &[&jti, &expires_at.system_time(), &now.system_time()]).await?;
     let list = db.denied_tokens();

@@ -7,6 +7,7 @@ use tokio_postgres::types::Json;
 use vocab::{Secret, Timestamp};
 
 use super::grants;
+use super::swept::swept;
 use super::waiting::Approval;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
@@ -45,15 +46,13 @@ const KEPT_SECS: i64 = 600;
 pub async fn begin(db: &TenantDb, new: &NewDevice<'_>) -> Result<Codes, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from device_codes where device_code_hash in ( \
-                     select device_code_hash from device_codes where expires_at < $9 limit 20 for update skip locked) \
-             ) \
-             insert into device_codes (device_code_hash, user_code_hash, client_id, scopes, audience, interval_secs, \
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "device_codes", by: "device_code_hash", before: "$9"),
+            " insert into device_codes (device_code_hash, user_code_hash, client_id, scopes, audience, interval_secs, \
                                        created_at, expires_at, authorization_details, traceparent) \
              values ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11) on conflict do nothing",
-        )
+        ))
         .await?;
     let interval_secs = i32::try_from(new.interval_secs).unwrap_or(i32::MAX);
     for _ in 0..DRAWS {

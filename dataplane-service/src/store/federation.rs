@@ -5,6 +5,7 @@ use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
 use super::interactions::LIFETIME_SECS;
+use super::swept::swept;
 use super::users::NewUser;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
@@ -51,14 +52,13 @@ pub async fn begin(db: &TenantDb, new: NewLogin<'_>) -> Result<Secret<String>, D
     let state = opaque::fresh();
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from federated_logins where state_hash in ( \
-                     select state_hash from federated_logins where expires_at < $6 limit 20 for update skip locked) \
-             ) \
-             insert into federated_logins (state_hash, browser_hash, provider, issuer, sealed, created_at, expires_at) \
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "federated_logins", by: "state_hash", before: "$6"),
+            " insert into federated_logins (state_hash, browser_hash, provider, issuer, sealed, created_at, \
+                                           expires_at) \
              values ($1, $2, $3, $4, $5, $6, $7)",
-        )
+        ))
         .await?;
     client
         .execute(

@@ -10,6 +10,7 @@ use tracing::Span;
 use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
+use super::swept::swept;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
 
@@ -68,14 +69,13 @@ pub async fn begin(db: &TenantDb, new: NewInteraction<'_>) -> Result<Secret<Stri
     let id = opaque::fresh();
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from interactions where id_hash in ( \
-                     select id_hash from interactions where expires_at < $4 limit 20 for update skip locked) \
-             ) \
-             insert into interactions (id_hash, browser_hash, request, created_at, expires_at, traceparent, pushed_uri_hash) \
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "interactions", by: "id_hash", before: "$4"),
+            " insert into interactions (id_hash, browser_hash, request, created_at, expires_at, traceparent, \
+                                       pushed_uri_hash) \
              values ($1, $2, $3, $4, $5, $6, $7)",
-        )
+        ))
         .await?;
     client
         .execute(

@@ -4,6 +4,7 @@ use uuid::Uuid;
 use vocab::Timestamp;
 
 use super::grants::timestamp;
+use super::swept::swept;
 use crate::email::Email;
 use crate::store::{DbError, TenantDb};
 
@@ -61,14 +62,14 @@ pub async fn ask(db: &TenantDb, new: &NewLink<'_>) -> Result<(), DbError> {
     };
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from mail_links where id in ( \
-                     select id from mail_links where expires_at < $3 limit 20 for update skip locked) \
-             ), whom as ( \
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "mail_links", by: "id", before: "$3"),
+            ", whom as ( \
                  select u.id, u.email_normalized from users u \
                  where u.status = 'active' and (u.email_normalized = $5::text or u.id = $6::uuid) \
-                   and case $2::text when 'reset_password' then u.password_hash is not null else not u.email_verified end \
+                   and case $2::text when 'reset_password' then u.password_hash is not null \
+                       else not u.email_verified end \
                    and (select count(*) from mail_links m \
                         where m.user_id = u.id and m.purpose = $2 and m.expires_at > $3) < $7 \
              ), made as ( \
@@ -79,7 +80,7 @@ pub async fn ask(db: &TenantDb, new: &NewLink<'_>) -> Result<(), DbError> {
              insert into outbox (id, tenant_id, kind, client_id, user_id, request_id, created_at, due_at) \
              select gen_random_uuid(), $8, 'link_mail', '', m.user_id, m.id, $3, $3 \
              from made m where m.user_id is not null",
-        )
+        ))
         .await?;
     client
         .execute(

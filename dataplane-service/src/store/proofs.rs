@@ -2,6 +2,7 @@
 
 use vocab::Timestamp;
 
+use super::swept::swept;
 use crate::store::{DbError, TenantDb};
 
 /// One proof among all that could come again.
@@ -32,13 +33,11 @@ pub async fn first_use(
 ) -> Result<bool, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from used_proofs where digest in ( \
-                     select digest from used_proofs where expires_at < $3 limit 20 for update skip locked) \
-             ) \
-             insert into used_proofs (digest, expires_at) values ($1, $2) on conflict (digest) do nothing",
-        )
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "used_proofs", by: "digest", before: "$3"),
+            " insert into used_proofs (digest, expires_at) values ($1, $2) on conflict (digest) do nothing",
+        ))
         .await?;
     let digest = db.digest(&proof.name());
     let inserted = client.execute(&statement, &[&digest, &expires_at.system_time(), &now.system_time()]).await?;

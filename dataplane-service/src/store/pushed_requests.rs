@@ -9,6 +9,7 @@ use tokio_postgres::types::Json;
 use vocab::{Secret, Timestamp};
 
 use super::interactions;
+use super::swept::swept;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
 
@@ -31,14 +32,12 @@ pub async fn keep(
     let name = opaque::fresh();
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from pushed_requests where uri_hash in ( \
-                     select uri_hash from pushed_requests where expires_at < $6 limit 20 for update skip locked) \
-             ) \
-             insert into pushed_requests (uri_hash, client_id, request, created_at, expires_at, traceparent) \
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "pushed_requests", by: "uri_hash", before: "$6"),
+            " insert into pushed_requests (uri_hash, client_id, request, created_at, expires_at, traceparent) \
              values ($1, $2, $3, $4, $5, $7)",
-        )
+        ))
         .await?;
     client
         .execute(

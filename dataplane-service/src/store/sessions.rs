@@ -7,6 +7,7 @@ use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
 use super::grants::timestamp;
+use super::swept::swept;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
 
@@ -74,11 +75,9 @@ pub async fn begin(db: &TenantDb, new: &NewSession<'_>) -> Result<Begun, DbError
     let client = db.get().await?;
     let statement = client
         .prepare_cached(concat!(
-            "with swept as ( \
-                 delete from sessions where id_hash in ( \
-                     select id_hash from sessions where expires_at < $5 and id_hash is distinct from $7 \
-                     limit 20 for update skip locked) \
-             ), renewed as ( \
+            "with ",
+            swept!(from: "sessions", by: "id_hash", before: "$5 and id_hash is distinct from $7"),
+            ", renewed as ( \
                  update sessions set id_hash = $1, amr = $4, auth_time = $5, last_seen_at = $5, expires_at = $6 \
                  where id_hash = $7 and user_id = $3 and expires_at > $5 returning sid \
              ), ended as ( \

@@ -4,6 +4,7 @@
 use uuid::Uuid;
 use vocab::{Secret, Timestamp};
 
+use super::swept::swept;
 use crate::opaque;
 use crate::store::{DbError, TenantDb};
 
@@ -34,14 +35,12 @@ pub async fn begin(db: &TenantDb, new: &NewSignIn<'_>) -> Result<Secret<String>,
     let cookie = opaque::fresh();
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with swept as ( \
-                 delete from sign_ins where id_hash in ( \
-                     select id_hash from sign_ins where expires_at < $6 limit 20 for update skip locked) \
-             ) \
-             insert into sign_ins (id_hash, id, user_id, interaction_hash, amr, expires_at) \
+        .prepare_cached(concat!(
+            "with ",
+            swept!(from: "sign_ins", by: "id_hash", before: "$6"),
+            " insert into sign_ins (id_hash, id, user_id, interaction_hash, amr, expires_at) \
              values ($1, $2, $3, $4, $5, $7)",
-        )
+        ))
         .await?;
     client
         .execute(
