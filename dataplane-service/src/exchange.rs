@@ -123,8 +123,7 @@ pub async fn exchange(
         Request::AuthorizationCode(request) => authorization_code::exchange(&context, request).await?,
         Request::RefreshToken(request) => refresh_token::exchange(&context, request).await?,
         Request::TokenExchange(request) => token_exchange::exchange(&context, request).await?,
-        Request::DeviceCode(request) => waiting::device(&context, request).await?,
-        Request::Ciba(request) => waiting::ciba(&context, request).await?,
+        Request::Waiting(request) => waiting::exchange(&context, request).await?,
         Request::JwtBearer(request) => jwt_bearer::exchange(&context, request).await?,
     };
     tenant.issued.count(grant_type);

@@ -3,6 +3,7 @@
 
 use futures::future::join_all;
 use serde_json::json;
+use tests::browser::Browser;
 use tests::postgres;
 use tests::relying_party::{RelyingParty, Tokens};
 use tests::tenant::{Tenant, User};
@@ -23,6 +24,7 @@ async fn one_successor_whatever_happens() {
     of_a_hundred_codes_one_is_redeemed(&world, &tenant, &alice).await;
     of_a_hundred_refreshes_one_wins(&world, &tenant, &alice).await;
     with_grace_a_hundred_refreshes_are_one_family(&world, &tenant, &alice).await;
+    of_a_hundred_questions_one_gets_the_answer(&world, &tenant, &alice).await;
     a_connection_that_breaks_is_survived(&world, &tenant, &alice).await;
     a_pod_that_is_killed_leaves_one_successor(&mut world, &tenant, &alice).await;
     a_server_that_is_killed_leaves_one_successor(&world, &tenant, &alice).await;
@@ -100,6 +102,37 @@ async fn with_grace_a_hundred_refreshes_are_one_family(world: &World, tenant: &T
     assert_eq!(live_refresh_tokens(tenant).await, 1);
     let _ = tenant.backend.refresh(&successors[0]).await.expect(200);
     clear(tenant).await;
+}
+
+/// A device and a client of CIBA whose user has said yes.
+async fn of_a_hundred_questions_one_gets_the_answer(world: &World, tenant: &Tenant, alice: &User) {
+    let (device, ciba) = ("urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba");
+    let party = &tenant.backend;
+    let grants = ["authorization_code", "refresh_token", device, ciba];
+    let waits = json!({ "grant_types": grants, "backchannel_token_delivery_mode": "poll" });
+    tenant.patch_client("backend", &waits).await;
+    let browser = Browser::new();
+    browser.authorize(&party.attempt().url, alice).await;
+    clear(tenant).await;
+    let begin = async |name: &str, form: &[(&str, &str)]| web::send(party.back_channel(name, form)).await.expect(200);
+    let scope = ("scope", "openid offline_access");
+    let of_device = begin("device_authorization", &[scope]).await;
+    let of_ciba = begin("bc-authorize", &[scope, ("login_hint", &alice.email)]).await;
+    let account = format!("{}/account", tenant.issuer);
+    for (page, grant, name, code) in [
+        (of_device.text_of("verification_uri_complete"), device, "device_code", of_device.text_of("device_code")),
+        (account, ciba, "auth_req_id", of_ciba.text_of("auth_req_id")),
+    ] {
+        let page = browser.open_page(&page.parse().expect("a URL")).await;
+        assert_eq!(browser.consent(&page.expect_form()).await.status, 200);
+        let ask = |party: &RelyingParty| party.token_request(&[("grant_type", grant), (name, &code)]);
+        let won = hundredfold(world, tenant, party, ask).await;
+        assert_eq!(won.len(), 1, "{name}");
+        assert_eq!(live_refresh_tokens(tenant).await, 1, "{name}");
+        assert_eq!(web::send(ask(party)).await.expect(400).code(), "invalid_grant", "{name}");
+        let _ = party.refresh(&won[0].text_of("refresh_token")).await.expect(200);
+        clear(tenant).await;
+    }
 }
 
 /// Waits until a statement of a pod waits for a lock in the tenant's database; its backend's process.

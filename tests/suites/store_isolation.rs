@@ -25,7 +25,7 @@ use dataplane_service::store::proofs::Proof;
 use dataplane_service::store::refresh::{self, Follows, NewRefreshToken};
 use dataplane_service::store::sessions::{self, NewSession};
 use dataplane_service::store::sign_ins::{self, NewSignIn};
-use dataplane_service::store::waiting::{self, Approval, Code};
+use dataplane_service::store::waiting::{self, Approval, Found, Outright};
 use dataplane_service::store::{
     TenantDb, denied, grants, interactions, outbox, outright, proofs, pushed_requests, reseal, users,
 };
@@ -34,6 +34,7 @@ use oauth_core::authorize::AuthorizationRequest;
 use oauth_core::claims_request::ClaimsRequest;
 use oauth_core::grant::RevokedBecause;
 use oauth_core::grant::outright::{CodeTerms, Terms};
+use oauth_core::grant::waiting::Code;
 use oauth_core::scope::ScopeSet;
 use oauth_core::waiting::Asked;
 use tests::postgres;
@@ -250,7 +251,12 @@ impl Held {
         assert!(!device::approve(db, user_code, &approval, NOW).await.expect("the database does as told"));
         assert!(!device::deny(db, user_code, NOW).await.expect("the database does as told"));
         for code in [Code::Device(self.device.device_code.expose()), Code::Ciba(self.auth_req_id.expose())] {
-            assert_eq!(waiting::poll(db, code, "web", NOW).await.expect("the database does as told"), None);
+            let (terms, next) = (Terms { client_id: "web", confirmation: None, resources: Vec::new() }, next("stolen"));
+            let outright = Some(Outright { terms: &terms, refresh_token: Some(&next) });
+            for outright in [None, outright] {
+                let found = waiting::ask(db, code, "web", outright, NOW).await;
+                assert_eq!(found.expect("the database does as told"), None);
+            }
             assert_eq!(
                 waiting::take(db, code, Follows::default(), NOW).await.expect("the database does as told"),
                 Taken::Lost
@@ -301,9 +307,9 @@ impl Held {
         assert!(device::approve(db, user_code, &approval, NOW).await.expect("the database does as told"));
         assert!(ciba::approve(db, self.asked, &approval, NOW).await.expect("the database does as told"));
         for code in [Code::Device(self.device.device_code.expose()), Code::Ciba(self.auth_req_id.expose())] {
-            let found = waiting::poll(db, code, "web", NOW).await.expect("the database does as told");
-            assert!(!found.expect("it waits").asked_too_soon);
-            assert_eq!(waiting::poll(db, code, "other", NOW).await.expect("the database does as told"), None);
+            let found = waiting::ask(db, code, "web", None, NOW).await.expect("the database does as told");
+            assert!(matches!(found, Some(Found::Waits(waiting)) if !waiting.asked_too_soon));
+            assert_eq!(waiting::ask(db, code, "other", None, NOW).await.expect("the database does as told"), None);
             assert_eq!(
                 waiting::take(db, code, Follows::default(), NOW).await.expect("the database does as told"),
                 Taken::Won

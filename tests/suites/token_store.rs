@@ -19,6 +19,8 @@ use vocab::{Keyring, MasterKey, Secret, TenantId, Timestamp};
 
 #[path = "token_store/outright.rs"]
 mod outright;
+#[path = "token_store/waiting.rs"]
+mod waiting;
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const ALICE: Uuid = Uuid::from_u128(0xA11CE);

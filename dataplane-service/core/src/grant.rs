@@ -4,9 +4,7 @@
 //! `exchange.rs`, and a row in the tests of both.
 
 pub mod authorization_code;
-pub mod ciba;
 pub mod client_credentials;
-pub mod device_code;
 pub mod jwt_bearer;
 pub mod outright;
 pub mod refresh_token;
@@ -33,8 +31,7 @@ pub enum Request<'a> {
     RefreshToken(refresh_token::Request<'a>),
     ClientCredentials(client_credentials::Request<'a>),
     TokenExchange(token_exchange::Request<'a>),
-    DeviceCode(device_code::Request<'a>),
-    Ciba(ciba::Request<'a>),
+    Waiting(waiting::Request<'a>),
     JwtBearer(jwt_bearer::Request<'a>),
 }
 
@@ -52,8 +49,8 @@ impl<'a> Request<'a> {
             GrantType::RefreshToken => Self::RefreshToken(refresh_token::Request::parse(form)?),
             GrantType::ClientCredentials => Self::ClientCredentials(client_credentials::Request::parse(form)?),
             GrantType::TokenExchange => Self::TokenExchange(token_exchange::Request::parse(form)?),
-            GrantType::DeviceCode => Self::DeviceCode(device_code::Request::parse(form)?),
-            GrantType::Ciba => Self::Ciba(ciba::Request::parse(form)?),
+            GrantType::DeviceCode => Self::Waiting(waiting::Request::of_device(form)?),
+            GrantType::Ciba => Self::Waiting(waiting::Request::of_ciba(form)?),
             GrantType::JwtBearer => Self::JwtBearer(jwt_bearer::Request::parse(form)?),
         })
     }
@@ -64,8 +61,7 @@ impl<'a> Request<'a> {
             Self::RefreshToken(_) => GrantType::RefreshToken,
             Self::ClientCredentials(_) => GrantType::ClientCredentials,
             Self::TokenExchange(_) => GrantType::TokenExchange,
-            Self::DeviceCode(_) => GrantType::DeviceCode,
-            Self::Ciba(_) => GrantType::Ciba,
+            Self::Waiting(request) => request.code.grant_type(),
             Self::JwtBearer(_) => GrantType::JwtBearer,
         }
     }

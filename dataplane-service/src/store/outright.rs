@@ -1,6 +1,7 @@
 //! Using up a code or a refresh token in one round trip: one statement finds it, checks the terms under which it is sure to
 //! be good, takes it and stores what follows. One commit, and of any number of requests at once one wins. Those that come
-//! at the same time share a statement: see [`super::together`].
+//! at the same time share a statement: see [`super::together`]. An answer of a user who was asked elsewhere is taken
+//! outright as well, by the question whether it is there: see [`super::waiting`].
 //!
 //! What does not meet the terms stays as it is; the caller then finds it and decides in full ([`super::codes`],
 //! [`super::refresh`]). The terms are `oauth_core`'s, and each statement says what their `are_met_by` says.
@@ -41,7 +42,7 @@ macro_rules! grant_meets_the_terms {
          and (g.audience = '{}' or g.audience && $4)"
     };
 }
-use grant_meets_the_terms;
+pub(super) use grant_meets_the_terms;
 
 /// The same for many: grants of `t`, which meet the terms of `a`. A subquery with an offset stays one and is asked for each
 /// row, by its key, however small tables were when the plan was made.
@@ -108,14 +109,14 @@ impl OfGrant {
 }
 
 /// A refresh token that will follow, as parameters.
-struct Next {
-    hash: Vec<u8>,
-    idle_until: SystemTime,
-    confirmation: Option<Json<Confirmation>>,
+pub(super) struct Next {
+    pub(super) hash: Vec<u8>,
+    pub(super) idle_until: SystemTime,
+    pub(super) confirmation: Option<Json<Confirmation>>,
 }
 
 impl Next {
-    fn of(db: &TenantDb, new: &NewRefreshToken) -> Self {
+    pub(super) fn of(db: &TenantDb, new: &NewRefreshToken) -> Self {
         Self {
             hash: db.digest(new.value.expose()),
             idle_until: new.idle_until.system_time(),

@@ -92,7 +92,7 @@ const TRIED: &[&str] = &[
     "users::find_for_sign_in",
     "users::find_verified",
     "users::list",
-    "waiting::poll",
+    "waiting::ask",
     "waiting::take",
 ];
 

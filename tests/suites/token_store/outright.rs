@@ -16,7 +16,7 @@ fn own_key() -> Thumbprint {
     Thumbprint::of(b"own")
 }
 
-fn terms() -> Terms<'static> {
+pub(super) fn terms() -> Terms<'static> {
     Terms {
         client_id: "web",
         confirmation: Some(Confirmation::Key(own_key())),
@@ -29,10 +29,10 @@ fn code_terms() -> CodeTerms<'static> {
 }
 
 /// `NOW` in SQL.
-const AT: &str = "to_timestamp(1700000000)";
+pub(super) const AT: &str = "to_timestamp(1700000000)";
 
 /// What a grant may be, and whether that is good.
-fn of_grants() -> Vec<(String, bool)> {
+pub(super) fn of_grants() -> Vec<(String, bool)> {
     let told = |sql: &str, good: bool| (sql.to_owned(), good);
     let asked = ClaimsRequest::parse(r#"{"userinfo":{"name":null}}"#).expect("a claims parameter");
     let asked = serde_json::to_string(&asked).expect("as it is stored");

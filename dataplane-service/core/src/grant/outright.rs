@@ -1,5 +1,5 @@
 //! Token requests in their usual form, which are granted outright: what has to be stored for that, put so plainly that a
-//! database checks it in the statement that uses the code or refresh token up.
+//! database checks it in the statement that uses the code, refresh token or user's answer up.
 //!
 //! What does not meet the terms is not refused: it is found, and decided by `decide`, in full. So terms may ask for more
 //! than the rules do, never for less; a test over all combinations holds them side by side. Each `are_met_by` says what the
@@ -7,6 +7,7 @@
 
 use vocab::Timestamp;
 
+use super::waiting::{self, Answer, Waiting};
 use super::{Grant, StoredCode, StoredRefreshToken, authorization_code, refresh_token};
 use crate::client_auth::AuthenticatedClient;
 use crate::confirmation::{Confirmation, Thumbprint};
@@ -42,6 +43,15 @@ impl<'a> Terms<'a> {
             && grant.claims.is_empty()
             && grant.details.is_empty()
             && (grant.audience.is_empty() || grant.audience.iter().any(|resource| self.resources.contains(resource)))
+    }
+
+    /// A request whose user has answered.
+    pub fn are_met_by_answer(&self, now: Timestamp, waiting: &Waiting) -> bool {
+        let grant = match &waiting.answer {
+            Answer::Approved(grant) => grant,
+            Answer::Pending | Answer::Denied => return false,
+        };
+        now < waiting.expires_at && self.are_met_by_grant(now, grant)
     }
 
     pub fn are_met_by(&self, now: Timestamp, token: &StoredRefreshToken) -> bool {
@@ -104,6 +114,13 @@ impl<'a> authorization_code::Request<'a> {
             None => None,
         };
         Some(CodeTerms { grant: Terms::of(proof, issuer), redirect_uri: self.redirect_uri?, challenge })
+    }
+}
+
+impl waiting::Request<'_> {
+    /// `None`: the request asks for something that must be looked at.
+    pub fn terms<'a>(&self, issuer: &str, proof: AuthenticatedClient<'a>) -> Option<Terms<'a>> {
+        (self.resources.is_empty() && self.details.is_none()).then(|| Terms::of(proof, issuer))
     }
 }
 

@@ -5,8 +5,10 @@ use vocab::Timestamp;
 
 use super::{Grant, UNKNOWN, UserTokens, may_refresh, narrowed_resources};
 use crate::authorization_details::AuthorizationDetails;
+use crate::client::GrantType;
 use crate::client_auth::AuthenticatedClient;
-use crate::error::{Code, OAuthError};
+use crate::error::{self, OAuthError};
+use crate::form::Form;
 
 /// A request of that client as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,38 +29,105 @@ pub enum Answer {
     Approved(Box<Grant>),
 }
 
-/// Decides on the request as it was found; `None` is also that of another client (RFC 8628 §3.5, OIDC CIBA §11). The
-/// shell then takes it and stores what follows in one statement.
-pub(super) fn decide(
-    now: Timestamp,
-    issuer: &str,
-    proof: AuthenticatedClient<'_>,
-    (resources, details): (Vec<String>, Option<AuthorizationDetails>),
-    found: Option<&Waiting>,
-) -> Result<UserTokens, OAuthError> {
-    let waiting = found.ok_or(UNKNOWN)?;
-    if waiting.expires_at <= now {
-        return Err(OAuthError::new(Code::ExpiredToken, "The user did not answer in time; begin again."));
+/// The secret that a client asks with.
+#[derive(Clone, Copy)]
+pub enum Code<'a> {
+    /// A `device_code` (RFC 8628 §3.4).
+    Device(&'a str),
+    /// An `auth_req_id` (OIDC CIBA §10.1).
+    Ciba(&'a str),
+}
+
+impl std::fmt::Debug for Code<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Device(_) => "Code::Device(…)",
+            Self::Ciba(_) => "Code::Ciba(…)",
+        })
     }
-    let grant = match &waiting.answer {
-        Answer::Pending if waiting.asked_too_soon => {
-            return Err(OAuthError::new(Code::SlowDown, "Pause 5 seconds longer between two requests."));
+}
+
+impl<'a> Code<'a> {
+    pub const fn secret(self) -> &'a str {
+        match self {
+            Self::Device(secret) | Self::Ciba(secret) => secret,
         }
-        Answer::Pending => {
-            return Err(OAuthError::new(Code::AuthorizationPending, "The user has not answered yet."));
-        }
-        Answer::Denied => return Err(OAuthError::access_denied("The user said no.")),
-        Answer::Approved(grant) => grant,
-    };
-    if grant.client_id != proof.client().client_id.as_str() || grant.is_revoked || !grant.user_is_active {
-        return Err(UNKNOWN);
     }
-    Ok(UserTokens {
-        scope: grant.scope.clone(),
-        resources: narrowed_resources(resources, grant, proof.client(), issuer)?,
-        details: grant.details.narrowed(details, proof.client())?,
-        with_refresh_token: may_refresh(proof.client(), &grant.scope),
-    })
+
+    pub const fn grant_type(self) -> GrantType {
+        match self {
+            Self::Device(_) => GrantType::DeviceCode,
+            Self::Ciba(_) => GrantType::Ciba,
+        }
+    }
+}
+
+/// A client asks whether its user has answered, by itself or after a ping.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub code: Code<'a>,
+    pub(super) resources: Vec<String>,
+    pub(super) details: Option<AuthorizationDetails>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn of_device(form: &'a Form<'_>) -> Result<Self, OAuthError> {
+        let code = form.get("device_code").ok_or(OAuthError::invalid_request("The device_code is missing."))?;
+        Self::parse(Code::Device(code), form)
+    }
+
+    pub(super) fn of_ciba(form: &'a Form<'_>) -> Result<Self, OAuthError> {
+        let code = form.get("auth_req_id").ok_or(OAuthError::invalid_request("The auth_req_id is missing."))?;
+        Self::parse(Code::Ciba(code), form)
+    }
+
+    fn parse(code: Code<'a>, form: &Form<'_>) -> Result<Self, OAuthError> {
+        let resources = form.all("resource").map(str::to_owned).collect();
+        Ok(Self { code, resources, details: AuthorizationDetails::read(form)? })
+    }
+
+    /// Decides on the request as it was found; `None` is also that of another client (RFC 8628 §3.5, OIDC CIBA §11). The
+    /// shell then takes it and stores what follows in one statement.
+    pub fn decide(
+        self,
+        now: Timestamp,
+        issuer: &str,
+        proof: AuthenticatedClient<'_>,
+        found: Option<&Waiting>,
+    ) -> Result<UserTokens, OAuthError> {
+        let waiting = found.ok_or(UNKNOWN)?;
+        if waiting.expires_at <= now {
+            return Err(OAuthError::new(error::Code::ExpiredToken, "The user did not answer in time; begin again."));
+        }
+        match &waiting.answer {
+            Answer::Pending if waiting.asked_too_soon => {
+                Err(OAuthError::new(error::Code::SlowDown, "Pause 5 seconds longer between two requests."))
+            }
+            Answer::Pending => {
+                Err(OAuthError::new(error::Code::AuthorizationPending, "The user has not answered yet."))
+            }
+            Answer::Denied => Err(OAuthError::access_denied("The user said no.")),
+            Answer::Approved(grant) => self.allowed(issuer, proof, grant),
+        }
+    }
+
+    /// What the user's yes is good for.
+    pub fn allowed(
+        self,
+        issuer: &str,
+        proof: AuthenticatedClient<'_>,
+        grant: &Grant,
+    ) -> Result<UserTokens, OAuthError> {
+        if grant.client_id != proof.client().client_id.as_str() || grant.is_revoked || !grant.user_is_active {
+            return Err(UNKNOWN);
+        }
+        Ok(UserTokens {
+            scope: grant.scope.clone(),
+            resources: narrowed_resources(self.resources, grant, proof.client(), issuer)?,
+            details: grant.details.narrowed(self.details, proof.client())?,
+            with_refresh_token: may_refresh(proof.client(), &grant.scope),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +135,7 @@ mod tests {
     use super::super::tests::{NOW, grant};
     use super::*;
     use crate::client::tests::client;
+    use crate::error::Code;
     use rstest::rstest;
 
     fn waiting(answer: Answer) -> Waiting {
@@ -74,9 +144,10 @@ mod tests {
 
     fn run(found: Option<&Waiting>) -> Result<UserTokens, Code> {
         let client = client();
-        let asked = (Vec::new(), None);
-        decide(NOW, "https://id.example", AuthenticatedClient::proven(&client), asked, found)
-            .map_err(|error| error.code())
+        let form = Form::parse(b"device_code=d").unwrap();
+        let request = Request::of_device(&form).unwrap();
+        let decided = request.decide(NOW, "https://id.example", AuthenticatedClient::proven(&client), found);
+        decided.map_err(|error| error.code())
     }
 
     fn approved(change: impl FnOnce(&mut Grant)) -> Answer {

@@ -135,17 +135,42 @@ fn a_code_that_meets_the_terms_is_redeemed() {
 }
 
 #[test]
+fn an_answer_that_meets_the_terms_is_redeemed() {
+    let (form, mut met) = (Form::parse(b"auth_req_id=a").unwrap(), 0);
+    let request = waiting::Request::of_ciba(&form).unwrap();
+    let approved = grants().into_iter().map(|grant| Answer::Approved(Box::new(grant)));
+    let answers: Vec<_> = approved.chain([Answer::Pending, Answer::Denied]).collect();
+    for client in clients() {
+        let proof = AuthenticatedClient::proven(&client);
+        let terms = request.terms(ISSUER, proof).expect("it is a usual request");
+        for answer in &answers {
+            for (expires_at, asked_too_soon) in [(NOW, false), (NOW.plus_secs(1), false), (NOW.plus_secs(1), true)] {
+                let waiting = Waiting { answer: answer.clone(), expires_at, asked_too_soon, traceparent: None };
+                if terms.are_met_by_answer(NOW, &waiting) {
+                    let decided = request.clone().decide(NOW, ISSUER, proof, Some(&waiting));
+                    assert!(decided.is_ok(), "{decided:?} {waiting:?}");
+                    met += 1;
+                }
+            }
+        }
+    }
+    assert!(met >= 10, "{met}");
+}
+
+#[test]
 fn whoever_asks_for_something_else_is_looked_at() {
     let client = client();
     let proof = AuthenticatedClient::proven(&client);
     for asked in ["scope=openid", "resource=https://api.example", "authorization_details=[]"] {
-        let body = format!("refresh_token=r&code=c&redirect_uri=https://app.example/cb&{asked}");
+        let body = format!("refresh_token=r&code=c&device_code=d&redirect_uri=https://app.example/cb&{asked}");
         let form = Form::parse(body.as_bytes()).unwrap();
         let request = refresh_token::Request::parse(&form).unwrap();
         assert_eq!(request.terms(ISSUER, proof, ROTATION), None, "{asked}");
         // The scope of a code is settled (RFC 6749 §4.1.3).
         let of_code = authorization_code::Request::parse(&form).unwrap().terms(ISSUER, proof);
-        assert_eq!(of_code.is_some(), asked.starts_with("scope="), "{asked}");
+        let of_device = waiting::Request::of_device(&form).unwrap().terms(ISSUER, proof);
+        let is_settled = asked.starts_with("scope=");
+        assert_eq!((of_code.is_some(), of_device.is_some()), (is_settled, is_settled), "{asked}");
     }
     let form = Form::parse(b"refresh_token=r&code=c&redirect_uri=https://app.example/cb&code_verifier=short").unwrap();
     let request = refresh_token::Request::parse(&form).unwrap();
