@@ -14,9 +14,8 @@ pub(super) mod person;
 pub(super) mod totp;
 pub(super) mod webauthn;
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::acr::Acr;
 use oauth_core::form::Form;
 use uuid::Uuid;
@@ -27,10 +26,9 @@ use self::person::{Destination, Person, admit};
 use super::cookies::Kind;
 use super::login::{self, client_name};
 use super::onward::Onward;
-use super::posted::Posted;
-use super::visit::{self, Visit, add_cookie};
-use crate::app::App;
-use crate::pages::{self, PageError, PageTenant, see_other, show, show_with_script};
+use super::too_many;
+use super::visit::{Visit, add_cookie};
+use crate::pages::{self, PageError, see_other};
 use crate::second_factor::recovery;
 use crate::second_factor::totp::Seed;
 use crate::store::factors::{self, Factor};
@@ -38,10 +36,6 @@ use crate::store::sign_ins::{self, NewSignIn};
 
 const WRONG: &str = "The code is wrong, or it was used already.";
 const REFUSED: &str = "That did not work. Please try again, or in another way.";
-
-pub(super) fn too_many(secs: u32) -> String {
-    format!("Too many attempts. Please wait {secs} seconds and try again.")
-}
 
 /// Whether this user, who has shown the password, must show a second factor, or add one.
 pub(super) async fn is_due(visit: &Visit<'_>, user: Uuid) -> Result<bool, PageError> {
@@ -77,29 +71,21 @@ pub(super) fn check_enabled(visit: &Visit<'_>) -> Result<(), PageError> {
     Ok(())
 }
 
-pub(super) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
-    let to = Destination::of(&visit, &query).await?;
-    let person = Person::of(&visit, &to).await?;
+pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let query = visit.query()?;
+    let to = Destination::of(visit, &query).await?;
+    let person = Person::of(visit, &to).await?;
     if let Person::SignedIn(session) = &person
         && Acr::of(&session.facts.amr) == Acr::MultiFactor
     {
-        return to.go_on(&visit, &session.facts).await;
+        return to.go_on(visit, &session.facts).await;
     }
     let known = factors::list(visit.db()?, person.user()).await.map_err(|e| visit.fault(&e))?;
-    let mut response = if known.is_empty() {
-        see_other(&to.by_way_of(&visit, "/mfa/totp"))
-    } else {
-        form_page(&visit, &Shown { to: &to, person: &person }, &known, StatusCode::OK, None).await?
-    };
-    visit.bind(&mut response);
-    Ok(response)
+    if known.is_empty() {
+        return Ok(see_other(&to.by_way_of(visit, "/mfa/totp")));
+    }
+    form_page(visit, &Shown { to: &to, person: &person }, &known, StatusCode::OK, None).await
 }
 
 fn token_about<'a>(to: &'a Destination, person: &'a str) -> [&'a str; 3] {
@@ -137,8 +123,8 @@ async fn form_page(
     };
     let returns_to = asked.map(|asked| asked.redirect_uri.as_str());
     Ok(match page.keys {
-        Some(_) => show_with_script(status, &page.frame, &page, returns_to),
-        None => show(status, &page.frame, &page, returns_to),
+        Some(_) => visit.show_with_script(status, &page, returns_to),
+        None => visit.show(status, &page, returns_to),
     })
 }
 
@@ -150,40 +136,33 @@ enum Brought<'f> {
     Assertion(&'f Form<'f>),
 }
 
-pub(super) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let form = posted.form(&tenant)?;
-    let to = Destination::of(&visit, &form).await?;
-    let person = Person::of(&visit, &to).await?;
-    visit.check_csrf(&form, &token_about(&to, &person.id()))?;
+pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let to = Destination::of(visit, form).await?;
+    let person = Person::of(visit, &to).await?;
+    visit.check_csrf(form, &token_about(&to, &person.id()))?;
     let brought = match form.get("credential") {
-        Some(_) => Brought::Assertion(&form),
+        Some(_) => Brought::Assertion(form),
         None => Brought::Code(form.get("code").unwrap_or_default()),
     };
-    let (status, alert, wait) = match judge(&visit, &person, &brought).await? {
+    let (status, alert, wait) = match judge(visit, &person, &brought).await? {
         Outcome::Right(methods) => {
-            let admitted = admit(&visit, &to, &person, &methods).await?;
-            let mut response = to.go_on(&visit, &admitted.begun.facts).await?;
-            admitted.add_cookies(&visit, &mut response);
+            let admitted = admit(visit, &to, &person, &methods).await?;
+            let mut response = to.go_on(visit, &admitted.begun.facts).await?;
+            admitted.add_cookies(visit, &mut response);
             return Ok(response);
         }
         Outcome::Wrong => match brought {
             Brought::Code(_) => (StatusCode::FORBIDDEN, WRONG.to_owned(), None),
             Brought::Assertion(_) => (StatusCode::FORBIDDEN, REFUSED.to_owned(), None),
         },
-        Outcome::Wait(secs) => (StatusCode::TOO_MANY_REQUESTS, too_many(secs), Some(secs)),
+        Outcome::Wait(secs) => (StatusCode::TOO_MANY_REQUESTS, too_many::alert(secs), Some(secs)),
     };
     let known = factors::list(visit.db()?, person.user()).await.map_err(|e| visit.fault(&e))?;
     let shown = Shown { to: &to, person: &person };
-    let mut response = form_page(&visit, &shown, &known, status, Some(alert)).await?;
+    let mut response = form_page(visit, &shown, &known, status, Some(alert)).await?;
     if let Some(secs) = wait {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        too_many::mark(&mut response, secs);
     }
     Ok(response)
 }

@@ -11,6 +11,11 @@ pub(super) fn alert(wait_secs: u32) -> String {
 /// That page with the alert (RFC 6585 §4).
 pub(super) fn page(wait_secs: u32, show: impl FnOnce(StatusCode, String) -> HttpResponse) -> HttpResponse {
     let mut response = show(StatusCode::TOO_MANY_REQUESTS, alert(wait_secs));
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_secs));
+    mark(&mut response, wait_secs);
     response
+}
+
+/// Tells programs, too.
+pub(super) fn mark(response: &mut HttpResponse, wait_secs: u32) {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_secs));
 }

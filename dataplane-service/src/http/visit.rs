@@ -90,6 +90,18 @@ impl<'a> Visit<'a> {
         response
     }
 
+    /// The same with a script in it.
+    pub(super) fn show_with_script(
+        &self,
+        status: StatusCode,
+        page: &impl Template,
+        returns_to: Option<&str>,
+    ) -> HttpResponse {
+        let mut response = pages::show_with_script(status, &self.frame, page, returns_to);
+        self.bind(&mut response);
+        response
+    }
+
     /// The same about a client, whose logo alone comes from elsewhere.
     pub(super) fn show_about(
         &self,

@@ -1,35 +1,27 @@
 //! `GET` and `POST /account/factors`: the second factors of who is signed in, and recovery codes in place of those that are
 //! there. To change anything takes the password, and a session of two factors as soon as there is one to lose (ASVS 7.5.1).
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::acr::Acr;
+use oauth_core::form::Form;
 use vocab::ErrorCode;
 
 use super::access::day;
-use crate::app::App;
 use crate::http::mfa::person::codes_page;
 use crate::http::mfa::{check_enabled, password, webauthn};
 use crate::http::onward::Onward;
-use crate::http::posted::Posted;
 use crate::http::visit::Visit;
-use crate::pages::{self, AccountFactor, PageError, PageTenant, see_other, show};
+use crate::pages::{self, AccountFactor, PageError, see_other};
 use crate::second_factor::recovery;
 use crate::second_factor::webauthn::relying_party;
 use crate::store::factors::{self, Factor, Kind};
 use crate::store::sessions::Session;
 
-pub(in crate::http) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let (session, known) = owner(&visit).await?;
-    let mut response = page(&visit, &session, &known, StatusCode::OK, Told::default()).await?;
-    visit.bind(&mut response);
-    Ok(response)
+pub(in crate::http) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let (session, known) = owner(visit).await?;
+    page(visit, &session, &known, StatusCode::OK, Told::default()).await
 }
 
 /// Who may see and change the factors; otherwise the page that comes before.
@@ -86,31 +78,24 @@ async fn page(
         add_key: add_key.then(|| Onward::Factors.by_way_of(visit, "/mfa/webauthn")),
         no_keys_here: !keys_work,
     };
-    Ok(show(status, &page.frame, &page, None))
+    Ok(visit.show(status, &page, None))
 }
 
-pub(in crate::http) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let form = posted.form(&tenant)?;
-    let (session, known) = owner(&visit).await?;
+pub(in crate::http) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let (session, known) = owner(visit).await?;
     let removed = form.get("remove");
     let what = removed.or_else(|| form.get("renew")).unwrap_or_default();
-    visit.check_csrf(&form, &token_about(what, &session.facts.sid.to_string()))?;
-    if let Some(refused) = password::refusal(&visit, session.facts.user_id, &session.email, &form).await? {
+    visit.check_csrf(form, &token_about(what, &session.facts.sid.to_string()))?;
+    if let Some(refused) = password::refusal(visit, session.facts.user_id, &session.email, form).await? {
         let told = Told { alert: Some(refused.says()), ..Told::default() };
-        let mut response = page(&visit, &session, &known, refused.status(), told).await?;
+        let mut response = page(visit, &session, &known, refused.status(), told).await?;
         refused.mark(&mut response);
         return Ok(response);
     }
     match removed {
-        Some(id) => remove(&visit, &session, id).await,
-        None => renew(&visit, &session).await,
+        Some(id) => remove(visit, &session, id).await,
+        None => renew(visit, &session).await,
     }
 }
 

@@ -3,12 +3,11 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
 use oauth_core::form::Form;
 use uuid::Uuid;
 
-use super::too_many;
 use crate::http::login::{self, Outcome};
+use crate::http::too_many;
 use crate::http::visit::Visit;
 use crate::pages::PageError;
 
@@ -30,14 +29,14 @@ impl Refused {
     pub(in crate::http) fn says(self) -> String {
         match self {
             Self::Wrong => "That is not your password.".to_owned(),
-            Self::Wait(secs) => too_many(secs),
+            Self::Wait(secs) => too_many::alert(secs),
         }
     }
 
     /// Tells programs, too, how long to wait.
     pub(in crate::http) fn mark(self, response: &mut HttpResponse) {
         if let Self::Wait(secs) = self {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+            too_many::mark(response, secs);
         }
     }
 }

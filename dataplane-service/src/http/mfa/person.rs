@@ -13,7 +13,7 @@ use crate::http::cookies::Kind;
 use crate::http::login::{self, begin_session};
 use crate::http::onward::Onward;
 use crate::http::visit::{Visit, add_cookie};
-use crate::pages::{self, PageError, see_other, show};
+use crate::pages::{self, PageError, see_other};
 use crate::second_factor::{self, recovery};
 use crate::store::factors::{self, Factor};
 use crate::store::interactions::{self, Interaction};
@@ -188,7 +188,7 @@ pub(super) async fn added(
 pub(in crate::http) fn codes_page(visit: &Visit<'_>, codes: &[String], next: String) -> HttpResponse {
     let codes = codes.iter().map(|code| recovery::grouped(code)).collect();
     let page = pages::RecoveryCodes { frame: visit.frame(), codes, next };
-    show(StatusCode::OK, &page.frame, &page, None)
+    visit.show(StatusCode::OK, &page, None)
 }
 
 /// Somebody who has shown two factors.

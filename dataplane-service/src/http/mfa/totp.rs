@@ -3,17 +3,16 @@
 //! The seed is shown as long as the page is; the server keeps it once a code of it was typed. Who is in a session types the
 //! password, too.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::form::Form;
 
 use super::check_enabled;
 use super::password::Refused;
 use super::person::{self, Destination, Person, who_adds};
-use crate::app::App;
-use crate::http::posted::Posted;
-use crate::http::visit::{self, Visit};
+use crate::http::visit::Visit;
 use crate::opaque;
-use crate::pages::{self, PageError, PageTenant, qr, see_other, show};
+use crate::pages::{self, PageError, qr, see_other};
 use crate::second_factor::recovery;
 use crate::second_factor::totp::{Offer, Seed};
 use crate::second_factor::webauthn::relying_party;
@@ -21,22 +20,15 @@ use crate::store::factors::{self, Added, Method, NewFactor};
 
 const TAKEN: &str = "You have an authenticator app already. Remove it on your account page to set up another.";
 
-pub(in crate::http) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
-    let to = Destination::of(&visit, &query).await?;
-    let (person, _) = who_adds(&visit, &to).await?;
+pub(in crate::http) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let query = visit.query()?;
+    let to = Destination::of(visit, &query).await?;
+    let (person, _) = who_adds(visit, &to).await?;
     let seed = Seed::fresh();
     let offer = Offer::seal(visit.db()?, visit.tenant.id, person.user(), &seed, visit.now);
     let shown = Shown { to: &to, person: &person, seed: &seed, offer: &offer };
-    let mut response = form_page(&visit, &shown, StatusCode::OK, Problems::default());
-    visit.bind(&mut response);
-    Ok(response)
+    Ok(form_page(visit, &shown, StatusCode::OK, Problems::default()))
 }
 
 /// What was wrong with what was typed.
@@ -71,47 +63,40 @@ fn form_page(visit: &Visit<'_>, shown: &Shown<'_>, status: StatusCode, problems:
         code_problem: problems.code,
         other: relying_party(visit.tenant).map(|_| to.by_way_of(visit, "/mfa/webauthn")),
     };
-    show(status, &page.frame, &page, to.asked().map(|asked| asked.redirect_uri.as_str()))
+    visit.show(status, &page, to.asked().map(|asked| asked.redirect_uri.as_str()))
 }
 
-pub(in crate::http) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let form = posted.form(&tenant)?;
-    let to = Destination::of(&visit, &form).await?;
-    let (person, _) = who_adds(&visit, &to).await?;
+pub(in crate::http) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let to = Destination::of(visit, form).await?;
+    let (person, _) = who_adds(visit, &to).await?;
     let offer = form.get("offer").unwrap_or_default();
-    visit.check_csrf(&form, &["totp", to.id(), &person.id(), offer])?;
+    visit.check_csrf(form, &["totp", to.id(), &person.id(), offer])?;
     let Some(seed) = Offer::open(visit.db()?, offer, visit.tenant.id, person.user(), visit.now) else {
         // It took too long: another seed is shown.
-        return Ok(see_other(&to.by_way_of(&visit, "/mfa/totp")));
+        return Ok(see_other(&to.by_way_of(visit, "/mfa/totp")));
     };
     let shown = Shown { to: &to, person: &person, seed: &seed, offer };
-    if let Some(refused) = person.password_refused(&visit, &form).await? {
+    if let Some(refused) = person.password_refused(visit, form).await? {
         let says = Some(refused.says());
         let problems = match refused {
             Refused::Wrong => Problems { password: says, ..Problems::default() },
             Refused::Wait(_) => Problems { alert: says, ..Problems::default() },
         };
-        let mut response = form_page(&visit, &shown, refused.status(), problems);
+        let mut response = form_page(visit, &shown, refused.status(), problems);
         refused.mark(&mut response);
         return Ok(response);
     }
     let Some(step) = seed.step_of(form.get("code").unwrap_or_default(), visit.now) else {
         let code = Some("That is not the code the app shows now. Is the clock of your phone right?".to_owned());
         return Ok(form_page(
-            &visit,
+            visit,
             &shown,
             StatusCode::UNPROCESSABLE_ENTITY,
             Problems { code, ..Problems::default() },
         ));
     };
-    keep(&visit, &shown, step).await
+    keep(visit, &shown, step).await
 }
 
 async fn keep(visit: &Visit<'_>, shown: &Shown<'_>, step: i64) -> Result<HttpResponse, PageError> {

@@ -1,7 +1,7 @@
 //! `GET` and `POST /mfa/webauthn`: a person adds an authenticator that signs. Who is in a session types the password, too.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::form::Form;
 use vocab::ErrorCode;
 use webauthn_rs::Webauthn;
@@ -11,11 +11,9 @@ use super::check_enabled;
 use super::keys::{Purpose, keep_challenge, passkeys, take_challenge};
 use super::password::Refused;
 use super::person::{self, Destination, Person, who_adds};
-use crate::app::App;
-use crate::http::posted::Posted;
-use crate::http::visit::{self, Visit};
+use crate::http::visit::Visit;
 use crate::opaque;
-use crate::pages::{self, AskedKeys, PageError, PageTenant, show_with_script};
+use crate::pages::{self, AskedKeys, PageError};
 use crate::second_factor::recovery;
 use crate::second_factor::webauthn::{facts, open, relying_party, seal};
 use crate::store::factors::{self, Added, Factor, Kind, Method, NewFactor};
@@ -58,21 +56,14 @@ fn token_about<'a>(to: &'a Destination, person: &'a str) -> [&'a str; 3] {
     ["webauthn", to.id(), person]
 }
 
-pub(in crate::http) async fn get(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let query = visit::form(&tenant, request.query_string().as_bytes())?;
-    let to = Destination::of(&visit, &query).await?;
-    let (person, known) = who_adds(&visit, &to).await?;
-    let relying_party = here(&visit)?;
+pub(in crate::http) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let query = visit.query()?;
+    let to = Destination::of(visit, &query).await?;
+    let (person, known) = who_adds(visit, &to).await?;
+    let relying_party = here(visit)?;
     let shown = Shown { to: &to, person: &person, known: &known, relying_party: &relying_party, name: "" };
-    let mut response = form_page(&visit, &shown, StatusCode::OK, Problems::default()).await?;
-    visit.bind(&mut response);
-    Ok(response)
+    form_page(visit, &shown, StatusCode::OK, Problems::default()).await
 }
 
 /// With a challenge of its own, each time.
@@ -105,41 +96,34 @@ async fn form_page(
         other: (!has_totp).then(|| to.by_way_of(visit, "/mfa/totp")),
     };
     let returns_to = to.asked().map(|asked| asked.redirect_uri.as_str());
-    Ok(show_with_script(status, &page.frame, &page, returns_to))
+    Ok(visit.show_with_script(status, &page, returns_to))
 }
 
-pub(in crate::http) async fn post(
-    request: HttpRequest,
-    tenant: PageTenant,
-    app: web::Data<App>,
-    posted: Posted,
-) -> Result<HttpResponse, PageError> {
-    let visit = Visit::of(&request, &tenant, &app);
-    check_enabled(&visit)?;
-    let form = posted.form(&tenant)?;
-    let to = Destination::of(&visit, &form).await?;
-    let (person, known) = who_adds(&visit, &to).await?;
-    let relying_party = here(&visit)?;
-    visit.check_csrf(&form, &token_about(&to, &person.id()))?;
-    let name = name(&form);
+pub(in crate::http) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpResponse, PageError> {
+    check_enabled(visit)?;
+    let to = Destination::of(visit, form).await?;
+    let (person, known) = who_adds(visit, &to).await?;
+    let relying_party = here(visit)?;
+    visit.check_csrf(form, &token_about(&to, &person.id()))?;
+    let name = name(form);
     let shown = Shown { to: &to, person: &person, known: &known, relying_party: &relying_party, name: &name };
-    if let Some(refused) = person.password_refused(&visit, &form).await? {
+    if let Some(refused) = person.password_refused(visit, form).await? {
         let says = refused.says();
         let problems = match refused {
             Refused::Wrong => Problems { password: Some(says), alert: None },
             Refused::Wait(_) => Problems::alert(&says),
         };
-        let mut response = form_page(&visit, &shown, refused.status(), problems).await?;
+        let mut response = form_page(visit, &shown, refused.status(), problems).await?;
         refused.mark(&mut response);
         return Ok(response);
     }
     if known.iter().filter(|factor| factor.kind == Kind::Webauthn).count() >= MOST {
-        return form_page(&visit, &shown, StatusCode::CONFLICT, Problems::alert(TOO_MANY)).await;
+        return form_page(visit, &shown, StatusCode::CONFLICT, Problems::alert(TOO_MANY)).await;
     }
-    let Some(passkey) = created(&visit, &shown, &form).await? else {
-        return form_page(&visit, &shown, StatusCode::UNPROCESSABLE_ENTITY, Problems::alert(FAILED)).await;
+    let Some(passkey) = created(visit, &shown, form).await? else {
+        return form_page(visit, &shown, StatusCode::UNPROCESSABLE_ENTITY, Problems::alert(FAILED)).await;
     };
-    keep(&visit, &shown, &passkey).await
+    keep(visit, &shown, &passkey).await
 }
 
 /// What the person calls it, on one line.
