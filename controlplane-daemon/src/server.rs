@@ -20,8 +20,8 @@ use telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use transport::credentials::Credentials;
+use transport::listener::{self, Limits};
 use transport::material::Unusable;
-use transport::server::server_only;
 use vocab::{Clock, SystemClock};
 
 use crate::admin::declarative::Applier;
@@ -45,12 +45,8 @@ use crate::tls::{self, CertificateEnds, Tls};
 
 const ADMIN_WORKERS: u32 = 2;
 const SHUTDOWN_SECS: u64 = 5;
-/// A client that has not sent its headers by then is cut off.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes under way at once, per worker. At the bound nobody is accepted, so that whoever only opens connections must
-/// not get there before they time out.
-const MAX_HANDSHAKES: usize = 65_536;
+const LIMITS: Limits =
+    Limits { handshake: Duration::from_secs(5), head: Duration::from_secs(10), keep_alive: Duration::from_secs(5) };
 
 /// Why the process ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -385,16 +381,11 @@ fn serve_admin(listener: TcpListener, api: web::Data<Api>, tls: Option<Credentia
             .default_service(web::to(admin::routes::no_such_path))
     };
     metrics::gauge!("hj_cp_http_workers").set(f64::from(ADMIN_WORKERS));
-    let server = HttpServer::new(app)
-        .workers(ADMIN_WORKERS as usize)
-        .client_request_timeout(HEADER_TIMEOUT)
-        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-        .max_connection_rate(MAX_HANDSHAKES)
-        .disable_signals()
-        .shutdown_timeout(SHUTDOWN_SECS);
+    let workers = ADMIN_WORKERS as usize;
+    let server = Server::build().workers(workers).disable_signals().shutdown_timeout(SHUTDOWN_SECS);
     let server = match tls {
-        Some(credentials) => server.listen_rustls_0_23(listener, server_only(credentials))?,
-        None => server.listen(listener)?,
+        Some(credentials) => listener::tls(server, listener, LIMITS, tls::admin_port(credentials), app, |_, _| {})?,
+        None => listener::plain(server, listener, LIMITS, app)?,
     };
     Ok(server.run())
 }

@@ -11,15 +11,17 @@ use parking_lot::Mutex;
 use transport::client::{ClientTls, ServerIdentity};
 use transport::credentials::Credentials;
 use transport::incoming::Port;
+use transport::listener;
 use transport::material::{Files, IdentityFiles, Unusable};
 use transport::names::{Callers, Names};
 use transport::observer::{End, Observer, Reload};
 use transport::outcome::Outcome;
-use transport::server::{ClientCertificate, MutualTls};
+use transport::server::{ClientCertificate, MutualTls, server_only};
 use vocab::{Clock, Timestamp};
 
 const PEER: &str = "peer";
 const WATCH: &str = "watch";
+const ADMIN: &str = "admin";
 
 /// As given by the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +91,11 @@ fn port(name: &'static str, tls: Option<MutualTls>) -> Port {
 pub fn admin(identity: IdentityFiles, clock: Arc<dyn Clock>, ends: &CertificateEnds) -> Result<Credentials, Unusable> {
     let observer = Arc::new(Metrics { ends: ends.clone() });
     Credentials::load(Files { identity: Some(identity), authorities: None }, clock, observer)
+}
+
+/// The port of the admin API, whose callers show no certificate.
+pub fn admin_port(credentials: Credentials) -> listener::Tls {
+    listener::Tls { port: ADMIN, config: server_only(credentials), observer: Arc::new(Metrics::default()) }
 }
 
 /// When certificates end, by file, for whoever asks.

@@ -53,6 +53,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpRequest, ResponseError as _, web};
 use tracing::Instrument as _;
 use transport::forwarded::Scheme;
+use transport::listener::Encrypted;
 use vocab::ErrorCode;
 
 pub use self::endpoint::{Endpoint, endpoint};
@@ -215,7 +216,7 @@ pub async fn pin_directory(
     let directory = app.map(|app| app.directory.load()).unwrap_or_default();
     let revision = HeaderValue::from(directory.revision.get());
     request.extensions_mut().insert(directory);
-    let secure = request.app_config().secure()
+    let secure = request.request().conn_data::<Encrypted>().is_some()
         || origin::of(request.request()).is_some_and(|origin| origin.scheme == Some(Scheme::Https));
     let span = observe::span(&request);
     // Handlers and extractors answer their errors themselves. The request must not be cloned to do it here: the router

@@ -7,7 +7,6 @@
 
 mod jobs;
 
-use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -15,16 +14,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::{Extensions, Server};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
 use anyhow::Context as _;
+use rustls::ServerConnection;
 use telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use transport::credentials::Credentials;
+use transport::listener::{self, Limits};
 use transport::material::{Files, Unusable};
 use transport::server::{asking_for_certificate, server_only};
 use transport::watcher;
@@ -51,13 +51,8 @@ use crate::sync::status::Status;
 use crate::sync::subscription::PodIdentity;
 use crate::tls;
 
-/// A client that has not sent its headers by then is cut off.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes under way at once, per worker. At the bound nobody is accepted, so that whoever only opens connections must
-/// not get there before they time out.
-const MAX_HANDSHAKES: usize = 65_536;
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+const LIMITS: Limits =
+    Limits { handshake: Duration::from_secs(5), head: Duration::from_secs(10), keep_alive: Duration::from_secs(75) };
 /// How long requests may take to finish when the pod is told to stop.
 const DRAIN_SECS: u64 = 10;
 
@@ -298,26 +293,21 @@ fn public_server(listener: TcpListener, tls: Option<PublicTls>, app: web::Data<A
     // As many as actix makes of itself.
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     metrics::gauge!("hj_dp_http_workers").set(f64::from(u32::try_from(workers).unwrap_or(u32::MAX)));
-    let server = HttpServer::new(move || {
+    let serve = move || {
         actix_web::App::new().app_data(app.clone()).wrap(from_fn(http::pin_directory)).configure(http::configure)
-    });
-    let server = server
-        .workers(workers)
-        .client_request_timeout(HEADER_TIMEOUT)
-        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-        .max_connection_rate(MAX_HANDSHAKES)
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(DRAIN_SECS)
-        .disable_signals()
-        .on_connect(move |stream, extensions| note_certificate(&certificates, stream, extensions))
-        .listen(listener)?;
+    };
+    let server = Server::build().workers(workers).shutdown_timeout(DRAIN_SECS).disable_signals();
+    let server = listener::plain(server, listener, LIMITS, serve.clone())?;
     let server = match tls {
         Some(PublicTls { listener, credentials, client_certificate }) => {
             let config = match client_certificate {
                 settings::ClientCertificate::NotAskedFor => server_only(credentials),
                 settings::ClientCertificate::AskedFor => asking_for_certificate(credentials),
             };
-            server.listen_rustls_0_23(listener, config)?
+            let note = move |connection: &ServerConnection, extensions: &mut Extensions| {
+                note_certificate(&certificates, connection, extensions);
+            };
+            listener::tls(server, listener, LIMITS, tls::public_port(config), serve, note)?
         }
         None => server,
     };
@@ -325,9 +315,8 @@ fn public_server(listener: TcpListener, tls: Option<PublicTls>, app: web::Data<A
 }
 
 /// Reads the client's certificate, if it showed one, once for all requests of the connection.
-fn note_certificate(certificates: &ClientCertificates, stream: &dyn Any, extensions: &mut Extensions) {
-    let tls = stream.downcast_ref::<TlsStream<actix_web::rt::net::TcpStream>>();
-    let shown = tls.and_then(|tls| tls.get_ref().1.peer_certificates());
+fn note_certificate(certificates: &ClientCertificates, connection: &ServerConnection, extensions: &mut Extensions) {
+    let shown = connection.peer_certificates();
     if let Some(certificate) = shown.and_then(|chain| certificates.of_connection(chain)) {
         extensions.insert(Arc::new(certificate));
     }
@@ -335,7 +324,7 @@ fn note_certificate(certificates: &ClientCertificates, stream: &dyn Any, extensi
 
 fn ops_server(listener: TcpListener, ops: web::Data<Ops>) -> io::Result<Server> {
     let server = HttpServer::new(move || actix_web::App::new().app_data(ops.clone()).configure(ops::configure));
-    Ok(server.workers(1).client_request_timeout(HEADER_TIMEOUT).disable_signals().listen(listener)?.run())
+    Ok(server.workers(1).client_request_timeout(LIMITS.head).disable_signals().listen(listener)?.run())
 }
 
 fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -4,8 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use transport::client::{ClientTls, ServerIdentity};
 use transport::credentials::Credentials;
+use transport::listener;
 use transport::material::{Files, Unusable};
 use transport::observer::{End, Observer, Reload};
 use transport::outcome::Outcome;
@@ -18,6 +20,11 @@ pub fn load(files: Files, clock: Arc<dyn Clock>) -> Result<Credentials, Unusable
 /// To call the control plane with.
 pub fn to_control_plane(credentials: Credentials) -> ClientTls {
     ClientTls::new("watch", credentials, ServerIdentity::Host, Arc::new(Metrics))
+}
+
+/// The public port.
+pub fn public_port(config: ServerConfig) -> listener::Tls {
+    listener::Tls { port: "public", config, observer: Arc::new(Metrics) }
 }
 
 #[derive(Debug)]

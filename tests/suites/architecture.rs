@@ -105,7 +105,7 @@ fn only_the_raft_folder_knows_openraft() {
 
 #[test]
 fn only_server_rs_constructs() {
-    let constructs = ["HttpServer::new(", "transport::Server::builder(", "control_plane::start("];
+    let constructs = ["HttpServer::new(", "listener::tls(", "transport::Server::builder(", "control_plane::start("];
     let exempt = |path: &Path| path.ends_with("src/server.rs") || path.to_string_lossy().contains("/src/server/");
     assert_absent(&["controlplane-daemon/src", "dataplane-service/src"], &constructs, exempt);
 }

@@ -181,11 +181,11 @@ pub const METRICS: &[Metric] = &[
     counter(
         "hj_cp_handshakes_total",
         &[
-            of("port", &["peer", "watch"]),
+            of("port", &["peer", "watch", "admin"]),
             of("end", &["server", "client"]),
             few("outcome", "`established`, or [why not](tls.md#what-is-refused)"),
         ],
-        "connections of peers and pods, and how they came about or did not",
+        "connections of peers and pods, and by TLS to the admin API, and how they came about or did not",
     ),
     counter(
         "hj_cp_tls_reloads_total",

@@ -124,11 +124,11 @@ pub const METRICS: &[Metric] = &[
     counter(
         "hj_dp_handshakes_total",
         &[
-            of("port", &["watch"]),
-            of("end", &["client"]),
+            of("port", &["watch", "public"]),
+            of("end", &["client", "server"]),
             few("outcome", "`established`, or [why not](tls.md#what-is-refused)"),
         ],
-        "connections to the control plane, and how they came about or did not",
+        "connections to the control plane, and by TLS to the pod, and how they came about or did not",
     ),
     counter(
         "hj_dp_tls_reloads_total",

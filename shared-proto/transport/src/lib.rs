@@ -16,6 +16,7 @@
 //! | [`credentials`], [`watcher`] | the ones in use, and their replacement while everything runs |
 //! | [`names`] | which certificates of our own authority are let in at a port |
 //! | [`server`], [`incoming`], [`connection`] | accepting |
+//! | [`listener`] | accepting for actix |
 //! | [`one_task`], [`gather`] | a connection and its streams as one task, which sends together what it writes together |
 //! | [`client`] | connecting |
 //! | [`observer`], [`outcome`] | what metrics and logs are told |
@@ -35,6 +36,7 @@ pub mod credentials;
 pub mod forwarded;
 pub mod gather;
 pub mod incoming;
+pub mod listener;
 pub mod material;
 pub mod names;
 pub mod observer;

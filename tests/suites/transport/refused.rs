@@ -25,6 +25,8 @@ enum Caller<'a> {
     Shows(Option<&'a Certified>),
     /// TLS as it should be, then these words.
     Says(&'a Certified, &'a [u8]),
+    /// Knows the authorities of this one, not the server's.
+    Distrusts(&'a Certified),
     /// These bytes, without TLS of its own.
     Raw(&'a [u8]),
 }
@@ -63,6 +65,10 @@ async fn call(address: &str, ca: &str, caller: &Caller<'_>) {
             let _ = stream.write_all(bytes).await;
             let _ = stream.read_to_end(&mut Vec::new()).await;
         }
+        Caller::Distrusts(own) => {
+            let refused = tls::connect(address, &own.ca, None).await;
+            assert!(refused.is_err(), "the server is a stranger");
+        }
         Caller::Shows(certificate) => {
             let Ok(mut stream) = tls::connect(address, ca, *certificate).await else { return };
             // SETTINGS, empty: a whole beginning. The answer begins with theirs, unless the certificate was not liked.
@@ -94,7 +100,9 @@ async fn who_must_not_connect_is_refused_and_counted_by_the_reason() {
     let foreign = stranger.certify("node");
 
     let names = ["--tls-watch-names", "pods.example,spiffe://example.org/hellojohn/pod"];
-    let mut cluster = Cluster::prepare(1, &[&node.flags()[..], &names].concat());
+    let [certificate, key, _] = &node.files;
+    let admin = ["--admin-tls-cert-file", certificate, "--admin-tls-key-file", key];
+    let mut cluster = Cluster::prepare(1, &[&node.flags()[..], &names, &admin].concat());
     // By certificate alone.
     cluster.nodes[0].launch_mut().env.retain(|(name, _)| name != "HJ_WATCH_TOKEN");
     cluster.start_all().await;
@@ -104,6 +112,7 @@ async fn who_must_not_connect_is_refused_and_counted_by_the_reason() {
     let old = client_hello([3, 2], STRONG);
     let weak = client_hello([3, 3], WEAK);
     let (peer, watch) = (("peer", &addresses.raft), ("watch", &addresses.watch));
+    let admin = ("admin", &addresses.admin);
     let mut rows = vec![
         (peer, Caller::Shows(Some(&node)), "established"),
         (watch, Caller::Shows(Some(&pod)), "established"),
@@ -131,6 +140,15 @@ async fn who_must_not_connect_is_refused_and_counted_by_the_reason() {
         (watch, Caller::Says(&pod, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "not_http2"),
         (peer, Caller::Says(&node, b""), "timed_out"),
         (watch, Caller::Raw(b""), "timed_out"),
+    ]);
+    // Callers of the admin API show no certificate, and need not speak HTTP/2.
+    rows.extend([
+        (admin, Caller::Shows(None), "established"),
+        (admin, Caller::Distrusts(&foreign), "refused_by_other"),
+        (admin, Caller::Raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "not_tls"),
+        (admin, Caller::Raw(&old), "incompatible"),
+        (admin, Caller::Raw(&weak), "incompatible"),
+        (admin, Caller::Raw(b""), "timed_out"),
     ]);
     for ((port, address), caller, outcome) in &rows {
         let labels = [("port", *port), ("end", "server"), ("outcome", *outcome)];
@@ -167,11 +185,45 @@ async fn versions_before_1_2_are_refused_by_that_name_at_every_port() {
             let answer = answer_to(address, &client_hello(version, STRONG)).await;
             assert_eq!(answer, (ALERT, Some(PROTOCOL_VERSION)), "{port}, {version:?}");
         }
-        // The admin API's callers show no certificate, and are counted as requests.
-        let refused = if port == "admin" { 0 } else { 3 };
         until(&format!("they are counted at {port}"), PATIENCE, async || {
             let now = count(&ops, "hj_cp_handshakes_total", &labels).await;
-            if now == before + refused { Ok(()) } else { Err(format!("{before} before, {now} now")) }
+            if now == before + 3 { Ok(()) } else { Err(format!("{before} before, {now} now")) }
+        })
+        .await;
+    }
+}
+
+/// Applications that call a pod by TLS. Whose certificate is asked for may show any: it is judged with the request.
+#[tokio::test]
+async fn who_does_not_get_to_a_pod_is_counted_by_the_reason() {
+    let (authority, stranger) = (Authority::new("authority"), Authority::new("stranger"));
+    let (own, foreign) = (authority.certify("pod"), stranger.certify("client"));
+    let expired = stranger.certify_as("expired", &Wanted { validity: Validity::Past, ..Wanted::default() });
+    let [cert, key, ca] = own.files.each_ref().map(String::as_str);
+    let cluster = Cluster::start(1).await;
+    let control_plane = cluster.watch_urls();
+    let flags = ["--tls-addr", "127.0.0.1:0", "--public-tls-cert-file", cert, "--public-tls-key-file", key];
+    let asking = ["--tls-client-certificates", "request", "--client-ca-file", ca];
+    let flags = [&flags[..], &asking].concat();
+    let plan = Plan { name: "pod", control_plane: &control_plane, flags: &flags, ..Plan::default() };
+    let pod = Pod::start(&plan, &cluster.secrets).await;
+    let (old, weak) = (client_hello([3, 2], STRONG), client_hello([3, 3], WEAK));
+    for (caller, outcome) in [
+        (Caller::Shows(None), "established"),
+        (Caller::Shows(Some(&foreign)), "established"),
+        (Caller::Shows(Some(&expired)), "established"),
+        (Caller::Distrusts(&foreign), "refused_by_other"),
+        (Caller::Raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "not_tls"),
+        (Caller::Raw(&old), "incompatible"),
+        (Caller::Raw(&weak), "incompatible"),
+        (Caller::Raw(b""), "timed_out"),
+    ] {
+        let (ops, labels) = (pod.ops_url(), [("port", "public"), ("end", "server"), ("outcome", outcome)]);
+        let before = count(&ops, "hj_dp_handshakes_total", &labels).await;
+        call(pod.tls_address(), &own.ca, &caller).await;
+        until(&format!("{outcome} is counted"), PATIENCE, async || {
+            let now = count(&ops, "hj_dp_handshakes_total", &labels).await;
+            if now == before + 1 { Ok(()) } else { Err(format!("{before} before, {now} now")) }
         })
         .await;
     }
