@@ -13,7 +13,6 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -21,10 +20,11 @@ use tokio_rustls::TlsConnector;
 use tower::{BoxError, Service};
 
 use crate::credentials::{Credentials, Derived};
-use crate::material::{Material, provider};
+use crate::material::Material;
 use crate::names::Names;
 use crate::observer::{End, Observer};
 use crate::outcome::Outcome;
+use crate::suites::{self, provider};
 
 /// A server that has accepted the connection answers soon, unless it is none.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,9 +62,7 @@ impl ClientTls {
 }
 
 fn config(material: &Material, server: &ServerIdentity) -> ClientConfig {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .expect("the provider has suites of both versions");
+    let builder = suites::client();
     let authorities = material.authorities.clone().unwrap_or_else(|| Arc::new(RootCertStore::empty()));
     let builder = match server {
         ServerIdentity::Host => builder.with_root_certificates(authorities),

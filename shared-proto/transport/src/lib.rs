@@ -19,6 +19,7 @@
 //! | [`listener`] | accepting for actix |
 //! | [`one_task`], [`gather`] | a connection and its streams as one task, which sends together what it writes together |
 //! | [`client`] | connecting |
+//! | `suites` | which TLS is spoken at both ends |
 //! | [`observer`], [`outcome`] | what metrics and logs are told |
 //! | [`forwarded`] | whose request it is when a proxy passes it on |
 //!
@@ -44,4 +45,5 @@ pub mod one_task;
 pub mod outcome;
 pub mod presented;
 pub mod server;
+mod suites;
 pub mod watcher;

@@ -4,9 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::suites::provider;
 use rustls::RootCertStore;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -106,10 +105,6 @@ impl Material {
 /// As people read it (RFC 3339).
 fn date(time: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(time.millis()).map_or_else(|_| time.to_string(), |time| time.to_string())
-}
-
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(default_provider())
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<(CertificateDer<'static>, Certificate)>, Unusable> {

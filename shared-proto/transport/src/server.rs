@@ -8,13 +8,13 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 
 use crate::credentials::{Credentials, Derived};
-use crate::material::{Material, provider};
+use crate::material::Material;
 use crate::names::Callers;
 use crate::presented::AnyCertificate;
+use crate::suites::{self, provider};
 
 /// What is done with callers that present no certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +35,7 @@ impl MutualTls {
     pub fn new(credentials: Credentials, certificate: ClientCertificate, callers: Callers) -> Self {
         let config = Derived::new(credentials, move |material| {
             let verifier = Gate::new(material, certificate, callers.clone());
-            let mut config = ServerConfig::builder_with_provider(provider())
-                .with_protocol_versions(&[&TLS13, &TLS12])
-                .expect("the provider has suites of both versions")
+            let mut config = suites::server()
                 .with_client_cert_verifier(Arc::new(verifier))
                 .with_cert_resolver(Arc::new(Fixed(material.identity.clone())));
             config.alpn_protocols = vec![b"h2".to_vec()];
@@ -56,18 +54,12 @@ impl MutualTls {
 /// For servers that take one configuration for good, such as actix: the certificate is looked up at each handshake.
 /// Callers are asked for no certificate.
 pub fn server_only(credentials: Credentials) -> ServerConfig {
-    ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .expect("the provider has suites of both versions")
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Current(credentials)))
+    suites::server().with_no_client_auth().with_cert_resolver(Arc::new(Current(credentials)))
 }
 
 /// The same, and callers may show a certificate of any kind: see [`crate::presented`].
 pub fn asking_for_certificate(credentials: Credentials) -> ServerConfig {
-    ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .expect("the provider has suites of both versions")
+    suites::server()
         .with_client_cert_verifier(Arc::new(AnyCertificate(provider())))
         .with_cert_resolver(Arc::new(Current(credentials)))
 }
