@@ -36,6 +36,7 @@ pub mod respond;
 mod revoke;
 mod token;
 mod too_many;
+pub mod unread;
 mod userinfo;
 mod users;
 mod verify_email;

@@ -3,7 +3,6 @@
 //! Path `/t/{slug}` → a tenant's own host → `X-Tenant-Slug` → `?tenant=` → the default tenant. Whatever of the first
 //! four is there must name the same tenant: a header can never turn a request away from the tenant its path names.
 
-use std::future::{Ready, ready};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use vocab::{ErrorCode, Slug};
 
 use crate::app::App;
 use crate::directory::Directory;
+use crate::http::unread::{self, Extracted};
 use crate::http::{directory_of, origin};
 use crate::problem::Problem;
 use crate::recorder::tenant_label;
@@ -36,10 +36,11 @@ impl Deref for Tenant {
 
 impl FromRequest for Tenant {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Extracted<Self, Problem>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::known(request).and_then(|tenant| tenant.admitted(request)))
+    /// Stands before the body among what a handler takes, so that there is one to take away.
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        unread::after(Self::admitted(request), request, payload)
     }
 }
 
@@ -50,13 +51,14 @@ impl Tenant {
     }
 
     /// The same, counted.
-    fn admitted(self, request: &HttpRequest) -> Result<Self, Problem> {
-        if let Some(Err(wait)) = self.limiter.as_ref().map(|limiter| limiter.admit()) {
-            metrics::counter!("hj_dp_rate_limited_total", "tenant" => tenant_label(&self.slug)).increment(1);
+    pub(crate) fn admitted(request: &HttpRequest) -> Result<Self, Problem> {
+        let tenant = known(request)?;
+        if let Some(Err(wait)) = tenant.limiter.as_ref().map(|limiter| limiter.admit()) {
+            metrics::counter!("hj_dp_rate_limited_total", "tenant" => tenant_label(&tenant.slug)).increment(1);
             let problem = Problem::too_many(wait);
             return Err(if is_oauth(request) { problem.as_oauth() } else { problem });
         }
-        Ok(self)
+        Ok(tenant)
     }
 }
 

@@ -11,8 +11,10 @@ use reqwest::Method;
 use serde_json::json;
 use tests::tenant::Tenant;
 use tests::wait::{PATIENCE, until};
-use tests::web::{self, Answer};
+use tests::web::{self, Answer, raw_status};
 use tests::{routes, world};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 /// Sent at once, so that some are too many however slow the machine is.
 const AT_ONCE: usize = 6;
@@ -139,4 +141,91 @@ async fn another_name_for_the_tenant_is_no_way_around() {
         if refused(&both.0) && refused(&both.1) { Ok(()) } else { Err("served".to_owned()) }
     })
     .await;
+}
+
+/// Who is refused keeps the connection, though nobody wanted the body: a flood over TLS must not pay, and cost, a
+/// handshake for each refusal.
+#[tokio::test]
+async fn a_refused_post_is_answered_and_so_is_the_next_on_its_connection() {
+    let world = world::shared().await;
+    let a = world.tenant("kept").await;
+    limit(&a, json!({ "requests_per_second": 1, "burst": 1 })).await;
+    let address = world.pods[0].address();
+    // Others use up what the tenant has.
+    let stop = Arc::new(AtomicBool::new(false));
+    let flood = tokio::spawn({
+        let (stop, url) = (Arc::clone(&stop), keys(&a));
+        async move {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = at_once(&Method::GET, &url, AT_ONCE).await;
+            }
+        }
+    });
+    let head = |path: &str, length: usize| {
+        let kind = "application/x-www-form-urlencoded";
+        let slug = &a.slug;
+        format!(
+            "POST /t/{slug}/{path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    for (path, length) in [("oauth2/token", 60), ("oauth2/token", 60_000), ("login", 60)] {
+        let (mut connection, mut refused) = (Connection::to(address).await, 0);
+        until("three refusals on one connection", PATIENCE, async || {
+            // Head and body apart, so that the answer may be decided before the body is there.
+            connection.send(&head(path, length)).await;
+            connection.send(&"x".repeat(length)).await;
+            refused += usize::from(connection.answer().await == 429);
+            if refused == 3 { Ok(()) } else { Err(format!("{path}: {refused}")) }
+        })
+        .await;
+    }
+    // A body that is too large to be worth it ends it, as before.
+    until("a large one is refused, and the connection is closed", PATIENCE, async || {
+        let mut connection = Connection::to(address).await;
+        connection.send(&head("oauth2/token", 1 << 20)).await;
+        let status = connection.answer().await;
+        assert!(connection.is_over().await, "the connection is open after {status}");
+        if status == 429 { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    flood.await.expect("the flood ends");
+}
+
+/// A connection to a pod, in plain bytes.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    async fn to(address: &str) -> Self {
+        Self(BufReader::new(TcpStream::connect(address).await.expect("the pod listens")))
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).await.expect("the connection is there");
+        self.0.get_mut().flush().await.expect("the connection is there");
+    }
+
+    /// The status of the next answer, which is read to its end.
+    async fn answer(&mut self) -> u16 {
+        let (mut head, mut line) = (String::new(), String::new());
+        while line != "\r\n" {
+            line.clear();
+            let read = self.0.read_line(&mut line).await.expect("the connection is there");
+            assert!(read > 0, "the connection was closed in place of an answer: {head}");
+            head.push_str(&line);
+        }
+        let lower = head.to_ascii_lowercase();
+        let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("its length");
+        let mut body = vec![0; length.parse().expect("a number")];
+        self.0.read_exact(&mut body).await.expect("the body is whole");
+        raw_status(&head).expect("a status")
+    }
+
+    /// Whether the pod closed it after its last answer.
+    async fn is_over(&mut self) -> bool {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest)).await;
+        // A reset is an end, too: it was still being sent to.
+        ended.is_ok_and(|ended| ended.is_err() || rest.is_empty())
+    }
 }

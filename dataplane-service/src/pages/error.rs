@@ -1,7 +1,6 @@
 //! The page for what went wrong: a clear sentence, and the code to quote to whoever helps.
 
 use std::fmt;
-use std::future::{Ready, ready};
 use std::ops::Deref;
 
 use actix_web::dev::Payload;
@@ -13,6 +12,7 @@ use oauth_core::error::OAuthError;
 use vocab::ErrorCode;
 
 use super::{Frame, see_other, show};
+use crate::http::unread::{self, Extracted};
 use crate::password::HashError;
 use crate::problem::Problem;
 use crate::resolve::Tenant;
@@ -155,11 +155,11 @@ impl PageTenant {
 
 impl FromRequest for PageTenant {
     type Error = PageError;
-    type Future = Ready<Result<Self, PageError>>;
+    type Future = Extracted<Self, PageError>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let tenant = Tenant::from_request(request, payload).into_inner();
-        ready(tenant.map(Self).map_err(|problem| unresolved(&problem)))
+        let tenant = Tenant::admitted(request).map(Self).map_err(|problem| unresolved(&problem));
+        unread::after(tenant, request, payload)
     }
 }
 
