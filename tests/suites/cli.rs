@@ -1,5 +1,6 @@
 //! `hellojohn` as an operator's scripts use it, against a running system.
 
+use serde_json::json;
 use tests::operator::Cli;
 use tests::tenant::unique;
 use tests::world;
@@ -53,6 +54,55 @@ async fn tenants_clients_scopes_and_keys_from_the_command_line() {
     cli.text(&["client", "delete", "worker", "-t", &slug]);
     cli.text(&["tenant", "delete", &slug]);
     cli.fails(&["tenant", "get", &slug], NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_limit_and_mail_server_are_set_and_taken_away() {
+    let world = world::shared().await;
+    let (cli, slug) = (Cli::new(&world.cluster), unique("flags"));
+    cli.text(&["tenant", "create", &slug, "--rate-limit", "50"]);
+    let shown = |name: &str| cli.json(&["tenant", "get", &slug])["settings"][name].clone();
+    assert_eq!(shown("rate_limit")["requests_per_second"], 50);
+    cli.text(&["tenant", "update", &slug, "--rate-limit-burst", "200"]);
+    assert_eq!(shown("rate_limit"), json!({ "requests_per_second": 50, "burst": 200 }));
+
+    let update = ["tenant", "update", &slug];
+    let server = ["--smtp-host", "mail.example", "--smtp-from", "no-reply@acme.example", "--smtp-security", "tls"];
+    let account = [&update[..], &server, &["--smtp-username", "acme"]].concat();
+    let said = cli.fails(&account, USAGE);
+    assert!(said.contains("/settings/smtp/password"), "{said}");
+    let by_argument = [&account[..], &["--smtp-password", "s3cret-mail"]].concat();
+    cli.fails(&by_argument, USAGE);
+    let done = cli.command(&account).env("HJ_TENANT_SMTP_PASSWORD", "s3cret-mail").output().expect("hellojohn runs");
+    assert!(done.status.success(), "{done:?}");
+    let smtp = shown("smtp");
+    assert_eq!(
+        (&smtp["host"], &smtp["username"], &smtp["security"]),
+        (&json!("mail.example"), &json!("acme"), &json!("tls"))
+    );
+    assert!(!format!("{smtp}{done:?}").contains("s3cret-mail"), "{smtp} {done:?}");
+    // Without a password the one there is stays, for the same server alone.
+    cli.text(&[&update[..], &["--smtp-from", "mail@acme.example"]].concat());
+    cli.fails(&[&update[..], &["--smtp-host", "evil.example"]].concat(), USAGE);
+    let file = tests::scratch::folder("smtp-password").join("password");
+    std::fs::write(&file, "another\n").expect("a scratch file can be written");
+    let file = file.display().to_string();
+    cli.text(
+        &[&update[..], &["--smtp-host", "mx.example", "--smtp-port", "4465", "--smtp-password-file", &file]].concat(),
+    );
+    let smtp = shown("smtp");
+    assert_eq!(
+        (&smtp["host"], &smtp["port"], &smtp["from"]),
+        (&json!("mx.example"), &json!(4465), &json!("mail@acme.example"))
+    );
+
+    // What is set for one tenant in the shell is not meant for each change of another.
+    let mut rename = cli.command(&[&update[..], &["--no-smtp", "--no-rate-limit"]].concat());
+    let done = rename.env("HJ_TENANT_SMTP_PASSWORD", "s3cret-mail").output().expect("hellojohn runs");
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!((shown("smtp"), shown("rate_limit")), (json!(null), json!(null)));
+    cli.fails(&[&update[..], &["--no-smtp", "--smtp-port", "25"]].concat(), USAGE);
+    cli.fails(&[&update[..], &["--no-rate-limit", "--rate-limit", "25"]].concat(), USAGE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

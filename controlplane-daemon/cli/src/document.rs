@@ -78,6 +78,14 @@ impl Fields {
         self.set(name, given.then_some(values))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     pub(crate) fn nest(self, name: &str, inner: Self) -> Self {
         let inner = (!inner.0.is_empty()).then_some(Value::from(inner));
         self.set(name, inner)

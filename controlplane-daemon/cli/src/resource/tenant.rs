@@ -1,10 +1,13 @@
 //! `hellojohn tenant`.
 
+mod mail;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::mail::SmtpFlags;
 use super::Precondition;
 use crate::api::Api;
 use crate::document::{Fields, FileArg, merge};
@@ -84,6 +87,20 @@ pub(crate) struct Flags {
     /// A lifetime, such as access_token=600; repeat for more
     #[arg(long = "lifetime", value_name = "NAME=SECONDS", value_parser = lifetime)]
     lifetimes: Vec<(String, u32)>,
+    /// Requests of the tenant that each pod answers in a second
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<u32>,
+    /// Requests that may come at once after a quiet while
+    #[arg(long, value_name = "N")]
+    rate_limit_burst: Option<u32>,
+    /// As many requests as the pods can answer
+    #[arg(long, conflicts_with_all = ["rate_limit", "rate_limit_burst"])]
+    no_rate_limit: bool,
+    #[command(flatten)]
+    smtp: SmtpFlags,
+    /// The pods' mail server, if they have one
+    #[arg(long, conflicts_with = "SmtpFlags")]
+    no_smtp: bool,
 }
 
 fn lifetime(text: &str) -> Result<(String, u32), String> {
@@ -102,7 +119,14 @@ impl Flags {
         let database = Fields::default().set("dsn", dsn).set("max_connections", self.max_connections);
         let lifetimes =
             self.lifetimes.into_iter().fold(Fields::default(), |fields, (name, secs)| fields.set(&name, Some(secs)));
+        let rate_limit =
+            Fields::default().set("requests_per_second", self.rate_limit).set("burst", self.rate_limit_burst);
+        let smtp = self.smtp.fields(|name| std::env::var(name).ok())?;
         let settings = Fields::default()
+            .nest("rate_limit", rate_limit)
+            .set("rate_limit", self.no_rate_limit.then_some(Value::Null))
+            .nest("smtp", smtp)
+            .set("smtp", self.no_smtp.then_some(Value::Null))
             .nest("database", database)
             .set("issuer_mode", self.issuer_mode)
             .set_list("hosts", self.hosts)
