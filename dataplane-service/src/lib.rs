@@ -46,6 +46,7 @@
 //! * There is no SCIM yet.
 
 pub mod access_token;
+pub mod account_change;
 pub mod app;
 pub mod caller;
 pub mod client_certificates;

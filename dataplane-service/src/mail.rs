@@ -5,6 +5,7 @@
 //! mail goes over a connection that is not encrypted, unless the operators said so (RFC 8314 §3, RFC 3207 §6: TLS that is
 //! wanted is demanded).
 
+mod change;
 mod link;
 mod request;
 mod server;
@@ -23,6 +24,7 @@ use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 use vocab::Secret;
 
+pub use change::ChangeMail;
 pub use link::LinkMail;
 pub use request::RequestMail;
 pub use server::{MailServer, Mailers, OwnServer};

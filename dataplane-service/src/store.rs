@@ -2,6 +2,7 @@
 
 pub mod access_tokens;
 pub mod challenges;
+pub mod change_mails;
 pub mod ciba;
 pub mod codes;
 mod connection;

@@ -1,6 +1,8 @@
 //! Mail that people get. Here CIBA by mail: the user learns of a request by a message with a link, which opens the request and answers nothing. By
 //! a real SMTP server with STARTTLS and accounts.
 
+#[path = "mail/changes.rs"]
+mod changes;
 #[path = "mail/links.rs"]
 mod links;
 #[path = "mail/own.rs"]
@@ -52,6 +54,10 @@ impl Received {
         };
         let (text, html) = (part("text/plain"), part("text/html"));
         Self { headers: headers.to_owned(), text, html, envelope }
+    }
+
+    fn tells_of_a_change(&self) -> bool {
+        self.text.contains("Was it not you?")
     }
 
     fn link(&self) -> Url {
@@ -113,7 +119,12 @@ impl Mailbox {
         .await;
     }
 
+    /// Without what was told of changes.
     fn received(&self) -> Vec<Received> {
+        self.all().into_iter().filter(|mail| !mail.tells_of_a_change()).collect()
+    }
+
+    fn all(&self) -> Vec<Received> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(&self.folder)
             .expect("the folder is there")
             .filter_map(|entry| Some(entry.ok()?.path()))

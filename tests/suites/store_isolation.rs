@@ -13,6 +13,7 @@ mod upstream;
 use dataplane_service::email::Email;
 use dataplane_service::password::PasswordHash;
 use dataplane_service::store::access_tokens::{self, NewAccessToken};
+use dataplane_service::store::change_mails::{self, Change};
 use dataplane_service::store::ciba::{self, NewRequest};
 use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::consents::{self, Consent};
@@ -402,6 +403,9 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(!factors::remove(&b, held.user, held.factor).await.unwrap());
     assert_eq!(factors::remove_all(&b, held.user).await.unwrap(), None);
     assert!(factors::add(&b, &factor(held.user, &[])).await.is_err(), "B has no such user");
+    change_mails::put(&b, held.user, Change::PasswordReset, NOW).await.unwrap();
+    assert_eq!(outbox::left(&b).await.unwrap().messages, 0, "B has nobody to tell");
+    assert_eq!(change_mails::addressee(&b, held.user).await.unwrap(), None);
     // Nothing there is sealed at all.
     assert_eq!(reseal::everything(&b).await.unwrap(), reseal::Outcome::default());
     let new = NewSignIn { user_id: held.user, interaction: None, amr: &[], now: NOW };

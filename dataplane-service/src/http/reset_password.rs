@@ -7,6 +7,7 @@ use oauth_core::form::Form;
 
 use super::mail_link;
 use super::visit::Visit;
+use crate::account_change::{Change, tell};
 use crate::pages::{self, PageError};
 use crate::password::Password;
 use crate::store::credentials::{self, ByLink};
@@ -48,6 +49,7 @@ pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpRespo
     let user = credentials::reset(visit.db()?, &new).await.map_err(|e| visit.fault(&e))?;
     let user = user.ok_or_else(|| mail_link::over(visit))?;
     tracing::info!(tenant = %visit.tenant.slug, %user, "a user reset the password; sessions and grants ended");
+    tell(visit.app, visit.tenant, user, Change::PasswordReset).await;
     visit.app.outbox.look_at(visit.tenant.id);
     let page = pages::Notice {
         frame: visit.frame(),

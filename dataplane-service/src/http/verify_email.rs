@@ -9,6 +9,7 @@ use super::mail_link::{self, check_mail, pace, send};
 use super::onward::Onward;
 use super::too_many;
 use super::visit::Visit;
+use crate::account_change::{Change, tell};
 use crate::pages::{self, PageError};
 use crate::store::mail_links::{self, Purpose, Whom};
 
@@ -60,6 +61,7 @@ async fn confirm(visit: &Visit<'_>, code: &str) -> Result<HttpResponse, PageErro
     let user = mail_links::verify_email(visit.db()?, code, visit.now).await.map_err(|e| visit.fault(&e))?;
     let user = user.ok_or_else(|| mail_link::over(visit))?;
     tracing::info!(tenant = %visit.tenant.slug, %user, "a user confirmed the email address");
+    tell(visit.app, visit.tenant, user, Change::EmailVerified).await;
     Ok(notice(visit, "Your address is confirmed", "Thank you. Applications are told that it is yours."))
 }
 

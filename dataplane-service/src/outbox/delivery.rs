@@ -7,10 +7,11 @@ use vocab::Timestamp;
 
 use super::{MAX_ATTEMPTS, pause_secs};
 use crate::fetch::{FetchError, Fetcher};
-use crate::mail::{LinkMail, MailError, Mailer, RequestMail};
+use crate::mail::{ChangeMail, LinkMail, MailError, Mailer, RequestMail};
 use crate::opaque;
 use crate::recorder::tenant_label;
 use crate::signing::SignError;
+use crate::store::change_mails::{self, Change};
 use crate::store::outbox::{self, About, Message};
 use crate::store::{DbError, TenantDb, ciba, mail_links};
 use crate::tenant::TenantContext;
@@ -65,6 +66,7 @@ pub(super) async fn deliver(
         About::CibaPing(_) => "ciba_ping",
         About::CibaMail(_) => "ciba_mail",
         About::LinkMail(_) => "link_mail",
+        About::ChangeMail(_) => "change_mail",
     };
     let count = |outcome: &'static str| {
         let tenant = tenant_label(&tenant.slug);
@@ -100,8 +102,13 @@ pub(super) async fn deliver(
 }
 
 async fn attempt(tenant: &TenantContext, db: &TenantDb, ways: Ways<'_>, message: &Message, now: Timestamp) -> Outcome {
-    if let About::LinkMail(link) = message.about {
-        return match link_mail(tenant, ways.mailer, link, now).await {
+    let to_user = match message.about {
+        About::LinkMail(link) => Some(link_mail(tenant, ways.mailer, link, now).await),
+        About::ChangeMail(change) => Some(change_mail(tenant, ways.mailer, message, change).await),
+        About::Logout(_) | About::CibaPing(_) | About::CibaMail(_) => None,
+    };
+    if let Some(told) = to_user {
+        return match told {
             Ok(Told::Yes) => Outcome::Delivered,
             Ok(Told::NotNeeded) => Outcome::Dropped,
             Err(failure) => Outcome::Failed(failure),
@@ -125,7 +132,7 @@ async fn attempt(tenant: &TenantContext, db: &TenantDb, ways: Ways<'_>, message:
             Err(failure) => Err(failure),
         },
         // Of no client, and delivered above.
-        About::LinkMail(_) => return Outcome::Dropped,
+        About::LinkMail(_) | About::ChangeMail(_) => return Outcome::Dropped,
     };
     result.map_or_else(Outcome::Failed, |()| Outcome::Delivered)
 }
@@ -216,6 +223,22 @@ async fn link_mail(
         link: &format!("{}{page}?code={}", tenant.issuer, code.expose()),
         minutes: addressee.expires_at.since(now).as_secs().div_ceil(60),
     };
+    mailer.send(mail.compose()?).await?;
+    Ok(Told::Yes)
+}
+
+async fn change_mail(
+    tenant: &TenantContext,
+    mailer: Option<&Mailer>,
+    message: &Message,
+    change: Change,
+) -> Result<Told, Failure> {
+    let mailer = mailer.ok_or(Failure::NoMailer)?;
+    let Some(to) = change_mails::addressee(tenant.db()?, message.user_id).await? else {
+        return Ok(Told::NotNeeded);
+    };
+    let (id, at) = (message.id, message.created_at);
+    let mail = ChangeMail { id, to: &to, tenant: &tenant.display_name, change, at };
     mailer.send(mail.compose()?).await?;
     Ok(Told::Yes)
 }

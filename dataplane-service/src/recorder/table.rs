@@ -115,7 +115,7 @@ pub const METRICS: &[Metric] = &[
         "hj_dp_outbox_deliveries_total",
         &[
             TENANT,
-            of("kind", &["logout", "ciba_ping", "ciba_mail", "link_mail"]),
+            of("kind", &["logout", "ciba_ping", "ciba_mail", "link_mail", "change_mail"]),
             of("outcome", &["delivered", "failed", "given_up", "dropped"]),
         ],
         "attempts to deliver one; failed: tried again later; dropped: the client does not want it any more",

@@ -34,7 +34,7 @@ struct Migration {
 }
 
 /// In order, without gaps. A released migration is never edited: a database that has it does not get it again.
-const MIGRATIONS: [Migration; 18] = [
+const MIGRATIONS: [Migration; 19] = [
     Migration {
         version: 1,
         name: "identity",
@@ -120,6 +120,11 @@ const MIGRATIONS: [Migration; 18] = [
         version: 18,
         name: "security_keys",
         sql: include_str!("../../../migrations/postgres/tenant/V0018__security_keys.sql"),
+    },
+    Migration {
+        version: 19,
+        name: "change_mail",
+        sql: include_str!("../../../migrations/postgres/tenant/V0019__change_mail.sql"),
     },
 ];
 

@@ -1,10 +1,13 @@
 //! Messages to clients and users that are still to be delivered: each is claimed by one pod for a while, and is there again for
 //! every pod once that while is over. So a message is delivered at least once, though pods die.
 
+use std::sync::LazyLock;
+
 use tokio_postgres::Row;
 use uuid::Uuid;
 use vocab::Timestamp;
 
+use super::change_mails::Change;
 use super::grants::timestamp;
 use crate::store::{DbError, TenantDb};
 
@@ -30,9 +33,16 @@ pub enum About {
     CibaMail(Uuid),
     /// A user is to be sent this link.
     LinkMail(Uuid),
+    /// A user is to be told of this, by mail.
+    ChangeMail(Change),
 }
 
-/// What is left in an outbox.
+/// Messages of other kinds are left to newer pods.
+static KNOWN: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    ["logout", "ciba_ping", "ciba_mail", "link_mail"].into_iter().chain(Change::ALL.map(Change::kind)).collect()
+});
+
+/// What is left in an outbox that this pod can deliver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
     pub messages: i64,
@@ -49,6 +59,9 @@ fn read(row: &Row) -> Result<Message, DbError> {
         ("ciba_ping", _, Some(sealed), _) => About::CibaPing(sealed),
         ("ciba_mail", _, _, Some(request)) => About::CibaMail(request),
         ("link_mail", _, _, Some(link)) => About::LinkMail(link),
+        (kind, ..) if let Some(change) = Change::ALL.into_iter().find(|it| it.kind() == kind) => {
+            About::ChangeMail(change)
+        }
         _ => return Err(DbError::Schema(format!("a message of kind {kind} is not whole"))),
     };
     Ok(Message {
@@ -68,12 +81,13 @@ pub async fn claim(db: &TenantDb, now: Timestamp, until: Timestamp, limit: i64) 
     let statement = client
         .prepare_cached(
             "update outbox set due_at = $3, attempts = attempts + 1 where id in ( \
-                 select id from outbox where tenant_id = $1 and due_at <= $2 \
+                 select id from outbox where tenant_id = $1 and due_at <= $2 and kind = any($5) \
                  order by attempts, due_at limit $4 for update skip locked) \
              returning id, kind, client_id, user_id, sid, sealed, request_id, attempts, created_at",
         )
         .await?;
-    let rows = client.query(&statement, &[&db.tenant_id(), &now.system_time(), &until.system_time(), &limit]).await?;
+    let rows =
+        client.query(&statement, &[&db.tenant_id(), &now.system_time(), &until.system_time(), &limit, &*KNOWN]).await?;
     rows.iter().map(read).collect()
 }
 
@@ -95,8 +109,10 @@ pub async fn postpone(db: &TenantDb, id: Uuid, due_at: Timestamp) -> Result<(), 
 
 pub async fn left(db: &TenantDb) -> Result<Left, DbError> {
     let client = db.get().await?;
-    let statement = client.prepare_cached("select count(*), min(due_at) from outbox where tenant_id = $1").await?;
-    let row = client.query_one(&statement, &[&db.tenant_id()]).await?;
+    let statement = client
+        .prepare_cached("select count(*), min(due_at) from outbox where tenant_id = $1 and kind = any($2)")
+        .await?;
+    let row = client.query_one(&statement, &[&db.tenant_id(), &*KNOWN]).await?;
     let next: Option<std::time::SystemTime> = row.try_get(1)?;
     Ok(Left { messages: row.try_get(0)?, next_due_at: next.map(Timestamp::from) })
 }

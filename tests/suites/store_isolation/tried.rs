@@ -7,6 +7,8 @@ const TRIED: &[&str] = &[
     "access_tokens::store",
     "challenges::put",
     "challenges::take",
+    "change_mails::addressee",
+    "change_mails::put",
     "ciba::approve",
     "ciba::begin",
     "ciba::deny",

@@ -8,6 +8,7 @@ use oauth_core::form::Form;
 use vocab::ErrorCode;
 
 use super::access::day;
+use crate::account_change::{Change, tell};
 use crate::http::mfa::person::codes_page;
 use crate::http::mfa::{check_enabled, password, webauthn};
 use crate::http::onward::Onward;
@@ -106,6 +107,7 @@ async fn remove(visit: &Visit<'_>, session: &Session, id: &str) -> Result<HttpRe
     let (db, user) = (visit.db()?, session.facts.user_id);
     if factors::remove(db, user, id).await.map_err(|e| visit.fault(&e))? {
         tracing::info!(tenant = %visit.tenant.slug, %user, factor = %id, "a user removed a second factor");
+        tell(visit.app, visit.tenant, user, Change::FactorRemoved).await;
     }
     let known = factors::list(db, user).await.map_err(|e| visit.fault(&e))?;
     let told = Told { notice: Some("It is removed."), ..Told::default() };
@@ -120,5 +122,6 @@ async fn renew(visit: &Visit<'_>, session: &Session) -> Result<HttpResponse, Pag
         return Ok(see_other(&visit.path(&Onward::Factors.path())));
     }
     tracing::info!(tenant = %visit.tenant.slug, %user, "a user has new recovery codes");
+    tell(visit.app, visit.tenant, user, Change::CodesRenewed).await;
     Ok(codes_page(visit, codes.expose(), visit.path(&Onward::Factors.path())))
 }

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use oauth_core::form::Form;
 
 use super::account_page;
+use crate::account_change::{Change, tell};
 use crate::email::Email;
 use crate::http::cookies::Kind;
 use crate::http::login::{Person, begin_session};
@@ -59,7 +60,7 @@ pub(in crate::http) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<
         }
     };
     match change(visit, &session, current, new).await? {
-        Outcome::Changed => {}
+        Outcome::Changed => tell(visit.app, visit.tenant, session.facts.user_id, Change::PasswordChanged).await,
         Outcome::Wrong => {
             let current = Some("That is not your current password.".to_owned());
             let problems = Problems { current, ..Problems::default() };

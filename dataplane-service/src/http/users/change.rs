@@ -7,6 +7,7 @@ use vocab::{ErrorCode, Violations};
 
 use super::document::{self, UserDocument};
 use super::{authenticate, busy, id_in, read_json};
+use crate::account_change::{self, Change};
 use crate::app::App;
 use crate::http::respond::private_json;
 use crate::password::Password;
@@ -66,6 +67,7 @@ pub(in crate::http) async fn patch(
         let known = credentials::change(db, &new).await.map_err(Problem::from)?;
         known.then_some(()).ok_or_else(absent)?;
         tracing::info!(tenant = %tenant.slug, user = %id, "a user's password was set; sessions and grants ended");
+        account_change::tell(&app, &tenant, id, Change::PasswordSet).await;
     }
     app.outbox.look_at(tenant.id);
     let row = users::find(db, id).await.map_err(Problem::from)?.ok_or_else(absent)?;

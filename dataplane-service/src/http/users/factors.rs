@@ -10,6 +10,7 @@ use vocab::ErrorCode;
 
 use super::document::rfc3339;
 use super::{authenticate, done, id_in};
+use crate::account_change::{Change, tell};
 use crate::app::App;
 use crate::http::respond::private_json;
 use crate::problem::Problem;
@@ -99,6 +100,9 @@ pub(in crate::http) async fn remove_all(
     let db = tenant.db().map_err(Problem::from)?;
     let removed = factors::remove_all(db, user).await.map_err(Problem::from)?.ok_or_else(absent)?;
     tracing::info!(tenant = %tenant.slug, %user, removed, "a user's second factors and recovery codes were removed");
+    if removed > 0 {
+        tell(&app, &tenant, user, Change::FactorsTakenAway).await;
+    }
     Ok(done())
 }
 
@@ -115,5 +119,6 @@ pub(in crate::http) async fn remove(
         return Err(no_such_factor().into());
     }
     tracing::info!(tenant = %tenant.slug, %user, %factor, "a user's second factor was removed");
+    tell(&app, &tenant, user, Change::FactorsTakenAway).await;
     Ok(done())
 }
