@@ -23,7 +23,7 @@ pub(super) async fn hold(db: &TenantDb, user: Uuid) {
     let method = Method::Webauthn { credential: b"credential", sign_count: 2, name: "Blue" };
     let mut new = NewFactor { id: KEY, user_id: user, method, sealed: "sealed", recovery_codes: &[], now: NOW };
     assert_eq!(factors::add(db, &new).await.expect(TOLD), Added::Alone);
-    new.id = Uuid::from_u128(0xFACADE);
+    new.id = Uuid::from_u128(0x00FA_CADE);
     assert_eq!(factors::add(db, &new).await.expect(TOLD), Added::Not, "a credential is there once");
     challenges::put(db, &challenge(user)).await.expect(TOLD);
 }
