@@ -36,7 +36,7 @@ impl Store {
         let asked = Asked { scope, resources: Vec::new(), details: AuthorizationDetails::default() };
         let expires_at = NOW.plus_secs(60);
         let new = NewDevice { client_id: "web", asked: &asked, interval_secs: 5, now: NOW, expires_at };
-        let codes = device::begin(&self.db, &new).await.unwrap();
+        let codes = device::begin(&self.db, &new).await.expect("the database does as told");
         let auth_req_id = Secret::new("auth_req_id".to_owned());
         let new = NewRequest {
             auth_req_id: &auth_req_id,
@@ -50,7 +50,7 @@ impl Store {
             now: NOW,
             expires_at,
         };
-        assert!(ciba::begin(&self.db, &new).await.unwrap());
+        assert!(ciba::begin(&self.db, &new).await.expect("the database does as told"));
         (codes, auth_req_id)
     }
 
@@ -62,21 +62,21 @@ impl Store {
             amr: &["pwd".to_owned()],
             grant_expires_at: NOW.plus_secs(1000),
         };
-        assert!(device::approve(&self.db, &codes.user_code, &approval, NOW).await.unwrap());
-        let id = ciba::pending(&self.db, ALICE, NOW).await.unwrap()[0].id;
-        assert!(ciba::approve(&self.db, id, &approval, NOW).await.unwrap());
+        assert!(device::approve(&self.db, &codes.user_code, &approval, NOW).await.expect("the database does as told"));
+        let id = ciba::pending(&self.db, ALICE, NOW).await.expect("the database does as told")[0].id;
+        assert!(ciba::approve(&self.db, id, &approval, NOW).await.expect("the database does as told"));
         Allowed { device_code: codes.device_code, auth_req_id }
     }
 
     async fn ask(&self, code: Code<'_>, next: &NewRefreshToken) -> Option<Found> {
         let terms = terms();
         let outright = Outright { terms: &terms, refresh_token: Some(next) };
-        waiting::ask(&self.db, code, "web", Some(outright), NOW).await.unwrap()
+        waiting::ask(&self.db, code, "web", Some(outright), NOW).await.expect("the database does as told")
     }
 
     /// As it stands; that it was asked for is noted.
     async fn look(&self, code: Code<'_>) -> Option<Found> {
-        waiting::ask(&self.db, code, "web", None, NOW).await.unwrap()
+        waiting::ask(&self.db, code, "web", None, NOW).await.expect("the database does as told")
     }
 }
 
