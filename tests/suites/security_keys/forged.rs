@@ -12,6 +12,10 @@ use uuid::Uuid;
 
 use super::{enrolled, page_url, show_password};
 
+/// What somebody says in place of an honest key.
+type Lie<'a> = Box<dyn Fn(Says) -> Says + 'a>;
+type PlainLie = (&'static str, fn(Says) -> Says);
+
 fn is_in(page: &Page) -> bool {
     page.leaves_to.as_ref().is_some_and(|url| parameters(url).contains_key("code"))
 }
@@ -60,7 +64,6 @@ async fn an_answer_that_is_not_about_this_question_is_refused() {
     let alice = tenant.user("alice").await;
     let (_, key, _) = enrolled(&tenant, &alice).await;
     let other_port = format!("http://localhost:{}", tests::postgres::free_port());
-    type Lie<'a> = Box<dyn Fn(Says) -> Says + 'a>;
     let lies: Vec<(&str, Lie<'_>)> = vec![
         ("another site", Box::new(|says| Says { origin: "https://evil.example".into(), ..says })),
         ("another port", Box::new(|says| Says { origin: other_port.clone(), ..says })),
@@ -268,8 +271,7 @@ async fn a_new_key_is_judged_as_strictly() {
         let form = page.form_with("credential");
         browser.submit(&form, &[("credential", made), ("current", &alice.password)], form.buttons.first()).await
     };
-    type Lie = fn(Says) -> Says;
-    let lies: [(&str, Lie); 7] = [
+    let lies: [PlainLie; 7] = [
         ("another site", |says| Says { origin: "https://evil.example".into(), ..says }),
         ("another relying party", |says| Says { rp_id: "evil.example".into(), ..says }),
         ("nobody verified", |says| Says { flags: PRESENT, ..says }),
