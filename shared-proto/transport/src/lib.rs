@@ -36,6 +36,7 @@ pub mod connection;
 pub mod credentials;
 pub mod forwarded;
 pub mod gather;
+mod handshake_signatures;
 pub mod incoming;
 pub mod listener;
 pub mod material;
