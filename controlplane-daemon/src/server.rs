@@ -5,9 +5,12 @@
 //!   not ready ◀─ hand over leadership ◀─ stop admin ◀─ bootstrap ◀─ node (watch, peers, raft, storage) ◀─ ops
 //! ```
 
-use std::io::{self, Write as _};
+mod listening;
+mod tasks;
+
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,20 +18,20 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::json;
 use telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use transport::credentials::Credentials;
 use transport::listener::{self, Limits};
 use transport::material::Unusable;
 use vocab::{Clock, SystemClock};
 
+use self::listening::{Bound, Listening, reachable};
+use self::tasks::Tasks;
 use crate::admin::declarative::Applier;
 use crate::admin::{self, Api, Listeners, VerifiedTokens};
 use crate::bootstrap::unprinted::Unprinted;
 use crate::bootstrap::{self, FirstOwner};
-use crate::control_plane::{self, NodeConfig, StartError};
+use crate::control_plane::{self, ControlPlane, NodeConfig, StartError};
 use crate::discovery::{self, Joiner};
 use crate::gitops::Gitops;
 use crate::oidc::Oidc;
@@ -51,7 +54,7 @@ const LIMITS: Limits =
 /// Why the process ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    #[error("--{setting} {address}: {}", bind_hint(*address, source, setting))]
+    #[error("--{setting} {address}: {}", listening::hint(*address, source, setting))]
     Bind { setting: &'static str, address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Start(#[from] StartError),
@@ -77,14 +80,6 @@ impl ServerError {
             Self::AddressesFile { .. } | Self::Certificate(_) => EXIT_CONFIG,
             _ => 1,
         }
-    }
-}
-
-fn bind_hint(address: SocketAddr, error: &io::Error, setting: &str) -> String {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        format!("port {} is in use by another process; choose another with --{setting}", address.port())
-    } else {
-        error.to_string()
     }
 }
 
@@ -148,16 +143,8 @@ async fn serve(settings: &Settings, telemetry: &Telemetry, metrics: PrometheusHa
     let (version, data) = (env!("CARGO_PKG_VERSION"), settings.data_dir.display());
     tracing::info!(node = %settings.node_id, version, %data, "starting");
 
-    let raft_listener = bind("raft-addr", settings.raft_addr)?;
-    let watch_listener = bind("watch-addr", settings.watch_addr)?;
-    let admin_listener = bind("admin-addr", settings.admin_addr)?;
-    let ops_listener = bind("ops-addr", settings.ops_addr)?;
-    let listening = Listening {
-        raft: local(&raft_listener)?,
-        watch: local(&watch_listener)?,
-        admin: local(&admin_listener)?,
-        ops: local(&ops_listener)?,
-    };
+    let bound = Bound::of(settings)?;
+    let listening = bound.addresses()?;
     warn_of_gaps(settings);
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -166,7 +153,7 @@ async fn serve(settings: &Settings, telemetry: &Telemetry, metrics: PrometheusHa
     let admin_tls = settings.admin_tls.clone();
     let admin_tls = admin_tls.map(|files| tls::admin(files, Arc::clone(&clock), &certificates)).transpose()?;
     let credentials = tls.iter().map(Tls::credentials).chain(&admin_tls).cloned().collect();
-    let node = node_config(settings, &listening, raft_listener, watch_listener, tls);
+    let node = node_config(settings, &listening, (bound.raft, bound.watch), tls);
     let oidc = settings.admin_oidc.clone().map(Oidc::new).transpose().map_err(|why| {
         ServerError::Start(StartError::Config(format!("the administrators' issuer (--admin-oidc-…): {why}")))
     })?;
@@ -195,51 +182,29 @@ async fn serve(settings: &Settings, telemetry: &Telemetry, metrics: PrometheusHa
     });
     let ops = Ops::new(control.clone(), metrics, settings.data_dir.clone(), telemetry.lines().clone());
     let uses_of = api.clone();
-    let admin_server = serve_admin(admin_listener, api, admin_tls).map_err(io("the admin API"))?;
-    let ops_server = serve_ops(ops_listener, ops.clone()).map_err(io("the ops API"))?;
+    let admin_server = serve_admin(bound.admin, api, admin_tls).map_err(io("the admin API"))?;
+    let ops_server = serve_ops(bound.ops, ops.clone()).map_err(io("the ops API"))?;
     let (admin_handle, ops_handle) = (admin_server.handle(), ops_server.handle());
     let admin_task = tokio::spawn(admin_server);
     let ops_task = tokio::spawn(ops_server);
-    let stop = CancellationToken::new();
-    let certificates_task = tokio::spawn(transport::watcher::run(credentials, stop.clone()));
-    let uses_task = tokio::spawn({
-        let (control, api, stop) = (control.clone(), uses_of, stop.clone());
-        async move { admin::report_uses(control, &api.uses, stop).await }
+    let mut tasks = Tasks::default();
+    tasks.spawn("certificates", |stop| transport::watcher::run(credentials, stop));
+    let reporting = control.clone();
+    tasks.spawn("the uses of credentials", |stop| async move {
+        admin::report_uses(reporting, &uses_of.uses, stop).await;
     });
-    let gitops_task = gitops.map(|gitops| tokio::spawn(gitops.run(stop.clone())));
-    let projection = settings.fs_projection.clone();
-    let projection_task = projection.map(|dir| tokio::spawn(projection::run(control.clone(), dir, stop.clone())));
-    let owner = match settings.bootstrap_admin_credential.clone() {
-        Some(credential) => FirstOwner::Given(credential),
-        None => FirstOwner::Generated(Unprinted::open(&settings.data_dir, settings.keyring.clone(), &*clock)?),
-    };
-    let owed = Unannounced::find(&settings.data_dir)?;
-    let bootstrap_task = tokio::spawn({
-        let (control, stop) = (control.clone(), stop.clone());
-        async move {
-            if let Some(owed) = owed {
-                bootstrap::tell(&control, owed, &stop).await;
-            }
-            bootstrap::run(control, owner, &mut io::stdout(), stop).await;
-        }
-    });
-
-    let mut seals_task = tokio::spawn(seals::mind(control.clone(), stop.clone()));
-    let keeper =
-        Keeper { keyring: settings.keyring.clone(), sinks: settings.audit_sinks.iter().map(Place::name).collect() };
-    let sink_tasks: Vec<_> =
-        sinks.into_iter().map(|sink| tokio::spawn(sink.run(control.clone(), stop.clone()))).collect();
-    let steward_task = tokio::spawn(steward::run(control.clone(), Arc::clone(&clock), keeper, stop.clone()));
-    let discovery_task = tokio::spawn(discovery::run(
-        control.clone(),
-        settings.discovery.clone(),
-        joiner(settings),
-        settings.bootstrap,
-        stop.clone(),
-    ));
+    if let Some(gitops) = gitops {
+        tasks.spawn("gitops", |stop| gitops.run(stop));
+    }
+    for sink in sinks {
+        let control = control.clone();
+        tasks.spawn("the delivery of the audit", |stop| sink.run(control, stop));
+    }
+    mind(settings, &control, &clock, &mut tasks)?;
+    let mut seals_task = tokio::spawn(seals::mind(control.clone(), tasks.stop_token()));
 
     if let Some(path) = &settings.addresses_file
-        && let Err(source) = write_addresses(path, &listening)
+        && let Err(source) = listening.write(path)
     {
         control.shutdown().await;
         return Err(ServerError::AddressesFile { path: path.clone(), source });
@@ -275,62 +240,51 @@ async fn serve(settings: &Settings, telemetry: &Telemetry, metrics: PrometheusHa
     // Streams have no end of their own.
     listeners.close();
     admin_handle.stop(true).await;
-    stop.cancel();
+    tasks.stop();
     control.shutdown().await;
     ops_handle.stop(false).await;
     for (what, ended) in [("the admin API", admin_task.await), ("the ops API", ops_task.await)] {
         ended.map_err(io::Error::other).and_then(|served| served).map_err(io(what))?;
     }
-    certificates_task.await.map_err(|error| io("certificates")(io::Error::other(error)))?;
-    uses_task.await.map_err(|error| io("the uses of credentials")(io::Error::other(error)))?;
-    for (what, task) in [("gitops", gitops_task), ("projection", projection_task)] {
-        if let Some(task) = task {
-            task.await.map_err(|error| io(what)(io::Error::other(error)))?;
-        }
-    }
-    discovery_task.await.map_err(|error| io("discovery")(io::Error::other(error)))?;
-    bootstrap_task.await.map_err(|error| io("bootstrap")(io::Error::other(error)))?;
-    for task in sink_tasks {
-        task.await.map_err(|error| io("the delivery of the audit")(io::Error::other(error)))?;
-    }
-    steward_task.await.map_err(|error| io("the steward")(io::Error::other(error)))?;
+    tasks.joined().await?;
     tracing::info!("stopped");
     Ok(ended?)
 }
 
-/// The addresses that were bound; with port 0 only the system knew them before.
-struct Listening {
-    raft: SocketAddr,
-    watch: SocketAddr,
-    admin: SocketAddr,
-    ops: SocketAddr,
-}
-
-fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServerError> {
-    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-    listener.map_err(|source| ServerError::Bind { setting, address, source })
-}
-
-fn local(listener: &TcpListener) -> Result<SocketAddr, ServerError> {
-    listener.local_addr().map_err(|source| ServerError::Io { what: "a listener", source })
-}
-
-/// As this machine reaches it: the unspecified address is no destination.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
+/// Starts what looks after the cluster and this node's place in it.
+fn mind(
+    settings: &Settings,
+    control: &ControlPlane,
+    clock: &Arc<dyn Clock>,
+    tasks: &mut Tasks,
+) -> Result<(), ServerError> {
+    if let Some(dir) = settings.fs_projection.clone() {
+        tasks.spawn("projection", |stop| projection::run(control.clone(), dir, stop));
     }
-    address
+    let owner = match settings.bootstrap_admin_credential.clone() {
+        Some(credential) => FirstOwner::Given(credential),
+        None => FirstOwner::Generated(Unprinted::open(&settings.data_dir, settings.keyring.clone(), &**clock)?),
+    };
+    let owed = Unannounced::find(&settings.data_dir)?;
+    let bootstrapped = control.clone();
+    tasks.spawn("bootstrap", |stop| async move {
+        if let Some(owed) = owed {
+            bootstrap::tell(&bootstrapped, owed, &stop).await;
+        }
+        bootstrap::run(bootstrapped, owner, &mut io::stdout(), stop).await;
+    });
+    let sinks = settings.audit_sinks.iter().map(Place::name).collect();
+    let keeper = Keeper { keyring: settings.keyring.clone(), sinks };
+    tasks.spawn("the steward", |stop| steward::run(control.clone(), Arc::clone(clock), keeper, stop));
+    let (discovery, joiner, bootstrap) = (settings.discovery.clone(), joiner(settings), settings.bootstrap);
+    tasks.spawn("discovery", |stop| discovery::run(control.clone(), discovery, joiner, bootstrap, stop));
+    Ok(())
 }
 
 fn node_config(
     settings: &Settings,
     listening: &Listening,
-    raft_listener: TcpListener,
-    watch_listener: TcpListener,
+    (raft_listener, watch_listener): (TcpListener, TcpListener),
     tls: Option<Tls>,
 ) -> NodeConfig {
     let in_peers = settings.peers.get(&settings.node_id).cloned();
@@ -394,21 +348,4 @@ fn serve_ops(listener: TcpListener, ops: Ops) -> io::Result<Server> {
     let configure = ops::configure(ops);
     let server = HttpServer::new(move || App::new().configure(configure.clone())).workers(1).disable_signals();
     Ok(server.listen(listener)?.run())
-}
-
-/// Whole or not at all: who waits for the file never reads half of it.
-fn write_addresses(path: &Path, listening: &Listening) -> io::Result<()> {
-    let document = json!({
-        "raft": reachable(listening.raft),
-        "watch": reachable(listening.watch),
-        "admin": reachable(listening.admin),
-        "ops": reachable(listening.ops),
-    });
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let mut file = std::fs::File::create(&temporary)?;
-    writeln!(file, "{document}")?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)
 }
