@@ -1,20 +1,20 @@
 //! A control plane of one or more nodes, and what can happen to them.
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
 use crate::admin::Admin;
+use crate::instance::Instance;
 use crate::network::Network;
 use crate::postgres::free_port;
-use crate::process::{Finished, Launch, Process};
+use crate::process::{Launch, Process};
 use crate::programs;
 use crate::scratch;
-use crate::wait::{PATIENCE, START, until};
-use crate::web;
+use crate::wait::{PATIENCE, until};
 
 /// What every node, pod and operator of one installation must agree on.
 #[derive(Clone, Debug)]
@@ -47,10 +47,21 @@ pub struct Cluster {
 #[derive(Debug)]
 pub struct Node {
     pub id: u64,
-    launch: Launch,
-    folder: PathBuf,
-    process: Option<Process>,
-    addresses: Addresses,
+    instance: Instance<Addresses>,
+}
+
+impl Deref for Node {
+    type Target = Instance<Addresses>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.instance
+    }
+}
+
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.instance
+    }
 }
 
 /// Where a node will listen.
@@ -168,7 +179,7 @@ impl Cluster {
     /// Waits until every running node says that it is ready.
     pub async fn ready(&mut self) {
         for node in &mut self.nodes {
-            if node.process.is_some() {
+            if node.is_started() {
                 node.ready().await;
             }
         }
@@ -176,7 +187,7 @@ impl Cluster {
 
     /// The control plane's endpoints as pods are told them.
     pub fn watch_urls(&self) -> String {
-        let urls: Vec<String> = self.nodes.iter().map(|node| format!("http://{}", node.addresses.watch)).collect();
+        let urls: Vec<String> = self.nodes.iter().map(|node| format!("http://{}", node.addresses().watch)).collect();
         urls.join(",")
     }
 
@@ -189,7 +200,7 @@ impl Cluster {
 
     /// The place (not the id) of the node that all running nodes take for the leader.
     pub async fn leader(&self) -> usize {
-        let running: Vec<usize> = (0..self.nodes.len()).filter(|place| self.nodes[*place].process.is_some()).collect();
+        let running: Vec<usize> = (0..self.nodes.len()).filter(|place| self.nodes[*place].is_started()).collect();
         let mut admins = Vec::new();
         for place in running {
             admins.push(self.admin(place).await);
@@ -201,7 +212,7 @@ impl Cluster {
                 named.push(status.json["leader_id"].as_u64());
             }
             let leader = named.first().copied().flatten().ok_or_else(|| format!("leaders named: {named:?}"))?;
-            let place = self.nodes.iter().position(|node| node.id == leader && node.process.is_some());
+            let place = self.nodes.iter().position(|node| node.id == leader && node.is_started());
             match place {
                 Some(place) if named.iter().all(|other| *other == Some(leader)) => Ok(place),
                 _ => Err(format!("leaders named: {named:?}")),
@@ -212,13 +223,15 @@ impl Cluster {
 
     /// The logs of every node, for tests that look for what must not be in them.
     pub fn logs(&self) -> String {
-        self.nodes.iter().filter_map(|node| node.process.as_ref()).map(Process::log).collect()
+        self.started().map(Process::log).collect()
+    }
+
+    fn started(&self) -> impl Iterator<Item = &Process> {
+        self.nodes.iter().filter(|node| node.is_started()).map(|node| node.process())
     }
 
     pub fn show_logs(&self) {
-        for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
-            process.show_log();
-        }
+        self.started().for_each(Process::show_log);
     }
 }
 
@@ -256,142 +269,35 @@ impl Node {
     }
 
     fn new(id: u64, launch: Launch) -> Self {
-        let folder = launch.log.parent().expect("the log is in the node's folder").to_owned();
-        Self { id, launch, folder, process: None, addresses: Addresses::default() }
-    }
-
-    pub fn process(&self) -> &Process {
-        self.process.as_ref().unwrap_or_else(|| panic!("node {} is not running", self.id))
-    }
-
-    /// To start it differently the next time.
-    pub fn launch_mut(&mut self) -> &mut Launch {
-        &mut self.launch
+        Self { id, instance: Instance::new(launch) }
     }
 
     /// It stands for election when it has heard of no leader for that long.
     pub fn stands_after(&mut self, min_ms: u32, max_ms: u32) {
-        self.launch.set("--election-timeout-min-ms", &min_ms.to_string());
-        self.launch.set("--election-timeout-max-ms", &max_ms.to_string());
-    }
-
-    pub async fn start(&mut self) {
-        self.spawn();
-        self.bound().await;
-    }
-
-    /// Starts it; how it ended, when it did so before it listened.
-    pub async fn try_start(&mut self) -> Result<(), Finished> {
-        self.spawn();
-        let file = self.folder.join("addresses.json");
-        let process = self.process_mut();
-        let ended = until("the node listens or ends", START, async || match process.is_running() {
-            false => Ok(true),
-            true if file.exists() => Ok(false),
-            true => Err("neither".to_owned()),
-        })
-        .await;
-        if !ended {
-            self.bound().await;
-            return Ok(());
-        }
-        let code = self.process_mut().ended(PATIENCE).await.code();
-        let output = self.process_mut().log();
-        self.process = None;
-        Err(Finished { code, output })
-    }
-
-    fn spawn(&mut self) {
-        assert!(self.process.is_none(), "node {} runs already", self.id);
-        let _ = std::fs::remove_file(self.folder.join("addresses.json"));
-        self.process = Some(self.launch.start());
-    }
-
-    async fn bound(&mut self) {
-        let file = self.folder.join("addresses.json");
-        self.addresses = self.process_mut().addresses(&file).await;
+        self.launch_mut().set("--election-timeout-min-ms", &min_ms.to_string());
+        self.launch_mut().set("--election-timeout-max-ms", &max_ms.to_string());
     }
 
     /// Waits until `/readyz` says 200.
     pub async fn ready(&mut self) {
-        let http = web::client();
-        let url = format!("{}/readyz", self.ops_url());
-        let process = self.process_mut();
-        until("the node is ready", PATIENCE, async || {
-            process.assert_running();
-            let answer = web::try_send(http.get(&url)).await.map_err(|error| error.to_string())?;
-            if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text)) }
-        })
-        .await;
-    }
-
-    /// SIGKILL: no goodbye.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill();
-        }
-    }
-
-    /// SIGTERM; the exit code.
-    pub async fn stop(&mut self, within: Duration) -> Option<i32> {
-        let process = self.process_mut();
-        process.terminate();
-        let status = process.ended(within).await;
-        self.process = None;
-        status.code()
-    }
-
-    /// Starts it once with other environment variables, for settings that it must refuse.
-    pub async fn run_with_env(&self, env: &[(&str, &str)]) -> Finished {
-        assert!(self.process.is_none(), "node {} runs", self.id);
-        let mut launch = self.launch.clone();
-        launch.log = self.folder.join("log-refused");
-        launch.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        launch.run(PATIENCE).await
-    }
-
-    /// What its program answers to a subcommand, with the node's own settings.
-    pub async fn run_subcommand(&self, args: &[&str]) -> Finished {
-        let mut launch = self.launch.clone();
-        launch.log = self.folder.join(format!("log-{}", args.first().unwrap_or(&"")));
-        let _ = std::fs::remove_file(&launch.log);
-        launch.args.splice(0..0, args.iter().map(ToString::to_string));
-        launch.run(PATIENCE).await
-    }
-
-    pub fn process_mut(&mut self) -> &mut Process {
-        let id = self.id;
-        self.process.as_mut().unwrap_or_else(|| panic!("node {id} is not running"))
-    }
-
-    pub fn process_id(&self) -> u32 {
-        let id = self.id;
-        self.process.as_ref().unwrap_or_else(|| panic!("node {id} is not running")).id()
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(Process::is_running)
+        let ops_url = self.ops_url();
+        self.instance.ready_at(&ops_url).await;
     }
 
     /// Where peers reach it, running or not.
     pub fn raft_addr(&self) -> String {
-        let place = self.launch.args.iter().position(|arg| arg == "--advertise-addr");
-        place.and_then(|place| self.launch.args.get(place + 1)).expect("it has one").clone()
+        self.flag("--advertise-addr").expect("it has one").to_owned()
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.join("data")
-    }
-
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
+        self.file("data")
     }
 
     pub fn admin_url(&self) -> String {
-        format!("http://{}", self.addresses.admin)
+        format!("http://{}", self.addresses().admin)
     }
 
     pub fn ops_url(&self) -> String {
-        format!("http://{}", self.addresses.ops)
+        format!("http://{}", self.addresses().ops)
     }
 }

@@ -30,6 +30,7 @@ pub mod cluster;
 pub mod collector;
 pub mod counters;
 pub mod gate;
+pub mod instance;
 pub mod listener;
 pub mod memory;
 pub mod network;

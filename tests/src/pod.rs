@@ -1,14 +1,15 @@
 //! A data-plane pod.
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cluster::Secrets;
+use crate::instance::Instance;
 use crate::postgres::free_port;
-use crate::process::{Finished, Launch, Process};
+use crate::process::Launch;
 use crate::programs;
 use crate::scratch;
 use crate::wait::{PATIENCE, until};
@@ -19,14 +20,25 @@ pub struct Pod {
     pub name: String,
     /// It is reached by this.
     host: String,
-    launch: Launch,
-    folder: PathBuf,
-    process: Option<Process>,
-    addresses: Addresses,
+    instance: Instance<Addresses>,
+}
+
+impl Deref for Pod {
+    type Target = Instance<Addresses>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.instance
+    }
+}
+
+impl DerefMut for Pod {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.instance
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-struct Addresses {
+pub struct Addresses {
     http: String,
     #[serde(default)]
     tls: String,
@@ -86,33 +98,17 @@ impl Pod {
             log: folder.join("log"),
         };
         let (name, host) = (plan.name.to_owned(), host.to_owned());
-        Self { name, host, launch, folder, process: None, addresses: Addresses::default() }
-    }
-
-    /// To start it differently the next time.
-    pub fn launch_mut(&mut self) -> &mut Launch {
-        &mut self.launch
+        Self { name, host, instance: Instance::new(launch) }
     }
 
     /// Starts the process and waits for its listeners, not for its readiness.
     pub async fn start_again(&mut self) {
-        assert!(self.process.is_none(), "{} runs already", self.name);
-        let file = self.folder.join("addresses.json");
-        let _ = std::fs::remove_file(&file);
-        let mut process = self.launch.start();
-        self.addresses = process.addresses(&file).await;
-        self.process = Some(process);
+        self.instance.start().await;
     }
 
     pub async fn ready(&mut self) {
-        let (http, url) = (web::client(), format!("{}/readyz", self.ops_url()));
-        let process = self.process_mut();
-        until("the pod is ready", PATIENCE, async || {
-            process.assert_running();
-            let answer = web::try_send(http.get(&url)).await.map_err(|error| error.to_string())?;
-            if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text)) }
-        })
-        .await;
+        let ops_url = self.ops_url();
+        self.instance.ready_at(&ops_url).await;
     }
 
     /// `/debug/config`
@@ -129,62 +125,29 @@ impl Pod {
         .await;
     }
 
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill();
-        }
-    }
-
-    /// SIGTERM; the exit code.
-    pub async fn stop(&mut self, within: Duration) -> Option<i32> {
-        let process = self.process_mut();
-        process.terminate();
-        let status = process.ended(within).await;
-        self.process = None;
-        status.code()
-    }
-
-    /// Starts it once with other environment variables, for settings that it must refuse.
-    pub async fn run_with_env(&self, env: &[(&str, &str)]) -> Finished {
-        assert!(self.process.is_none(), "{} runs", self.name);
-        let mut launch = self.launch.clone();
-        launch.log = self.folder.join("log-refused");
-        launch.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        launch.run(PATIENCE).await
-    }
-
-    pub fn process_mut(&mut self) -> &mut Process {
-        let name = &self.name;
-        self.process.as_mut().unwrap_or_else(|| panic!("{name} is not running"))
-    }
-
-    pub fn process(&self) -> &Process {
-        self.process.as_ref().unwrap_or_else(|| panic!("{} is not running", self.name))
-    }
-
     pub fn state_dir(&self) -> PathBuf {
-        self.folder.join("state")
+        self.file("state")
     }
 
     /// `host:port` of the public listener.
     pub fn address(&self) -> &str {
-        &self.addresses.http
+        &self.addresses().http
     }
 
     /// `host:port` of the public listener over TLS; empty when there is none.
     pub fn tls_address(&self) -> &str {
-        &self.addresses.tls
+        &self.addresses().tls
     }
 
     pub fn url(&self) -> String {
         if self.host == "127.0.0.1" {
-            return format!("http://{}", self.addresses.http);
+            return format!("http://{}", self.addresses().http);
         }
-        let port = self.addresses.http.rsplit(':').next().unwrap_or_default();
+        let port = self.addresses().http.rsplit(':').next().unwrap_or_default();
         format!("http://{}:{port}", self.host)
     }
 
     pub fn ops_url(&self) -> String {
-        format!("http://{}", self.addresses.ops)
+        format!("http://{}", self.addresses().ops)
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// How long anything may take that normally takes a moment: generous, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a program may take until it listens: before that a node reads and applies its log, in a build without
-/// optimisation some thousands of entries a second at best.
+/// How long a program may take until it listens, and then until it is ready: a node reads and applies its log, in a build
+/// without optimisation some thousands of entries a second at best, and of two founders one gives its cluster up.
 pub const START: Duration = Duration::from_mins(3);
 
 /// Most things take a moment: they are looked at closely at first, so that the figures of the bench are fine, too.
