@@ -192,6 +192,40 @@ fn may_refresh(client: &Client, scope: &ScopeSet) -> bool {
 
 const NOT_GRANTED: OAuthError = OAuthError::invalid_target("The resource is not part of the grant.");
 
+/// What a token request names of all that its grant allows.
+#[derive(Clone, Debug)]
+pub struct Narrowing {
+    /// RFC 8707 §2.2; empty: all.
+    resources: Vec<String>,
+    /// RFC 9396 §6; left out: all.
+    details: Option<AuthorizationDetails>,
+}
+
+impl Narrowing {
+    fn read(form: &Form<'_>) -> Result<Self, OAuthError> {
+        Ok(Self {
+            resources: form.resources().into_iter().map(str::to_owned).collect(),
+            details: AuthorizationDetails::read(form)?,
+        })
+    }
+
+    /// All of the grant is left.
+    const fn is_none(&self) -> bool {
+        self.resources.is_empty() && self.details.is_none()
+    }
+
+    /// The resources and details that are left.
+    fn of(
+        self,
+        grant: &Grant,
+        client: &Client,
+        issuer: &str,
+    ) -> Result<(Vec<String>, AuthorizationDetails), OAuthError> {
+        let resources = narrowed_resources(self.resources, grant, client, issuer)?;
+        Ok((resources, grant.details.narrowed(self.details, client)?))
+    }
+}
+
 /// RFC 8707 §2.2: a token request may narrow the resources of its grant, never widen them. When the authorization
 /// request named none, any that the client is registered for will do.
 fn narrowed_resources(

@@ -2,8 +2,7 @@
 
 use vocab::Timestamp;
 
-use super::{Effect, Refusal, RevokedBecause, StoredCode, UNKNOWN, UserTokens, may_refresh, narrowed_resources};
-use crate::authorization_details::AuthorizationDetails;
+use super::{Effect, Narrowing, Refusal, RevokedBecause, StoredCode, UNKNOWN, UserTokens, may_refresh};
 use crate::client_auth::AuthenticatedClient;
 use crate::confirmation::Confirmation;
 use crate::error::OAuthError;
@@ -16,8 +15,7 @@ pub struct Request<'a> {
     pub code: &'a str,
     pub redirect_uri: Option<&'a str>,
     pub code_verifier: Option<&'a str>,
-    pub resources: Vec<String>,
-    pub details: Option<AuthorizationDetails>,
+    pub narrowing: Narrowing,
 }
 
 impl<'a> Request<'a> {
@@ -26,8 +24,7 @@ impl<'a> Request<'a> {
             code: form.get("code").ok_or(OAuthError::invalid_request("The code is missing."))?,
             redirect_uri: form.get("redirect_uri"),
             code_verifier: form.get("code_verifier"),
-            resources: form.resources().into_iter().map(str::to_owned).collect(),
-            details: AuthorizationDetails::read(form)?,
+            narrowing: Narrowing::read(form)?,
         })
     }
 
@@ -70,12 +67,9 @@ impl<'a> Request<'a> {
             return Err(OAuthError::invalid_grant("The code is bound to a key that this request has no proof of."));
         }
         pkce::verify(code.code_challenge.as_ref(), self.code_verifier)?;
-        Ok(UserTokens {
-            scope: grant.scope.clone(),
-            resources: narrowed_resources(self.resources, grant, client, issuer)?,
-            details: grant.details.narrowed(self.details, client)?,
-            with_refresh_token: may_refresh(client, &grant.scope),
-        })
+        let (resources, details) = self.narrowing.of(grant, client, issuer)?;
+        let with_refresh_token = may_refresh(client, &grant.scope);
+        Ok(UserTokens { scope: grant.scope.clone(), resources, details, with_refresh_token })
     }
 }
 

@@ -98,7 +98,7 @@ impl<'a> refresh_token::Request<'a> {
         proof: AuthenticatedClient<'a>,
         rotation: refresh_token::Rotation,
     ) -> Option<Terms<'a>> {
-        let is_usual = self.scope.is_none() && self.resources.is_empty() && self.details.is_none();
+        let is_usual = self.scope.is_none() && self.narrowing.is_none();
         (is_usual && rotation != refresh_token::Rotation::Keep).then(|| Terms::of(proof, issuer))
     }
 }
@@ -106,7 +106,7 @@ impl<'a> refresh_token::Request<'a> {
 impl<'a> authorization_code::Request<'a> {
     /// `None`: the request asks for something that must be looked at, or lacks something.
     pub fn terms(&self, issuer: &str, proof: AuthenticatedClient<'a>) -> Option<CodeTerms<'a>> {
-        if !self.resources.is_empty() || self.details.is_some() {
+        if !self.narrowing.is_none() {
             return None;
         }
         let challenge = match self.code_verifier {
@@ -120,7 +120,7 @@ impl<'a> authorization_code::Request<'a> {
 impl waiting::Request<'_> {
     /// `None`: the request asks for something that must be looked at.
     pub fn terms<'a>(&self, issuer: &str, proof: AuthenticatedClient<'a>) -> Option<Terms<'a>> {
-        (self.resources.is_empty() && self.details.is_none()).then(|| Terms::of(proof, issuer))
+        self.narrowing.is_none().then(|| Terms::of(proof, issuer))
     }
 }
 

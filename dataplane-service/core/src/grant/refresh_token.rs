@@ -2,8 +2,7 @@
 
 use vocab::Timestamp;
 
-use super::{Effect, Refusal, RevokedBecause, StoredRefreshToken, UNKNOWN, UserTokens, narrowed_resources};
-use crate::authorization_details::AuthorizationDetails;
+use super::{Effect, Narrowing, Refusal, RevokedBecause, StoredRefreshToken, UNKNOWN, UserTokens};
 use crate::client_auth::AuthenticatedClient;
 use crate::error::OAuthError;
 use crate::form::Form;
@@ -15,9 +14,7 @@ pub struct Request<'a> {
     pub refresh_token: &'a str,
     /// Left out: all of the grant.
     pub scope: Option<ScopeSet>,
-    pub resources: Vec<String>,
-    /// Left out: all of the grant.
-    pub details: Option<AuthorizationDetails>,
+    pub narrowing: Narrowing,
 }
 
 impl<'a> Request<'a> {
@@ -27,8 +24,7 @@ impl<'a> Request<'a> {
                 .get("refresh_token")
                 .ok_or(OAuthError::invalid_request("The refresh_token is missing."))?,
             scope: form.get("scope").map(ScopeSet::parse).transpose()?,
-            resources: form.resources().into_iter().map(str::to_owned).collect(),
-            details: AuthorizationDetails::read(form)?,
+            narrowing: Narrowing::read(form)?,
         })
     }
 
@@ -78,8 +74,7 @@ impl<'a> Request<'a> {
             Some(_) => return Err(Refusal::quietly(OAuthError::invalid_scope("The scope is wider than the grant."))),
             None => still_allowed,
         };
-        let resources = narrowed_resources(self.resources, grant, proof.client(), issuer).map_err(Refusal::quietly)?;
-        let details = grant.details.narrowed(self.details, proof.client()).map_err(Refusal::quietly)?;
+        let (resources, details) = self.narrowing.of(grant, proof.client(), issuer).map_err(Refusal::quietly)?;
         let tokens = UserTokens { scope, resources, details, with_refresh_token: true };
         Ok(match successor {
             None if rotation == Rotation::Keep => Decision::Keep(tokens),

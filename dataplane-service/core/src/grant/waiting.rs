@@ -3,8 +3,7 @@
 
 use vocab::Timestamp;
 
-use super::{Grant, UNKNOWN, UserTokens, may_refresh, narrowed_resources};
-use crate::authorization_details::AuthorizationDetails;
+use super::{Grant, Narrowing, UNKNOWN, UserTokens, may_refresh};
 use crate::client::GrantType;
 use crate::client_auth::AuthenticatedClient;
 use crate::error::{self, OAuthError};
@@ -66,8 +65,7 @@ impl<'a> Code<'a> {
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub code: Code<'a>,
-    pub(super) resources: Vec<String>,
-    pub(super) details: Option<AuthorizationDetails>,
+    pub(super) narrowing: Narrowing,
 }
 
 impl<'a> Request<'a> {
@@ -82,8 +80,7 @@ impl<'a> Request<'a> {
     }
 
     fn parse(code: Code<'a>, form: &Form<'_>) -> Result<Self, OAuthError> {
-        let resources = form.all("resource").map(str::to_owned).collect();
-        Ok(Self { code, resources, details: AuthorizationDetails::read(form)? })
+        Ok(Self { code, narrowing: Narrowing::read(form)? })
     }
 
     /// Decides on the request as it was found; `None` is also that of another client (RFC 8628 §3.5, OIDC CIBA §11). The
@@ -121,12 +118,9 @@ impl<'a> Request<'a> {
         if grant.client_id != proof.client().client_id.as_str() || grant.is_revoked || !grant.user_is_active {
             return Err(UNKNOWN);
         }
-        Ok(UserTokens {
-            scope: grant.scope.clone(),
-            resources: narrowed_resources(self.resources, grant, proof.client(), issuer)?,
-            details: grant.details.narrowed(self.details, proof.client())?,
-            with_refresh_token: may_refresh(proof.client(), &grant.scope),
-        })
+        let (resources, details) = self.narrowing.of(grant, proof.client(), issuer)?;
+        let with_refresh_token = may_refresh(proof.client(), &grant.scope);
+        Ok(UserTokens { scope: grant.scope.clone(), resources, details, with_refresh_token })
     }
 }
 
