@@ -298,6 +298,15 @@ async fn a_new_key_is_judged_as_strictly() {
     assert_eq!(page.status, 200, "{page:#?}");
     let inside = browser.open_page(&page_url(&tenant, "/account/factors")).await;
     assert!(inside.text().contains("Security key"), "what has no name is called so: {inside:#?}");
+    // Twenty are enough.
+    let nineteen = "insert into second_factors (id, user_id, kind, sealed, sign_count, created_at) \
+                    select gen_random_uuid(), user_id, kind, 'x', 0, now() from second_factors, generate_series(1, 19)";
+    tenant.database.connect().await.batch_execute(nineteen).await.expect("a table");
+    let page = browser.open_page(&add).await;
+    let refused = SecurityKey::new().add(&browser, &page, "one more", &alice.password).await;
+    assert!(refused.status == 409 && refused.text().contains("as many as one may have"), "{refused:#?}");
+    let inside = browser.open_page(&page_url(&tenant, "/account/factors")).await;
+    assert!(inside.link("/mfa/webauthn").is_none(), "{inside:#?}");
 }
 
 #[tokio::test]
