@@ -8,6 +8,7 @@ use tests::pki::{Authority, Certified, Validity, Wanted};
 use tests::pod::{Plan, Pod};
 use tests::tls::{self, HTTP2_PREFACE};
 use tests::wait::{PATIENCE, until};
+use tests::web;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -190,6 +191,25 @@ async fn versions_before_1_2_are_refused_by_that_name_at_every_port() {
             if now == before + 3 { Ok(()) } else { Err(format!("{before} before, {now} now")) }
         })
         .await;
+    }
+}
+
+/// RFC 6797 §7.2: who came by TLS is told to come by it again, and nobody else.
+#[tokio::test]
+async fn only_an_answer_by_tls_demands_tls() {
+    let authority = Authority::new("strict");
+    let own = authority.certify("pod");
+    let [cert, key, _] = own.files.each_ref().map(String::as_str);
+    let cluster = Cluster::start(1).await;
+    let control_plane = cluster.watch_urls();
+    let flags = ["--tls-addr", "127.0.0.1:0", "--public-tls-cert-file", cert, "--public-tls-key-file", key];
+    let plan = Plan { name: "pod", control_plane: &control_plane, flags: &flags, ..Plan::default() };
+    let pod = Pod::start(&plan, &cluster.secrets).await;
+    let trusted = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("PEM");
+    let http = web::builder().tls_certs_only([trusted]).build().expect("a client");
+    for (url, told) in [(format!("https://{}", pod.tls_address()), Some("max-age=31536000")), (pod.url(), None)] {
+        let answer = web::send(http.get(format!("{url}/t/nobody/oauth2/jwks"))).await;
+        assert_eq!(answer.header("strict-transport-security"), told, "{url}: {answer:?}");
     }
 }
 
