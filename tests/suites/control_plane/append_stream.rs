@@ -136,6 +136,8 @@ async fn a_follower_that_is_down_is_called_no_more_often_than_heartbeats_are_due
     let heartbeats = u64::try_from(begin.elapsed().as_millis()).expect("a test is short") / 100;
     let calls = calls.load(Ordering::Relaxed);
     counting.abort();
+    // Only then is the address free.
+    assert!(counting.await.is_err_and(|why| why.is_cancelled()));
     assert!(calls > 0, "nobody called");
     assert!(calls <= CALLS_PER_HEARTBEAT * heartbeats, "{calls} calls in the time of {heartbeats} heartbeats");
 

