@@ -15,8 +15,9 @@
 //!
 //! # How to add an endpoint
 //!
-//! 1. A file in `http/` with a handler that begins with the extractor [`resolve::Tenant`] (for pages
-//!    [`pages::PageTenant`]): so it is answered below `/t/{slug}` and at the root, for known and active tenants only.
+//! 1. A file in `http/` with a handler that begins with the extractor [`resolve::Tenant`]: so it is answered below
+//!    `/t/{slug}` and at the root, for known and active tenants only. That of a page is given the visit of a person's
+//!    browser, and one that takes its form the form (`page` and `form` in `http/endpoint.rs`).
 //! 2. Its path in `http.rs`, `tenant_routes`; metadata that names it in `oauth_core::discovery`.
 //! 3. Statements go into `store/`, one function per use, each with a bound in time; rules of OAuth into `oauth-core`.
 //! 4. `docs/data-plane.md`.
