@@ -228,7 +228,7 @@ async fn a_statement_that_hangs_is_given_up() {
     let began = Instant::now();
     let error = connection.query_one("select pg_sleep(60)", &[]).await.unwrap_err();
     assert!(matches!(error, DbError::Unavailable(_)), "{error:?}");
-    assert!(began.elapsed() < Duration::from_secs(60));
+    assert!(began.elapsed() < Duration::from_mins(1));
     drop(connection);
     let active = "select count(*) from pg_stat_activity \
                   where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()";
