@@ -21,6 +21,7 @@ use crate::opaque;
 use crate::password::{HashError, PasswordHash};
 use crate::problem::Problem;
 use crate::resolve::Tenant;
+use crate::store::TenantDb;
 use crate::store::users::{self, NewUser};
 
 const DEFAULT_LIMIT: i64 = 100;
@@ -60,6 +61,22 @@ async fn authenticate(
     bearer.require(tenant.oauth.user_api_step_up.as_ref(), tenant, app.clock.now())
 }
 
+/// The user that the path names, if there is one, and the database that tells; for whom a token with the scope was shown.
+async fn whose<'t>(
+    request: &HttpRequest,
+    tenant: &'t Tenant,
+    app: &App,
+    scope: &'static str,
+) -> Result<(&'t TenantDb, Uuid), actix_web::Error> {
+    authenticate(request, tenant, app, scope).await?;
+    let user = id_in(request, "id").ok_or_else(absent)?;
+    Ok((tenant.db().map_err(Problem::from)?, user))
+}
+
+fn absent() -> Problem {
+    Problem::new(ErrorCode::NotFound, "there is no such user")
+}
+
 /// A part of the path; what is no id is nobody's.
 fn id_in(request: &HttpRequest, part: &str) -> Option<Uuid> {
     request.match_info().get(part).and_then(|id| id.parse().ok())
@@ -96,11 +113,8 @@ pub(super) async fn get(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    authenticate(&request, &tenant, &app, USERS_READ).await?;
-    let absent = || Problem::new(ErrorCode::NotFound, "there is no such user");
-    let id = id_in(&request, "id").ok_or_else(absent)?;
-    let db = tenant.db().map_err(Problem::from)?;
-    let row = users::find(db, id).await.map_err(Problem::from)?.ok_or_else(absent)?;
+    let (db, user) = whose(&request, &tenant, &app, USERS_READ).await?;
+    let row = users::find(db, user).await.map_err(Problem::from)?.ok_or_else(absent)?;
     Ok(private_json(&UserDocument::from(row)))
 }
 

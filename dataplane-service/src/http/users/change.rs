@@ -3,10 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use oauth_core::scope::USERS_WRITE;
 use serde_json::Value;
-use vocab::{ErrorCode, Violations};
+use vocab::Violations;
 
 use super::document::{self, UserDocument};
-use super::{authenticate, busy, id_in, read_json};
+use super::{absent, busy, read_json, whose};
 use crate::account_change::{self, Change};
 use crate::app::App;
 use crate::http::respond::private_json;
@@ -50,11 +50,8 @@ pub(in crate::http) async fn patch(
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
-    authenticate(&request, &tenant, &app, USERS_WRITE).await?;
-    let absent = || Problem::new(ErrorCode::NotFound, "there is no such user");
+    let (db, id) = whose(&request, &tenant, &app, USERS_WRITE).await?;
     let change = ChangeDocument::parse(&read_json(&request, body)?)?;
-    let id = id_in(&request, "id").ok_or_else(absent)?;
-    let db = tenant.db().map_err(Problem::from)?;
     let tell = tenant.told_of_logout();
     if let Some(status) = change.status {
         let known = credentials::set_active(db, id, status, &tell, now).await.map_err(Problem::from)?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use vocab::ErrorCode;
 
 use super::document::rfc3339;
-use super::{authenticate, done, id_in};
+use super::{absent, done, id_in, whose};
 use crate::account_change::{Change, tell};
 use crate::app::App;
 use crate::http::respond::private_json;
@@ -54,18 +54,12 @@ fn name(kind: &str) -> &str {
     }
 }
 
-fn absent() -> Problem {
-    Problem::new(ErrorCode::NotFound, "there is no such user")
-}
-
 fn no_such_factor() -> Problem {
     Problem::new(ErrorCode::NotFound, "the user has no such second factor")
 }
 
 async fn held_by(request: &HttpRequest, tenant: &Tenant, app: &App) -> Result<Held, actix_web::Error> {
-    authenticate(request, tenant, app, USERS_READ).await?;
-    let user = id_in(request, "id").ok_or_else(absent)?;
-    let db = tenant.db().map_err(Problem::from)?;
+    let (db, user) = whose(request, tenant, app, USERS_READ).await?;
     Ok(held::of_user(db, user).await.map_err(Problem::from)?.ok_or_else(absent)?)
 }
 
@@ -95,9 +89,7 @@ pub(in crate::http) async fn remove_all(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    authenticate(&request, &tenant, &app, USERS_WRITE).await?;
-    let user = id_in(&request, "id").ok_or_else(absent)?;
-    let db = tenant.db().map_err(Problem::from)?;
+    let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
     let removed = factors::remove_all(db, user).await.map_err(Problem::from)?.ok_or_else(absent)?;
     tracing::info!(tenant = %tenant.slug, %user, removed, "a user's second factors and recovery codes were removed");
     if removed > 0 {
@@ -111,10 +103,8 @@ pub(in crate::http) async fn remove(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    authenticate(&request, &tenant, &app, USERS_WRITE).await?;
-    let user = id_in(&request, "id").ok_or_else(absent)?;
+    let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
     let factor = id_in(&request, "factor_id").ok_or_else(no_such_factor)?;
-    let db = tenant.db().map_err(Problem::from)?;
     if !factors::remove(db, user, factor).await.map_err(Problem::from)? {
         return Err(no_such_factor().into());
     }

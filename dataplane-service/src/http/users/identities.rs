@@ -11,7 +11,7 @@ use vocab::identity_provider::IdentityProvider;
 use vocab::{ErrorCode, Violations};
 
 use super::document::{self, rfc3339};
-use super::{authenticate, done, id_in, read_json};
+use super::{absent, done, read_json, whose};
 use crate::app::App;
 use crate::http::respond::private_json;
 use crate::problem::Problem;
@@ -48,10 +48,6 @@ struct IdentitiesDocument {
     items: Vec<IdentityDocument>,
 }
 
-fn absent() -> Problem {
-    Problem::new(ErrorCode::NotFound, "there is no such user")
-}
-
 fn not_linked() -> Problem {
     Problem::new(ErrorCode::NotFound, "the user has no identity at this provider")
 }
@@ -69,9 +65,7 @@ pub(in crate::http) async fn list(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    authenticate(&request, &tenant, &app, USERS_READ).await?;
-    let user = id_in(&request, "id").ok_or_else(absent)?;
-    let db = tenant.db().map_err(Problem::from)?;
+    let (db, user) = whose(&request, &tenant, &app, USERS_READ).await?;
     let linked = identities::of_user(db, user).await.map_err(Problem::from)?.ok_or_else(absent)?;
     let items = linked.into_iter().map(|linked| IdentityDocument::of(&tenant, linked)).collect();
     Ok(private_json(&IdentitiesDocument { items }))
@@ -82,10 +76,8 @@ pub(in crate::http) async fn get(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    authenticate(&request, &tenant, &app, USERS_READ).await?;
-    let user = id_in(&request, "id").ok_or_else(absent)?;
+    let (db, user) = whose(&request, &tenant, &app, USERS_READ).await?;
     let provider = provider(&request, &tenant)?;
-    let db = tenant.db().map_err(Problem::from)?;
     let linked = identities::of_user(db, user).await.map_err(Problem::from)?.ok_or_else(absent)?;
     let found = linked.into_iter().find(|linked| linked.issuer == provider.issuer).ok_or_else(not_linked)?;
     Ok(private_json(&IdentityDocument::of(&tenant, found)))
@@ -124,11 +116,9 @@ pub(in crate::http) async fn link(
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
-    authenticate(&request, &tenant, &app, USERS_WRITE).await?;
+    let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
     let subject = subject(&read_json(&request, body)?)?;
-    let user = id_in(&request, "id").ok_or_else(absent)?;
     let provider = provider(&request, &tenant)?;
-    let db = tenant.db().map_err(Problem::from)?;
     let identity = Identity { issuer: &provider.issuer, subject: &subject };
     let linked = match identities::link(db, user, identity, now).await.map_err(Problem::from)? {
         Linking::Linked(linked) => linked,
@@ -147,10 +137,8 @@ pub(in crate::http) async fn unlink(
     tenant: Tenant,
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    authenticate(&request, &tenant, &app, USERS_WRITE).await?;
-    let user = id_in(&request, "id").ok_or_else(absent)?;
+    let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
     let provider = provider(&request, &tenant)?;
-    let db = tenant.db().map_err(Problem::from)?;
     if !identities::unlink(db, user, &provider.issuer).await.map_err(Problem::from)? {
         return Err(not_linked().into());
     }
