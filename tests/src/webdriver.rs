@@ -190,6 +190,21 @@ impl Chromium {
         self.protocol("Emulation.setEmulatedMedia", features).await;
     }
 
+    /// The page on a desk by day and on a phone by night: none of it is cut off at the side, and people get a picture.
+    pub async fn look(&self, name: &str) {
+        for (width, scheme) in [(1280, "light"), (390, "dark")] {
+            self.set_width(width).await;
+            self.set_scheme(scheme).await;
+            self.expect_to_fit(name, width).await;
+            self.screenshot(&format!("{name}-{width}-{scheme}")).await;
+        }
+    }
+
+    pub async fn expect_to_fit(&self, name: &str, width: u32) {
+        let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(self.evaluate(overflow).await, 0, "{name} is wider than {width}");
+    }
+
     /// A PNG of what is seen, for people: written to the folder `HJ_SCREENSHOTS`, if that is set.
     pub async fn screenshot(&self, name: &str) {
         let Some(folder) = std::env::var_os("HJ_SCREENSHOTS") else { return };

@@ -213,29 +213,21 @@ async fn a_person_does_both_in_a_browser() {
     chromium.fill("#password", &alice.password).await;
     chromium.follow("button[type=submit]").await;
     chromium.says("Applications with access").await;
-    look(&chromium, "account-access").await;
+    chromium.look("account-access").await;
     chromium.follow("a[href$='/account/password']").await;
     chromium.says("Change your password").await;
     chromium.fill("#current", "wrong").await;
     chromium.fill("#new", "short").await;
     chromium.follow("button[type=submit]").await;
     chromium.says("must be at least 8 characters").await;
-    look(&chromium, "password-problem").await;
+    chromium.look("password-problem").await;
     chromium.fill("#current", &alice.password).await;
     chromium.fill("#new", "a donkey with a paper clip").await;
-    look(&chromium, "password").await;
+    chromium.look("password").await;
     chromium.follow("button[type=submit]").await;
     chromium.says("Your password is changed").await;
-    look(&chromium, "account-password-changed").await;
+    chromium.look("account-password-changed").await;
     is_over(&tenant.app, &tokens).await;
     chromium.follow("form[action$='/account/access'] button").await;
     chromium.says("It has no access any more.").await;
-}
-
-async fn look(chromium: &Chromium, name: &str) {
-    for (width, scheme) in [(1280, "light"), (390, "dark")] {
-        chromium.set_width(width).await;
-        chromium.set_scheme(scheme).await;
-        chromium.screenshot(&format!("{name}-{width}-{scheme}")).await;
-    }
 }

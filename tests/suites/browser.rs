@@ -90,8 +90,7 @@ async fn look(chromium: &Chromium, name: &str) {
         for scheme in ["light", "dark"] {
             chromium.set_width(width).await;
             chromium.set_scheme(scheme).await;
-            let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            assert_eq!(chromium.evaluate(overflow).await, 0, "{name} is wider than {width}");
+            chromium.expect_to_fit(name, width).await;
             chromium.screenshot(&format!("{name}-{width}-{scheme}")).await;
         }
     }

@@ -10,8 +10,7 @@ use super::{redeemed, stage};
 
 /// The page as it is seen at this width.
 async fn look(chromium: &Chromium, name: &str, width: u32) {
-    let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    assert_eq!(chromium.evaluate(overflow).await, 0, "{name} is wider than {width}");
+    chromium.expect_to_fit(name, width).await;
     chromium.screenshot(&format!("plain-{name}-{width}")).await;
 }
 

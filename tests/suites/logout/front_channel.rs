@@ -10,13 +10,7 @@ use tests::webdriver::Chromium;
 use super::{logout_url, world};
 
 async fn look(chromium: &Chromium, name: &str) {
-    for (width, scheme) in [(1280, "light"), (390, "dark")] {
-        chromium.set_width(width).await;
-        chromium.set_scheme(scheme).await;
-        let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        assert_eq!(chromium.evaluate(overflow).await, 0, "{name} is wider than {width}");
-        chromium.screenshot(&format!("{name}-{width}-{scheme}")).await;
-    }
+    chromium.look(name).await;
     let console = chromium.console().await;
     assert!(!console.contains("Content Security Policy"), "{name}: {console}");
 }

@@ -234,24 +234,24 @@ async fn a_person_does_it_in_a_browser() {
     chromium.disable_scripts().await;
     chromium.open(at(&stage, "/login").as_str()).await;
     chromium.says("Forgot your password?").await;
-    look(&chromium, "login-forgot").await;
+    chromium.look("login-forgot").await;
     chromium.follow("a[href$='/forgot-password']").await;
     chromium.says("we send you a link").await;
-    look(&chromium, "forgot-password").await;
+    chromium.look("forgot-password").await;
     chromium.fill("#email", &stage.alice.email).await;
     chromium.follow("button[type=submit]").await;
     chromium.says("Look into your mailbox").await;
-    look(&chromium, "forgot-password-sent").await;
+    chromium.look("forgot-password-sent").await;
     chromium.open(mailbox.got(1).await.link().as_str()).await;
     chromium.says("Choose a new password").await;
     chromium.fill("#new", "short").await;
     chromium.follow("button[type=submit]").await;
     chromium.says("must be at least 8 characters").await;
-    look(&chromium, "reset-password").await;
+    chromium.look("reset-password").await;
     chromium.fill("#new", "a donkey with a paper clip").await;
     chromium.follow("button[type=submit]").await;
     chromium.says("Your password is changed").await;
-    look(&chromium, "reset-password-done").await;
+    chromium.look("reset-password-done").await;
     change(&stage, "update users set email_verified = false").await;
     chromium.follow("a[href$='/login']").await;
     chromium.fill("#email", &stage.alice.email).await;
@@ -260,25 +260,17 @@ async fn a_person_does_it_in_a_browser() {
     chromium.says("You are signed in").await;
     chromium.open(at(&stage, "/account").as_str()).await;
     chromium.says("Confirm this address").await;
-    look(&chromium, "account-unconfirmed").await;
+    chromium.look("account-unconfirmed").await;
     chromium.follow("a[href$='/verify-email']").await;
     chromium.says("We send a link to this address").await;
     chromium.follow("button[type=submit]").await;
     chromium.says("Look into your mailbox").await;
     chromium.open(mailbox.got(2).await.link().as_str()).await;
     chromium.says("Confirm your email address").await;
-    look(&chromium, "verify-email").await;
+    chromium.look("verify-email").await;
     chromium.follow("button[type=submit]").await;
     chromium.says("Your address is confirmed").await;
     chromium.open(at(&stage, "/reset-password?code=x").as_str()).await;
     chromium.says("The link is not whole").await;
-    look(&chromium, "reset-password-wrong").await;
-}
-
-async fn look(chromium: &Chromium, name: &str) {
-    for (width, scheme) in [(1280, "light"), (390, "dark")] {
-        chromium.set_width(width).await;
-        chromium.set_scheme(scheme).await;
-        chromium.screenshot(&format!("{name}-{width}-{scheme}")).await;
-    }
+    chromium.look("reset-password-wrong").await;
 }

@@ -6,16 +6,6 @@ use tests::world;
 
 use super::{forget_steps, page_url};
 
-async fn look(chromium: &Chromium, name: &str) {
-    for (width, scheme) in [(1280, "light"), (390, "dark")] {
-        chromium.set_width(width).await;
-        chromium.set_scheme(scheme).await;
-        let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        assert_eq!(chromium.evaluate(overflow).await, 0, "{name} is wider than {width}");
-        chromium.screenshot(&format!("{name}-{width}-{scheme}")).await;
-    }
-}
-
 async fn text_of(chromium: &Chromium, selector: &str) -> String {
     let text = chromium.evaluate(&format!("document.querySelector('{selector}').textContent")).await;
     text.as_str().expect("a text").to_owned()
@@ -39,26 +29,26 @@ async fn a_person_adds_an_app_and_signs_in_with_it() {
     chromium.says("Your account").await;
     chromium.follow("a[href$='/account/factors']").await;
     chromium.says("You sign in with your password alone").await;
-    look(&chromium, "factors-none").await;
+    chromium.look("factors-none").await;
     chromium.follow("a.button").await;
     chromium.says("Add an authenticator app").await;
     chromium.click("summary").await;
     let app = AuthenticatorApp::of(&text_of(&chromium, "#seed").await);
     chromium.fill("#current", &alice.password).await;
     chromium.fill("#code", &app.wrong_code()).await;
-    look(&chromium, "mfa-totp").await;
+    chromium.look("mfa-totp").await;
     chromium.follow("main form button[type=submit]").await;
     chromium.says("That is not the code the app shows now").await;
-    look(&chromium, "mfa-totp-problem").await;
+    chromium.look("mfa-totp-problem").await;
     chromium.fill("#current", &alice.password).await;
     chromium.fill("#code", &app.code()).await;
     chromium.follow("main form button[type=submit]").await;
     chromium.says("Keep these codes").await;
-    look(&chromium, "recovery-codes").await;
+    chromium.look("recovery-codes").await;
     let recovery = text_of(&chromium, "ol.codes code").await;
     chromium.follow("a.button").await;
     chromium.says("8 left").await;
-    look(&chromium, "factors").await;
+    chromium.look("factors").await;
 
     // And again, as at the next sign-in, with the app and with a recovery code.
     forget_steps(&tenant).await;
@@ -68,7 +58,7 @@ async fn a_person_adds_an_app_and_signs_in_with_it() {
     chromium.fill("#code", &app.wrong_code()).await;
     chromium.follow("main form button[type=submit]").await;
     chromium.says("The code is wrong").await;
-    look(&chromium, "mfa-problem").await;
+    chromium.look("mfa-problem").await;
     chromium.fill("#code", &app.code()).await;
     chromium.follow("main form button[type=submit]").await;
     chromium.says("Your account").await;
@@ -77,7 +67,7 @@ async fn a_person_adds_an_app_and_signs_in_with_it() {
     chromium.says("One more step").await;
     chromium.click("summary").await;
     chromium.fill("#recovery", &recovery).await;
-    look(&chromium, "mfa-recovery").await;
+    chromium.look("mfa-recovery").await;
     chromium.follow("details button").await;
     chromium.says("Your account").await;
 }

@@ -5,16 +5,6 @@ use tests::world;
 
 use super::page_url;
 
-async fn look(chromium: &Chromium, name: &str) {
-    for (width, scheme) in [(1280, "light"), (390, "dark")] {
-        chromium.set_width(width).await;
-        chromium.set_scheme(scheme).await;
-        let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        assert_eq!(chromium.evaluate(overflow).await, 0, "{name} is wider than {width}");
-        chromium.screenshot(&format!("{name}-{width}-{scheme}")).await;
-    }
-}
-
 #[tokio::test]
 async fn a_person_adds_a_key_and_signs_in_with_it() {
     let world = world::shared_on_localhost().await;
@@ -32,30 +22,30 @@ async fn a_person_adds_a_key_and_signs_in_with_it() {
     chromium.open(factors.as_str()).await;
     sign_in().await;
     chromium.says("You sign in with your password alone").await;
-    look(&chromium, "keys-none").await;
+    chromium.look("keys-none").await;
     chromium.follow("a[href*='/mfa/webauthn']").await;
     chromium.says("Add a security key or passkey").await;
     chromium.fill("#name", "The blue one").await;
     chromium.fill("#current", &alice.password).await;
-    look(&chromium, "mfa-webauthn").await;
+    chromium.look("mfa-webauthn").await;
     // The wrong finger: the page says so, and nothing is sent.
     chromium.set_user_verified(&authenticator, false).await;
     chromium.click("#webauthn button").await;
     chromium.says("That did not work").await;
-    look(&chromium, "mfa-webauthn-problem").await;
+    chromium.look("mfa-webauthn-problem").await;
     chromium.set_user_verified(&authenticator, true).await;
     chromium.follow("#webauthn button").await;
     chromium.says("Keep these codes").await;
     let recovery = chromium.evaluate("document.querySelector('ol.codes code').textContent").await;
     chromium.follow("a.button").await;
     chromium.says("The blue one").await;
-    look(&chromium, "keys").await;
+    chromium.look("keys").await;
 
     // At the next sign-in: again the wrong finger first.
     chromium.open(again.as_str()).await;
     sign_in().await;
     chromium.says("Use your security key or passkey").await;
-    look(&chromium, "mfa-key").await;
+    chromium.look("mfa-key").await;
     chromium.set_user_verified(&authenticator, false).await;
     chromium.click("#webauthn button").await;
     chromium.says("That did not work").await;
@@ -64,7 +54,7 @@ async fn a_person_adds_a_key_and_signs_in_with_it() {
     chromium.says("Your account").await;
     chromium.open(factors.as_str()).await;
     chromium.says("last used").await;
-    look(&chromium, "keys-used").await;
+    chromium.look("keys-used").await;
     assert_eq!(chromium.console().await, "", "no policy stood in the way");
 
     // Without scripts there is another way, and the page says so.
@@ -74,7 +64,7 @@ async fn a_person_adds_a_key_and_signs_in_with_it() {
     chromium.says("runs no scripts").await;
     chromium.click("summary").await;
     chromium.fill("#recovery", recovery.as_str().expect("a code")).await;
-    look(&chromium, "mfa-key-no-scripts").await;
+    chromium.look("mfa-key-no-scripts").await;
     chromium.follow("details button").await;
     chromium.says("Your account").await;
 }

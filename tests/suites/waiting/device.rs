@@ -224,13 +224,7 @@ async fn codes_are_stored_as_digests_and_never_repeat() {
 
 /// Looks at the page as wide and narrow, light and dark screens show it.
 pub(super) async fn look(chromium: &Chromium, name: &str) {
-    for (width, scheme) in [(1280, "light"), (390, "dark")] {
-        chromium.set_width(width).await;
-        chromium.set_scheme(scheme).await;
-        let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        assert_eq!(chromium.evaluate(overflow).await, 0, "{name} is wider than {width}");
-        chromium.screenshot(&format!("{name}-{width}-{scheme}")).await;
-    }
+    chromium.look(name).await;
     let console = chromium.console().await;
     assert!(!console.contains("Content Security Policy"), "{name}: {console}");
 }
