@@ -69,7 +69,7 @@ async fn what_was_done_and_refused_is_on_record_on_every_node_alike_also_when_th
     let created = web::send(request).await.expect(201);
     let _ = all[2].patch("/tenants/acme", &json!({"display_name": "Acme Inc."})).await.expect(200);
     let _ = all[0].create_tenant("other", json!({})).await;
-    // K16: an administrator of one tenant tries another's.
+    // An administrator of one tenant tries another's.
     let credential = all[0].create_admin("theirs", json!({"tenant-admin": "acme"})).await;
     let theirs = Admin::sign_in(&cluster.nodes[0].admin_url(), &credential).await.expect("it signs in");
     let _ = theirs.delete("/tenants/other").await.expect(403);
@@ -96,6 +96,13 @@ async fn what_was_done_and_refused_is_on_record_on_every_node_alike_also_when_th
     assert!(items.len() >= 2 && items.iter().all(|item| item["tenant"] == "acme"), "{own:#}");
     let _ = theirs.get("/audit/logs?tenant=other").await.expect(403);
     let _ = theirs.get("/audit/verify").await.expect(403);
+    // It is read, whoever asks.
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        for (admin, path) in [(&all[0], "/audit/logs"), (&all[0], "/audit/logs/1"), (&theirs, "/audit/logs")] {
+            let request = admin.request(method.clone(), path).json(&json!({}));
+            let _ = web::send(request).await.expect_one_of(&[404, 405]);
+        }
+    }
     // The token of the audit reads the audit and nothing else.
     let _ = all[0].with_token(TOKEN).get("/tenants").await.expect(401);
     let _ = all[0].with_token("the-token-of-the-audiT").get("/audit/logs").await.expect(401);

@@ -140,4 +140,15 @@ pub(crate) mod tests {
     fn redirect_uris_are_compared_exactly(#[case] uri: &str, #[case] registered: bool) {
         assert_eq!(client().redirects_to(uri), registered, "{uri}");
     }
+
+    /// RFC 8252 §8.3: a name is none of the literals, and has the port that is registered.
+    #[rstest]
+    #[case("http://localhost/cb", true)]
+    #[case("http://localhost:8400/cb", false)]
+    #[case("http://127.0.0.1/cb", false)]
+    #[case("http://[::1]/cb", false)]
+    fn localhost_is_a_name_like_others(#[case] uri: &str, #[case] registered: bool) {
+        let client = client_with(|spec| spec.redirect_uris = vec!["http://localhost/cb".into()]);
+        assert_eq!(client.redirects_to(uri), registered, "{uri}");
+    }
 }

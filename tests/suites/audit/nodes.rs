@@ -36,6 +36,12 @@ async fn who_leads_and_who_is_a_member_is_on_record_with_whose_wish_it_was() {
     let _ = all[first].delete("/cluster/members/8").await.expect(204);
     let demoted = all[first].patch(&format!("/cluster/members/{third}"), &json!({"role": "learner"})).await.expect(200);
     assert_eq!(demoted.text_of("role"), "learner");
+    // A node that is a voter again before it has looked was none for nobody.
+    until("it has found out", PATIENCE, async || {
+        let records = alike(&all, "node.role_transition").await;
+        transition(&records, third, "learner").map(drop).ok_or_else(|| format!("{records:#?}"))
+    })
+    .await;
     let _ = all[first].patch(&format!("/cluster/members/{third}"), &json!({"role": "voter"})).await.expect(200);
     let (records, changes) = {
         let found = std::sync::Mutex::new(Vec::new());

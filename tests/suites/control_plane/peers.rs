@@ -193,7 +193,7 @@ async fn data_of_another_cluster_or_node_is_refused_and_said_so() {
     let _ = cluster.admin(place).await.get("/tenants/meanwhile?consistency=linearizable").await.expect(200);
 }
 
-/// M07: a node that was removed still has the secret, and perhaps does not know.
+/// A node that was removed still has the secret, and perhaps does not know.
 #[tokio::test]
 async fn a_node_that_was_removed_has_no_say_and_the_term_stays() {
     let mut cluster = Cluster::start(3).await;

@@ -1,4 +1,4 @@
-//! Row J10 of the attacks: whatever is wrong, nobody is signed in.
+//! Whatever is wrong, nobody is signed in.
 
 use serde_json::{Value, json};
 use tests::browser::{Browser, Page};

@@ -1,4 +1,4 @@
-//! `private_key_jwt`: clients that sign who they are (the D rows of the attacks).
+//! `private_key_jwt`: clients that sign who they are.
 
 use std::sync::Arc;
 
@@ -87,25 +87,31 @@ async fn assertions_that_prove_nothing() {
         let good = with(json!({}));
         format!("{}.{}", good.rsplit_once('.').expect("three parts").0, "A".repeat(86))
     };
-    let pointing = stranger.sign(
-        &json!({"alg": "ES256", "kid": "a", "jwk": stranger.jwk, "jku": listener.url, "x5u": listener.url}),
-        &claims,
-    );
+    let pointing = |header: Value| stranger.sign(&header, &claims);
     for (row, assertion) in [
-        ("D01", header(json!({"alg": "none"}))),
-        ("D03", with(json!({"aud": "https://other.example"}))),
-        ("D04", with(json!({"exp": now() - 300}))),
-        ("D05", with(json!({"exp": null}))),
-        ("D07", with(json!({"sub": null}))),
-        ("D08", with(json!({"nbf": now() + 600}))),
-        ("D09", header(json!({"crit": ["x"], "x": 1}))),
-        ("D11", zeros),
-        ("D12", pointing),
-        ("D13", header(json!({"kid": "../../../../dev/null"}))),
-        ("D13", header(json!({"kid": "' OR '1'='1"}))),
-        ("D14", header(json!({"alg": "RS256"}))),
-        ("D14", header(json!({"alg": "HS256"}))),
-        ("K07", key.assertion("signs", &other.issuer, &json!({}))),
+        ("no signature", header(json!({"alg": "none"}))),
+        ("another audience", with(json!({"aud": "https://other.example"}))),
+        ("expired", with(json!({"exp": now() - 300}))),
+        ("no end", with(json!({"exp": null}))),
+        ("no subject", with(json!({"sub": null}))),
+        ("not yet valid", with(json!({"nbf": now() + 600}))),
+        ("something critical", header(json!({"crit": ["x"], "x": 1}))),
+        ("zeros", zeros),
+        (
+            "pointing at a key",
+            pointing(
+                json!({"alg": "ES256", "kid": "a", "jwk": stranger.jwk, "jku": listener.url, "x5u": listener.url}),
+            ),
+        ),
+        ("a key of its own", pointing(json!({"alg": "ES256", "jwk": stranger.jwk}))),
+        ("pointing at keys", pointing(json!({"alg": "ES256", "jku": listener.url}))),
+        ("at keys, by an unknown name", pointing(json!({"alg": "ES256", "kid": "z", "jku": listener.url}))),
+        ("at a certificate", pointing(json!({"alg": "ES256", "kid": "z", "x5u": listener.url}))),
+        ("a path for a key", header(json!({"kid": "../../../../dev/null"}))),
+        ("SQL for a key", header(json!({"kid": "' OR '1'='1"}))),
+        ("said to be RSA's", header(json!({"alg": "RS256"}))),
+        ("said to be an HMAC", header(json!({"alg": "HS256"}))),
+        ("for another tenant", key.assertion("signs", &other.issuer, &json!({}))),
         ("no jti", with(json!({"jti": null}))),
         ("another iss", with(json!({"iss": "service"}))),
         ("a client of secrets", key.assertion("service", &tenant.issuer, &json!({}))),
@@ -120,11 +126,11 @@ async fn assertions_that_prove_nothing() {
             answer.text
         );
     }
-    assert_eq!(listener.requests(), 0, "D12: nobody looks where a token points");
-    // K04: what is registered with one tenant is nobody with another.
+    assert_eq!(listener.requests(), 0, "nobody looks where a token points");
+    // What is registered with one tenant is nobody with another.
     let elsewhere = web::send(request(&other.issuer, &key.assertion("signs", &other.issuer, &json!({})))).await;
     assert_eq!(elsewhere.expect(401).text_of("error"), "invalid_client");
-    // C05: the name alone, and beside a secret.
+    // The name alone, and beside a secret.
     let named = [("grant_type", "client_credentials"), ("client_id", "signs")];
     let endpoint = format!("{}/oauth2/token", tenant.issuer);
     assert_eq!(web::send(web::client().post(&endpoint).form(&named)).await.status, 401);
@@ -158,7 +164,7 @@ async fn keys_that_cannot_be_had_prove_nothing() {
     let setting = shared().await;
     let tenant = setting.tenant("unreachable").await;
     let key = Key::new("1");
-    // 10.0.0.0/8 is not among the networks that these pods may reach (J02).
+    // 10.0.0.0/8 is not among the networks that these pods may reach.
     for (client_id, uri) in [("internal", "https://10.0.0.1/jwks"), ("metadata", "https://169.254.169.254/latest")] {
         register(&tenant, client_id, json!({"jwks_uri": uri})).await;
         let answer = ask(&tenant, &key.assertion(client_id, &tenant.issuer, &json!({}))).await;

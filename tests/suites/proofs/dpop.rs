@@ -1,4 +1,4 @@
-//! DPoP (RFC 9449): tokens bound to a key of the application (the E rows of the attacks).
+//! DPoP (RFC 9449): tokens bound to a key of the application.
 
 use serde_json::{Value, json};
 use tests::browser::Browser;
@@ -88,21 +88,21 @@ async fn proofs_that_prove_nothing() {
     let signed = |header: Value| key.sign(&header, &json!({"jti": "1", "htm": "POST", "htu": url, "iat": now()}));
     let good = with(json!({}));
     for (row, proofs) in [
-        ("E02", vec![with(json!({"htm": "GET"}))]),
-        ("E03", vec![with(json!({"iat": now() - 600}))]),
-        ("E04", vec![signed(json!({"alg": "ES256", "jwk": key.jwk}))]),
-        ("E06", vec![signed(json!({"typ": "dpop+jwt", "alg": "none", "jwk": key.jwk}))]),
-        ("E06", vec!["garbage".to_owned()]),
-        ("E07", vec![with(json!({"jti": null}))]),
-        ("E12", vec![with(json!({})), with(json!({}))]),
-        ("K07", vec![key.proof("POST", &endpoint(&other), &json!({}))]),
+        ("for another method", vec![with(json!({"htm": "GET"}))]),
+        ("too old", vec![with(json!({"iat": now() - 600}))]),
+        ("no typ", vec![signed(json!({"alg": "ES256", "jwk": key.jwk}))]),
+        ("no signature", vec![signed(json!({"typ": "dpop+jwt", "alg": "none", "jwk": key.jwk}))]),
+        ("garbage", vec!["garbage".to_owned()]),
+        ("no jti", vec![with(json!({"jti": null}))]),
+        ("two of them", vec![with(json!({})), with(json!({}))]),
+        ("for another tenant", vec![key.proof("POST", &endpoint(&other), &json!({}))]),
         ("an unknown nonce", vec![with(json!({"nonce": "x"}))]),
     ] {
         let answer = ask(&tenant, &tenant.issuer, &proofs).await;
         let expected = if row == "an unknown nonce" { "use_dpop_nonce" } else { "invalid_dpop_proof" };
         assert_eq!((answer.status, answer.text_of("error").as_str()), (400, expected), "{row}: {}", answer.text);
     }
-    // E08: once, on whichever pod.
+    // Once, on whichever pod.
     let elsewhere = format!("{}/t/{}", setting.pods[1].url(), tenant.slug);
     let _ = ask(&tenant, &tenant.issuer, std::slice::from_ref(&good)).await.expect(200);
     for base in [&tenant.issuer, &elsewhere] {
@@ -156,7 +156,7 @@ async fn codes_and_a_public_clients_refresh_tokens_are_bound() {
     let proof = |key: &Key| Some(key.proof("POST", &url, &json!({})));
     let thumbprint = key.thumbprint();
 
-    // E10: the key that the authorization request named, and no other.
+    // The key that the authorization request named, and no other.
     for wrong in [proof(&thief), None] {
         let attempt = tenant.app.attempt_with(&[("dpop_jkt", Some(&thumbprint))]);
         let code = code(&attempt, &alice).await;
@@ -181,7 +181,7 @@ async fn codes_and_a_public_clients_refresh_tokens_are_bound() {
     let bare = tenant.app.userinfo(&access).await.expect(401);
     assert_eq!(bare.text_of("error"), "invalid_token");
 
-    // E11: the refresh token is bound, too; who tries without the key neither gets nor ends anything.
+    // The refresh token is bound, too; who tries without the key neither gets nor ends anything.
     let refresh = tokens.text_of("refresh_token");
     let form = |token: &str| vec![("grant_type", "refresh_token".to_owned()), ("refresh_token", token.to_owned())];
     let send = async |token: &str, proof: Option<String>| {

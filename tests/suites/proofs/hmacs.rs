@@ -81,17 +81,17 @@ async fn an_hmac_counts_once_on_all_pods_and_nothing_else_counts() {
     };
     let mut table = Table::new();
     for (row, assertion) in [
-        ("D01", none),
-        ("D03", with("aud", json!("https://other.example"))),
-        ("D04", with("exp", json!(now() - 300))),
-        ("D05", with("exp", Value::Null)),
-        ("D07", with("sub", Value::Null)),
-        ("D08", with("nbf", json!(now() + 600))),
-        ("D14: another algorithm than the registered one", seal(Algorithm::HS256, &secret, &good())),
+        ("no signature", none),
+        ("another audience", with("aud", json!("https://other.example"))),
+        ("expired", with("exp", json!(now() - 300))),
+        ("no end", with("exp", Value::Null)),
+        ("no subject", with("sub", Value::Null)),
+        ("not yet valid", with("nbf", json!(now() + 600))),
+        ("another algorithm than the registered one", seal(Algorithm::HS256, &secret, &good())),
         ("a signature", key.assertion("seals", &tenant.issuer, &json!({}))),
         ("another secret", seal(Algorithm::HS512, &"x".repeat(86), &good())),
         ("no secret", seal(Algorithm::HS512, "", &good())),
-        ("K07", seal(Algorithm::HS512, &secret, &claims("seals", &other.issuer))),
+        ("for another tenant", seal(Algorithm::HS512, &secret, &claims("seals", &other.issuer))),
         ("no jti", with("jti", Value::Null)),
         ("another iss", with("iss", json!("backend"))),
         (
@@ -105,7 +105,7 @@ async fn an_hmac_counts_once_on_all_pods_and_nothing_else_counts() {
     ] {
         table.oauth(row, request(&tenant.issuer, &assertion), &[401], &["invalid_client"]).await;
     }
-    // C04: nor the secret itself.
+    // Nor the secret itself.
     let endpoint = format!("{}/oauth2/token", tenant.issuer);
     let grant = [("grant_type", "client_credentials")];
     let basic = web::client().post(&endpoint).form(&grant).basic_auth("seals", Some(&secret));

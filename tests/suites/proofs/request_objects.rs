@@ -116,7 +116,7 @@ async fn objects_that_are_refused() {
     let (head, _) = none.rsplit_once('.').expect("three parts");
     let mut table = Table::new();
     for (what, object) in [
-        ("B27: no signature", format!("{head}.")),
+        ("no signature", format!("{head}.")),
         ("alg none, signed all the same", none.clone()),
         ("HMAC", header(json!({"alg": "HS256"}))),
         ("another alg than the key's", header(json!({"alg": "RS256", "kid": "r"}))),
@@ -194,7 +194,6 @@ async fn by_reference_to_where_the_client_said() {
         let told = [("request_uri", uri), ("redirect_uri", backend.redirect_uri.as_str()), ("state", "s")];
         naming(backend, &told)
     };
-    // B28, J04.
     for (what, uri, error) in [
         ("an address that is not registered", elsewhere.url.as_str(), "invalid_request_uri"),
         ("the registered one and more", &format!("{}?x", object.url), "invalid_request_uri"),

@@ -59,7 +59,7 @@ async fn what_could_harm_others_is_refused_by_its_name() {
             table.oauth(&format!("{member} {url}"), request, &[400], &["invalid_client_metadata"]).await;
         }
     }
-    // J04: fetched before anything is registered, and fetched with a request.
+    // Fetched before anything is registered, and fetched with a request.
     for url in internal {
         for (member, value) in [("sector_identifier_uri", json!(url)), ("request_uris", json!([url]))] {
             let request = post(&tenant, &with(member, value));

@@ -6,6 +6,7 @@ use tests::relying_party::{RelyingParty, Tokens, parameters};
 use tests::table::Table;
 use tests::tenant::Tenant;
 use tests::tokens::Jwt;
+use tests::wait::{PATIENCE, until};
 use tests::world;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -99,6 +100,23 @@ async fn who_acts_is_told() {
     assert_eq!(Jwt::parse(&tokens.access).claims["may_act"], json!({ "sub": "second" }));
     let refused = first.token(&form(&tokens.access, ACCESS, &[])).await.expect(400);
     assert_eq!(refused.code(), "unauthorized_client");
+}
+
+#[tokio::test]
+async fn what_has_ended_is_not_exchanged() {
+    let world = world::shared().await;
+    let lifetimes = json!({ "lifetimes": { "access_token_secs": 1, "id_token_secs": 1 } });
+    let tenant = Tenant::create_with(&world, "ended", lifetimes).await;
+    let alice = tenant.user("alice").await;
+    let gateway = gateway(&tenant, "gateway", &json!(["impersonation"])).await;
+    let tokens = tenant.backend.sign_in(&alice).await;
+    for (kind, token) in [(ACCESS, tokens.access.as_str()), (ID, tokens.id())] {
+        until("it has ended", PATIENCE, async || {
+            let answer = gateway.token(&form(token, kind, &[("scope", "profile")])).await;
+            if answer.status == 400 && answer.code() == "invalid_request" { Ok(()) } else { Err(answer.text) }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

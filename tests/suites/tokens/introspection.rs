@@ -5,6 +5,7 @@ use tests::relying_party::RelyingParty;
 use tests::table::Table;
 use tests::tenant::Tenant;
 use tests::tokens::{Jwt, verify};
+use tests::wait::{PATIENCE, until};
 use tests::web;
 use tests::world;
 
@@ -65,6 +66,24 @@ async fn each_kind_of_token_is_told_about_to_whom_it_concerns() {
         table.check(what, answer.text == r#"{"active":false}"#, || answer.text.clone());
     }
     table.finish(&world).await;
+}
+
+#[tokio::test]
+async fn of_a_token_that_has_ended_nothing_is_told() {
+    let world = world::shared().await;
+    let lifetimes = json!({ "access_token_secs": 1 });
+    let tenant = Tenant::create_with(&world, "has-ended", json!({ "lifetimes": lifetimes })).await;
+    let alice = tenant.user("alice").await;
+    let tokens = tenant.backend.sign_in(&alice).await;
+    let own = tenant.service.client_credentials("hj:users.read").await;
+    for (party, token) in [(&tenant.backend, &tokens.access), (&tenant.service, &own)] {
+        until("it has ended", PATIENCE, async || {
+            let told = party.introspect(token).await.expect(200).text;
+            if told == r#"{"active":false}"# { Ok(()) } else { Err(told) }
+        })
+        .await;
+        let _ = party.userinfo(token).await.expect(401);
+    }
 }
 
 #[tokio::test]

@@ -240,7 +240,7 @@ async fn page(table: &mut Table, url: &str, held: &Held, b: &Tenant) {
     }
 }
 
-/// K14: whatever is out when a tenant ends opens nothing, anywhere.
+/// Whatever is out when a tenant ends opens nothing, anywhere.
 #[tokio::test]
 async fn a_tenant_that_is_suspended_or_gone_has_no_open_endpoint() {
     let world = world::shared().await;

@@ -60,7 +60,7 @@ async fn documents_that_break_rules() {
         node.call(Method::POST, "/tenants", not_an_object).await.expect(422);
     }
     node.tenant("acme").await;
-    // L06: mass assignment.
+    // Mass assignment.
     for (name, value) in
         [("id", json!(Uuid::nil())), ("created_at", json!("2020-01-01T00:00:00Z")), ("revision", json!(1))]
     {
@@ -114,7 +114,7 @@ async fn paths_queries_and_methods_that_are_not_there() {
     assert_eq!(answer.code(), "method_not_allowed");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert!(!answer.header("x-revision").is_empty());
-    // L10: no other origin is let in.
+    // No other origin is let in.
     let preflight = TestRequest::with_uri("/api/v1/tenants")
         .method(Method::OPTIONS)
         .insert_header(("origin", "https://evil.example"))

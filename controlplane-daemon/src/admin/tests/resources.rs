@@ -35,7 +35,7 @@ async fn a_tenants_life() {
     let gone = node.call(Method::PATCH, "/tenants/acme", json!({"settings": {"database": null}})).await.expect(200);
     assert_eq!(gone.body["settings"]["database"], Value::Null);
 
-    // L09: a lost update.
+    // A lost update.
     let etag = put.header("etag").to_owned();
     let stale = node.call_with(("if-match", &etag), Method::PATCH, "/tenants/acme", json!({"status": "active"})).await;
     assert_eq!(stale.expect(412).code(), "precondition_failed");
@@ -164,7 +164,7 @@ async fn a_replayed_admin_create_shows_the_same_credential() {
     assert_eq!(node.get("/admins").await.expect(200).body["items"].as_array().unwrap().len(), 2);
 }
 
-/// L09: the same key with the same request is one change, with another request it is refused.
+/// The same key with the same request is one change, with another request it is refused.
 #[actix_web::test]
 async fn replays_of_documents_with_a_dsn_and_of_patches_are_the_same_request() {
     let node = Node::start().await;

@@ -116,20 +116,20 @@ fn signatures() {
     let refused = Err(NotProven::Refused(FAILED));
     for (name, token, registered, expected) in [
         ("ES256 as registered", key.sign(&json!({}), &good()), Some(JwsAlgorithm::Es256), Ok(())),
-        ("D14: another than registered", ed.sign(&json!({}), &good()), Some(JwsAlgorithm::Es256), refused.clone()),
-        ("D01: none", key.sign_as(&json!({"alg": "none"}), &good()), None, refused.clone()),
-        ("D09: crit", key.sign(&json!({"crit": ["x"]}), &good()), None, refused.clone()),
-        ("D11: zeros", zeros, None, refused.clone()),
-        ("D12: a key of its own", stranger.sign(&json!({"kid": "a", "jwk": stranger.jwk}), &good()), None, refused),
-        ("D12: jku", stranger.sign(&json!({"jku": "https://x"}), &good()), None, Err(NotProven::UnknownKey)),
-        ("D13: kid", key.sign(&json!({"kid": "../../dev/null"}), &good()), None, Err(NotProven::UnknownKey)),
+        ("another than registered", ed.sign(&json!({}), &good()), Some(JwsAlgorithm::Es256), refused.clone()),
+        ("none", key.sign_as(&json!({"alg": "none"}), &good()), None, refused.clone()),
+        ("crit", key.sign(&json!({"crit": ["x"]}), &good()), None, refused.clone()),
+        ("zeros", zeros, None, refused.clone()),
+        ("a key of its own", stranger.sign(&json!({"kid": "a", "jwk": stranger.jwk}), &good()), None, refused),
+        ("jku", stranger.sign(&json!({"jku": "https://x"}), &good()), None, Err(NotProven::UnknownKey)),
+        ("kid", key.sign(&json!({"kid": "../../dev/null"}), &good()), None, Err(NotProven::UnknownKey)),
     ] {
         let outcome = check(&client(registered), &keys(&[&key, &ed]), usual(), &token).map(|_| ());
         assert_eq!(outcome, expected, "{name}");
     }
 }
 
-/// D14: the method decides, so the public key is nobody's secret.
+/// The method decides, so the public key is nobody's secret.
 #[test]
 fn a_mac_is_no_signature() {
     let key = KeyOfTest::es256("a");
