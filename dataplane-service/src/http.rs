@@ -123,7 +123,11 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
                 .get(users::factors::get)
                 .method(Method::DELETE, users::factors::remove),
         )
-        .service(endpoint("/api/v1/users/{id}/identities").get(users::identities::list))
+        .service(
+            endpoint("/api/v1/users/{id}/identities")
+                .get(users::identities::list)
+                .method(Method::DELETE, users::identities::remove),
+        )
         .service(
             endpoint("/api/v1/users/{id}/identities/{provider}")
                 .get(users::identities::get)

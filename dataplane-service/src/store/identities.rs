@@ -74,10 +74,15 @@ pub async fn link(db: &TenantDb, user: Uuid, identity: Identity<'_>, now: Timest
     }))
 }
 
-/// Takes every identity away that the user has at this issuer. `false`: there is none.
-pub async fn unlink(db: &TenantDb, user: Uuid, issuer: &str) -> Result<bool, DbError> {
+/// Takes away what the user has at this issuer: the identity of that subject, or with `None` every one. `false`: there is
+/// none.
+pub async fn unlink(db: &TenantDb, user: Uuid, issuer: &str, subject: Option<&str>) -> Result<bool, DbError> {
     let client = db.get().await?;
-    let statement =
-        client.prepare_cached("delete from federated_identities where user_id = $1 and issuer = $2").await?;
-    Ok(client.execute(&statement, &[&user, &issuer]).await? > 0)
+    let statement = client
+        .prepare_cached(
+            "delete from federated_identities \
+             where user_id = $1 and issuer = $2 and ($3::text is null or subject = $3)",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&user, &issuer, &subject]).await? > 0)
 }

@@ -7,7 +7,7 @@ use tests::tenant::{Tenant, User};
 use tests::web::{self, Answer};
 use uuid::Uuid;
 
-use super::{Pair, add_user, sub};
+use super::{Pair, add_user, sub, trust};
 
 async fn ask(tenant: &Tenant, method: Method, path: &str, body: Option<&Value>) -> Answer {
     let token = tenant.service.client_credentials("hj:users.read hj:users.write").await;
@@ -75,5 +75,58 @@ async fn a_user_is_linked_by_hand_and_unlinked_again() {
     assert_eq!(ask(&pair.down, Method::DELETE, &path, None).await.expect(204).text, "");
     let _ = ask(&pair.down, Method::DELETE, &path, None).await.expect(404);
     let _ = ask(&pair.down, Method::DELETE, &format!("{other}/identities/other"), None).await.expect(404);
+    is_nobody(&pair, &alice).await;
+}
+
+/// What is left of a provider that the tenant gave up can be seen and taken away; nobody is it any more if it comes back.
+#[tokio::test]
+async fn what_is_left_of_a_provider_that_is_gone_is_taken_away() {
+    let pair = Pair::new("left", "known").await;
+    let alice = pair.up.user("alice").await;
+    let ada = add_user(&pair.down, "ada@elsewhere.example", false).await;
+    let ben = add_user(&pair.down, "ben@elsewhere.example", false).await;
+    let _ = put(&pair.down, &ada, &alice.id).await.expect(200);
+    let _ = put(&pair.down, &ben, "a subject & more").await.expect(200);
+    let shown = pair.down.admin.get(&format!("/tenants/{}", pair.down.slug)).await.expect(200);
+    let providers = shown.json["settings"]["oauth"]["identity_providers"].clone();
+    trust(&pair.down, &json!([])).await;
+
+    let identities = format!("{ada}/identities");
+    let _ = ask(&pair.down, Method::DELETE, &format!("{identities}/corp"), None).await.expect(404);
+    let left = ask(&pair.down, Method::GET, &identities, None).await.expect(200);
+    let left = &left.json["items"][0];
+    assert_eq!((&left["provider"], &left["subject"]), (&Value::Null, &json!(alice.id)));
+    let at = |user: &str, parameters: &[(&str, &str)]| {
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        format!("{user}/identities?{query}")
+    };
+    let (issuer, subject) = (pair.up.issuer.as_str(), alice.id.as_str());
+    let whole = [("issuer", issuer), ("subject", subject)];
+    for (path, status, words) in [
+        (identities.clone(), 422, "/issuer"),
+        (at(&ada, &whole[..1]), 422, "/subject"),
+        (at(&ada, &whole[1..]), 422, "/issuer"),
+        (at(&ada, &[("issuer", issuer), ("subject", "")]), 422, "/subject"),
+        (at(&ada, &[whole[0], whole[1], ("all", "1")]), 422, "/all"),
+        (at(&ada, &[whole[0], whole[1], whole[1]]), 400, "invalid_request"),
+        (at(&ada, &[("issuer", issuer), ("subject", "somebody")]), 404, "no such identity"),
+        (at(&ada, &[("issuer", "https://other.example"), ("subject", subject)]), 404, "no such identity"),
+        (at(&ben, &whole), 404, "no such identity"),
+        (at(&Uuid::from_u128(7).to_string(), &whole), 404, "no such identity"),
+    ] {
+        let answer = ask(&pair.down, Method::DELETE, &path, None).await;
+        assert!(answer.status == status && answer.text.contains(words), "{path}: {answer:?}");
+    }
+    let read = pair.down.service.client_credentials("hj:users.read").await;
+    let url = format!("{}/api/v1/users/{}", pair.down.issuer, at(&ada, &whole));
+    let _ = web::send(web::client().delete(url).bearer_auth(read)).await.expect(403);
+    assert_eq!(ask(&pair.down, Method::GET, &identities, None).await.json["items"][0], *left, "nothing was changed");
+
+    assert_eq!(ask(&pair.down, Method::DELETE, &at(&ada, &whole), None).await.expect(204).text, "");
+    let _ = ask(&pair.down, Method::DELETE, &at(&ada, &whole), None).await.expect(404);
+    assert_eq!(ask(&pair.down, Method::GET, &identities, None).await.json, json!({ "items": [] }));
+    let odd = at(&ben, &[("issuer", issuer), ("subject", "a subject & more")]);
+    let _ = ask(&pair.down, Method::DELETE, &odd, None).await.expect(204);
+    trust(&pair.down, &providers).await;
     is_nobody(&pair, &alice).await;
 }

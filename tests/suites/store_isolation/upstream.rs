@@ -39,10 +39,13 @@ async fn what_another_provider_says_is_true_in_the_tenant_alone_that_asked_it() 
 
     assert_eq!(identities::of_user(b, id).await.unwrap(), None);
     assert_eq!(identities::link(b, id, identity, NOW).await.unwrap(), Linking::NoSuchUser);
-    assert!(!identities::unlink(b, id, identity.issuer).await.unwrap());
+    assert!(!identities::unlink(b, id, identity.issuer, None).await.unwrap());
+    assert!(!identities::unlink(b, id, again.issuer, Some(again.subject)).await.unwrap());
     assert_eq!(identities::of_user(a, id).await.unwrap().map(|linked| linked.len()), Some(2));
     assert!(matches!(identities::link(a, id, again, NOW).await.unwrap(), Linking::Linked(_)), "the only one now");
     assert_eq!(federation::find(a, identity).await.unwrap(), None);
-    assert!(identities::unlink(a, id, identity.issuer).await.unwrap());
+    assert!(!identities::unlink(a, id, again.issuer, Some(identity.subject)).await.unwrap(), "it went with the other");
+    assert!(!identities::unlink(a, id, "https://other.example", Some(again.subject)).await.unwrap());
+    assert!(identities::unlink(a, id, identity.issuer, None).await.unwrap());
     assert_eq!(federation::find(a, again).await.unwrap(), None);
 }

@@ -1,9 +1,11 @@
 //! `/api/v1/users/{id}/identities`: as whom the tenant's identity providers know a user.
 //!
 //! A provider is named as in the tenant's settings; what is kept is its issuer and the subject there, so a provider that is
-//! called otherwise tomorrow still knows its people.
+//! called otherwise tomorrow still knows its people. An identity of an issuer that the settings name no more has no such
+//! path; it is taken away by what is kept of it.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use oauth_core::form::Form;
 use oauth_core::scope::{USERS_READ, USERS_WRITE};
 use serde::Serialize;
 use serde_json::Value;
@@ -139,9 +141,40 @@ pub(in crate::http) async fn unlink(
 ) -> Result<HttpResponse, actix_web::Error> {
     let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
     let provider = provider(&request, &tenant)?;
-    if !identities::unlink(db, user, &provider.issuer).await.map_err(Problem::from)? {
+    if !identities::unlink(db, user, &provider.issuer, None).await.map_err(Problem::from)? {
         return Err(not_linked().into());
     }
     tracing::info!(tenant = %tenant.slug, %user, provider = provider.id, "a user is a provider's person no more");
+    Ok(done())
+}
+
+/// Which identity the query names. Both parts must be there: a request that lost one must not take more away.
+fn named(query: &str) -> Result<(String, String), Problem> {
+    let query = Form::parse(query.as_bytes()).map_err(|e| Problem::new(ErrorCode::InvalidRequest, e.to_string()))?;
+    let mut problems = Violations::new();
+    for (name, _) in query.iter().filter(|(name, _)| !["issuer", "subject", "tenant"].contains(name)) {
+        problems.add(format!("/{name}"), "is not a parameter of this request");
+    }
+    let [issuer, subject] = ["issuer", "subject"].map(|name| {
+        let value = query.get(name).filter(|value| !value.is_empty());
+        problems.require(value.is_some(), &format!("/{name}"), || "is missing: an identity has both".to_owned());
+        value.unwrap_or_default().to_owned()
+    });
+    problems.into_result().map_err(Problem::invalid)?;
+    Ok((issuer, subject))
+}
+
+/// As the list shows it, whatever the tenant has configured.
+pub(in crate::http) async fn remove(
+    request: HttpRequest,
+    tenant: Tenant,
+    app: web::Data<App>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
+    let (issuer, subject) = named(request.query_string())?;
+    if !identities::unlink(db, user, &issuer, Some(&subject)).await.map_err(Problem::from)? {
+        return Err(Problem::new(ErrorCode::NotFound, "the user has no such identity").into());
+    }
+    tracing::info!(tenant = %tenant.slug, %user, issuer, "a user is an issuer's person no more");
     Ok(done())
 }
