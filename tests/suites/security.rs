@@ -6,6 +6,8 @@ mod admin;
 mod authorize;
 #[path = "security/bearer.rs"]
 mod bearer;
+#[path = "security/consent.rs"]
+mod consent;
 #[path = "security/ends.rs"]
 mod ends;
 #[path = "security/http.rs"]

@@ -1,5 +1,6 @@
 //! An OAuth client as the data plane knows it, and the rule that compares redirect URIs.
 
+use url::{Host, Url};
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
 use vocab::{ClientId, Revision, ScopeName, SecretDigest, Timestamp};
 
@@ -55,6 +56,28 @@ impl Client {
                 || matches!((Loopback::parse(registered), Loopback::parse(uri)), (Some(a), Some(b)) if a == b)
         })
     }
+
+    /// Whether an answer sent there reaches this client, and nobody who merely uses its name. Who authenticates proves it when
+    /// the code is redeemed. A public client is known by its redirect URI alone, and that is its own only where it is https at
+    /// a name: on loopback, or behind a private-use scheme, any application of the device may take its place
+    /// (RFC 6749 §10.2, RFC 8252 §8.6).
+    pub fn is_assured_at(&self, redirect_uri: &str) -> bool {
+        !self.is_public() || is_claimed(redirect_uri)
+    }
+}
+
+/// Whether there is an owner of the host who can show a certificate for it.
+fn is_claimed(redirect_uri: &str) -> bool {
+    let Ok(url) = Url::parse(redirect_uri) else {
+        return false;
+    };
+    let is_elsewhere = match url.host() {
+        Some(Host::Domain(name)) => name != "localhost" && !name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => !address.is_loopback(),
+        Some(Host::Ipv6(address)) => !address.to_canonical().is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" && is_elsewhere
 }
 
 /// A loopback redirect URI without its port. Only the address literals: `localhost` may resolve to elsewhere
@@ -139,6 +162,26 @@ pub(crate) mod tests {
     #[case("", false)]
     fn redirect_uris_are_compared_exactly(#[case] uri: &str, #[case] registered: bool) {
         assert_eq!(client().redirects_to(uri), registered, "{uri}");
+    }
+
+    #[rstest]
+    #[case("https://app.example/cb", true)]
+    #[case("https://192.0.2.1/cb", true)]
+    #[case("http://127.0.0.1:49152/cb", false)]
+    #[case("http://[::1]/cb", false)]
+    #[case("http://localhost/cb", false)]
+    #[case("https://127.0.0.1/cb", false)]
+    #[case("https://[::1]/cb", false)]
+    #[case("https://[::ffff:127.0.0.1]/cb", false)]
+    #[case("https://localhost:8400/cb", false)]
+    #[case("https://app.localhost/cb", false)]
+    #[case("com.example.app:/cb", false)]
+    #[case("com.example.app://app.example/cb", false)]
+    #[case("", false)]
+    fn who_a_public_client_is_is_known_by_https_alone(#[case] uri: &str, #[case] assured: bool) {
+        let public = client_with(|spec| spec.token_endpoint_auth_method = AuthMethod::None);
+        assert_eq!(public.is_assured_at(uri), assured, "{uri}");
+        assert!(client().is_assured_at(uri), "{uri}: who authenticates is who it says");
     }
 
     /// RFC 8252 §8.3: a name is none of the literals, and has the port that is registered.

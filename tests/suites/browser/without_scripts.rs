@@ -86,7 +86,8 @@ async fn with_scripts_the_answer_posts_itself() {
     chromium.says("Allow access?").await;
     chromium.follow("button[value=allow]").await;
     redeemed(&chromium, &app, port, &attempt).await;
-    // And nobody is asked at all the next time.
+    // And where the operator vouches for the application nobody is asked at all.
+    tenant.patch_client("app", &json!({ "require_consent": false })).await;
     let again = app.attempt_with(&[("response_mode", Some("form_post"))]);
     chromium.open(again.url.as_str()).await;
     redeemed(&chromium, &app, port, &again).await;

@@ -189,33 +189,3 @@ async fn what_a_client_is_called_cannot_become_markup() {
     let login = browser.sign_in(&form, "\"><script>alert(2)</script>@x.example", "wrong").await;
     assert!(!login.body.contains("<script>alert"), "{}", login.body);
 }
-
-#[tokio::test]
-async fn consent_grants_what_was_shown_and_to_whom() {
-    let world = world::shared().await;
-    let tenant = world.tenant("consent").await;
-    let alice = tenant.user("alice").await;
-    let browser = Browser::new();
-    let attempt = tenant.app.attempt_with(&[("scope", Some("openid"))]);
-    let login = browser.open_page(&attempt.url).await.expect_form();
-    let consent = browser.sign_in(&login, &alice.email, &alice.password).await.expect_form();
-    // A form that asks for more than the page showed: whatever is added is ignored, or all of it is refused.
-    let mut wider = consent.clone();
-    for (name, value) in [("scope", "openid email hj:users.write"), ("scopes", "email"), ("client_id", "backend")] {
-        wider.fields.push(tests::browser::Field {
-            name: name.to_owned(),
-            kind: "hidden".to_owned(),
-            value: value.to_owned(),
-        });
-    }
-    let page = browser.consent(&wider).await;
-    let Some(callback) = page.leaves_to else {
-        assert!([400, 403].contains(&page.status), "{page:#?}");
-        return;
-    };
-    let answer = parameters(&callback);
-    let Some(code) = answer.get("code") else { return };
-    let redeemed = tenant.app.redeem(code, &attempt.verifier).await.expect(200);
-    let claims = tests::tokens::Jwt::parse(&redeemed.text_of("access_token")).claims;
-    assert_eq!(claims["scope"], "openid", "{claims:#}");
-}

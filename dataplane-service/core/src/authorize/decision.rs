@@ -151,7 +151,9 @@ fn needs_consent(request: &AuthorizationRequest, client: &Client, facts: &Facts)
     }
     let allowed = request.scope_to_allow().is_subset(&facts.consented)
         && facts.consented_details.covers(&request.authorization_details);
-    request.prompt.contains(&Prompt::Consent) || (client.spec.require_consent && !allowed)
+    // Who says to be a client that is not known for sure is treated as if nothing had been allowed before (RFC 8252 §8.6).
+    let counts = allowed && client.is_assured_at(&request.redirect_uri);
+    request.prompt.contains(&Prompt::Consent) || (client.spec.require_consent && !counts)
 }
 
 #[cfg(test)]
@@ -160,6 +162,7 @@ mod tests {
     use super::*;
     use crate::authorization_details::DetailTypes;
     use crate::authorization_details::tests::details;
+    use crate::client::AuthMethod;
     use crate::client::tests::{client, client_with};
     use crate::error::Code;
     use crate::form::Form;
@@ -210,7 +213,11 @@ mod tests {
     }
 
     fn step(more: &str, require_consent: bool, facts: &Facts) -> &'static str {
-        match decide(NOW, &request(more), &client_with(|spec| spec.require_consent = require_consent), facts) {
+        name(&decide(NOW, &request(more), &client_with(|spec| spec.require_consent = require_consent), facts))
+    }
+
+    fn name(decision: &Decision) -> &'static str {
+        match decision {
             Decision::NeedLogin => "login",
             Decision::NeedFactor => "factor",
             Decision::NeedConsent(_) => "consent",
@@ -293,6 +300,33 @@ mod tests {
         let consented = ScopeSet::parse(consented).unwrap();
         let facts = Facts { session: session(1), consented, consented_here, ..Facts::default() };
         assert_eq!(step(more, require_consent, &facts), expected);
+    }
+
+    /// RFC 8252 §8.6. Where the operator vouches for a client, nobody is asked about it at all.
+    #[rstest]
+    #[case::of_its_own_site("https://app.example/cb", AuthMethod::None, true, "code")]
+    #[case::on_loopback("http://127.0.0.1:7/cb", AuthMethod::None, true, "consent")]
+    #[case::proves_itself("http://127.0.0.1:7/cb", AuthMethod::ClientSecretBasic, true, "code")]
+    #[case::vouched_for("http://127.0.0.1:7/cb", AuthMethod::None, false, "code")]
+    fn what_was_allowed_before_counts_for_who_is_known(
+        #[case] redirect_uri: &str,
+        #[case] method: AuthMethod,
+        #[case] require_consent: bool,
+        #[case] expected: &str,
+    ) {
+        let client = client_with(|spec| {
+            spec.token_endpoint_auth_method = method;
+            spec.require_consent = require_consent;
+        });
+        let consented = ScopeSet::parse("openid").unwrap();
+        let facts = Facts { session: session(1), consented, ..Facts::default() };
+        let silent = if expected == "consent" { Code::ConsentRequired.as_str() } else { expected };
+        for (more, expected) in [("", expected), ("&prompt=none", silent)] {
+            let request = AuthorizationRequest { redirect_uri: redirect_uri.to_owned(), ..request(more) };
+            assert_eq!(name(&decide(NOW, &request, &client, &facts)), expected, "{more}");
+            let just_now = Facts { consented_here: true, ..facts.clone() };
+            assert_eq!(name(&decide(NOW, &request, &client, &just_now)), "code", "{more}");
+        }
     }
 
     #[test]
