@@ -16,6 +16,7 @@ use crate::pace::Pace;
 use crate::password::Hasher;
 use crate::registrar::Registrar;
 use crate::settings::Settings;
+use crate::store::change_mails::{Change, News};
 use crate::sync::status::Status;
 use crate::tenant::TenantContext;
 use crate::throttle::Throttle;
@@ -88,6 +89,11 @@ impl App {
             MailServer::Own(_) => true,
             MailServer::Unusable => false,
         }
+    }
+
+    /// What a person of the tenant is told of a change that is made now.
+    pub fn news(&self, tenant: &TenantContext, change: Change) -> News {
+        News { change: self.sends_mail(tenant).then_some(change), now: self.clock.now() }
     }
 }
 

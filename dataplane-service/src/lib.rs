@@ -47,7 +47,6 @@
 //! * There is no SCIM yet.
 
 pub mod access_token;
-pub mod account_change;
 pub mod app;
 pub mod caller;
 pub mod client_certificates;

@@ -4,6 +4,9 @@
 //! Five exchanges, each of a tenant of its own, are stopped at the same step by the [`Wire`]s to their databases; then one
 //! blow hits them all. Then the next step, until an exchange has no more steps.
 
+#[path = "crashes/changes.rs"]
+mod changes;
+
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
@@ -40,11 +43,42 @@ enum Victim {
     Server,
 }
 
+/// A tenant whose pods are at the other end of a wire from its database.
+struct Place {
+    tenant: Tenant,
+    wire: Wire,
+}
+
+impl Place {
+    async fn of(tenant: Tenant, background: &'static [&'static str]) -> Self {
+        // What was acknowledged is on disk, as it is on a server that is meant to last.
+        let durable = format!("alter database \"{}\" set synchronous_commit = on", tenant.database.name);
+        postgres::server().await.execute(&durable).await;
+        let wire = Wire::to(tenant.database.port(), background).await;
+        let dsn = tenant.database.dsn_through(wire.port());
+        tenant.patch(&json!({ "settings": { "database": { "dsn": dsn, "max_connections": 5 } } })).await;
+        Self { tenant, wire }
+    }
+
+    /// Asks while the wire holds the step after these. The answer, if one comes in spite of the blow; `None` where all is
+    /// over before that step.
+    async fn attempt(&self, steps: usize, request: reqwest::RequestBuilder) -> Option<Asking> {
+        self.wire.hold(steps);
+        let mut asking = tokio::spawn(web::try_send(request));
+        tokio::select! {
+            () = self.wire.holds() => Some(asking),
+            answer = &mut asking => {
+                let _ = answer.expect("it ends").expect("an answer").expect_one_of(&[200, 204]);
+                None
+            }
+        }
+    }
+}
+
 /// One kind of exchange, with all that it takes.
 struct Stage {
     kind: Kind,
-    tenant: Tenant,
-    wire: Wire,
+    place: Place,
     alice: User,
     /// She is signed in there.
     browser: Browser,
@@ -79,14 +113,9 @@ impl Stage {
         let (alice, browser) = (tenant.user("alice").await, Browser::new());
         browser.authorize(&tenant.backend.attempt().url, &alice).await;
         tenant.patch_client("backend", &changes).await;
-        // What was acknowledged is on disk, as it is on a server that is meant to last.
-        let durable = format!("alter database \"{}\" set synchronous_commit = on", tenant.database.name);
-        postgres::server().await.execute(&durable).await;
-        let wire = Wire::to(tenant.database.port(), &["from outbox", "update outbox"]).await;
-        let dsn = tenant.database.dsn_through(wire.port());
-        tenant.patch(&json!({ "settings": { "database": { "dsn": dsn, "max_connections": 5 } } })).await;
-        let party = tenant.backend.clone();
-        Self { kind, tenant, wire, alice, browser, party }
+        let place = Place::of(tenant, &["from outbox", "update outbox"]).await;
+        let party = place.tenant.backend.clone();
+        Self { kind, place, alice, browser, party }
     }
 
     /// The form of a token request that would succeed.
@@ -102,7 +131,7 @@ impl Stage {
             Kind::Ciba => {
                 let form = [("scope", "openid offline_access"), ("login_hint", self.alice.email.as_str())];
                 let begun = self.begin("bc-authorize", &form).await;
-                self.allow(&format!("{}/account", self.tenant.issuer)).await;
+                self.allow(&format!("{}/account", self.place.tenant.issuer)).await;
                 vec![("grant_type", CIBA.to_owned()), ("auth_req_id", begun.text_of("auth_req_id"))]
             }
         }
@@ -138,26 +167,12 @@ impl Stage {
         web::send(self.request(form)).await
     }
 
-    /// Asks while the wire holds the step after these. The answer, if one comes in spite of the blow; `None` where the
-    /// exchange is over before that step.
-    async fn attempt(&self, steps: usize, form: &[(&'static str, String)]) -> Option<Asking> {
-        self.wire.hold(steps);
-        let mut asking = tokio::spawn(web::try_send(self.request(form)));
-        tokio::select! {
-            () = self.wire.holds() => Some(asking),
-            answer = &mut asking => {
-                let _ = answer.expect("it ends").expect("an answer").expect(200);
-                None
-            }
-        }
-    }
-
     /// The most live refresh tokens that one grant has.
     async fn live(&self) -> i64 {
         let most = "select coalesce(max(count), 0) from (select count(*) from refresh_tokens t \
                     join grants g on g.id = t.grant_id \
                     where t.rotated_at is null and g.revoked_at is null group by g.id) as families";
-        let connection = self.tenant.database.connect().await;
+        let connection = self.place.tenant.database.connect().await;
         connection.query_one(most, &[]).await.expect("it counts").get(0)
     }
 
@@ -170,7 +185,7 @@ impl Stage {
         }
         // It may ask before its time: what is looked at is not that.
         let forget = "update device_codes set last_polled_at = null; update ciba_requests set last_polled_at = null";
-        self.tenant.database.connect().await.batch_execute(forget).await.expect("the tables are there");
+        self.place.tenant.database.connect().await.batch_execute(forget).await.expect("the tables are there");
         let again = self.ask(form).await.expect_one_of(&[200, 400]);
         if again.status == 200 {
             self.goes_on(Tokens::read(again)).await;
@@ -193,7 +208,7 @@ impl Stage {
         let _ = self.party.userinfo(&tokens.access).await.expect(200);
         let _ = self.ask(&refreshing(&tokens)).await.expect(200);
         let delete = "delete from grants";
-        self.tenant.database.connect().await.batch_execute(delete).await.expect("the superuser may");
+        self.place.tenant.database.connect().await.batch_execute(delete).await.expect("the superuser may");
     }
 }
 
@@ -204,13 +219,13 @@ fn refreshing(tokens: &Tokens) -> Vec<(&'static str, String)> {
 }
 
 /// Kills it while everything is held, and brings it back.
-async fn strike(world: &mut World, stages: &[Stage], victim: Victim) {
+async fn strike(world: &mut World, places: &[&Place], victim: Victim) {
     match victim {
         Victim::Pod => world.pods[0].kill(),
-        Victim::Server => postgres::server().await.crash(&stages[0].tenant.database).await,
+        Victim::Server => postgres::server().await.crash(&places[0].tenant.database).await,
     }
-    for stage in stages {
-        stage.wire.cut();
+    for place in places {
+        place.wire.cut();
     }
     if let Victim::Pod = victim {
         world.pods[0].start_again().await;
@@ -218,19 +233,19 @@ async fn strike(world: &mut World, stages: &[Stage], victim: Victim) {
     }
     // PostgreSQL takes back what a pod left in the middle; and a pod finds out that its connections are gone.
     until("nothing is under way, and every database answers", PATIENCE, async || {
-        for stage in stages {
-            let connection = stage.tenant.database.connect().await;
+        for Place { tenant, .. } in places {
+            let connection = tenant.database.connect().await;
             let busy = "select count(*) from pg_stat_activity where datname = current_database() \
                         and application_name = 'hellojohn' and state not like 'idle'";
             let busy: i64 = connection.query_one(busy, &[]).await.map_err(|error| error.to_string())?.get(0);
             if busy > 0 {
-                return Err(format!("{:?}: {busy} at work", stage.kind));
+                return Err(format!("{}: {busy} at work", tenant.slug));
             }
             // Each connection of the pool has its turn.
             for _ in 0..6 {
-                let unknown = stage.party.introspect(&"x".repeat(43)).await;
+                let unknown = tenant.backend.introspect(&"x".repeat(43)).await;
                 if unknown.status != 200 {
-                    return Err(format!("{:?}: {}", stage.kind, unknown.status));
+                    return Err(format!("{}: {}", tenant.slug, unknown.status));
                 }
             }
         }
@@ -244,15 +259,17 @@ async fn at_every_step(world: &mut World, stages: &[Stage], victim: Victim) -> B
     let mut outcomes: BTreeMap<Kind, Vec<Outcome>> = BTreeMap::new();
     for steps in 0.. {
         let forms = join_all(stages.iter().map(Stage::credential)).await;
-        let attempts = join_all(stages.iter().zip(&forms).map(|(stage, form)| stage.attempt(steps, form))).await;
+        let attempts = stages.iter().zip(&forms).map(|(stage, form)| stage.place.attempt(steps, stage.request(form)));
+        let attempts = join_all(attempts).await;
         let held = attempts.iter().flatten().count();
         if held == 0 {
             for stage in stages {
-                stage.wire.cut();
+                stage.place.wire.cut();
             }
             break;
         }
-        strike(world, stages, victim).await;
+        let places: Vec<&Place> = stages.iter().map(|stage| &stage.place).collect();
+        strike(world, &places, victim).await;
         let recoveries = stages.iter().zip(&forms).zip(attempts).map(async |((stage, form), asking)| {
             let answer = asking?.await.expect("it ends").ok();
             Some((stage.kind, stage.recover(form, answer).await))

@@ -13,7 +13,7 @@ mod upstream;
 use dataplane_service::email::Email;
 use dataplane_service::password::PasswordHash;
 use dataplane_service::store::access_tokens::{self, NewAccessToken};
-use dataplane_service::store::change_mails::{self, Change};
+use dataplane_service::store::change_mails::{self, Change, News};
 use dataplane_service::store::ciba::{self, NewRequest};
 use dataplane_service::store::codes::{self, NewCode, Taken};
 use dataplane_service::store::consents::{self, Consent};
@@ -66,6 +66,7 @@ struct Held {
     factor: Uuid,
 }
 
+const NEWS: News = News { change: Some(Change::PasswordReset), now: NOW };
 const RECOVERY: &str = "a recovery code";
 
 fn factor(user: Uuid, codes: &[String]) -> NewFactor<'_> {
@@ -75,7 +76,7 @@ fn factor(user: Uuid, codes: &[String]) -> NewFactor<'_> {
         method: Method::Totp { step: 7 },
         sealed: "sealed",
         recovery_codes: codes,
-        now: NOW,
+        news: NEWS,
     }
 }
 
@@ -358,7 +359,7 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert!(!consents::revoke(&b, held.user, "web", NOW).await.unwrap());
     assert!(credentials::of_user(&b, held.user).await.unwrap().is_none());
     let hash = PasswordHash::stored("$argon2id$".to_owned());
-    let new = NewPassword { user_id: held.user, hash: &hash, replaces: None, keep: None, tell: &[], now: NOW };
+    let new = NewPassword { user_id: held.user, hash: &hash, replaces: None, keep: None, tell: &[], news: NEWS };
     assert!(!credentials::change(&b, &new).await.unwrap());
     assert!(!credentials::set_active(&b, held.user, Active::Disabled, &[], NOW).await.unwrap());
     assert!(grants::live_user(&b, held.grant, TOKEN).await.unwrap().is_none());
@@ -398,12 +399,11 @@ async fn nothing_of_one_tenant_is_seen_or_touched_from_anothers_database() {
     assert_eq!(factors::codes_left(&b, held.user).await.unwrap(), 0);
     assert!(!factors::spend_step(&b, held.factor, 8, "sealed", NOW).await.unwrap());
     keys::try_ids_at(&b, held.user).await;
-    assert!(!factors::renew_codes(&b, held.user, &["x".to_owned()]).await.unwrap());
+    assert!(!factors::renew_codes(&b, held.user, &["x".to_owned()], &NEWS).await.unwrap());
     assert_eq!(factors::held::of_user(&b, held.user).await.unwrap(), None);
-    assert!(!factors::remove(&b, held.user, held.factor).await.unwrap());
-    assert_eq!(factors::remove_all(&b, held.user).await.unwrap(), None);
+    assert!(!factors::remove(&b, held.user, held.factor, &NEWS).await.unwrap());
+    assert_eq!(factors::remove_all(&b, held.user, &NEWS).await.unwrap(), None);
     assert!(factors::add(&b, &factor(held.user, &[])).await.is_err(), "B has no such user");
-    change_mails::put(&b, held.user, Change::PasswordReset, NOW).await.unwrap();
     assert_eq!(outbox::left(&b).await.unwrap().messages, 0, "B has nobody to tell");
     assert_eq!(change_mails::addressee(&b, held.user).await.unwrap(), None);
     // Nothing there is sealed at all.

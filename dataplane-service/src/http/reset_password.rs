@@ -7,9 +7,9 @@ use oauth_core::form::Form;
 
 use super::mail_link;
 use super::visit::Visit;
-use crate::account_change::{Change, tell};
 use crate::pages::{self, PageError};
 use crate::password::Password;
+use crate::store::change_mails::Change;
 use crate::store::credentials::{self, ByLink};
 use crate::store::mail_links::Purpose;
 
@@ -45,12 +45,12 @@ pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpRespo
         }
     };
     let hash = visit.app.hasher.hash(password).await.map_err(|error| PageError::hashing(visit.tenant, error))?;
-    let new = ByLink { code, hash: &hash, tell: &visit.tenant.told_of_logout(), now: visit.now };
+    let news = visit.news(Change::PasswordReset);
+    let new = ByLink { code, hash: &hash, tell: &visit.tenant.told_of_logout(), news };
     let user = credentials::reset(visit.db()?, &new).await.map_err(|e| visit.fault(&e))?;
     let user = user.ok_or_else(|| mail_link::over(visit))?;
     tracing::info!(tenant = %visit.tenant.slug, %user, "a user reset the password; sessions and grants ended");
-    tell(visit.app, visit.tenant, user, Change::PasswordReset).await;
-    visit.app.outbox.look_at(visit.tenant.id);
+    visit.posted();
     let page = pages::Notice {
         frame: visit.frame(),
         title: "Your password is changed",

@@ -9,8 +9,8 @@ use super::mail_link::{self, check_mail, pace, send};
 use super::onward::Onward;
 use super::too_many;
 use super::visit::Visit;
-use crate::account_change::{Change, tell};
 use crate::pages::{self, PageError};
+use crate::store::change_mails::Change;
 use crate::store::mail_links::{self, Purpose, Whom};
 
 pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
@@ -58,10 +58,11 @@ pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpRespo
 }
 
 async fn confirm(visit: &Visit<'_>, code: &str) -> Result<HttpResponse, PageError> {
-    let user = mail_links::verify_email(visit.db()?, code, visit.now).await.map_err(|e| visit.fault(&e))?;
+    let news = visit.news(Change::EmailVerified);
+    let user = mail_links::verify_email(visit.db()?, code, &news).await.map_err(|e| visit.fault(&e))?;
     let user = user.ok_or_else(|| mail_link::over(visit))?;
     tracing::info!(tenant = %visit.tenant.slug, %user, "a user confirmed the email address");
-    tell(visit.app, visit.tenant, user, Change::EmailVerified).await;
+    visit.posted();
     Ok(notice(visit, "Your address is confirmed", "Thank you. Applications are told that it is yours."))
 }
 

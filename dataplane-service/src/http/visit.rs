@@ -22,6 +22,7 @@ use super::origin;
 use crate::app::App;
 use crate::opaque;
 use crate::pages::{self, About, Frame, PageError};
+use crate::store::change_mails::{Change, News};
 use crate::store::interactions::{self, Interaction, Key};
 use crate::store::sessions::{self, Session};
 use crate::store::{DbError, TenantDb};
@@ -125,6 +126,16 @@ impl<'a> Visit<'a> {
 
     pub(super) fn fault(&self, error: &DbError) -> PageError {
         PageError::database(self.tenant, error)
+    }
+
+    /// What the person is told of a change that is made now.
+    pub(super) fn news(&self, change: Change) -> News {
+        self.app.news(self.tenant, change)
+    }
+
+    /// There is something in the outbox.
+    pub(super) fn posted(&self) {
+        self.app.outbox.look_at(self.tenant.id);
     }
 
     /// As people know that client; by its id if it is gone.

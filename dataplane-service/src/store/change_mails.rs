@@ -1,4 +1,5 @@
-//! Mail that tells a person what changed in the account.
+//! Mail that tells a person what changed in the account, so that who did not do it learns of it (NIST SP 800-63B-4 §4.6,
+//! ASVS 6.3.7). It is written by the statement that makes the change, so that no crash comes between them.
 
 use uuid::Uuid;
 use vocab::Timestamp;
@@ -47,27 +48,49 @@ impl Change {
             Self::EmailVerified => "change_mail:email_verified",
         }
     }
+}
 
-    /// Whether what led to it was itself sent to the address.
-    const fn came_by_mail(self) -> bool {
-        matches!(self, Self::PasswordReset)
+/// What a person is told of a change.
+#[derive(Clone, Copy, Debug)]
+pub struct News {
+    /// `None`: nothing, since mail goes nowhere here.
+    pub change: Option<Change>,
+    pub now: Timestamp,
+}
+
+impl News {
+    /// For the parameter `kind` of [`mailed`].
+    pub(super) fn kind(&self) -> Option<&'static str> {
+        self.change.map(Change::kind)
     }
 }
 
-/// Puts it into the outbox, if the address was ever seen to be the user's: at another one a stranger would read it.
-pub async fn put(db: &TenantDb, user: Uuid, change: Change, now: Timestamp) -> Result<(), DbError> {
-    let client = db.get().await?;
-    let statement = client
-        .prepare_cached(
-            "insert into outbox (id, tenant_id, kind, client_id, user_id, created_at, due_at) \
-             select gen_random_uuid(), $1, $2, '', id, $3, $3 from users where id = $4 and (email_verified or $5)",
+/// Puts the mail into the outbox for those whose ids $whose selects, if $if: at an address that was never seen to be the
+/// user's a stranger would read it. A part of the statement that makes the change, so that neither happens without the other.
+macro_rules! mailed {
+    (whose: $whose:literal, if: $if:literal, kind: $kind:literal, tenant: $tenant:literal, now: $now:literal) => {
+        concat!(
+            "mailed as ( \
+                 insert into outbox (id, tenant_id, kind, client_id, user_id, created_at, due_at) \
+                 select gen_random_uuid(), ",
+            $tenant,
+            ", ",
+            $kind,
+            "::text, '', u.id, ",
+            $now,
+            ", ",
+            $now,
+            " from users u where u.id in (",
+            $whose,
+            ") and ",
+            $kind,
+            "::text is not null and ",
+            $if,
+            " )",
         )
-        .await?;
-    client
-        .execute(&statement, &[&db.tenant_id(), &change.kind(), &now.system_time(), &user, &change.came_by_mail()])
-        .await?;
-    Ok(())
+    };
 }
+pub(super) use mailed;
 
 /// Where it goes. `None`: the user is gone.
 pub async fn addressee(db: &TenantDb, user: Uuid) -> Result<Option<String>, DbError> {

@@ -5,6 +5,7 @@ use oauth_core::grant::RevokedBecause;
 use uuid::Uuid;
 use vocab::Timestamp;
 
+use super::change_mails::{News, mailed};
 use super::sessions::told;
 use super::users::SignIn;
 use crate::password::PasswordHash;
@@ -33,7 +34,7 @@ pub struct NewPassword<'a> {
     pub keep: Option<Uuid>,
     /// The clients that want to be told by the back channel when a session ends.
     pub tell: &'a [&'a str],
-    pub now: Timestamp,
+    pub news: News,
 }
 
 /// Sets the password, and ends the user's other sessions and every grant. `false`: there is no such user, or the password
@@ -52,6 +53,8 @@ pub async fn change(db: &TenantDb, new: &NewPassword<'_>) -> Result<bool, DbErro
                  delete from sign_ins s using changed c where s.user_id = c.id \
              ), ",
             told!(tell: "$5", tenant: "$6", now: "$7"),
+            ", ",
+            mailed!(whose: "select id from changed", if: "u.email_verified", kind: "$9", tenant: "$6", now: "$7"),
             ", revoked as ( \
                  update grants g set revoked_at = $7, revoked_reason = $8 from changed c \
                  where g.user_id = c.id and g.revoked_at is null \
@@ -69,8 +72,9 @@ pub async fn change(db: &TenantDb, new: &NewPassword<'_>) -> Result<bool, DbErro
                 &new.keep,
                 &new.tell,
                 &db.tenant_id(),
-                &new.now.system_time(),
+                &new.news.now.system_time(),
                 &RevokedBecause::PasswordChanged.as_str(),
+                &new.news.kind(),
             ],
         )
         .await?;
@@ -84,7 +88,7 @@ pub struct ByLink<'a> {
     pub hash: &'a PasswordHash,
     /// The clients that want to be told by the back channel when a session ends.
     pub tell: &'a [&'a str],
-    pub now: Timestamp,
+    pub news: News,
 }
 
 /// Uses the link up, sets the password, and ends all of the user's sessions, grants and other links. `None`: it is no live
@@ -108,6 +112,9 @@ pub async fn reset(db: &TenantDb, new: &ByLink<'_>) -> Result<Option<Uuid>, DbEr
                  delete from sign_ins s using changed c where s.user_id = c.id \
              ), ",
             told!(tell: "$4", tenant: "$5", now: "$3"),
+            ", ",
+            // Who had the link has the mailbox.
+            mailed!(whose: "select id from changed", if: "true", kind: "$7", tenant: "$5", now: "$3"),
             ", revoked as ( \
                  update grants g set revoked_at = $3, revoked_reason = $6 from changed c \
                  where g.user_id = c.id and g.revoked_at is null \
@@ -121,10 +128,11 @@ pub async fn reset(db: &TenantDb, new: &ByLink<'_>) -> Result<Option<Uuid>, DbEr
             &[
                 &db.digest(new.code),
                 &new.hash.as_str(),
-                &new.now.system_time(),
+                &new.news.now.system_time(),
                 &new.tell,
                 &db.tenant_id(),
                 &RevokedBecause::PasswordChanged.as_str(),
+                &new.news.kind(),
             ],
         )
         .await?;

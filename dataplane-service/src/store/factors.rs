@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 use vocab::Timestamp;
 
+use super::change_mails::{News, mailed};
 use super::grants::timestamp;
 use crate::store::{DbError, TenantDb};
 
@@ -72,7 +73,7 @@ pub struct NewFactor<'a> {
     pub sealed: &'a str,
     /// Kept if the user has none.
     pub recovery_codes: &'a [String],
-    pub now: Timestamp,
+    pub news: News,
 }
 
 /// What became of a new factor.
@@ -118,7 +119,7 @@ pub async fn list(db: &TenantDb, user: Uuid) -> Result<Vec<Factor>, DbError> {
 pub async fn add(db: &TenantDb, new: &NewFactor<'_>) -> Result<Added, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
+        .prepare_cached(concat!(
             "with added as ( \
                  insert into second_factors \
                      (id, user_id, kind, sealed, last_step, credential_hash, sign_count, name, created_at) \
@@ -127,9 +128,10 @@ pub async fn add(db: &TenantDb, new: &NewFactor<'_>) -> Result<Added, DbError> {
                  insert into recovery_codes (code_hash, user_id) \
                  select code, a.user_id from added a, unnest($10::bytea[]) code \
                  where not exists (select from recovery_codes r where r.user_id = a.user_id) returning code_hash \
-             ) \
-             select exists (select from added), exists (select from kept)",
-        )
+             ), ",
+            mailed!(whose: "select user_id from added", if: "u.email_verified", kind: "$11", tenant: "$12", now: "$9"),
+            " select exists (select from added), exists (select from kept)",
+        ))
         .await?;
     let codes: Vec<Vec<u8>> = new.recovery_codes.iter().map(|code| db.digest(code)).collect();
     let (step, credential, sign_count, name) = match new.method {
@@ -150,8 +152,10 @@ pub async fn add(db: &TenantDb, new: &NewFactor<'_>) -> Result<Added, DbError> {
                 &credential,
                 &sign_count,
                 &name,
-                &new.now.system_time(),
+                &new.news.now.system_time(),
                 &codes,
+                &new.news.kind(),
+                &db.tenant_id(),
             ],
         )
         .await?;
@@ -217,47 +221,55 @@ pub async fn codes_left(db: &TenantDb, user: Uuid) -> Result<i64, DbError> {
 }
 
 /// Other recovery codes in place of all that there were. `false`: the user has no factor to recover.
-pub async fn renew_codes(db: &TenantDb, user: Uuid, codes: &[String]) -> Result<bool, DbError> {
+pub async fn renew_codes(db: &TenantDb, user: Uuid, codes: &[String], news: &News) -> Result<bool, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
+        .prepare_cached(concat!(
             "with gone as (delete from recovery_codes where user_id = $1), kept as ( \
                  insert into recovery_codes (code_hash, user_id) select code, $1 from unnest($2::bytea[]) code \
-                 where exists (select from second_factors where user_id = $1) returning code_hash \
-             ) \
-             select exists (select from kept)",
-        )
+                 where exists (select from second_factors where user_id = $1) returning user_id \
+             ), ",
+            mailed!(whose: "select user_id from kept", if: "u.email_verified", kind: "$3", tenant: "$4", now: "$5"),
+            " select exists (select from kept)",
+        ))
         .await?;
     let codes: Vec<Vec<u8>> = codes.iter().map(|code| db.digest(code)).collect();
-    Ok(client.query_one(&statement, &[&user, &codes]).await?.try_get(0)?)
+    let row =
+        client.query_one(&statement, &[&user, &codes, &news.kind(), &db.tenant_id(), &news.now.system_time()]).await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Takes one of the user's factors away, with the last one the recovery codes, too. `false`: there is no
 /// such factor.
-pub async fn remove(db: &TenantDb, user: Uuid, id: Uuid) -> Result<bool, DbError> {
+pub async fn remove(db: &TenantDb, user: Uuid, id: Uuid, news: &News) -> Result<bool, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
+        .prepare_cached(concat!(
             "with gone as (delete from second_factors where id = $1 and user_id = $2 returning user_id), codes as ( \
                  delete from recovery_codes r using gone g where r.user_id = g.user_id \
                  and not exists (select from second_factors f where f.user_id = g.user_id and f.id <> $1) \
-             ) \
-             select exists (select from gone)",
-        )
+             ), ",
+            mailed!(whose: "select user_id from gone", if: "u.email_verified", kind: "$3", tenant: "$4", now: "$5"),
+            " select exists (select from gone)",
+        ))
         .await?;
-    Ok(client.query_one(&statement, &[&id, &user]).await?.try_get(0)?)
+    let row =
+        client.query_one(&statement, &[&id, &user, &news.kind(), &db.tenant_id(), &news.now.system_time()]).await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Takes all factors and recovery codes of a user away, who lost them. Returns how many factors there were; `None`: there
 /// is no such user.
-pub async fn remove_all(db: &TenantDb, user: Uuid) -> Result<Option<i64>, DbError> {
+pub async fn remove_all(db: &TenantDb, user: Uuid, news: &News) -> Result<Option<i64>, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
-            "with gone as (delete from second_factors where user_id = $1 returning id), \
-             codes as (delete from recovery_codes where user_id = $1) \
-             select (select count(*) from gone) from users where id = $1",
-        )
+        .prepare_cached(concat!(
+            "with gone as (delete from second_factors where user_id = $1 returning user_id), \
+             codes as (delete from recovery_codes where user_id = $1), ",
+            mailed!(whose: "select user_id from gone", if: "u.email_verified", kind: "$2", tenant: "$3", now: "$4"),
+            " select (select count(*) from gone) from users where id = $1",
+        ))
         .await?;
-    Ok(client.query_opt(&statement, &[&user]).await?.map(|row| row.try_get(0)).transpose()?)
+    let row = client.query_opt(&statement, &[&user, &news.kind(), &db.tenant_id(), &news.now.system_time()]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }

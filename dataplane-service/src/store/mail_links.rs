@@ -3,6 +3,7 @@
 use uuid::Uuid;
 use vocab::Timestamp;
 
+use super::change_mails::{News, mailed};
 use super::grants::timestamp;
 use super::swept::swept;
 use crate::email::Email;
@@ -144,19 +145,24 @@ pub async fn find(db: &TenantDb, code: &str, purpose: Purpose, now: Timestamp) -
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// Uses a link up: its address is the user's. `None`: it is no live link.
-pub async fn verify_email(db: &TenantDb, code: &str, now: Timestamp) -> Result<Option<Uuid>, DbError> {
+/// Uses a link up: its address is the user's, who is told of it there. `None`: it is no live link.
+pub async fn verify_email(db: &TenantDb, code: &str, news: &News) -> Result<Option<Uuid>, DbError> {
     let client = db.get().await?;
     let statement = client
-        .prepare_cached(
+        .prepare_cached(concat!(
             "with link as ( \
                  delete from mail_links where code_hash = $1 and purpose = 'verify_email' and expires_at > $2 \
                  returning user_id, email \
-             ) \
-             update users u set email_verified = true, updated_at = $2 from link l \
-             where u.id = l.user_id and u.status = 'active' and u.email_normalized = l.email returning u.id",
-        )
+             ), verified as ( \
+                 update users u set email_verified = true, updated_at = $2 from link l \
+                 where u.id = l.user_id and u.status = 'active' and u.email_normalized = l.email returning u.id \
+             ), ",
+            mailed!(whose: "select id from verified", if: "true", kind: "$4", tenant: "$3", now: "$2"),
+            " select id from verified",
+        ))
         .await?;
-    let row = client.query_opt(&statement, &[&db.digest(code), &now.system_time()]).await?;
+    let row = client
+        .query_opt(&statement, &[&db.digest(code), &news.now.system_time(), &db.tenant_id(), &news.kind()])
+        .await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }

@@ -6,6 +6,8 @@ use dataplane_service::store::factors::{self, Added, Method, NewFactor, Signed};
 use tests::stores::NOW;
 use uuid::Uuid;
 
+use super::NEWS;
+
 const KEY: Uuid = Uuid::from_u128(0xFACE);
 const OWNER: &str = "what a browser holds";
 const TOLD: &str = "the database does as told";
@@ -21,7 +23,7 @@ fn signed(user: Uuid, sign_count: u32) -> Signed<'static> {
 /// The user has one that signed twice, and is asked for it.
 pub(super) async fn hold(db: &TenantDb, user: Uuid) {
     let method = Method::Webauthn { credential: b"credential", sign_count: 2, name: "Blue" };
-    let mut new = NewFactor { id: KEY, user_id: user, method, sealed: "sealed", recovery_codes: &[], now: NOW };
+    let mut new = NewFactor { id: KEY, user_id: user, method, sealed: "sealed", recovery_codes: &[], news: NEWS };
     assert_eq!(factors::add(db, &new).await.expect(TOLD), Added::Alone);
     new.id = Uuid::from_u128(0x00FA_CADE);
     assert_eq!(factors::add(db, &new).await.expect(TOLD), Added::Not, "a credential is there once");

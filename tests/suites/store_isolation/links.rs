@@ -7,6 +7,8 @@ use tests::postgres;
 use tests::stores::{NOW, add_user, open};
 use uuid::Uuid;
 
+use super::NEWS;
+
 #[tokio::test]
 async fn a_link_of_one_tenant_is_none_at_another() {
     let (ours, theirs) =
@@ -22,13 +24,13 @@ async fn a_link_of_one_tenant_is_none_at_another() {
     let hash = PasswordHash::stored("x".to_owned());
     for b in [&elsewhere, &successor] {
         assert!(mail_links::find(b, "x", Purpose::VerifyEmail, NOW).await.unwrap().is_none());
-        assert!(mail_links::verify_email(b, "x", NOW).await.unwrap().is_none());
-        let new = ByLink { code: "x", hash: &hash, tell: &[], now: NOW };
+        assert!(mail_links::verify_email(b, "x", &NEWS).await.unwrap().is_none());
+        let new = ByLink { code: "x", hash: &hash, tell: &[], news: NEWS };
         assert!(credentials::reset(b, &new).await.unwrap().is_none());
     }
-    assert!(credentials::reset(&a, &ByLink { code: "x", hash: &hash, tell: &[], now: NOW }).await.unwrap().is_none());
+    assert!(credentials::reset(&a, &ByLink { code: "x", hash: &hash, tell: &[], news: NEWS }).await.unwrap().is_none());
     assert!(mail_links::find(&a, "x", Purpose::ResetPassword, NOW).await.unwrap().is_none(), "another purpose");
     assert_eq!(mail_links::find(&a, "x", Purpose::VerifyEmail, NOW).await.unwrap().as_deref(), Some("ada@example.com"));
-    assert_eq!(mail_links::verify_email(&a, "x", NOW).await.unwrap(), Some(user));
-    assert!(mail_links::verify_email(&a, "x", NOW).await.unwrap().is_none(), "once");
+    assert_eq!(mail_links::verify_email(&a, "x", &NEWS).await.unwrap(), Some(user));
+    assert!(mail_links::verify_email(&a, "x", &NEWS).await.unwrap().is_none(), "once");
 }

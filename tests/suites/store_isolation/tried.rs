@@ -8,7 +8,6 @@ const TRIED: &[&str] = &[
     "challenges::put",
     "challenges::take",
     "change_mails::addressee",
-    "change_mails::put",
     "ciba::approve",
     "ciba::begin",
     "ciba::deny",

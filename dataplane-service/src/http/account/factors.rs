@@ -8,7 +8,6 @@ use oauth_core::form::Form;
 use vocab::ErrorCode;
 
 use super::access::day;
-use crate::account_change::{Change, tell};
 use crate::http::mfa::person::codes_page;
 use crate::http::mfa::{check_enabled, password, webauthn};
 use crate::http::onward::Onward;
@@ -16,6 +15,7 @@ use crate::http::visit::Visit;
 use crate::pages::{self, AccountFactor, PageError, see_other};
 use crate::second_factor::recovery;
 use crate::second_factor::webauthn::relying_party;
+use crate::store::change_mails::Change;
 use crate::store::factors::{self, Factor, Kind};
 use crate::store::sessions::Session;
 
@@ -105,9 +105,10 @@ async fn remove(visit: &Visit<'_>, session: &Session, id: &str) -> Result<HttpRe
         return Err(visit.error(ErrorCode::InvalidRequest, "The second factor is missing."));
     };
     let (db, user) = (visit.db()?, session.facts.user_id);
-    if factors::remove(db, user, id).await.map_err(|e| visit.fault(&e))? {
+    let news = visit.news(Change::FactorRemoved);
+    if factors::remove(db, user, id, &news).await.map_err(|e| visit.fault(&e))? {
         tracing::info!(tenant = %visit.tenant.slug, %user, factor = %id, "a user removed a second factor");
-        tell(visit.app, visit.tenant, user, Change::FactorRemoved).await;
+        visit.posted();
     }
     let known = factors::list(db, user).await.map_err(|e| visit.fault(&e))?;
     let told = Told { notice: Some("It is removed."), ..Told::default() };
@@ -117,11 +118,12 @@ async fn remove(visit: &Visit<'_>, session: &Session, id: &str) -> Result<HttpRe
 async fn renew(visit: &Visit<'_>, session: &Session) -> Result<HttpResponse, PageError> {
     let user = session.facts.user_id;
     let codes = recovery::fresh();
-    let kept = factors::renew_codes(visit.db()?, user, codes.expose()).await.map_err(|e| visit.fault(&e))?;
-    if !kept {
+    let news = visit.news(Change::CodesRenewed);
+    let kept = factors::renew_codes(visit.db()?, user, codes.expose(), &news).await;
+    if !kept.map_err(|e| visit.fault(&e))? {
         return Ok(see_other(&visit.path(&Onward::Factors.path())));
     }
     tracing::info!(tenant = %visit.tenant.slug, %user, "a user has new recovery codes");
-    tell(visit.app, visit.tenant, user, Change::CodesRenewed).await;
+    visit.posted();
     Ok(codes_page(visit, codes.expose(), visit.path(&Onward::Factors.path())))
 }

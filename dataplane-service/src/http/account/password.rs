@@ -6,7 +6,6 @@ use actix_web::http::StatusCode;
 use oauth_core::form::Form;
 
 use super::account_page;
-use crate::account_change::{Change, tell};
 use crate::email::Email;
 use crate::http::cookies::Kind;
 use crate::http::login::{Person, begin_session};
@@ -15,6 +14,7 @@ use crate::http::too_many;
 use crate::http::visit::{Visit, add_cookie};
 use crate::pages::{self, PageError};
 use crate::password::Password;
+use crate::store::change_mails::Change;
 use crate::store::credentials::{self, NewPassword};
 use crate::store::sessions::Session;
 
@@ -60,7 +60,7 @@ pub(in crate::http) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<
         }
     };
     match change(visit, &session, current, new).await? {
-        Outcome::Changed => tell(visit.app, visit.tenant, session.facts.user_id, Change::PasswordChanged).await,
+        Outcome::Changed => visit.posted(),
         Outcome::Wrong => {
             let current = Some("That is not your current password.".to_owned());
             let problems = Problems { current, ..Problems::default() };
@@ -73,7 +73,6 @@ pub(in crate::http) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<
             }));
         }
     }
-    visit.app.outbox.look_at(visit.tenant.id);
     // Two factors stay two: the password alone was asked for here.
     let amr: Vec<&str> = session.facts.amr.iter().map(String::as_str).collect();
     let begun = begin_session(visit, Person { id: session.facts.user_id, amr: &amr }).await?;
@@ -121,7 +120,7 @@ async fn replace(visit: &Visit<'_>, session: &Session, current: Password, new: P
         replaces: Some(&stored),
         keep: Some(session.facts.sid),
         tell: &visit.tenant.told_of_logout(),
-        now: visit.now,
+        news: visit.news(Change::PasswordChanged),
     };
     if !credentials::change(db, &new).await.map_err(|e| visit.fault(&e))? {
         return Ok(Outcome::Wrong);

@@ -8,7 +8,6 @@ use oauth_core::form::Form;
 use uuid::Uuid;
 
 use super::password::{self, Refused};
-use crate::account_change::{Change, tell};
 use crate::http::authorize::{self, Progress};
 use crate::http::cookies::Kind;
 use crate::http::login::{self, begin_session};
@@ -168,7 +167,7 @@ pub(super) async fn who_adds(visit: &Visit<'_>, to: &Destination) -> Result<(Per
     Ok((person, known))
 }
 
-/// Tells who has just added a factor of it by mail, too, and goes on, by way of the recovery codes if they are the user's
+/// Goes on with who has just added a factor, of which a mail tells, too, by way of the recovery codes if they are the user's
 /// now.
 pub(super) async fn added(
     visit: &Visit<'_>,
@@ -177,7 +176,7 @@ pub(super) async fn added(
     methods: &[&str],
     codes: Option<&[String]>,
 ) -> Result<HttpResponse, PageError> {
-    tell(visit.app, visit.tenant, person.user(), Change::FactorAdded).await;
+    visit.posted();
     let admitted = admit(visit, to, person, methods).await?;
     let mut response = match codes {
         Some(codes) => codes_page(visit, codes, to.next(visit)),

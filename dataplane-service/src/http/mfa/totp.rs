@@ -16,6 +16,7 @@ use crate::pages::{self, PageError, qr, see_other};
 use crate::second_factor::recovery;
 use crate::second_factor::totp::{Offer, Seed};
 use crate::second_factor::webauthn::relying_party;
+use crate::store::change_mails::Change;
 use crate::store::factors::{self, Added, Method, NewFactor};
 
 const TAKEN: &str = "You have an authenticator app already. Remove it on your account page to set up another.";
@@ -109,7 +110,7 @@ async fn keep(visit: &Visit<'_>, shown: &Shown<'_>, step: i64) -> Result<HttpRes
         method: Method::Totp { step },
         sealed: &seed.seal(db),
         recovery_codes: codes.expose(),
-        now: visit.now,
+        news: visit.news(Change::FactorAdded),
     };
     let added = factors::add(db, &new).await.map_err(|e| visit.fault(&e))?;
     if added == Added::Not {

@@ -16,6 +16,7 @@ use crate::opaque;
 use crate::pages::{self, AskedKeys, PageError};
 use crate::second_factor::recovery;
 use crate::second_factor::webauthn::{facts, open, relying_party, seal};
+use crate::store::change_mails::Change;
 use crate::store::factors::{self, Added, Factor, Kind, Method, NewFactor};
 
 /// A person has a few; more are a mistake.
@@ -164,7 +165,7 @@ async fn keep(visit: &Visit<'_>, shown: &Shown<'_>, passkey: &Passkey) -> Result
         method: Method::Webauthn { credential: passkey.cred_id().as_slice(), sign_count, name },
         sealed: &seal(db, passkey),
         recovery_codes: codes.expose(),
-        now: visit.now,
+        news: visit.news(Change::FactorAdded),
     };
     let added = factors::add(db, &new).await.map_err(|e| visit.fault(&e))?;
     if added == Added::Not {

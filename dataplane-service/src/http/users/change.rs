@@ -7,12 +7,12 @@ use vocab::Violations;
 
 use super::document::{self, UserDocument};
 use super::{absent, busy, read_json, whose};
-use crate::account_change::{self, Change};
 use crate::app::App;
 use crate::http::respond::private_json;
 use crate::password::Password;
 use crate::problem::Problem;
 use crate::resolve::Tenant;
+use crate::store::change_mails::Change;
 use crate::store::credentials::{self, Active, NewPassword};
 use crate::store::users;
 
@@ -60,11 +60,11 @@ pub(in crate::http) async fn patch(
     }
     if let Some(password) = change.password {
         let hash = app.hasher.hash(password).await.map_err(busy)?;
-        let new = NewPassword { user_id: id, hash: &hash, replaces: None, keep: None, tell: &tell, now };
+        let news = app.news(&tenant, Change::PasswordSet);
+        let new = NewPassword { user_id: id, hash: &hash, replaces: None, keep: None, tell: &tell, news };
         let known = credentials::change(db, &new).await.map_err(Problem::from)?;
         known.then_some(()).ok_or_else(absent)?;
         tracing::info!(tenant = %tenant.slug, user = %id, "a user's password was set; sessions and grants ended");
-        account_change::tell(&app, &tenant, id, Change::PasswordSet).await;
     }
     app.outbox.look_at(tenant.id);
     let row = users::find(db, id).await.map_err(Problem::from)?.ok_or_else(absent)?;

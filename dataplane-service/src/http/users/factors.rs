@@ -10,11 +10,11 @@ use vocab::ErrorCode;
 
 use super::document::rfc3339;
 use super::{absent, done, id_in, whose};
-use crate::account_change::{Change, tell};
 use crate::app::App;
 use crate::http::respond::private_json;
 use crate::problem::Problem;
 use crate::resolve::Tenant;
+use crate::store::change_mails::Change;
 use crate::store::factors;
 use crate::store::factors::held::{self, Held, HeldFactor};
 
@@ -90,11 +90,10 @@ pub(in crate::http) async fn remove_all(
     app: web::Data<App>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
-    let removed = factors::remove_all(db, user).await.map_err(Problem::from)?.ok_or_else(absent)?;
+    let news = app.news(&tenant, Change::FactorsTakenAway);
+    let removed = factors::remove_all(db, user, &news).await.map_err(Problem::from)?.ok_or_else(absent)?;
     tracing::info!(tenant = %tenant.slug, %user, removed, "a user's second factors and recovery codes were removed");
-    if removed > 0 {
-        tell(&app, &tenant, user, Change::FactorsTakenAway).await;
-    }
+    app.outbox.look_at(tenant.id);
     Ok(done())
 }
 
@@ -105,10 +104,11 @@ pub(in crate::http) async fn remove(
 ) -> Result<HttpResponse, actix_web::Error> {
     let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
     let factor = id_in(&request, "factor_id").ok_or_else(no_such_factor)?;
-    if !factors::remove(db, user, factor).await.map_err(Problem::from)? {
+    let news = app.news(&tenant, Change::FactorsTakenAway);
+    if !factors::remove(db, user, factor, &news).await.map_err(Problem::from)? {
         return Err(no_such_factor().into());
     }
     tracing::info!(tenant = %tenant.slug, %user, %factor, "a user's second factor was removed");
-    tell(&app, &tenant, user, Change::FactorsTakenAway).await;
+    app.outbox.look_at(tenant.id);
     Ok(done())
 }
