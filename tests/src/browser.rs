@@ -83,7 +83,8 @@ impl Browser {
         Self::with(web::builder().default_headers(headers))
     }
 
-    fn with(builder: reqwest::ClientBuilder) -> Self {
+    /// One that connects in its own way.
+    pub fn with(builder: reqwest::ClientBuilder) -> Self {
         let jar = Arc::new(Jar::default());
         let http = builder.cookie_provider(Arc::clone(&jar)).build().expect("an HTTP client can be made");
         Self { http, jar }

@@ -29,6 +29,7 @@ pub mod browser;
 pub mod cluster;
 pub mod collector;
 pub mod counters;
+pub mod cpu;
 pub mod gate;
 pub mod instance;
 pub mod listener;

@@ -8,10 +8,18 @@ mod authorize;
 mod bearer;
 #[path = "security/consent.rs"]
 mod consent;
+#[path = "security/costs.rs"]
+mod costs;
 #[path = "security/ends.rs"]
 mod ends;
+#[path = "security/guessing.rs"]
+mod guessing;
 #[path = "security/http.rs"]
 mod http;
+#[path = "security/https.rs"]
+mod https;
+#[path = "security/injection.rs"]
+mod injection;
 #[path = "security/leaks.rs"]
 mod leaks;
 #[path = "security/login.rs"]

@@ -7,10 +7,11 @@ use tests::pki::Authority;
 use tests::relying_party::{Tokens, parameters};
 use tests::tenant::User;
 use tests::wait::{PATIENCE, until};
+use tests::web;
 use tests::webdriver::Chromium;
 use url::Url;
 
-use super::{Mailbox, Stage};
+use super::{Mailbox, Received, Stage};
 
 /// The server, and pods that send by it.
 async fn stage(name: &str, pods: usize) -> (Mailbox, Stage) {
@@ -179,7 +180,7 @@ async fn nobodys_mailbox_is_filled() {
 async fn a_link_shows_that_an_address_is_ones_own() {
     let (mailbox, mut stage) = stage("verify", 1).await;
     change(&stage, "update users set email_verified = false").await;
-    let alice = stage.alice.clone();
+    let (alice, issuer) = (stage.alice.clone(), stage.tenant.issuer.clone());
     let before = stage.tenant.app.sign_in(&alice).await;
     let told = async |stage: &Stage, tokens: &Tokens| stage.tenant.app.userinfo(&tokens.access).await.expect(200).json;
     assert_eq!(told(&stage, &before).await["email_verified"], false);
@@ -189,10 +190,16 @@ async fn a_link_shows_that_an_address_is_ones_own() {
     let page = browser.open_page(&account.link("/verify-email").expect("a link")).await;
     let form = page.expect_form();
     assert_eq!(browser.submit(&form, &[("csrf", "x")], form.buttons.first()).await.status, 403);
-    let sent = browser.submit(&form, &[], form.buttons.first()).await;
-    assert!(sent.text().contains("on its way"), "{sent:#?}");
-    let link = mailbox.got(1).await.link();
-    assert!(link.as_str().starts_with(&format!("{}/verify-email?code=", stage.tenant.issuer)), "{link}");
+    // Whatever the sender would like the link to lead to.
+    let sent = web::send(browser.submission(&form, &[], form.buttons.first()).header("host", "evil.example")).await;
+    assert!(sent.status == 200 && sent.text.contains("on its way"), "{sent:#?}");
+    let leads_here = |mail: &Received| {
+        let link = mail.link();
+        assert!(link.as_str().starts_with(&format!("{issuer}/verify-email?code=")), "{link}");
+        assert!(!mail.text.contains("evil") && !mail.html.contains("evil"), "{mail:#?}");
+        link
+    };
+    let link = leads_here(&mailbox.got(1).await);
     // In another browser, where the mail is read; opening alone confirms nothing.
     let phone = Browser::new();
     let page = phone.open_page(&link).await;
@@ -211,11 +218,14 @@ async fn a_link_shows_that_an_address_is_ones_own() {
     let carol = Browser::new();
     let form = carol.open_page(&at(&stage, "/register")).await.expect_form();
     let fill = [("email", "carol@verify.example"), ("password", "carol is a horse with a staple")];
-    carol.submit(&form, &fill, form.buttons.first()).await;
+    let request = carol.submission(&form, &fill, form.buttons.first());
+    let _ = web::send(request.header("host", "evil.example")).await.expect(303);
     let mail = mailbox.got(2).await;
     assert_eq!(mail.envelope["to"], json!(["carol@verify.example"]));
+    let link = leads_here(&mail);
+    assert_eq!(phone.open(&link).await.status, 200);
     change(&stage, "update mail_links set expires_at = now()").await;
-    assert_eq!(phone.open(&mail.link()).await.status, 404, "after its hour");
+    assert_eq!(phone.open(&link).await.status, 404, "after its hour");
 
     // A pod without a mail server says so, and offers nothing.
     stage.world.add_pod("bare", "").await;
