@@ -2,6 +2,8 @@
 
 #[path = "events/endings.rs"]
 mod endings;
+#[path = "events/expired.rs"]
+mod expired;
 #[path = "events/shell.rs"]
 mod shell;
 #[path = "events/websocket.rs"]

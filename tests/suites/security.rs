@@ -2,6 +2,8 @@
 
 #[path = "security/admin.rs"]
 mod admin;
+#[path = "security/admin_tokens.rs"]
+mod admin_tokens;
 #[path = "security/authorize.rs"]
 mod authorize;
 #[path = "security/bearer.rs"]
@@ -12,6 +14,8 @@ mod consent;
 mod costs;
 #[path = "security/ends.rs"]
 mod ends;
+#[path = "security/foreign_ids.rs"]
+mod foreign_ids;
 #[path = "security/guessing.rs"]
 mod guessing;
 #[path = "security/http.rs"]
@@ -30,6 +34,8 @@ mod metadata;
 mod refresh;
 #[path = "security/sessions.rs"]
 mod sessions;
+#[path = "security/shown.rs"]
+mod shown;
 #[path = "security/strangers.rs"]
 mod strangers;
 #[path = "security/token.rs"]

@@ -16,7 +16,7 @@ use vocab::{ErrorCode, SecretDigest};
 use super::Api;
 use super::problem::{Presented, Problem};
 use super::routes::Access;
-use super::token::{self, Holder};
+use super::token::{self, Holder, Verified};
 use super::{audit, origin, sign_in};
 use crate::control_plane::NodeRole;
 use crate::settings::FollowerWrites;
@@ -26,7 +26,7 @@ const MAX_NOTED_PATH: usize = 256;
 /// An administrator whose token was verified and whose role was looked up just now.
 #[derive(Clone, Debug)]
 pub(super) struct Principal {
-    holder: Holder,
+    verified: Verified,
     pub(super) role: Role,
     /// Where the request came from, for the audit.
     pub(super) origin: Origin,
@@ -34,18 +34,24 @@ pub(super) struct Principal {
 
 impl Principal {
     pub(super) fn actor(&self) -> Actor {
-        self.holder.actor()
+        self.verified.holder.actor()
     }
 
     /// What it may do by now; `None`: nothing any more.
     pub(super) fn role_now(&self, api: &Api) -> Option<Role> {
         let now = api.clock.now();
-        api.control.read(|state| self.holder.role(state, api.oidc.as_ref(), now))
+        api.control.read(|state| self.verified.holder.role(state, api.oidc.as_ref(), now))
+    }
+
+    /// Whether its token's time has gone, or the key that signed it.
+    pub(super) fn is_over(&self, api: &Api) -> bool {
+        let now = api.clock.now();
+        api.control.read(|state| self.verified.check(state, now)).is_err()
     }
 
     /// The credential's id, or the issuer's subject.
     pub(super) fn name(&self) -> String {
-        self.holder.name()
+        self.verified.holder.name()
     }
 }
 
@@ -92,9 +98,8 @@ fn recheck(access: Access, answer: ServiceResponse<BoxBody>) -> ServiceResponse<
     };
     let principal = request.extensions().get::<Principal>().cloned();
     let still = principal.ok_or_else(no_longer_valid).and_then(|principal| {
-        let now = api.clock.now();
-        let role = api.control.read(|state| principal.holder.role(state, api.oidc.as_ref(), now));
-        authorize(access, &Principal { role: role.ok_or_else(no_longer_valid)?, ..principal }, request)
+        let role = principal.role_now(api).ok_or_else(no_longer_valid)?;
+        authorize(access, &Principal { role, ..principal }, request)
     });
     match still {
         Ok(()) => answer,
@@ -192,7 +197,7 @@ fn authenticate(api: &Api, request: &HttpRequest) -> Result<Principal, Problem> 
     if let Holder::Credential { id, .. } = &verified.holder {
         api.uses.saw(*id, now);
     }
-    Ok(Principal { holder: verified.holder, role, origin })
+    Ok(Principal { verified, role, origin })
 }
 
 fn authorize(access: Access, principal: &Principal, request: &HttpRequest) -> Result<(), Problem> {

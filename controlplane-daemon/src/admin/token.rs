@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use controlplane_core::model::KeyOwner;
 use controlplane_core::{Actor, Admin, Role, SigningKey, State};
 use jsonwebtoken::Validation;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vocab::{AdminId, KeyId, Keyring, SecretDigest, Timestamp};
@@ -31,6 +32,9 @@ struct Claims {
     iat: i64,
     exp: i64,
     jti: Uuid,
+    /// RFC 7800 §3.1. In none of ours: nobody here asks for the proof that such a token is good with.
+    #[serde(default, skip_serializing)]
+    cnf: Option<IgnoredAny>,
     #[serde(flatten)]
     proof: Proof,
 }
@@ -103,6 +107,8 @@ pub(super) enum TokenError {
     UnknownKey,
     #[error("the signature does not verify")]
     Signature,
+    #[error("bound to a key, and shown without a proof")]
+    Bound,
     #[error("expired")]
     Expired,
 }
@@ -126,6 +132,7 @@ pub(super) fn sign(key: &SigningKey, keyring: &Keyring, holder: &Holder, now: Ti
         iat: now.secs(),
         exp: now.secs().saturating_add(LIFETIME_SECS),
         jti: Uuid::from_u128(rand::random()),
+        cnf: None,
         proof,
     };
     jws::sign(key, keyring, TYPE, &claims).map_err(Problem::internal)
@@ -172,6 +179,9 @@ pub(super) fn verify(token: &str, state: &State) -> Result<Verified, TokenError>
     rules.validate_exp = false;
     let claims =
         jsonwebtoken::decode::<Claims>(token, &verifying_key, &rules).map_err(|_| TokenError::Signature)?.claims;
+    if claims.cnf.is_some() {
+        return Err(TokenError::Bound);
+    }
     let holder = match claims.proof {
         Proof::Credential { cred } => {
             Holder::Credential { id: claims.sub.parse().map_err(|_| TokenError::Malformed)?, mark: cred }

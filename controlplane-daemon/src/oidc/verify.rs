@@ -39,6 +39,8 @@ pub enum Refusal {
     Issuer,
     #[error("for somebody else (aud, azp)")]
     Audience,
+    #[error("bound to a key, and shown without a proof (cnf)")]
+    Bound,
     #[error("expired, or not valid yet")]
     Time,
     #[error("without a subject, or about another one")]
@@ -102,6 +104,10 @@ fn judge(claims: &Map<String, Value>, expected: &Expected<'_>, now: Timestamp) -
     // A logout token (OIDC Back-Channel Logout §2.4) is signed with the same keys for the same audience.
     if claims.contains_key("events") {
         return Err(Refusal::Malformed);
+    }
+    // RFC 9449 §7.2, RFC 8705 §3: with it comes a proof, and there is no room for one where it is presented.
+    if claims.contains_key("cnf") {
+        return Err(Refusal::Bound);
     }
     let audiences: Vec<&str> = match claims.get("aud") {
         Some(Value::String(one)) => vec![one],
@@ -202,6 +208,7 @@ mod tests {
             ("iat", json!(NOW + 61), Refusal::Time),
             ("nbf", json!(NOW + 61), Refusal::Time),
             ("events", json!({}), Refusal::Malformed),
+            ("cnf", json!({"jkt": "x"}), Refusal::Bound),
         ] {
             assert_eq!(check(&with(name, value.clone()), TokenKind::Id), Err(why), "{name}: {value}");
         }

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 use shared_proto::watch::Position;
 use shared_proto::watch::event::Kind;
+use tests::admin::Admin;
 use tests::cluster::Cluster;
 use tests::wait::PATIENCE;
 use tests::web;
@@ -26,7 +27,12 @@ async fn without_the_token_nothing_is_seen() {
     let token = &cluster.secrets.watch_token;
     let almost = &token[..token.len() - 1];
     let owner = cluster.admin(0).await;
-    for wrong in [None, Some(""), Some("x"), Some(almost), Some(&cluster.secrets.cluster_hmac), Some(owner.token())] {
+    // What is good for one tenant only is good for no pod, which is shown them all.
+    let _ = owner.post("/tenants", &tenant("acme")).await.expect(201);
+    let credential = owner.create_admin("of acme", json!({ "tenant-admin": "acme" })).await;
+    let theirs = Admin::sign_in(&cluster.nodes[0].admin_url(), &credential).await.expect("a fresh credential");
+    let wrong = [None, Some(""), Some("x"), Some(almost), Some(&cluster.secrets.cluster_hmac), Some(owner.token())];
+    for wrong in wrong.into_iter().chain([Some(theirs.token()), Some(&credential)]) {
         let refused = Watcher::open(endpoint(&cluster, 0), "stranger", wrong, None).await;
         assert_eq!(refused.err().map(|status| status.code()), Some(Code::Unauthenticated), "{wrong:?}");
     }

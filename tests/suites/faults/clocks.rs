@@ -1,45 +1,17 @@
 //! Clocks that jump while nodes run: wall-clock time decides nothing that safety rests on.
 
-use std::path::{Path, PathBuf};
-
 use reqwest::Method;
 use tests::cluster::Cluster;
-use tests::scratch;
 use tests::wait::{PATIENCE, until};
+use tests::wall_clock::WallClock;
 use tests::web;
 
 use super::{all_agree, leader_among, slugs, status, tenant};
 
-/// Debian's `faketime`, built for every architecture's own folder.
-fn faketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
-    let libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
-    libraries.into_iter().find(|path| path.exists()).expect("libfaketime is installed (Debian: libfaketime)")
-}
-
-/// Sets a node's wall clock; it looks at the file whenever it looks at the clock.
-fn set(clock: &Path, offset: &str) {
-    let next = clock.with_extension("next");
-    std::fs::write(&next, offset).expect("the scratch folder is writable");
-    std::fs::rename(&next, clock).expect("the scratch folder is writable");
-}
-
 #[tokio::test]
 async fn a_leader_whose_clock_jumps_is_replaced_and_time_never_goes_back_in_the_log() {
-    let folder = scratch::folder("clocks");
     let mut cluster = Cluster::prepare(3, &[]);
-    let clocks: Vec<PathBuf> = (0..3).map(|place| folder.join(format!("clock-{place}"))).collect();
-    for (node, clock) in cluster.nodes.iter_mut().zip(&clocks) {
-        set(clock, "+0s");
-        let env = [
-            ("LD_PRELOAD", faketime().display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            // As with NTP or an operator's `date`: the monotonic clock is not touched.
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ];
-        node.launch_mut().env.extend(env.map(|(name, value)| (name.to_owned(), value)));
-    }
+    let clocks: Vec<WallClock> = cluster.nodes.iter_mut().map(|node| WallClock::of(node.launch_mut())).collect();
     cluster.start_all().await;
     cluster.ready().await;
     let leader = cluster.leader().await;
@@ -60,7 +32,7 @@ async fn a_leader_whose_clock_jumps_is_replaced_and_time_never_goes_back_in_the_
     let first = write(leader, "first").await;
 
     // An hour ahead its signatures are from the future: the others refuse them, and do without it.
-    set(&clocks[leader], "+1h");
+    clocks[leader].set("+1h");
     let new = leader_among(&admins, &cluster, &[a, b]).await;
     let second = write(a, "second").await;
     assert!(second >= first, "{second} after {first}");
@@ -70,13 +42,13 @@ async fn a_leader_whose_clock_jumps_is_replaced_and_time_never_goes_back_in_the_
     assert!(refused.is_some(), "{}", metrics.text);
 
     // Right again: it follows.
-    set(&clocks[leader], "+0s");
+    clocks[leader].set("+0s");
     let now = leader_among(&admins, &cluster, &[0, 1, 2]).await;
     // Half a minute back is within what signatures allow: whoever leads stamps no earlier than before.
-    set(&clocks[now], "-20s");
+    clocks[now].set("-20s");
     let third = write(now, "third").await;
     assert!(third >= second, "{third} after {second}");
-    set(&clocks[now], "+0s");
+    clocks[now].set("+0s");
     let seen = all_agree(&admins).await;
     assert_eq!(slugs(&seen).len(), 3, "{seen:#}");
     for admin in &admins {

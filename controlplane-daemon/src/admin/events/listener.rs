@@ -26,6 +26,8 @@ enum End {
     /// Nobody listens any more.
     Gone,
     Slow,
+    /// The token: its holder may come back with another.
+    Expired,
     Revoked,
     Stopping,
     Unreadable,
@@ -36,6 +38,7 @@ impl End {
         match self {
             Self::Gone => None,
             Self::Slow => Some("slow"),
+            Self::Expired => Some("expired"),
             Self::Revoked => Some("revoked"),
             Self::Stopping => Some("stopping"),
             Self::Unreadable => Some("unreadable"),
@@ -116,8 +119,12 @@ impl Listener {
         Ok(extent.newest)
     }
 
-    /// At each piece and each heartbeat: a credential that is gone, or has another role, hears no more.
+    /// At each piece and each heartbeat: a token that is over, and a credential that is gone or has another role, hears
+    /// no more.
     fn check_credential(&self) -> Result<(), End> {
+        if self.who.is_over(&self.api) {
+            return Err(End::Expired);
+        }
         let role = self.who.role_now(&self.api);
         if role.as_ref() == Some(&self.who.role) { Ok(()) } else { Err(End::Revoked) }
     }
