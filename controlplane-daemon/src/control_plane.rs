@@ -331,6 +331,7 @@ pub async fn start(config: NodeConfig, keyring: Keyring, clock: Arc<dyn Clock>) 
         peers: config.peers,
         data_dir: config.data_dir.clone(),
         hmac_secrets: config.hmac_secrets,
+        watch_token: config.watch_token.clone(),
         tls: tls.clone(),
         heartbeat: config.heartbeat,
         election_timeout_min: config.election_timeout_min,

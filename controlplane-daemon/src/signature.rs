@@ -25,7 +25,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use vocab::{Clock, ClusterId, NodeId, Secret};
+use vocab::{Clock, ClusterId, ErrorCode, NodeId, Secret};
 
 use self::replay::Seen;
 
@@ -43,6 +43,8 @@ pub enum Refusal {
     Malformed,
     #[error("the signature does not match")]
     Mismatch,
+    #[error("the call is signed with what pods have: they have no say among nodes")]
+    OfAPod,
     #[error("the signature is older than the window, or the clocks differ")]
     Stale,
     #[error("the call was seen before")]
@@ -85,6 +87,7 @@ impl Refusal {
             Self::Unsigned => "unsigned",
             Self::Malformed => "malformed",
             Self::Mismatch => "mismatch",
+            Self::OfAPod => "of_a_pod",
             Self::Stale => "stale",
             Self::Replayed => "replayed",
             Self::OtherReceiver => "other_receiver",
@@ -98,7 +101,15 @@ impl Refusal {
 
     /// Whether the caller has proved to know the secret: then it may be told what is wrong.
     pub const fn is_among_peers(self) -> bool {
-        !matches!(self, Self::Unsigned | Self::Malformed | Self::Mismatch | Self::Replayed)
+        !matches!(self, Self::Unsigned | Self::Malformed | Self::Mismatch | Self::OfAPod | Self::Replayed)
+    }
+
+    /// Who is known and may not is told so (RFC 9110 §15.5.4); everybody else is nobody.
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::OfAPod | Self::NotAMember => ErrorCode::Forbidden,
+            _ => ErrorCode::Unauthenticated,
+        }
     }
 }
 
@@ -112,6 +123,8 @@ struct Shared {
     node_id: NodeId,
     /// The first signs, each verifies, so that a secret can be replaced without an outage.
     keys: Vec<hmac::Key>,
+    /// What pods present at the watch. It verifies nothing here: it tells a pod from a stranger.
+    pods: Option<hmac::Key>,
     cluster_id: watch::Receiver<Option<ClusterId>>,
     clock: Arc<dyn Clock>,
     session: u64,
@@ -152,11 +165,12 @@ impl Signatures {
         cluster_id: watch::Receiver<Option<ClusterId>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let keys = secrets.iter().map(|s| hmac::Key::new(hmac::HMAC_SHA256, s.expose().as_bytes())).collect();
+        let keys = secrets.iter().map(key).collect();
         let started_at_ms = clock.now().millis();
         let shared = Shared {
             node_id,
             keys,
+            pods: None,
             cluster_id,
             clock,
             session: rand::random(),
@@ -168,6 +182,14 @@ impl Signatures {
         Self { shared: Arc::new(shared) }
     }
 
+    /// The same node, which knows what pods present at the watch.
+    #[must_use]
+    pub fn knowing_pods(mut self, token: Option<&Secret<String>>) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).expect("nobody shares what was made just now");
+        shared.pods = token.map(key);
+        self
+    }
+
     /// The same node, not saying which cluster it belongs to: so it may ask strangers where they belong.
     #[must_use]
     pub fn of_no_cluster(&self) -> Self {
@@ -175,6 +197,7 @@ impl Signatures {
         let shared = Shared {
             node_id: *node_id,
             keys: keys.clone(),
+            pods: None,
             cluster_id: watch::Sender::default().subscribe(),
             clock: Arc::clone(clock),
             session: rand::random(),
@@ -245,8 +268,11 @@ impl Signatures {
         let tag = unhex(tag).ok_or(Refusal::Malformed)?;
         // The signature first: what is not signed is not looked at. aws-lc compares in constant time.
         let message = signed(claims, call);
-        let used = self.shared.keys.iter().find(|key| hmac::verify(key, &message, &tag).is_ok());
-        let secret = used.ok_or(Refusal::Mismatch)?.clone();
+        let verifies = |key: &&hmac::Key| hmac::verify(key, &message, &tag).is_ok();
+        let Some(secret) = self.shared.keys.iter().find(verifies).cloned() else {
+            let of_a_pod = self.shared.pods.iter().any(|key| verifies(&key));
+            return Err(if of_a_pod { Refusal::OfAPod } else { Refusal::Mismatch });
+        };
         let claims = Claims::parse(claims).ok_or(Refusal::Malformed)?;
         if claims.receiver != self.this_node() && (claims.receiver, taken) != (Receiver::AnyNode, Receiver::AnyNode) {
             return Err(Refusal::OtherReceiver);
@@ -266,6 +292,10 @@ impl Signatures {
         self.shared.seen.lock().first_time(claims.sender, claims.session, claims.counter, now)?;
         Ok(Admitted { sender: claims.sender, cluster: claims.cluster, body: claims.body, secret })
     }
+}
+
+fn key(secret: &Secret<String>) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes())
 }
 
 struct Claims {

@@ -1,6 +1,8 @@
 //! What the control plane promises when somebody or something works against it: strangers, cut certificates, slow
 //! readers, damaged files, killed leaders; one module per door.
 
+#[path = "control_plane/absurd.rs"]
+mod absurd;
 #[path = "control_plane/append_stream.rs"]
 mod append_stream;
 #[path = "control_plane/bootstrap.rs"]

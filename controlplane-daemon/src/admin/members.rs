@@ -249,7 +249,7 @@ pub(super) async fn join(
             why: refusal.to_string(),
         });
         metrics::counter!("hj_cp_joins_refused_total").increment(1);
-        Problem::new(ErrorCode::Unauthenticated, told)
+        Problem::new(refusal.code(), told)
     })?;
     let change: MemberChange = serde_json::from_slice(&body.0)
         .map_err(|why| Problem::bad_request(format!("the request cannot be read: {why}")))?;

@@ -66,6 +66,8 @@ pub struct Settings {
     pub peers: BTreeMap<NodeId, String>,
     pub data_dir: PathBuf,
     pub hmac_secrets: Vec<Secret<String>>,
+    /// What pods present, to know them should they call here.
+    pub watch_token: Option<Secret<String>>,
     pub tls: Option<Tls>,
     pub heartbeat: Duration,
     pub election_timeout_min: Duration,
@@ -140,7 +142,8 @@ impl Node {
             binding::remove(&settings.data_dir)?;
         }
         let binding = Binding::open(node_id, settings.data_dir.clone(), replica.cluster_id(), fresh)?;
-        let signatures = Signatures::new(node_id, &settings.hmac_secrets, binding.cluster_ids(), Arc::clone(&clock));
+        let signatures = Signatures::new(node_id, &settings.hmac_secrets, binding.cluster_ids(), Arc::clone(&clock))
+            .knowing_pods(settings.watch_token.as_ref());
         let peers = Peers::new(
             settings.peers.clone(),
             Arc::clone(&replica),

@@ -112,7 +112,10 @@ impl Service {
         let cluster = &self.inner.cluster;
         if cluster.turns_away(caller.node) {
             self.inner.signatures.refused(Refusal::NotAMember, what);
-            return Err(to_status(ErrorCode::Forbidden, format!("node {} is no member of this cluster", caller.node)));
+            return Err(to_status(
+                Refusal::NotAMember.code(),
+                format!("node {} is no member of this cluster", caller.node),
+            ));
         }
         let heard = cluster.binding.hear(caller, || cluster.is_blank());
         heard.map(|()| caller).map_err(|refusal| self.refuse(refusal, what))
@@ -133,7 +136,7 @@ impl Service {
 
     fn refuse(&self, refusal: Refusal, what: &str) -> Status {
         self.inner.signatures.refused(refusal, what);
-        to_status(ErrorCode::Unauthenticated, refusal.to_string())
+        to_status(refusal.code(), refusal.to_string())
     }
 
     /// A node that is about to found a cluster must hear when this one is in another. A member may ask: it has lost its
@@ -232,6 +235,9 @@ impl Peer for Service {
             tracing::error!(%why, "a peer's snapshot is damaged; nothing was replaced");
             to_status(ErrorCode::InvalidRequest, why.to_string())
         })?;
+        for place in [snapshot.meta.last_log_id, *snapshot.meta.last_membership.log_id()].into_iter().flatten() {
+            wire::believable(place).map_err(|why| garbled(&why))?;
+        }
         let reply = self.inner.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(Response::new(peer::SnapshotReply { vote: Some(wire::vote(reply.vote)) }))
     }
@@ -278,12 +284,12 @@ impl Peer for Service {
         request: Request<peer::ChangeMembersRequest>,
     ) -> Result<Response<peer::ChangeMembersReply>, Status> {
         let caller = caller(&request)?;
-        let asked: MemberRequest = serde_json::from_slice(&request.into_inner().request)
+        let asked: MemberRequest = serde_json::from_slice(&request.get_ref().request)
             .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the request cannot be read: {why}")))?;
-        if let MemberChange::Join { id, spec, .. } = &asked.change
-            && caller.node == *id
-        {
-            self.inner.cluster.hear(*id, &spec.peer_addr);
+        match &asked.change {
+            // Whoever speaks for itself need not be a member: that is what it asks for.
+            MemberChange::Join { id, spec, .. } if caller.node == *id => self.inner.cluster.hear(*id, &spec.peer_addr),
+            _ => drop(self.check_member(&request, "ChangeMembers")?),
         }
         // Not forwarded again: the asking node finds the new leader itself.
         let outcome = self.inner.cluster.carry_out(&asked).await;

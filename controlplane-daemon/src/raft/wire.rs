@@ -14,16 +14,38 @@ use super::types::{LeaderId, LogId, Types, Vote};
 pub enum WireError {
     #[error("the message lacks {0}")]
     Missing(&'static str),
+    #[error("no cluster has come to {what} {number}")]
+    Absurd { what: &'static str, number: u64 },
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+/// A cluster with a million elections or entries a second would take thousands of years to come so far. Beyond it, what is
+/// counted on from a number that somebody made up would run over, and a term that was once taken is never given back.
+const MOST: u64 = 1 << 58;
+
+fn counted(what: &'static str, number: u64) -> Result<u64, WireError> {
+    if number <= MOST { Ok(number) } else { Err(WireError::Absurd { what, number }) }
 }
 
 pub const fn log_id(id: LogId) -> peer::LogId {
     peer::LogId { term: id.leader_id.term, node_id: id.leader_id.node_id, index: id.index }
 }
 
-pub const fn read_log_id(id: peer::LogId) -> LogId {
-    LogId { leader_id: LeaderId { term: id.term, node_id: id.node_id }, index: id.index }
+pub fn read_log_id(id: peer::LogId) -> Result<LogId, WireError> {
+    let leader_id = LeaderId { term: id.term, node_id: id.node_id };
+    believable(LogId { leader_id, index: id.index })
+}
+
+fn read_place(id: Option<peer::LogId>) -> Result<Option<LogId>, WireError> {
+    id.map(read_log_id).transpose()
+}
+
+/// Of a place in the log that came by another way than in a message of its own.
+pub fn believable(id: LogId) -> Result<LogId, WireError> {
+    counted("term", id.leader_id.term)?;
+    counted("index", id.index)?;
+    Ok(id)
 }
 
 pub const fn vote(vote: Vote) -> peer::Vote {
@@ -32,7 +54,7 @@ pub const fn vote(vote: Vote) -> peer::Vote {
 
 pub fn read_vote(vote: Option<peer::Vote>) -> Result<Vote, WireError> {
     let vote = vote.ok_or(WireError::Missing("a vote"))?;
-    let leader_id = LeaderId { term: vote.term, node_id: vote.node_id };
+    let leader_id = LeaderId { term: counted("term", vote.term)?, node_id: vote.node_id };
     Ok(Vote { leader_id, committed: vote.committed })
 }
 
@@ -46,14 +68,17 @@ pub fn append(request: &AppendEntriesRequest<Types>) -> peer::AppendRequest {
 }
 
 pub fn read_append(request: &peer::AppendRequest) -> Result<AppendEntriesRequest<Types>, WireError> {
-    let prev_log_id = request.previous.map(read_log_id);
+    let prev_log_id = read_place(request.previous)?;
     let first = prev_log_id.map_or(0, |previous| previous.index + 1);
-    let entries = (first..).zip(&request.entries).map(|(index, record)| record::decode(index, record));
+    let entries = (first..).zip(&request.entries).map(|(index, record)| {
+        let entry = record::decode(index, record)?;
+        believable(entry.log_id).map(|_| entry)
+    });
     Ok(AppendEntriesRequest {
         vote: read_vote(request.vote)?,
         prev_log_id,
-        entries: entries.collect::<Result<_, _>>()?,
-        leader_commit: request.leader_commit.map(read_log_id),
+        entries: entries.collect::<Result<_, WireError>>()?,
+        leader_commit: read_place(request.leader_commit)?,
     })
 }
 
@@ -85,7 +110,7 @@ pub fn read_append_reply(reply: peer::AppendReply) -> Result<AppendEntriesRespon
     use peer::append_reply::Outcome;
     Ok(match reply.outcome.ok_or(WireError::Missing("an outcome"))? {
         Outcome::Success(_) => AppendEntriesResponse::Success,
-        Outcome::Partial(upto) => AppendEntriesResponse::PartialSuccess(Some(read_log_id(upto))),
+        Outcome::Partial(upto) => AppendEntriesResponse::PartialSuccess(Some(read_log_id(upto)?)),
         Outcome::Nothing(_) => AppendEntriesResponse::PartialSuccess(None),
         Outcome::Conflict(_) => AppendEntriesResponse::Conflict,
         Outcome::HigherVote(higher) => AppendEntriesResponse::HigherVote(read_vote(Some(higher))?),
@@ -111,7 +136,7 @@ pub fn vote_request(request: &VoteRequest<Types>, ballot: Ballot) -> peer::VoteR
 
 pub fn read_vote_request(request: peer::VoteRequest) -> Result<(VoteRequest<Types>, Ballot), WireError> {
     let ballot = if request.pre_vote { Ballot::Trial } else { Ballot::Real };
-    let mut read = VoteRequest::new(read_vote(request.vote)?, request.last_log.map(read_log_id));
+    let mut read = VoteRequest::new(read_vote(request.vote)?, read_place(request.last_log)?);
     read.leadership_transfer = request.leadership_transfer;
     Ok((read, ballot))
 }
@@ -125,7 +150,7 @@ pub fn vote_reply(reply: &VoteResponse<Types>) -> peer::VoteReply {
 }
 
 pub fn read_vote_reply(reply: peer::VoteReply) -> Result<VoteResponse<Types>, WireError> {
-    Ok(VoteResponse::new(read_vote(reply.vote)?, reply.last_log.map(read_log_id), reply.granted))
+    Ok(VoteResponse::new(read_vote(reply.vote)?, read_place(reply.last_log)?, reply.granted))
 }
 
 pub fn read_snapshot_reply(reply: peer::SnapshotReply) -> Result<SnapshotResponse<Types>, WireError> {
@@ -141,6 +166,6 @@ pub fn transfer(request: &TransferLeaderRequest<Types>) -> peer::TransferLeaderR
 }
 
 pub fn read_transfer(request: peer::TransferLeaderRequest) -> Result<TransferLeaderRequest<Types>, WireError> {
-    let last_log = request.last_log.map(read_log_id);
+    let last_log = read_place(request.last_log)?;
     Ok(TransferLeaderRequest::new(read_vote(request.from_leader)?, request.to_node_id, last_log))
 }

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use shared_proto::status::to_status;
 use tonic::body::Body;
 use tower::Service;
-use vocab::{ClusterId, ErrorCode, NodeId};
+use vocab::{ClusterId, NodeId};
 
 use super::stream::Opened;
 use super::{Call, HEADER, Receiver, Refusal, Signatures};
@@ -160,5 +160,5 @@ fn header(head: &http::request::Parts) -> Result<Option<&str>, Refusal> {
 fn refuse(refusal: Refusal) -> Response<Body> {
     // A stranger learns nothing of why; one of us may see its mistake in its own log.
     let told = if refusal.is_among_peers() { refusal.to_string() } else { "the call was refused".to_owned() };
-    to_status(ErrorCode::Unauthenticated, told).into_http()
+    to_status(refusal.code(), told).into_http()
 }

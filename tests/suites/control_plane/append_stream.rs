@@ -98,6 +98,12 @@ async fn a_message_that_is_not_the_next_of_its_stream_ends_it_and_changes_nothin
         let (answers, end) = stream(address, &header, vec![message]).await;
         assert_eq!((answers.len(), end.expect("it is refused").code()), (0, Code::Unauthenticated), "{what}");
     }
+    // The next of its stream, of a term that no cluster comes to.
+    let (header, mut tags) = signatures.open_stream(to, CALL).expect("there is a secret");
+    let absurd = append((1 << 63) - 1);
+    let signature = Bytes::copy_from_slice(tags.sign(&absurd).as_ref());
+    let (answers, end) = stream(address, &header, vec![SignedAppend { append: absurd, signature }]).await;
+    assert_eq!((answers.len(), end.expect("it is refused").code()), (0, Code::InvalidArgument));
     let after = admin.get("/cluster/status").await.expect(200).json;
     assert_eq!((&after["term"], &after["leader_id"]), (&before["term"], &before["leader_id"]));
     let _ = admin.post("/tenants", &tenant("after")).await.expect(201);

@@ -2,29 +2,33 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use controlplane_daemon::signature::{Call, Receiver, Signatures};
+use serde_json::json;
 use shared_proto::peer;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
 use tests::counters::count;
-use tests::peer_call::{APPEND, DESCRIBE, call, clock, framed, post, signer};
+use tests::peer_call::{APPEND, DESCRIBE, VOTE, call, clock, framed, post, signer};
 use tests::wait::{PATIENCE, until};
+use tests::wall_clock::WallClock;
 use tests::web;
 use tonic::Code;
 use vocab::{Clock, ClusterId, ManualClock, NodeId, SystemClock};
 
+use super::absurd;
 use super::tenant;
 
 const APPEND_STREAM: &str = "/hellojohn.peer.v1.Peer/AppendStream";
-const VOTE: &str = "/hellojohn.peer.v1.Peer/RequestVote";
-const SNAPSHOT: &str = "/hellojohn.peer.v1.Peer/InstallSnapshot";
-const TRANSFER: &str = "/hellojohn.peer.v1.Peer/TransferLeader";
+pub(super) const SNAPSHOT: &str = "/hellojohn.peer.v1.Peer/InstallSnapshot";
+pub(super) const TRANSFER: &str = "/hellojohn.peer.v1.Peer/TransferLeader";
 const FORWARD: &str = "/hellojohn.peer.v1.Peer/Forward";
 const READ_INDEX: &str = "/hellojohn.peer.v1.Peer/ReadIndex";
 const LIST_PODS: &str = "/hellojohn.peer.v1.Peer/ListPods";
+const CHANGE_MEMBERS: &str = "/hellojohn.peer.v1.Peer/ChangeMembers";
 
 /// Term, leader, members and tenants. The log itself grows by what the cluster notes of its own accord.
-async fn status(admin: &Admin) -> (u64, u64, serde_json::Value, serde_json::Value) {
+pub(super) async fn status(admin: &Admin) -> (u64, u64, serde_json::Value, serde_json::Value) {
     let status = admin.get("/cluster/status").await.expect(200).json;
     let number = |field: &str| status[field].as_u64().unwrap_or_else(|| panic!("no {field} in {status:#}"));
     let place = |member: &serde_json::Value| serde_json::json!([member["id"], member["addr"], member["role"]]);
@@ -90,7 +94,6 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
             ("unsigned", None),
             ("empty", Some(String::new())),
             ("a wrong key", Some(signed(&wrong_key))),
-            ("what pods have for a key", Some(signed(&of_pods))),
             ("no tag", Some(format!("{claims};"))),
             ("a tag of one byte", Some(format!("{claims};{}", &tag[..2]))),
             ("a tag too many", Some(format!("{claims};{tag}{tag}"))),
@@ -108,6 +111,9 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
             let code = call(&address, path, signature.as_deref(), &body).await;
             assert_eq!(code, Code::Unauthenticated, "{path}: {what}");
         }
+        // Known, and not for this.
+        let code = call(&address, path, Some(&signed(&of_pods)), &body).await;
+        assert_eq!(code, Code::PermissionDenied, "{path}: by what pods have");
         // A header of 64 KiB does not get that far.
         let code = call(&address, path, Some(&"a".repeat(64 << 10)), &body).await;
         assert_ne!(code, Code::Ok, "{path}: a header without end");
@@ -115,7 +121,8 @@ async fn a_call_that_is_not_signed_as_it_must_be_changes_nothing() {
     assert_eq!(status(&admin).await, before);
     assert_eq!(status(&at_leader).await, before);
     let ops = cluster.nodes[victim].ops_url();
-    for reason in ["unsigned", "malformed", "mismatch", "other_body", "other_receiver", "other_cluster", "stale"] {
+    let of_messages = ["other_body", "other_receiver", "other_cluster", "stale"];
+    for reason in ["unsigned", "malformed", "mismatch", "of_a_pod"].into_iter().chain(of_messages) {
         let refused = count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", reason)]).await;
         assert!(refused >= messages().len() as u64, "{reason}: {refused}");
     }
@@ -142,6 +149,39 @@ async fn a_replayed_call_is_refused_also_after_a_restart() {
     assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);
     let fresh = signer.sign(Receiver::Node(NodeId(1)), post(path), &body).expect("there is a secret");
     assert_eq!(call(&address, path, Some(&fresh), &body).await, Code::Ok);
+}
+
+/// Its time over, a captured call is too old; and it stays so when the node has forgotten that it saw it.
+#[tokio::test]
+async fn a_captured_call_is_of_no_use_after_its_time_either() {
+    let mut cluster = Cluster::prepare(1, &[]);
+    let wall_clock = WallClock::of(cluster.nodes[0].launch_mut());
+    cluster.start_all().await;
+    cluster.ready().await;
+    let admin = cluster.admin(0).await;
+    let own: ClusterId =
+        admin.get("/cluster/status").await.expect(200).text_of("cluster_id").parse().expect("an id is an id");
+    let (address, ops) = (cluster.nodes[0].addresses().raft.clone(), cluster.nodes[0].ops_url());
+    let (path, body) = (DESCRIBE, framed(&peer::DescribeRequest::default()));
+    let sign = |clock| {
+        let signer = signer(2, &cluster.secrets.cluster_hmac, Some(own), clock);
+        signer.sign(Receiver::Node(NodeId(1)), post(path), &body).expect("there is a secret")
+    };
+    let refused = async |reason| count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", reason)]).await;
+    let captured = sign(clock());
+    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Ok);
+    wall_clock.set("+5s");
+    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated, "within its time");
+    assert_eq!(refused("replayed").await, 1);
+    wall_clock.set("+31s");
+    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated, "after it");
+    assert_eq!(refused("stale").await, 1);
+    // Callers that were silent for two windows are forgotten when a new one comes.
+    wall_clock.set("+90s");
+    let later = sign(Arc::new(ManualClock::at(SystemClock.now().plus_secs(90))));
+    assert_eq!(call(&address, path, Some(&later), &body).await, Code::Ok);
+    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated, "when it is forgotten");
+    assert_eq!(refused("stale").await, 2);
 }
 
 #[tokio::test]
@@ -212,14 +252,16 @@ async fn a_node_that_was_removed_has_no_say_and_the_term_stays() {
     })
     .await;
     let before = status(&admin).await;
+    let snapshot = absurd::snapshot_at(&admin, (1 << 63) - 1).await;
 
     // Each is sent twice: by the one that was removed, and by a stranger whom nobody ever added.
+    let messages = |sender| raft_messages(sender, &snapshot, cluster.nodes[other].id);
     for sender in [id, 9] {
         let signer = signer(sender, &cluster.secrets.cluster_hmac, Some(own), clock());
         for place in [leader, other] {
             let address = cluster.nodes[place].addresses().raft.clone();
             let receiver = Receiver::Node(NodeId(cluster.nodes[place].id));
-            for (path, body) in raft_messages(sender) {
+            for (path, body) in messages(sender) {
                 let signature = if path == APPEND_STREAM {
                     signer.open_stream(NodeId(cluster.nodes[place].id), post(path)).map(|(header, _)| header)
                 } else {
@@ -234,7 +276,7 @@ async fn a_node_that_was_removed_has_no_say_and_the_term_stays() {
     assert_eq!(status(&at_other).await, before);
     let ops = cluster.nodes[other].ops_url();
     let refused = count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", "not_a_member")]).await;
-    assert!(refused >= 2 * raft_messages(id).len() as u64);
+    assert!(refused >= 2 * messages(id).len() as u64);
     // It comes up as it was, with its log and its vote, and changes nothing either.
     cluster.nodes[gone].start().await;
     until("it has been told", PATIENCE, async || {
@@ -247,8 +289,8 @@ async fn a_node_that_was_removed_has_no_say_and_the_term_stays() {
     let _ = admin.post("/tenants", &tenant("after-the-removal")).await.expect(201);
 }
 
-/// Whatever could raise the term, replace the log or the state, or change something.
-fn raft_messages(sender: u64) -> Vec<(&'static str, Vec<u8>)> {
+/// Whatever could raise the term, replace the log or the state, or change something: `other` is a member.
+fn raft_messages(sender: u64, snapshot: &Bytes, other: u64) -> Vec<(&'static str, Vec<u8>)> {
     let vote = Some(peer::Vote { term: (1 << 63) - 1, node_id: sender, committed: true });
     let last_log = Some(peer::LogId { term: (1 << 63) - 1, node_id: sender, index: (1 << 63) - 1 });
     let ask = |leadership_transfer, pre_vote| {
@@ -262,5 +304,19 @@ fn raft_messages(sender: u64) -> Vec<(&'static str, Vec<u8>)> {
         APPEND,
         framed(&peer::AppendRequest { vote, previous: None, entries: Vec::new(), leader_commit: last_log }),
     ));
+    let transfer_id = "00".to_owned();
+    let whole = peer::SnapshotChunk { vote, transfer_id, data: snapshot.clone(), last: true, ..Default::default() };
+    messages.push((SNAPSHOT, framed(&whole)));
+    let spec = json!({ "peer_addr": "127.0.0.1:1", "source": "gossip", "feature_level": 99 });
+    for change in [
+        json!({ "remove": { "id": other, "caution": "forced" } }),
+        json!({ "demote": { "id": other, "caution": "forced" } }),
+        json!({ "transfer": { "to": other } }),
+        json!({ "add": { "id": 8, "spec": spec } }),
+        json!({ "join": { "id": 8, "spec": spec, "data": "blank" } }),
+    ] {
+        let request = json!({ "change": change, "actor": { "kind": "system" }, "origin": {} }).to_string();
+        messages.push((CHANGE_MEMBERS, framed(&peer::ChangeMembersRequest { request: request.into() })));
+    }
     messages
 }

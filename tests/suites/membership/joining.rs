@@ -169,6 +169,16 @@ async fn only_who_was_added_joins_where_nobody_else_may() {
     })
     .await;
     assert!(member(&admin, 2).await.is_none());
+    // Signed as it must be, by a node that nobody has added: about itself, and about the one that knocks.
+    let nobody = super::signature::signer(7, &cluster.secrets.cluster_hmac, None);
+    for about in [7, 2] {
+        let refused = super::signature::join(&seed, &nobody, about).await.expect(403);
+        assert_eq!(refused.code(), "forbidden");
+        assert!(member(&admin, about).await.is_none());
+    }
+    // By what pods have: known, and no node.
+    let pod = super::signature::signer(7, &cluster.secrets.watch_token, None);
+    let _ = super::signature::join(&seed, &pod, 7).await.expect(403);
     let address = cluster.nodes[place].raft_addr();
     let body = serde_json::json!({ "id": 2, "peer_addr": address, "role": "voter" });
     let _ = admin.post("/cluster/members", &body).await.expect(201);
