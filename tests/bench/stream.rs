@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use h2::client::SendRequest;
@@ -117,7 +117,7 @@ async fn speak<T: AsyncRead + AsyncWrite + Unpin + Send>(stream: T, places: Vec<
         .handshake::<_, Bytes>(gathering)
         .await
         .expect("nothing is waited for");
-    let task = OneTask::new(outlet);
+    let task = OneTask::new(outlet, Duration::from_mins(1));
     for place in places {
         let requests = requests.clone();
         task.begin().stream(async move {

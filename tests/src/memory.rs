@@ -1,4 +1,4 @@
-//! What a process has in memory, as the kernel counts it.
+//! What a process has in memory and holds open, as the kernel counts it.
 
 /// Now.
 pub fn resident_kib(process: u32) -> u64 {
@@ -8,6 +8,11 @@ pub fn resident_kib(process: u32) -> u64 {
 /// The most that it ever had.
 pub fn peak_kib(process: u32) -> u64 {
     read(process, "VmHWM:")
+}
+
+/// Files, sockets and the like.
+pub fn open_files(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).expect("it runs").count()
 }
 
 fn read(process: u32, name: &str) -> u64 {

@@ -9,9 +9,13 @@ mod frames;
 mod half_open;
 #[path = "transport/origin.rs"]
 mod origin;
+#[path = "transport/ports.rs"]
+mod ports;
 #[path = "transport/refused.rs"]
 mod refused;
 #[path = "transport/replaced.rs"]
 mod replaced;
+#[path = "transport/slow_readers.rs"]
+mod slow_readers;
 #[path = "control_plane/watcher.rs"]
 mod watcher;

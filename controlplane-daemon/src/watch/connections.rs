@@ -23,6 +23,8 @@ use transport::one_task::OneTask;
 
 /// A pod that vanished without a word is off the list by then, twice this.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+/// One that takes nothing of what it is sent holds memory of this machine, whether it answers or not.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Serves `routes` to whoever comes, until `stopping`; then until the streams have ended.
 pub(super) async fn serve(mut incoming: Incoming, routes: Routes, stopping: CancellationToken) {
@@ -49,7 +51,7 @@ async fn serve_one(connection: Connection, routes: Routes, stopping: Cancellatio
         routes.clone().oneshot(request)
     });
     let (gathering, outlet) = gather(connection);
-    let task = OneTask::new(outlet);
+    let task = OneTask::new(outlet, PATIENCE);
     let mut connection = pin!(
         http2::Builder::new(task.begin())
             .timer(TokioTimer::new())

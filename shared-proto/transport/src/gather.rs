@@ -29,12 +29,14 @@ struct Held<T> {
     /// Given back once it is sent: most connections are silent most of the time.
     written: Vec<u8>,
     sent: usize,
+    /// Bytes, ever.
+    taken: u64,
     /// `io` has taken everything, and may have some of it still.
     unflushed: bool,
 }
 
 pub fn gather<T>(io: T) -> (Gathering<T>, Outlet<T>) {
-    let held = Arc::new(Mutex::new(Held { io, written: Vec::new(), sent: 0, unflushed: false }));
+    let held = Arc::new(Mutex::new(Held { io, written: Vec::new(), sent: 0, taken: 0, unflushed: false }));
     (Gathering(Arc::clone(&held)), Outlet(held))
 }
 
@@ -42,6 +44,11 @@ impl<T: AsyncWrite + Unpin> Outlet<T> {
     /// Sends what was written; pending while the other end does not read.
     pub fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().poll_send(context)
+    }
+
+    /// How much the other end has taken so far: whether it takes anything shows by this.
+    pub fn taken(&self) -> u64 {
+        self.0.lock().taken
     }
 }
 
@@ -53,6 +60,7 @@ impl<T: AsyncWrite + Unpin> Held<T> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += taken;
+            self.taken += taken as u64;
             self.unflushed = true;
         }
         (self.written, self.sent) = (Vec::new(), 0);

@@ -7,16 +7,19 @@
 
 use std::error::Error;
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::gather::Outlet;
 
@@ -31,6 +34,7 @@ type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Debug)]
 pub struct OneTask<T> {
     outlet: Outlet<T>,
+    patience: Duration,
     turn: Arc<Turn>,
     connection: Arc<Part>,
     streams: Arc<Streams>,
@@ -75,12 +79,13 @@ impl Wake for Part {
 }
 
 impl<T: AsyncWrite + Unpin> OneTask<T> {
-    /// `outlet`: of what the connection is spoken on.
-    pub fn new(outlet: Outlet<T>) -> Self {
+    /// `outlet`: of what the connection is spoken on. An other end that takes nothing of it for so long as `patience` is
+    /// given up, whatever it says meanwhile.
+    pub fn new(outlet: Outlet<T>, patience: Duration) -> Self {
         let turn = Arc::new(Turn::default());
         let part = || Arc::new(Part { due: AtomicBool::new(true), turn: Arc::clone(&turn) });
         let (connection, part) = (part(), part());
-        Self { outlet, turn, connection, streams: Arc::new(Streams { begun: Mutex::default(), part }) }
+        Self { outlet, patience, turn, connection, streams: Arc::new(Streams { begun: Mutex::default(), part }) }
     }
 
     pub fn begin(&self) -> Begin {
@@ -89,11 +94,12 @@ impl<T: AsyncWrite + Unpin> OneTask<T> {
 
     /// Runs until `connection` has ended; what is left of the streams is dropped then.
     pub async fn run<E: Into<Failure>>(self, connection: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
-        let Self { mut outlet, turn, connection: part, streams } = self;
+        let Self { mut outlet, patience, turn, connection: part, streams } = self;
         let (connection_waker, streams_waker) =
             (Waker::from(Arc::clone(&part)), Waker::from(Arc::clone(&streams.part)));
         let mut connection = pin!(connection);
         let mut open = FuturesUnordered::new();
+        let mut untaken = Untaken { patience, stands: None };
         poll_fn(|context| {
             turn.waker.register(context.waker());
             turn.runs.store(true, SeqCst);
@@ -123,10 +129,32 @@ impl<T: AsyncWrite + Unpin> OneTask<T> {
             }
             match sent {
                 Poll::Ready(Err(why)) => Poll::Ready(Err(why.into())),
-                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(())) => {
+                    untaken.stands = None;
+                    Poll::Pending
+                }
+                Poll::Pending => untaken.poll(outlet.taken(), context).map(Err),
             }
         })
         .await
+    }
+}
+
+/// What is to be sent and cannot.
+struct Untaken {
+    patience: Duration,
+    /// Since the other end had taken so many bytes, until it is given up. Made when it is needed: most connections are idle.
+    stands: Option<(u64, Pin<Box<Sleep>>)>,
+}
+
+impl Untaken {
+    fn poll(&mut self, taken: u64, context: &mut Context<'_>) -> Poll<Failure> {
+        let end = match &mut self.stands {
+            Some((before, end)) if *before == taken => end,
+            _ => &mut self.stands.insert((taken, Box::pin(sleep_until(Instant::now() + self.patience)))).1,
+        };
+        let why = "what is sent is not taken";
+        end.as_mut().poll(context).map(|()| io::Error::new(io::ErrorKind::TimedOut, why).into())
     }
 }
 
@@ -160,13 +188,15 @@ mod tests {
     use super::*;
     use crate::gather::gather;
 
+    const PATIENCE: Duration = Duration::from_mins(1);
+
     #[tokio::test]
     async fn what_streams_say_of_one_change_leaves_together() {
         let (near, mut far) = tokio::io::duplex(1024);
         let (mut gathering, outlet) = gather(near);
         let (say, mut said) = mpsc::unbounded_channel::<&str>();
         let change = watch::Sender::new(());
-        let task = OneTask::new(outlet);
+        let task = OneTask::new(outlet, PATIENCE);
         for word in ["one", "two", "three"] {
             let (say, mut changes) = (say.clone(), change.subscribe());
             task.begin().stream(async move {
@@ -194,9 +224,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_takes_nothing_is_given_up_and_who_takes_a_little_is_not() {
+        for takes in [0, 1] {
+            let (near, mut far) = tokio::io::duplex(8);
+            let (mut gathering, outlet) = gather(near);
+            let task = OneTask::new(outlet, Duration::from_millis(if takes == 0 { 5 } else { 60_000 }));
+            let running = tokio::spawn(task.run(async move {
+                gathering.write_all(&[7; 64]).await?;
+                gathering.shutdown().await
+            }));
+            let mut seen = Vec::new();
+            while takes == 1 && seen.len() < 64 {
+                seen.push(far.read_u8().await.unwrap());
+            }
+            let end = running.await.unwrap().map_err(|why| why.to_string());
+            assert_eq!(end.is_ok(), takes == 1, "{end:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_stream_may_begin_at_any_time_and_is_dropped_with_the_connection() {
         let (near, _far) = tokio::io::duplex(1024);
-        let task = OneTask::new(gather(near).1);
+        let task = OneTask::new(gather(near).1, PATIENCE);
         let begin = task.begin();
         let (end, ended) = oneshot::channel::<()>();
         let running = tokio::spawn(task.run(async {

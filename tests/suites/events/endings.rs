@@ -1,10 +1,14 @@
 //! Streams that do not go on: the listener is too slow, or asks for what is not kept.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tests::cluster::Cluster;
+use tests::memory::peak_kib;
 use tests::wait::{PATIENCE, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 use super::websocket::Socket;
 use super::{Stream, rename};
@@ -12,17 +16,25 @@ use super::{Stream, rename};
 /// More than the buffers of both ends of a connection hold (Linux gives 4 MiB to each), and the frames that wait.
 const MUCH: usize = 10 << 20;
 const URIS: usize = 12;
+/// What a node may grow by for them: less than each of them was to be sent, and read by a third one meanwhile.
+const GROWTH_KIB: u64 = 50 << 10;
 const FLAGS: &[&str] = &["--events-heartbeat-secs", "1"];
 
-/// Everything that comes until the other side has no more to say.
-async fn rest(stream: &mut tokio::net::TcpStream) -> Vec<u8> {
-    let mut all = Vec::new();
+/// Reads a byte a second until `enough`, then everything that comes until the other side has no more to say.
+async fn sip(mut stream: TcpStream, mut enough: watch::Receiver<bool>) -> Vec<u8> {
+    let (mut all, mut pace) = (Vec::new(), tokio::time::interval(Duration::from_secs(1)));
+    while !*enough.borrow() {
+        tokio::select! {
+            _ = pace.tick() => all.push(stream.read_u8().await.expect("readable")),
+            _ = enough.changed() => {}
+        }
+    }
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("it ends").expect("readable");
     all
 }
 
 #[tokio::test]
-async fn who_takes_nothing_is_cut_off_and_told_why() {
+async fn who_takes_next_to_nothing_is_cut_off_and_told_why() {
     let mut cluster = Cluster::start_with(1, FLAGS).await;
     let owner = cluster.admin(0).await;
     let _ = owner.create_tenant("acme", json!({})).await;
@@ -40,9 +52,11 @@ async fn who_takes_nothing_is_cut_off_and_told_why() {
     }
     let last = rename(&owner, "acme", "Acme 1").await;
 
-    // Two that ask and do not read, with little room for what comes all the same.
+    // Two that ask and read a byte a second, with little room for what comes all the same.
     let address = cluster.nodes[0].addresses().admin.parse().expect("an address");
-    let mut idle = Vec::new();
+    let node = cluster.nodes[0].process_id();
+    let (mut idle, before) = (Vec::new(), peak_kib(node));
+    let (stop, enough) = watch::channel(false);
     for upgrade in
         ["connection: close\r\n", "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"]
     {
@@ -55,8 +69,11 @@ async fn who_takes_nothing_is_cut_off_and_told_why() {
             owner.token()
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
-        idle.push(stream);
+        idle.push(tokio::spawn(sip(stream, enough.clone())));
     }
+    // Whoever reads hears it all meanwhile.
+    let mut stream = Stream::open(&owner, &format!("/events?since={start}")).await;
+    while stream.change().await.data["revision"].as_u64() != Some(last) {}
     let closed = "an event stream is closed";
     until("both are given up", PATIENCE, async || {
         let log = cluster.logs();
@@ -64,20 +81,16 @@ async fn who_takes_nothing_is_cut_off_and_told_why() {
         if count == 2 { Ok(()) } else { Err(format!("{count} are")) }
     })
     .await;
+    let now = peak_kib(node);
+    assert!(now < before + GROWTH_KIB, "from {before} to {now} KiB");
     // What was under way arrives, then the reason, and not what came last.
-    for mut stream in idle {
-        let all = rest(&mut stream).await;
+    stop.send_replace(true);
+    for reader in idle {
+        let all = reader.await.expect("it ends");
         let text = String::from_utf8_lossy(&all);
         let end: String = text.chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
         assert!(text.contains("{\"reason\":\"slow\"}"), "{} bytes, in the end {end}", all.len());
         assert!(!text.contains("Acme 1"), "{} bytes", all.len());
-    }
-    // Whoever reads hears it all.
-    let mut stream = Stream::open(&owner, &format!("/events?since={start}")).await;
-    loop {
-        if stream.change().await.data["revision"].as_u64() == Some(last) {
-            break;
-        }
     }
     assert_eq!(cluster.nodes[0].stop(PATIENCE).await, Some(0));
 }

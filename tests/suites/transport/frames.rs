@@ -11,22 +11,22 @@ use tests::wait::PATIENCE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(super) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(super) const END_HEADERS: u8 = 4;
 
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 const FRAME_SIZE_ERROR: u32 = 6;
 /// What a process may grow by, whatever comes: the figures of the attacks are many times that.
 const GROWTH_KIB: u64 = 50 << 10;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -56,7 +56,7 @@ fn literal(kind: u8, name: &str, value: &str) -> Vec<u8> {
     bytes
 }
 
-fn request(path: &str, token: &str) -> Vec<u8> {
+pub(super) fn request(path: &str, token: &str) -> Vec<u8> {
     let headers = [
         (":method", "POST"),
         (":scheme", "http"),
