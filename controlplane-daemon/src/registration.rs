@@ -201,6 +201,8 @@ impl Registrar {
         secret: Option<SecretDigest>,
         offer: &Offer,
     ) -> Result<Registered, Refusal> {
+        // Whoever may not change the client is told so, whatever else is wrong (RFC 7592 §2.2).
+        self.proven(asked).await?;
         let said = metadata::object(document)?;
         // RFC 7592 §2.2: both are checked, neither can be chosen.
         if said.get("client_id").and_then(Value::as_str) != Some(asked.client_id.as_str()) {
