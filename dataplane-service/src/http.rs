@@ -163,7 +163,7 @@ fn tenant_routes(config: &mut web::ServiceConfig) {
 }
 
 /// Bodies larger than this are refused before they are read.
-pub const BODY_LIMIT: usize = 64 * 1024;
+pub const BODY_LIMIT: usize = oauth_core::form::MAX_BYTES;
 
 fn absent() -> Problem {
     Problem::new(ErrorCode::NotFound, "there is nothing at this path")

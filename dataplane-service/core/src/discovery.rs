@@ -58,7 +58,6 @@ pub struct Metadata<'a> {
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     /// RFC 9701 §7.
-    /// RFC 9701 §7.
     introspection_signing_alg_values_supported: Vec<&'static str>,
     introspection_encryption_alg_values_supported: Vec<&'static str>,
     introspection_encryption_enc_values_supported: Vec<&'static str>,

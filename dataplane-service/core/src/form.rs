@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::error::{Code, OAuthError};
 
 /// Longest form that is read at all; the shell's body limit is the same.
-pub const MAX_BYTES: usize = 64 * 1024;
+/// A value of 64 KiB fits, so that who sends one as a code or a token hears that it is none.
+pub const MAX_BYTES: usize = 128 * 1024;
 /// Most parameters in one form.
 pub const MAX_PARAMETERS: usize = 64;
 

@@ -24,7 +24,7 @@ fn is(request: &HttpRequest, media_type: &str) -> bool {
 
 /// The body, if it kept to the limit.
 pub fn read(body: &Result<web::Bytes, actix_web::Error>) -> Result<&[u8], OAuthError> {
-    body.as_deref().map_err(|_| OAuthError::invalid_request("The body is over 64 KiB or was cut off."))
+    body.as_deref().map_err(|_| OAuthError::invalid_request("The body is over 128 KiB or was cut off."))
 }
 
 /// The body, if it is a form and kept to the limit.

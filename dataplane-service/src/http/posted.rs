@@ -40,7 +40,7 @@ impl FromRequest for Posted {
                 let detail = "A form was expected (application/x-www-form-urlencoded).";
                 return Err(refused(ErrorCode::UnsupportedMediaType, detail));
             }
-            let body = body.await.map_err(|_| refused(ErrorCode::PayloadTooLarge, "The form is over 64 KiB."))?;
+            let body = body.await.map_err(|_| refused(ErrorCode::PayloadTooLarge, "The form is over 128 KiB."))?;
             Ok(Self(body))
         })
     }

@@ -59,8 +59,8 @@ mod tests {
 
     #[rstest]
     #[case(&[("content-length", "1")], true)]
-    #[case(&[("content-length", "65536")], true)]
-    #[case(&[("content-length", "65537")], false)]
+    #[case(&[("content-length", "131072")], true)]
+    #[case(&[("content-length", "131073")], false)]
     #[case(&[("content-length", "0")], false)]
     #[case(&[("transfer-encoding", "chunked")], false)]
     #[case(&[], false)]

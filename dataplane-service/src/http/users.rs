@@ -161,5 +161,5 @@ fn read_json(request: &HttpRequest, body: Result<web::Bytes, actix_web::Error>) 
     if !json {
         return Err(Problem::new(ErrorCode::UnsupportedMediaType, "send application/json"));
     }
-    body.map_err(|_| Problem::new(ErrorCode::PayloadTooLarge, "the body is over 64 KiB or was cut off"))
+    body.map_err(|_| Problem::new(ErrorCode::PayloadTooLarge, "the body is over 128 KiB or was cut off"))
 }

@@ -125,7 +125,7 @@ async fn the_user_api_refuses_and_names_bad_documents() {
     table.problem("half a document", text("application/json", "{"), &BAD, "").await;
     table.problem("deep nesting", text("application/json", &"[".repeat(50_000)), &BAD, "").await;
     table.problem("wrong type", text("text/plain", "{}"), &[415], "").await;
-    table.problem("too large", text("application/json", &format!("\"{}\"", "x".repeat(100 << 10))), &[413], "").await;
+    table.problem("too large", text("application/json", &format!("\"{}\"", "x".repeat(200 << 10))), &[413], "").await;
     let body = json!({ "email": "twice@x.example", "password": good });
     let _ = web::send(post(&body)).await.expect(201);
     table.problem("exists already", post(&body), &[409], "").await;

@@ -107,7 +107,7 @@ async fn what_could_harm_others_is_refused_by_its_name() {
         ("no JSON", raw("application/json", "{".to_owned()), &[400]),
         ("deep", raw("application/json", format!("{{\"contacts\":{deep}}}")), &[400]),
         ("compressed", raw("application/json", "{}".to_owned()).header("content-encoding", "gzip"), &[400, 415]),
-        ("100 KiB", raw("application/json", format!("{{\"client_name\":\"{}\"}}", "x".repeat(100 << 10))), &[400, 413]),
+        ("200 KiB", raw("application/json", format!("{{\"client_name\":\"{}\"}}", "x".repeat(200 << 10))), &[400, 413]),
     ] {
         table.row(what, request, statuses).await;
     }

@@ -69,6 +69,21 @@ async fn grants_that_are_not_offered_or_not_the_clients_are_refused() {
     let code = [("grant_type", "authorization_code"), ("code", "x"), ("redirect_uri", APP_REDIRECT)];
     let errors = ["unauthorized_client", "invalid_grant"];
     table.oauth("a code for a service", tenant.service.token_request(&code), &[400], &errors).await;
+    let long = "x".repeat(64 << 10);
+    let errors = ["invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"];
+    for form in [
+        [("grant_type", long.as_str()), ("code", "x")],
+        [("grant_type", "refresh_token"), ("refresh_token", &long)],
+        [("grant_type", "authorization_code"), ("unheard_of", &long)],
+        [(&long, "x"), ("grant_type", "authorization_code")],
+    ] {
+        let what = form.map(|(name, value)| format!("{}={} bytes", &name[..name.len().min(16)], value.len())).join("&");
+        table.oauth(&what, tenant.backend.token_request(&form), &[400], &errors).await;
+    }
+    let unknown = tenant.app.http.post(tenant.app.endpoint("token")).form(&[code[0], ("client_id", &long)]);
+    table.oauth("a long client_id", unknown, &[401], &["invalid_client"]).await;
+    let too_long = [("grant_type", "refresh_token"), ("refresh_token", long.as_str()), ("more", &long)];
+    table.oauth("128 KiB", tenant.backend.token_request(&too_long), &[400], &["invalid_request"]).await;
     for name in ["grant_type", "code", "client_id", "redirect_uri", "code_verifier"] {
         let mut form = vec![
             ("grant_type", "authorization_code"),
@@ -129,12 +144,15 @@ async fn a_code_is_good_for_its_client_its_redirect_uri_and_its_verifier_only() 
         let (code, _) = fresh().await;
         table.oauth(what, form(&code, Some(BACKEND_REDIRECT), Some(&verifier)), &[400], &either).await;
     }
-    let long = "x".repeat(50 << 10);
+    let long = "x".repeat(64 << 10);
     for code in ["x", "' OR 1=1--", "'; select pg_sleep(9)--", &long] {
         let verifier = "v".repeat(43);
         let what = code.get(..8).unwrap_or(code);
-        table.oauth(what, form(code, Some(BACKEND_REDIRECT), Some(&verifier)), &[400], &either).await;
+        table.oauth(what, form(code, Some(BACKEND_REDIRECT), Some(&verifier)), &[400], &grant).await;
     }
+    let (code, verifier) = fresh().await;
+    table.oauth("a long verifier", form(&code, Some(BACKEND_REDIRECT), Some(&long)), &[400], &either).await;
+    table.oauth("a long redirect_uri", form(&code, Some(&long), Some(&verifier)), &[400], &grant).await;
     let (code, verifier) = fresh().await;
     let unauthenticated = backend.http.post(backend.endpoint("token")).form(&[
         ("grant_type", "authorization_code"),
