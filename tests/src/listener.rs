@@ -2,11 +2,14 @@
 //! not at all.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::wait::{PATIENCE, until};
+
+const OK: &str = "HTTP/1.1 200 OK\r\n";
 
 #[derive(Clone, Debug)]
 pub struct Listener {
@@ -18,6 +21,7 @@ pub struct Listener {
 struct State {
     answer: Answer,
     requests: Vec<Request>,
+    sent: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +31,12 @@ pub enum Answer {
     Redirect(String),
     /// Reads, and says nothing for as long as the other side waits.
     Silence,
+    /// 200 with these lines of header, and this.
+    Document(&'static str, String),
+    /// 200 with these lines of header, and blanks for as long as the other side reads.
+    Endless(&'static str),
+    /// The head at once, then a blank now and then for as long as the other side waits.
+    Trickle,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +66,7 @@ impl Listener {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let state = Arc::new(Mutex::new(State { answer: Answer::Status(200), requests: Vec::new() }));
+        let state = Arc::new(Mutex::new(State { answer: Answer::Status(200), requests: Vec::new(), sent: 0 }));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -82,6 +92,11 @@ impl Listener {
         self.state().requests.clone()
     }
 
+    /// How many bytes without an end the other sides took, or the kernel for them.
+    pub fn sent(&self) -> usize {
+        self.state().sent
+    }
+
     /// Waits until so many requests came, and shows them.
     pub async fn got(&self, count: usize) -> Vec<Request> {
         until(&format!("{count} requests at {}", self.port), PATIENCE, async || {
@@ -103,16 +118,33 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         state.requests.push(request);
         state.answer.clone()
     };
-    let head = match answer {
-        Answer::Status(status) => format!("HTTP/1.1 {status} X\r\nContent-Type: text/html\r\n"),
-        Answer::Redirect(to) => format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\n"),
+    let page = "<p>Welcome to the app".to_owned();
+    let (head, body) = match answer {
+        Answer::Status(status) => (format!("HTTP/1.1 {status} X\r\nContent-Type: text/html\r\n"), page),
+        Answer::Redirect(to) => (format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\n"), page),
+        Answer::Document(headers, body) => (format!("{OK}{headers}"), body),
         Answer::Silence => {
             // Ends when the other side closes.
             let _ = stream.read(&mut [0; 1]).await;
             return;
         }
+        Answer::Endless(headers) => {
+            let _ = stream.write_all(format!("{OK}{headers}\r\n").as_bytes()).await;
+            while let Ok(sent) = stream.write(&[b' '; 16_384]).await {
+                lock(&state).sent += sent;
+            }
+            return;
+        }
+        Answer::Trickle => {
+            let _ = stream.write_all(format!("{OK}\r\n").as_bytes()).await;
+            let mut pause = tokio::time::interval(Duration::from_millis(100));
+            while stream.write_all(b" ").await.is_ok() {
+                lock(&state).sent += 1;
+                pause.tick().await;
+            }
+            return;
+        }
     };
-    let body = "<p>Welcome to the app";
     let _ = stream
         .write_all(format!("{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()).as_bytes())
         .await;

@@ -51,6 +51,15 @@ impl Launch {
         value.clone_into(place.unwrap_or_else(|| panic!("{} has no {flag}", self.name)));
     }
 
+    /// Makes it look names up where this `resolv.conf` says instead of the machine's; only root can.
+    pub fn resolve_by(&mut self, file: &Path) {
+        let mounted = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        let program = std::mem::replace(&mut self.program, PathBuf::from("unshare"));
+        let words = [file, &program].map(|path| path.display().to_string());
+        let before = ["--mount", "sh", "-c", mounted].map(ToOwned::to_owned).into_iter().chain(words);
+        self.args.splice(..0, before);
+    }
+
     pub fn start(&self) -> Process {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log file can be opened");
         let mut command = self.command();

@@ -4,17 +4,14 @@
 //! `./hj image` builds them and runs this; it takes minutes, needs root, and is left out of `./hj test`. What the Dockerfile
 //! says is compared here, too, on every run.
 
-#[path = "membership/name_server.rs"]
-mod name_server;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use name_server::{NameServer, Zone};
 use tests::cluster::Secrets;
+use tests::name_server::{NameServer, nobody, one_node};
 use tests::pki::{Authority, Wanted};
 use tests::postgres::free_port;
 use tests::process::{Launch, Process};
@@ -180,9 +177,9 @@ async fn the_programs_run_where_there_is_nothing_else() {
     for (root, program) in roots.iter().zip(PROGRAMS) {
         assert_static(&root.join("usr/local/bin").join(program));
     }
-    let names = NameServer::start(NAME_SERVER, Zone::default()).await;
+    let names = NameServer::start(NAME_SERVER, nobody()).await;
     assert_eq!(names.address().to_string(), NAME_SERVER);
-    names.set(Zone::of("127.0.0.1:1".parse().expect("an address")));
+    names.set(one_node("127.0.0.1:1".parse().expect("an address")));
     let secrets = Secrets::random();
     let [raft, watch, admin, ops, http, pod_ops] = std::array::from_fn(|_| free_port().to_string());
     let at = |port: &str| format!("127.0.0.1:{port}");

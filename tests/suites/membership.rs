@@ -8,8 +8,6 @@ mod founding;
 mod joining;
 #[path = "membership/leadership.rs"]
 mod leadership;
-#[path = "membership/name_server.rs"]
-mod name_server;
 #[path = "membership/signature.rs"]
 mod signature;
 

@@ -9,16 +9,22 @@ mod dpop;
 mod encrypted_requests;
 #[path = "proofs/encryption.rs"]
 mod encryption;
+#[path = "proofs/exchange.rs"]
+mod exchange;
 #[path = "proofs/fapi.rs"]
 mod fapi;
 #[path = "proofs/hmacs.rs"]
 mod hmacs;
+#[path = "proofs/hostile_keys.rs"]
+mod hostile_keys;
 #[path = "proofs/issuers.rs"]
 mod issuers;
 #[path = "proofs/keys.rs"]
 mod keys;
 #[path = "proofs/mutual_tls.rs"]
 mod mutual_tls;
+#[path = "proofs/rebinding.rs"]
+mod rebinding;
 #[path = "proofs/request_objects.rs"]
 mod request_objects;
 #[path = "proofs/sectors.rs"]

@@ -16,5 +16,7 @@ mod opaque;
 mod resources;
 #[path = "tokens/revocation.rs"]
 mod revocation;
+#[path = "tokens/same_values.rs"]
+mod same_values;
 #[path = "tokens/tenants.rs"]
 mod tenants;

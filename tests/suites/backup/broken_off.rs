@@ -1,12 +1,10 @@
 //! Imports whose node or leader dies midway.
 
-use std::fmt::Write as _;
-
 use reqwest::Method;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::export;
 use tests::wait::{PATIENCE, until};
 use tests::web;
 
@@ -22,20 +20,12 @@ async fn large_export(admin: &Admin) -> String {
     let _ = admin.post("/tenants/acme/clients", &client).await.expect(201);
     let file = web::send(admin.request(Method::GET, "/export?consistency=linearizable")).await.expect(200).text;
     let mut lines: Vec<String> = file.lines().map(ToOwned::to_owned).collect();
-    let _ = lines.pop();
     let place = lines.iter().position(|line| line.starts_with("{\"kind\":\"client\"")).expect("a client");
     let more = (1..CLIENTS).map(|number| lines[place].replacen("\"c-0\"", &format!("\"c-{number}\""), 1));
     let more: Vec<String> = more.collect();
     let rest = lines.split_off(place + 1);
     lines.extend(more.into_iter().chain(rest));
-    let records = lines.len() - 1;
-    let mut text = lines.join("\n");
-    text.push('\n');
-    let mut sum = String::new();
-    for byte in Sha256::digest(text.as_bytes()) {
-        write!(sum, "{byte:02x}").expect("a string takes it");
-    }
-    format!("{text}{}\n", json!({ "kind": "end", "records": records, "sha256": sum }))
+    export::sealed(lines)
 }
 
 fn import(admin: &Admin, query: &str, file: &str) -> reqwest::RequestBuilder {

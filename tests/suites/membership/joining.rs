@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use tests::cluster::Cluster;
+use tests::name_server::{NameServer, nobody, one_node};
 use tests::postgres::free_port;
 use tests::wait::{PATIENCE, until};
 
-use super::name_server::{NameServer, Zone};
 use super::{is_written, member, member_is, metric, voters_are};
 
 /// A cluster of one that takes in whoever may, and where to ask it.
@@ -70,7 +70,7 @@ async fn nodes_join_by_seeds_become_voters_and_are_found_after_they_moved() {
 async fn nodes_join_by_dns_whichever_records_it_has() {
     let (mut cluster, seed) = hub(&[]).await;
     let seed: SocketAddr = seed.parse().expect("an address");
-    let names = NameServer::start("127.0.0.1:0", Zone::default()).await;
+    let names = NameServer::start("127.0.0.1:0", nobody()).await;
     let resolver = names.address().to_string();
     let by_address = format!("cp.test:{}", seed.port());
     let join = |name: &str| ["--join-only", "--discover-dns", name, "--dns-resolver", &resolver].map(str::to_owned);
@@ -87,11 +87,11 @@ async fn nodes_join_by_dns_whichever_records_it_has() {
         })
         .await;
         assert!(member(&admin, id).await.is_none());
-        names.set(Zone::of(seed));
+        names.set(one_node(seed));
         let joined = member_is(&admin, id, "a learner", |it| it["role"] == "learner").await;
         assert_eq!(joined["source"], "dns");
         cluster.nodes[place].ready().await;
-        names.set(Zone::default());
+        names.set(nobody());
     }
 }
 
@@ -189,7 +189,7 @@ async fn only_who_was_added_joins_where_nobody_else_may() {
 /// What a StatefulSet does: the same settings for every ordinal, from 0 on, more of them later, fewer again.
 #[tokio::test]
 async fn nodes_of_one_template_make_a_cluster_and_more_of_them_join_it() {
-    let names = NameServer::start("127.0.0.1:0", Zone::default()).await;
+    let names = NameServer::start("127.0.0.1:0", nobody()).await;
     let resolver = names.address().to_string();
     let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
     let peers = ports.iter().take(3).enumerate().map(|(id, port)| format!("{id}=127.0.0.1:{port}"));
@@ -222,7 +222,7 @@ async fn nodes_of_one_template_make_a_cluster_and_more_of_them_join_it() {
     }
     let admin = cluster.admin(0).await;
     voters_are(&admin, &[0, 1, 2]).await;
-    names.set(Zone::of(cluster.nodes[0].addresses().admin.parse().expect("an address")));
+    names.set(one_node(cluster.nodes[0].addresses().admin.parse().expect("an address")));
     cluster.nodes[3].start().await;
     cluster.nodes[3].ready().await;
     voters_are(&admin, &[0, 1, 2, 3]).await;

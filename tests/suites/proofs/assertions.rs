@@ -12,8 +12,8 @@ use super::shared;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A client for `client_credentials` that proves itself by its keys.
-async fn register(tenant: &Tenant, client_id: &str, keys: Value) {
+/// A client for `client_credentials` that proves itself by its keys; known to every pod when this returns.
+pub(super) async fn register(tenant: &Tenant, client_id: &str, keys: Value) {
     let mut client = json!({
         "client_id": client_id, "name": "Signs", "token_endpoint_auth_method": "private_key_jwt",
         "grant_types": ["client_credentials"], "scopes": ["hj:users.read"],
@@ -26,7 +26,7 @@ async fn register(tenant: &Tenant, client_id: &str, keys: Value) {
     assert_eq!(made.json.get("client_secret"), None, "there is no secret to show: {}", made.text);
 }
 
-fn request(base: &str, assertion: &str) -> reqwest::RequestBuilder {
+pub(super) fn request(base: &str, assertion: &str) -> reqwest::RequestBuilder {
     let form = [("grant_type", "client_credentials"), ("client_assertion_type", TYPE), ("client_assertion", assertion)];
     web::client().post(format!("{base}/oauth2/token")).form(&form)
 }
@@ -136,6 +136,27 @@ async fn assertions_that_prove_nothing() {
     assert_eq!(web::send(web::client().post(&endpoint).form(&named)).await.status, 401);
     let twice = request(&tenant.issuer, &with(json!({}))).basic_auth("signs", Some("x"));
     assert_eq!(web::send(twice).await.expect(400).text_of("error"), "invalid_request");
+}
+
+/// The same client, name of a key and `jti` in two tenants are two clients, two keys and two assertions.
+#[tokio::test]
+async fn the_same_names_in_another_tenant_are_others() {
+    let setting = shared().await;
+    let (a, b) = (setting.tenant("same").await, setting.tenant("same").await);
+    let (of_a, of_b) = (Key::new("k"), Key::new("k"));
+    for (tenant, key) in [(&a, &of_a), (&b, &of_b)] {
+        register(tenant, "signs", json!({"jwks": {"keys": [key.jwk]}})).await;
+    }
+    let by = |key: &Key, tenant: &Tenant, jti: &str| key.assertion("signs", &tenant.issuer, &json!({"jti": jti}));
+    for (tenant, foreign) in [(&a, &of_b), (&b, &of_a)] {
+        assert_eq!(ask(tenant, &by(foreign, tenant, "foreign")).await.expect(401).text_of("error"), "invalid_client");
+    }
+    let good = [(&a, by(&of_a, &a, "one")), (&b, by(&of_b, &b, "one"))];
+    for status in [200, 401] {
+        for (tenant, assertion) in &good {
+            assert_eq!(ask(tenant, assertion).await.status, status, "{}: once in each", tenant.slug);
+        }
+    }
 }
 
 #[tokio::test]

@@ -131,11 +131,11 @@ async fn a_tenant_that_wants_nonces_hands_them_out_and_every_pod_knows_them() {
 }
 
 /// The code that a user's sign-in at the app leads to.
-async fn code(attempt: &Attempt, user: &User) -> String {
+pub(super) async fn code(attempt: &Attempt, user: &User) -> String {
     parameters(&Browser::new().authorize(&attempt.url, user).await)["code"].clone()
 }
 
-async fn redeem(app: &RelyingParty, code: &str, attempt: &Attempt, proof: Option<String>) -> Answer {
+pub(super) async fn redeem(app: &RelyingParty, code: &str, attempt: &Attempt, proof: Option<String>) -> Answer {
     let form = [
         ("grant_type", "authorization_code"),
         ("code", code),

@@ -149,4 +149,11 @@ async fn two_secrets_overlap_and_neither_is_ever_shown_again() {
         let refused = tenant.admin.patch(&format!("/tenants/{}/clients/{client}", tenant.slug), &change).await;
         assert_eq!(refused.status, 422, "{change}: {}", refused.text);
     }
+    // Who went on to keys is not known by the secret any more, though it is kept.
+    let key = Key::new("a");
+    let change = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key.jwk]}});
+    tenant.patch_client("seals", &change).await;
+    let sealed = seal(Algorithm::HS256, &second, &claims("seals", &tenant.issuer));
+    assert_eq!(ask(&tenant, &sealed).await.expect(401).text_of("error"), "invalid_client");
+    assert_eq!(ask(&tenant, &key.assertion("seals", &tenant.issuer, &json!({}))).await.status, 200);
 }

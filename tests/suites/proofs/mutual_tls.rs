@@ -33,7 +33,7 @@ pub(super) fn of_client<'a>(names: &'a [&'a str], validity: Validity) -> Wanted<
     Wanted { names, purposes: CALLER, validity }
 }
 
-async fn register(tenant: &Tenant, client_id: &str, more: Value) {
+pub(super) async fn register(tenant: &Tenant, client_id: &str, more: Value) {
     let mut client = json!({
         "client_id": client_id, "name": "Shows", "grant_types": ["client_credentials"], "scopes": ["hj:users.read"],
     });
@@ -44,7 +44,7 @@ async fn register(tenant: &Tenant, client_id: &str, more: Value) {
     let _ = tenant.admin.post(&path, &client).await.expect(201);
 }
 
-async fn ask(http: &reqwest::Client, base: &str, client_id: &str) -> Answer {
+pub(super) async fn ask(http: &reqwest::Client, base: &str, client_id: &str) -> Answer {
     let form = [("grant_type", "client_credentials"), ("client_id", client_id)];
     web::send(http.post(format!("{base}/oauth2/token")).form(&form)).await
 }

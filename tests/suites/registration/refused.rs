@@ -140,7 +140,8 @@ async fn another_clients_token_is_worth_nothing() {
             table.oauth(&format!("{method} {what}"), request, &[401], &["invalid_token"]).await;
         }
         // It is the first thing that is looked at: nobody learns what would be wrong beside it.
-        let unread = web::client().request(method.clone(), &uri).bearer_auth(other.text_of("registration_access_token"));
+        let unread =
+            web::client().request(method.clone(), &uri).bearer_auth(other.text_of("registration_access_token"));
         let nonsense = unread.json(&json!({ "client_id": "x", "redirect_uris": "x", "registration_access_token": 1 }));
         table.oauth(&format!("{method} nonsense"), nonsense, &[401], &["invalid_token"]).await;
         let bare = web::client().request(method.clone(), &uri).json(&metadata);

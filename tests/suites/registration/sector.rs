@@ -1,62 +1,15 @@
 //! A client that joins a sector on the public Internet (OIDC Registration §5): pod and control plane take its word for
 //! nothing, and fetch the sector's document by its name, over TLS, from an address that passes for a public one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::cluster::Cluster;
 use tests::network::Network;
 use tests::pki::{Authority, Wanted};
 use tests::pod::{Plan, Pod};
-use tests::tls;
+use tests::published::Published;
 use tests::web;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 const HOST: &str = "sector.example";
-
-/// Serves one document at every address of this machine, and counts who connects.
-struct Sector {
-    port: u16,
-    document: Arc<Mutex<Value>>,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Sector {
-    async fn serve(authority: &Authority) -> Self {
-        let names = &[HOST, "private.sector.example"];
-        let acceptor = tls::acceptor(&authority.certify_as("sector", &Wanted { names, ..Wanted::default() }));
-        let listener = TcpListener::bind("0.0.0.0:0").await.expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        let (document, connections) = (Arc::new(Mutex::new(json!([]))), Arc::new(AtomicUsize::new(0)));
-        let (served, count) = (Arc::clone(&document), Arc::clone(&connections));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
-                let body = served.lock().expect("nobody panics with it").to_string();
-                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-                let _ = stream.read(&mut [0; 4096]).await;
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-                let _ = stream.write_all((head + &body).as_bytes()).await;
-                let _ = stream.shutdown().await;
-            }
-        });
-        Self { port, document, connections }
-    }
-
-    fn lists(&self, document: Value) {
-        *self.document.lock().expect("nobody panics with it") = document;
-    }
-
-    fn url(&self, host: &str) -> String {
-        format!("https://{host}:{}/uris.json", self.port)
-    }
-
-    fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-}
 
 /// Node and pod, each in a namespace of its own; the pod allows itself nothing beside the public Internet.
 async fn start(network: &Network, authority_file: &str) -> (Cluster, Pod) {
@@ -89,7 +42,9 @@ async fn who_stands_in_the_document_of_a_public_sector_joins_it() {
     let _ = network.lend_public_address(HOST);
     let authority = Authority::new("sector");
     let [_, _, ca] = authority.certify("unused").files;
-    let sector = Sector::serve(&authority).await;
+    let names = &[HOST, "private.sector.example"];
+    let certified = authority.certify_as("sector", &Wanted { names, ..Wanted::default() });
+    let sector = Published::serve("0.0.0.0:0", &certified, "[]").await;
     let (cluster, pod) = start(&network, &ca).await;
     let admin = cluster.admin(0).await;
     let settings = json!({ "oauth": { "registration": { "mode": "open", "per_minute": 100 } } });
@@ -104,10 +59,10 @@ async fn who_stands_in_the_document_of_a_public_sector_joins_it() {
         });
         web::send(web::client().post(format!("{}/t/joins/oauth2/register", pod.url())).json(&metadata)).await
     };
-    sector.lists(json!([redirects[0]]));
+    sector.set(&json!([redirects[0]]).to_string());
     let refused = register(HOST).await.expect(400);
     assert!(refused.text_of("error_description").contains("does not name every redirect URI"), "{}", refused.text);
-    sector.lists(json!(redirects));
+    sector.set(&json!(redirects).to_string());
     let joined = register(HOST).await.expect(201);
     assert_eq!(
         (joined.text_of("sector_identifier_uri"), joined.text_of("subject_type")),
