@@ -24,6 +24,11 @@ async fn guess(browser: &Browser, login: &str, email: &str) -> Option<usize> {
     None
 }
 
+/// Whether it had to wait from the start, as who is known: at the first guess, or soon after if the wait was just over.
+fn goes_on(guesses: Option<usize>) -> bool {
+    guesses.is_some_and(|guesses| guesses <= 3)
+}
+
 #[tokio::test]
 async fn the_sign_in_throttle_counts_clients_behind_a_trusted_proxy_apart() {
     let world = world::shared().await;
@@ -40,7 +45,7 @@ async fn the_sign_in_throttle_counts_clients_behind_a_trusted_proxy_apart() {
     assert!(guesser.is_some(), "guessing is slowed down");
     // What the client itself wrote stands to the left of what the proxy added.
     let twisted = guess(&Browser::claiming("198.51.100.9, 203.0.113.1"), &login, &alice.email).await;
-    assert_eq!(twisted, Some(1), "the same client by another claim");
+    assert!(goes_on(twisted), "the same client by another claim: {twisted:?}");
     let neighbour = Browser::claiming("203.0.113.2");
     let form = neighbour.open_page(&login.parse().expect("a URL")).await.expect_form();
     let page = neighbour.sign_in(&form, &alice.email, &alice.password).await;
@@ -50,7 +55,8 @@ async fn the_sign_in_throttle_counts_clients_behind_a_trusted_proxy_apart() {
     let open = start("open", &[]).await;
     let login = format!("{}/t/{}/login", open.url(), tenant.slug);
     assert!(guess(&Browser::claiming("203.0.113.1"), &login, &alice.email).await.is_some());
-    assert_eq!(guess(&Browser::claiming("203.0.113.2"), &login, &alice.email).await, Some(1));
+    let another = guess(&Browser::claiming("203.0.113.2"), &login, &alice.email).await;
+    assert!(goes_on(another), "{another:?}");
 }
 
 #[tokio::test]
