@@ -43,10 +43,12 @@ async fn print(mut response: Response, since: &mut Option<String>) -> Result<(),
             let data = field("data:").and_then(|data| serde_json::from_str::<Value>(data).ok());
             match (field("event:"), data) {
                 (Some("closed"), Some(data)) => {
-                    if data["reason"] == "revoked" {
-                        return Err(anyhow::anyhow!("the credential is no longer valid").into());
+                    match data["reason"].as_str() {
+                        Some("revoked") => return Err(anyhow::anyhow!("the credential is no longer valid").into()),
+                        // Every ten minutes, and it goes on with another token.
+                        Some("expired") => {}
+                        _ => eprintln!("The stream was closed: {}", data["reason"]),
                     }
-                    eprintln!("The stream was closed: {}", data["reason"]);
                 }
                 (Some("reset"), Some(data)) => {
                     *since = None;

@@ -19,7 +19,7 @@ use actix_web::http::header::{HeaderName, UPGRADE};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web};
 use futures::StreamExt as _;
 use telemetry::held::Held;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use vocab::{ErrorCode, Revision};
 
@@ -34,6 +34,13 @@ use super::query;
 const LISTENERS: usize = 1_000;
 /// Frames that wait for one listener.
 const QUEUE: usize = 64;
+
+/// One of the places, until the connection is over: who does not take the last words does not make room by that.
+#[derive(Debug)]
+struct Seat {
+    _place: OwnedSemaphorePermit,
+    _counted: Held,
+}
 
 /// What all streams share.
 #[derive(Clone, Debug)]
@@ -106,22 +113,20 @@ pub(super) async fn events(
         let detail = format!("revision {wanted} was not reached; this node is at {applied}");
         return Err(Problem::new(ErrorCode::RevisionNotReached, detail));
     }
+    let seat = Seat { _place: place, _counted: Held::of(&metrics::gauge!("hj_cp_event_listeners")) };
     let (sender, frames) = mpsc::channel(QUEUE);
     let answer = if request.headers().contains_key(UPGRADE) {
-        websocket::answer(&request, body, frames)?
+        websocket::answer(&request, body, frames, seat)?
     } else {
         let frames = tokio_stream::wrappers::ReceiverStream::new(frames);
-        HttpResponse::Ok()
-            .content_type("text/event-stream")
-            .insert_header(("x-accel-buffering", "no"))
-            .streaming(frames.map(|frame: Frame| Ok::<_, actix_web::Error>(frame.as_server_sent_event())))
+        HttpResponse::Ok().content_type("text/event-stream").insert_header(("x-accel-buffering", "no")).streaming(
+            frames.map(move |frame: Frame| {
+                let _ = &seat;
+                Ok::<_, actix_web::Error>(frame.as_server_sent_event())
+            }),
+        )
     };
     let listener = Listener { api, who, sender };
-    let held = Held::of(&metrics::gauge!("hj_cp_event_listeners"));
-    actix_web::rt::spawn(async move {
-        listener.run(since).await;
-        drop(held);
-        drop(place);
-    });
+    actix_web::rt::spawn(listener.run(since));
     Ok(answer)
 }

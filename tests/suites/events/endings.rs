@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests::cluster::Cluster;
+use tests::counters::count;
 use tests::memory::peak_kib;
 use tests::wait::{PATIENCE, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -81,6 +82,9 @@ async fn who_takes_next_to_nothing_is_cut_off_and_told_why() {
         if count == 2 { Ok(()) } else { Err(format!("{count} are")) }
     })
     .await;
+    // Each keeps its place until it has taken the last words, so that there is an end to how many may wait.
+    let ops = cluster.nodes[0].ops_url();
+    assert_eq!(count(&ops, "hj_cp_event_listeners", &[]).await, 3);
     let now = peak_kib(node);
     assert!(now < before + GROWTH_KIB, "from {before} to {now} KiB");
     // What was under way arrives, then the reason, and not what came last.
@@ -92,6 +96,11 @@ async fn who_takes_next_to_nothing_is_cut_off_and_told_why() {
         assert!(text.contains("{\"reason\":\"slow\"}"), "{} bytes, in the end {end}", all.len());
         assert!(!text.contains("Acme 1"), "{} bytes", all.len());
     }
+    until("their places are free", PATIENCE, async || match count(&ops, "hj_cp_event_listeners", &[]).await {
+        1 => Ok(()),
+        other => Err(format!("{other} are taken")),
+    })
+    .await;
     assert_eq!(cluster.nodes[0].stop(PATIENCE).await, Some(0));
 }
 

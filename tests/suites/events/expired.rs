@@ -4,11 +4,15 @@ use reqwest::Method;
 use serde_json::json;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::counters::count;
+use tests::operator::Cli;
+use tests::wait::{PATIENCE, until};
 use tests::wall_clock::WallClock;
 use tests::web;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::shell::Running;
 use super::websocket::Socket;
 use super::{Stream, rename};
 
@@ -30,9 +34,18 @@ async fn streams_end_with_the_time_of_their_token_and_no_new_one_begins() {
     let heard = rename(&owner, "acme", "Acme 1").await;
     assert_eq!(stream.change().await.data["revision"].as_u64(), Some(heard));
     assert_eq!(socket.next("tenant.").await["data"]["revision"].as_u64(), Some(heard));
+    // One who has heard of nothing yet, and has only the place that the stream began at.
+    let following = Running::start(&Cli::at(&node, &credential), &["events"]);
+    let ops = cluster.nodes[0].ops_url();
+    until("the command listens", PATIENCE, async || match count(&ops, "hj_cp_event_listeners", &[]).await {
+        3 => Ok(()),
+        other => Err(format!("{other} listen")),
+    })
+    .await;
 
     // Of ten minutes eleven.
     clock.set("+11m");
+    let missed = rename(&cluster.admin(0).await, "acme", "Acme 2").await;
     let end = stream.next().await.expect("a farewell");
     assert_eq!((end.name.as_str(), &end.data["reason"]), ("closed", &"expired".into()));
     assert!(stream.next().await.is_none());
@@ -43,8 +56,8 @@ async fn streams_end_with_the_time_of_their_token_and_no_new_one_begins() {
     assert_eq!(refused.status(), 401);
 
     // With another token it goes on where it ended.
+    assert_eq!(following.line("revision", missed)["action"], "tenant.update");
     let again = Admin::sign_in(&node, &credential).await.expect("the credential is as good as before");
-    let later = rename(&cluster.admin(0).await, "acme", "Acme 2").await;
     let mut stream = Stream::open(&again, &format!("/events?since={heard}")).await;
-    assert_eq!(stream.change().await.data["revision"].as_u64(), Some(later));
+    assert_eq!(stream.change().await.data["revision"].as_u64(), Some(missed));
 }

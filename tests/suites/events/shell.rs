@@ -12,13 +12,13 @@ use tests::wait::{PATIENCE, until};
 use super::rename;
 
 /// A command that goes on, and what it prints.
-struct Running {
+pub(super) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Running {
-    fn start(cli: &Cli, args: &[&str]) -> Self {
+    pub(super) fn start(cli: &Cli, args: &[&str]) -> Self {
         let mut child = cli.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
         let output = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, lines) = mpsc::channel();
@@ -27,7 +27,7 @@ impl Running {
     }
 
     /// The next line whose `member` is `value`.
-    fn line(&self, member: &str, value: u64) -> Value {
+    pub(super) fn line(&self, member: &str, value: u64) -> Value {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect("a line comes");
             let document: Value = serde_json::from_str(&line).expect("a JSON line");

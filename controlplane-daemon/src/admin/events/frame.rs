@@ -7,8 +7,8 @@ use vocab::Revision;
 
 #[derive(Clone, Debug)]
 pub(super) enum Frame {
-    Opened(Revision),
-    Heartbeat(Revision),
+    Opened(Stand),
+    Heartbeat(Stand),
     /// What was asked for is not kept any more; the stream goes on from here.
     Reset(Revision),
     Change {
@@ -19,6 +19,21 @@ pub(super) enum Frame {
     },
     /// The last one, and why.
     Closed(&'static str),
+}
+
+/// How far a stream has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stand {
+    pub(super) revision: Revision,
+    /// Of the last record that was looked at, whether it was shown or not.
+    pub(super) seq: u64,
+}
+
+impl Stand {
+    /// Where to go on. A listener that is shown little, or nothing yet, must not begin anew when it comes back.
+    fn id(self) -> String {
+        format!("{}-{}", self.revision, self.seq)
+    }
 }
 
 impl Frame {
@@ -47,8 +62,8 @@ impl Frame {
     /// WHATWG HTML §9.2.5. Whoever listens this way is told in comments, which no program sees, that the stream is alive.
     pub(super) fn as_server_sent_event(&self) -> Bytes {
         let text = match self {
-            Self::Opened(revision) => format!("retry: 1000\n: revision {revision}\n\n"),
-            Self::Heartbeat(revision) => format!(": revision {revision}\n\n"),
+            Self::Opened(stand) => format!("id: {}\nretry: 1000\n: revision {}\n\n", stand.id(), stand.revision),
+            Self::Heartbeat(stand) => format!("id: {}\n: revision {}\n\n", stand.id(), stand.revision),
             Self::Reset(revision) => format!("event: reset\ndata: {}\n\n", json!({ "revision": revision })),
             Self::Change { action, id, data } => {
                 format!("id: {id}\nevent: {action}\ndata: {}\n\n", Value::Object(data.clone()))
@@ -61,8 +76,12 @@ impl Frame {
     /// The text of a WebSocket's message.
     pub(super) fn as_message(&self) -> String {
         let message = match self {
-            Self::Opened(revision) => json!({"event": "opened", "data": {"revision": revision}}),
-            Self::Heartbeat(revision) => json!({"event": "heartbeat", "data": {"revision": revision}}),
+            Self::Opened(stand) => {
+                json!({"event": "opened", "id": stand.id(), "data": {"revision": stand.revision}})
+            }
+            Self::Heartbeat(stand) => {
+                json!({"event": "heartbeat", "id": stand.id(), "data": {"revision": stand.revision}})
+            }
             Self::Reset(revision) => json!({"event": "reset", "data": {"revision": revision}}),
             Self::Change { action, id, data } => json!({"event": action, "id": id, "data": data}),
             Self::Closed(reason) => json!({"event": "closed", "data": {"reason": reason}}),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use vocab::Revision;
 
-use super::frame::Frame;
+use super::frame::{Frame, Stand};
 use super::{Place, Since};
 use crate::admin::Api;
 use crate::admin::auth::Principal;
@@ -75,7 +75,7 @@ impl Listener {
                 }
             }
         };
-        self.send(Frame::Opened(self.api.control.applied_revision())).await?;
+        self.send(Frame::Opened(self.stand(cursor))).await?;
         loop {
             let extent = *extents.borrow_and_update();
             while cursor < extent.newest {
@@ -88,12 +88,16 @@ impl Listener {
             tokio::select! {
                 changed = extents.changed() => changed.map_err(|_| End::Stopping)?,
                 () = tokio::time::sleep(self.api.listeners.heartbeat) => {
-                    self.send(Frame::Heartbeat(self.api.control.applied_revision())).await?;
+                    self.send(Frame::Heartbeat(self.stand(cursor))).await?;
                 }
                 () = stopping.cancelled() => return Err(End::Stopping),
                 () = self.sender.closed() => return Err(End::Gone),
             }
         }
+    }
+
+    fn stand(&self, seq: u64) -> Stand {
+        Stand { revision: self.api.control.applied_revision(), seq }
     }
 
     /// Sends some of the records after `cursor`; the last that was looked at.

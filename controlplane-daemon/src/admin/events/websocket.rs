@@ -5,6 +5,7 @@ use actix_ws::{CloseCode, CloseReason, Message, MessageStream, Session};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
+use super::Seat;
 use super::frame::Frame;
 use crate::admin::problem::Problem;
 
@@ -15,11 +16,15 @@ pub(super) fn answer(
     request: &HttpRequest,
     body: web::Payload,
     frames: mpsc::Receiver<Frame>,
+    seat: Seat,
 ) -> Result<HttpResponse, Problem> {
     let upgraded = actix_ws::handle(request, body);
     let (answer, session, heard) =
         upgraded.map_err(|why| Problem::bad_request(format!("no WebSocket can be made of this request: {why}")))?;
-    actix_web::rt::spawn(pass_on(frames, session, heard.max_frame_size(MOST_HEARD)));
+    actix_web::rt::spawn(async move {
+        pass_on(frames, session, heard.max_frame_size(MOST_HEARD)).await;
+        drop(seat);
+    });
     Ok(answer)
 }
 
