@@ -102,6 +102,7 @@ pub(crate) fn tenant() -> TenantContext {
         oauth: OAuthSettings::default(),
         trusted_jwt_issuers: Arc::default(),
         details_types: Arc::default(),
+        branding: Arc::default(),
         clients: clients.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect(),
         scopes: BTreeMap::from([(staff.name.clone(), staff)]),
         keys: keys(),

@@ -7,6 +7,7 @@
 
 mod change;
 mod link;
+mod own;
 mod request;
 mod server;
 
@@ -14,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
@@ -23,6 +24,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Ex
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 use vocab::Secret;
+use vocab::branding::FillError;
 
 pub use change::ChangeMail;
 pub use link::LinkMail;
@@ -84,7 +86,8 @@ pub struct Mail<'a> {
     pub to: &'a str,
     pub subject: String,
     pub text: String,
-    pub html: String,
+    /// Absent: there is only the text.
+    pub html: Option<String>,
 }
 
 /// Why it was not taken. The server's own words are left out: they repeat addresses.
@@ -94,6 +97,10 @@ pub enum MailError {
     Address,
     #[error("the mail cannot be written: {0}")]
     Unwritable(#[from] lettre::error::Error),
+    #[error("its template cannot be rendered")]
+    Template(#[from] askama::Error),
+    #[error("the tenant's words for it cannot be filled in: {0}")]
+    Words(#[from] FillError),
     #[error("the mail server answered {0}")]
     Refused(u16),
     #[error("the connection to the mail server is not secure")]
@@ -165,16 +172,19 @@ const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitte
 
 fn write(from: &Address, mail: Mail<'_>) -> Result<Message, MailError> {
     let to: Address = mail.to.parse().map_err(|_| MailError::Address)?;
-    let message = Message::builder()
+    let head = Message::builder()
         .message_id(Some(format!("<{}@{}>", mail.id, from.domain())))
         .date_now()
         .from(Mailbox::new(Some(one_line(mail.sender_name)), from.clone()))
         .to(Mailbox::new(None, to))
         .subject(one_line(&mail.subject))
         // RFC 3834 §5: nobody answers that they are on holiday.
-        .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()))
-        .multipart(MultiPart::alternative_plain_html(mail.text, mail.html))?;
-    Ok(message)
+        .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()));
+    let message = match mail.html {
+        Some(html) => head.multipart(MultiPart::alternative_plain_html(mail.text, html)),
+        None => head.singlepart(SinglePart::plain(mail.text)),
+    };
+    Ok(message?)
 }
 
 /// Without what ends a header (RFC 5322 §2.2). The library encodes such characters; that a name has none is not left to it.
@@ -193,7 +203,7 @@ mod tests {
             to,
             subject: subject.to_owned(),
             text: "text".to_owned(),
-            html: "<p>html".to_owned(),
+            html: Some("<p>html".to_owned()),
         };
         let message = write(&"no-reply@id.example".parse().unwrap(), mail)?;
         Ok(String::from_utf8(message.formatted()).unwrap())

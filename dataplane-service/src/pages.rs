@@ -1,5 +1,5 @@
-//! What people see: server-rendered pages that work without scripts and load nothing from anywhere, but for the logo of
-//! a client that has one, on the pages where a person decides about it.
+//! What people see: server-rendered pages that work without scripts and load nothing from anywhere, but for the tenant's
+//! logo, if it has one, and that of a client on the pages where a person decides about it.
 //!
 //! Every string in them is escaped by askama. [`show`] is the only way out, so that every page carries the same
 //! headers: a policy that permits one nonce'd style and no script at all, no framing, no referrer, no cache. A script of our
@@ -19,6 +19,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use askama::Template;
 use url::Url;
+use vocab::branding::Color;
 
 pub use about::About;
 pub use asked::{Asked, Detail};
@@ -40,16 +41,26 @@ pub struct Frame {
     /// Where the tenant's own routes stand, so that forms come back to the same tenant.
     pub base_path: String,
     pub nonce: String,
+    /// The tenant's, in place of its name.
+    pub logo: Option<String>,
+    /// Of the buttons, if not ours.
+    pub accent: Option<Color>,
 }
 
 impl Frame {
     pub fn of(tenant: &TenantContext) -> Self {
-        Self { tenant: tenant.display_name.clone(), base_path: tenant.base_path().to_owned(), nonce: nonce() }
+        Self {
+            tenant: tenant.display_name.clone(),
+            base_path: tenant.base_path().to_owned(),
+            nonce: nonce(),
+            logo: tenant.branding.logo_uri.clone(),
+            accent: tenant.branding.accent_color,
+        }
     }
 
     /// For a request whose tenant is not known.
     pub fn of_nobody() -> Self {
-        Self { tenant: "HelloJohn".to_owned(), base_path: String::new(), nonce: nonce() }
+        Self { tenant: "HelloJohn".to_owned(), base_path: String::new(), nonce: nonce(), logo: None, accent: None }
     }
 }
 
@@ -270,10 +281,10 @@ pub struct SignedOut {
 
 /// A page as an answer. `returns_to` is the redirect URI that the forms of this page may end at.
 pub fn show(status: StatusCode, frame: &Frame, page: &impl Template, returns_to: Option<&str>) -> HttpResponse {
-    respond(status, page, policy(&frame.nonce, returns_to, None))
+    respond(status, page, policy(frame, returns_to, None))
 }
 
-/// The page about a client: its logo alone comes from elsewhere.
+/// The page about a client, whose logo comes from elsewhere.
 pub fn show_about(
     status: StatusCode,
     frame: &Frame,
@@ -281,12 +292,12 @@ pub fn show_about(
     returns_to: Option<&str>,
     about: &About,
 ) -> HttpResponse {
-    respond(status, page, policy(&frame.nonce, returns_to, about.logo.as_deref()))
+    respond(status, page, policy(frame, returns_to, about.logo.as_deref()))
 }
 
 /// The page that has other sites' pages in it: exactly those.
 pub fn show_signed_out(page: &SignedOut) -> HttpResponse {
-    let mut policy = policy(&page.frame.nonce, None, None);
+    let mut policy = policy(&page.frame, None, None);
     let sources: Vec<String> = page.frames.iter().filter_map(|url| source(url)).collect();
     if !sources.is_empty() {
         policy = format!("{policy}; frame-src {}", sources.join(" "));
@@ -324,7 +335,7 @@ pub fn show_with_script(
     page: &impl Template,
     returns_to: Option<&str>,
 ) -> HttpResponse {
-    let policy = policy(&frame.nonce, returns_to, None);
+    let policy = policy(frame, returns_to, None);
     respond(status, page, format!("{policy}; script-src 'nonce-{}'", frame.nonce))
 }
 
@@ -349,14 +360,16 @@ pub fn see_other(location: &str) -> HttpResponse {
 
 /// Chromium applies `form-action` to the redirects after a POST, those of the client's callback too, which may lead to
 /// another host of the client's. So the scheme is permitted, not only the callback's origin.
-fn policy(nonce: &str, returns_to: Option<&str>, logo: Option<&str>) -> String {
-    let logo = logo.and_then(source).map(|source| format!(" {source}")).unwrap_or_default();
+fn policy(frame: &Frame, returns_to: Option<&str>, logo: Option<&str>) -> String {
+    let logos = [frame.logo.as_deref(), logo].into_iter().flatten().filter_map(source);
+    let images = ["data:".to_owned()].into_iter().chain(logos).collect::<Vec<_>>().join(" ");
     let scheme = returns_to.and_then(|uri| uri.split_once(':')).map(|(scheme, _)| scheme);
     let is_scheme = |s: &&str| s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     let target = scheme.filter(is_scheme).map(|scheme| format!(" {scheme}:")).unwrap_or_default();
     format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:{logo}; form-action 'self'{target}; \
-         frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'nonce-{}'; img-src {images}; form-action 'self'{target}; \
+         frame-ancestors 'none'; base-uri 'none'",
+        frame.nonce
     )
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use imbl::HashMap;
+use vocab::branding::Branding;
 use vocab::oauth::OAuthSettings;
 use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
 
@@ -39,6 +40,8 @@ pub struct TenantContext {
     pub mail: MailServer,
     pub provider_secrets: ProviderSecrets,
     pub oauth: OAuthSettings,
+    /// How pages and mail look.
+    pub branding: Arc<Branding>,
     /// Those of the settings, their keys parsed.
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,
     /// Those of the settings, their schemas compiled.

@@ -1,5 +1,7 @@
 //! The pages in a real Chromium: what its content policy, cookies and forms make of them, which no HTTP client can tell.
 
+#[path = "browser/branding.rs"]
+mod branding;
 #[path = "browser/without_scripts.rs"]
 mod without_scripts;
 

@@ -7,6 +7,8 @@ mod changes;
 mod links;
 #[path = "mail/own.rs"]
 mod own;
+#[path = "mail/words.rs"]
+mod words;
 
 use std::path::PathBuf;
 
@@ -52,7 +54,12 @@ impl Received {
             let text = rest.split("\n--").next().unwrap_or_default();
             if head.contains("quoted-printable") { unquoted(text) } else { text.to_owned() }
         };
-        let (text, html) = (part("text/plain"), part("text/html"));
+        let (text, html) = if headers.contains("multipart/alternative") {
+            (part("text/plain"), part("text/html"))
+        } else {
+            let text = if headers.contains("quoted-printable") { unquoted(body) } else { body.to_owned() };
+            (text, String::new())
+        };
         Self { headers: headers.to_owned(), text, html, envelope }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! * 1: the first build.
 //! * 2: where a command came from, notes, and the mutations of cluster operation ([`crate::entry::FORMAT`] 2).
-//! * 3: what clients and tenants say of OAuth beyond the first build's fields, and tenants of their load and mail; keys by
+//! * 3: what clients and tenants say of OAuth beyond the first build's fields, and tenants of their load, mail and look; keys by
 //!   family.
 
 use vocab::NodeId;
@@ -102,7 +102,10 @@ fn level_of_tenant(spec: &TenantSpec) -> u16 {
         settings.signing_algorithm,
         SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256
     );
-    let first_fields = settings.oauth.is_default() && settings.rate_limit.is_none() && settings.smtp.is_none();
+    let first_fields = settings.oauth.is_default()
+        && settings.branding.is_default()
+        && settings.rate_limit.is_none()
+        && settings.smtp.is_none();
     if first_fields && first_algorithm { 1 } else { 3 }
 }
 
@@ -160,6 +163,8 @@ mod tests {
         assert_eq!(level_of_tenant(&serde_json::from_str(limited).unwrap()), 3);
         let mailing = r#"{"display_name":"Acme","settings":{"smtp":{"host":"mx","from":"a@b.example"}}}"#;
         assert_eq!(level_of_tenant(&serde_json::from_str(mailing).unwrap()), 3);
+        let branded = r##"{"display_name":"Acme","settings":{"branding":{"accent_color":"#112233"}}}"##;
+        assert_eq!(level_of_tenant(&serde_json::from_str(branded).unwrap()), 3);
     }
 
     #[test]

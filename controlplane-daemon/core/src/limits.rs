@@ -52,6 +52,9 @@ pub const REGISTRATIONS_PER_MINUTE: u32 = 10_000;
 /// Characters of a name that people read.
 pub const NAME_CHARS: usize = 128;
 pub const DESCRIPTION_CHARS: usize = 512;
+/// Bytes of a mail's words.
+pub const MAIL_TEXT_BYTES: usize = 8_192;
+pub const MAIL_HTML_BYTES: usize = 32_768;
 /// Bytes of a URI, of an audience.
 pub const URI_BYTES: usize = 2_048;
 pub const HOST_BYTES: usize = 253;

@@ -16,6 +16,7 @@ pub use policy::{AuditRetention, FailMode, KeyRotation, Longest, RateLimit, Stal
 pub use registration::{Registration, RegistrationToken, RegistrationTokenSpec};
 use serde::{Deserialize, Serialize};
 pub use smtp::{Smtp, SmtpAccount, SmtpSecurity};
+pub use vocab::branding::Branding;
 pub use vocab::client::{AuthMethod, ClientSpec, GrantType};
 pub use vocab::oauth::OAuthSettings;
 use vocab::{AdminId, ClientId, KeyId, Revision, ScopeName, Sealed, SecretDigest, SecretId, Slug, TenantId, Timestamp};
@@ -88,6 +89,8 @@ pub struct TenantSettings {
     pub smtp: Option<Smtp>,
     #[serde(skip_serializing_if = "OAuthSettings::is_default")]
     pub oauth: OAuthSettings,
+    #[serde(skip_serializing_if = "Branding::is_default")]
+    pub branding: Branding,
 }
 
 impl TenantSettings {

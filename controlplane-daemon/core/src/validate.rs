@@ -5,6 +5,7 @@
 
 mod admin;
 mod authorization_details;
+mod branding;
 pub(crate) mod client;
 mod identity_provider;
 mod manifest_set;

@@ -123,6 +123,7 @@ fn tenant(tenant: &Tenant) -> watch::Tenant {
             .rate_limit
             .map(|RateLimit { requests_per_second, burst }| watch::RateLimit { requests_per_second, burst }),
         oauth_json: if settings.oauth.is_default() { Bytes::new() } else { json(&settings.oauth) },
+        branding_json: if settings.branding.is_default() { Bytes::new() } else { json(&settings.branding) },
     }
 }
 

@@ -3,7 +3,10 @@
 use askama::Template;
 use uuid::Uuid;
 
-use super::Mail;
+use vocab::branding::{MailKind, MailTemplate};
+
+use super::own::{self, Envelope};
+use super::{Mail, MailError};
 use crate::store::mail_links::Purpose;
 
 /// What the mail says.
@@ -15,6 +18,8 @@ pub struct LinkMail<'a> {
     pub purpose: Purpose,
     pub link: &'a str,
     pub minutes: u64,
+    /// The tenant's words for it.
+    pub own: Option<&'a MailTemplate>,
 }
 
 #[derive(Template)]
@@ -38,7 +43,20 @@ impl<'a> LinkMail<'a> {
         }
     }
 
-    pub fn compose(&'a self) -> Result<Mail<'a>, askama::Error> {
+    pub const fn kind(purpose: Purpose) -> MailKind {
+        match purpose {
+            Purpose::ResetPassword => MailKind::ResetPassword,
+            Purpose::VerifyEmail => MailKind::VerifyEmail,
+        }
+    }
+
+    pub fn compose(&'a self) -> Result<Mail<'a>, MailError> {
+        if let Some(own) = self.own {
+            let envelope = Envelope { id: self.id, sender_name: self.tenant, to: self.to };
+            let minutes = self.minutes.to_string();
+            let values = [("tenant", self.tenant), ("link", self.link), ("minutes", &minutes)];
+            return Ok(own::compose(envelope, own, &values)?);
+        }
         let subject = match self.purpose {
             Purpose::ResetPassword => "Choose a new password",
             Purpose::VerifyEmail => "Confirm your email address",
@@ -49,7 +67,7 @@ impl<'a> LinkMail<'a> {
             to: self.to,
             subject: subject.to_owned(),
             text: Text { mail: self }.render()?,
-            html: Html { mail: self }.render()?,
+            html: Some(Html { mail: self }.render()?),
         })
     }
 }
@@ -66,13 +84,14 @@ mod tests {
         ] {
             let link = "https://id.example/t/acme/reset-password?code=c0de";
             let to = "ada@example.com";
-            let mail = LinkMail { id: Uuid::nil(), to, tenant: "<b>Acme</b>", purpose, link, minutes: 60 };
+            let mail = LinkMail { id: Uuid::nil(), to, tenant: "<b>Acme</b>", purpose, link, minutes: 60, own: None };
             let mail = mail.compose().unwrap();
             assert_eq!(mail.subject, subject);
-            for part in [&mail.text, &mail.html] {
+            let html = mail.html.as_ref().unwrap();
+            for part in [&mail.text, html] {
                 assert!(part.contains(link) && part.contains("60 minutes") && part.contains(words), "{part}");
             }
-            assert!(mail.text.contains("<b>Acme</b>") && !mail.html.contains("<b>Acme"), "{}", mail.html);
+            assert!(mail.text.contains("<b>Acme</b>") && !html.contains("<b>Acme"), "{html}");
         }
     }
 }

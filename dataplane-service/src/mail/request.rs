@@ -3,7 +3,10 @@
 use askama::Template;
 use uuid::Uuid;
 
-use super::Mail;
+use vocab::branding::MailTemplate;
+
+use super::own::{self, Envelope};
+use super::{Mail, MailError};
 
 /// What the mail says.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub struct RequestMail<'a> {
     /// Of the page where it can be answered: below the tenant's issuer, whatever host anybody asked for.
     pub link: &'a str,
     pub minutes: u64,
+    /// The tenant's words for it.
+    pub own: Option<&'a MailTemplate>,
 }
 
 #[derive(Template)]
@@ -31,14 +36,26 @@ struct Html<'a> {
 }
 
 impl<'a> RequestMail<'a> {
-    pub fn compose(&'a self) -> Result<Mail<'a>, askama::Error> {
+    pub fn compose(&'a self) -> Result<Mail<'a>, MailError> {
+        if let Some(own) = self.own {
+            let envelope = Envelope { id: self.id, sender_name: self.tenant, to: self.to };
+            let minutes = self.minutes.to_string();
+            let values = [
+                ("tenant", self.tenant),
+                ("client", self.client),
+                ("binding_message", self.binding_message.unwrap_or_default()),
+                ("link", self.link),
+                ("minutes", &minutes),
+            ];
+            return Ok(own::compose(envelope, own, &values)?);
+        }
         Ok(Mail {
             id: self.id,
             sender_name: self.tenant,
             to: self.to,
             subject: format!("{} asks you to sign in", self.client),
             text: Text { mail: self }.render()?,
-            html: Html { mail: self }.render()?,
+            html: Some(Html { mail: self }.render()?),
         })
     }
 }
@@ -57,12 +74,14 @@ mod tests {
             binding_message: Some("Pay 12 € & \"more\""),
             link: "https://id.example/t/acme/account/request?code=c0de",
             minutes: 5,
+            own: None,
         };
         let mail = request.compose().unwrap();
         assert_eq!(mail.subject, "<b>Bank</b> asks you to sign in");
         assert!(mail.text.contains("<b>Bank</b>") && mail.text.contains("Pay 12 € & \"more\""), "{}", mail.text);
-        assert!(!mail.html.contains("<b>Bank") && !mail.html.contains("& \""), "{}", mail.html);
-        for part in [&mail.text, &mail.html] {
+        let html = mail.html.as_ref().unwrap();
+        assert!(!html.contains("<b>Bank") && !html.contains("& \""), "{html}");
+        for part in [&mail.text, html] {
             assert!(part.contains(request.link) && part.contains("5 minutes"), "{part}");
         }
     }

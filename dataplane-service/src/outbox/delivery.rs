@@ -4,6 +4,7 @@ use oauth_core::client::Client;
 use oauth_core::issue::{LOGOUT_TOKEN_TYPE, LogoutToken};
 use uuid::Uuid;
 use vocab::Timestamp;
+use vocab::branding::MailKind;
 
 use super::{MAX_ATTEMPTS, pause_secs};
 use crate::fetch::{FetchError, Fetcher};
@@ -32,8 +33,6 @@ enum Failure {
     Unreadable,
     #[error(transparent)]
     Mail(#[from] MailError),
-    #[error("the mail cannot be written: {0}")]
-    Template(#[from] askama::Error),
     #[error("this pod sends no mail")]
     NoMailer,
 }
@@ -196,6 +195,7 @@ async fn mail(
         binding_message: addressee.binding_message.as_deref(),
         link: &format!("{}/account/request?code={}", tenant.issuer, code.expose()),
         minutes: addressee.expires_at.since(now).as_secs().div_ceil(60),
+        own: tenant.branding.mails.get(&MailKind::SignInRequest),
     };
     mailer.send(mail.compose()?).await?;
     Ok(Told::Yes)
@@ -222,6 +222,7 @@ async fn link_mail(
         purpose: addressee.purpose,
         link: &format!("{}{page}?code={}", tenant.issuer, code.expose()),
         minutes: addressee.expires_at.since(now).as_secs().div_ceil(60),
+        own: tenant.branding.mails.get(&LinkMail::kind(addressee.purpose)),
     };
     mailer.send(mail.compose()?).await?;
     Ok(Told::Yes)

@@ -5,7 +5,7 @@ use super::*;
 const NASTY: &str = "<script>alert(1)</script>\"'&";
 
 fn frame() -> Frame {
-    Frame { tenant: NASTY.into(), base_path: "/t/acme".into(), nonce: "n0nce".into() }
+    Frame { tenant: NASTY.into(), base_path: "/t/acme".into(), nonce: "n0nce".into(), logo: None, accent: None }
 }
 
 fn about() -> About {
@@ -121,7 +121,7 @@ fn only_the_frames_that_are_shown_are_permitted() {
 
 #[test]
 fn only_a_scheme_gets_into_the_policy() {
-    assert!(policy("n", Some("com.example.app:/cb"), None).contains("form-action 'self' com.example.app:;"));
-    assert!(policy("n", Some("x; script-src *:/cb"), None).contains("form-action 'self';"));
-    assert!(policy("n", None, None).contains("form-action 'self';"));
+    assert!(policy(&frame(), Some("com.example.app:/cb"), None).contains("form-action 'self' com.example.app:;"));
+    assert!(policy(&frame(), Some("x; script-src *:/cb"), None).contains("form-action 'self';"));
+    assert!(policy(&frame(), None, None).contains("form-action 'self';"));
 }

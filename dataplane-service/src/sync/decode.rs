@@ -12,6 +12,7 @@ use oauth_core::grant::jwt_bearer::TrustedIssuer;
 use oauth_core::jose::{ClientKeys, SecretKey};
 use serde::de::DeserializeOwned;
 use shared_proto::watch;
+use vocab::branding::{Branding, fill};
 use vocab::oauth::{OAuthSettings, TrustedJwtIssuer};
 use vocab::{
     ClientId, KeyFamily, KeyId, Keyring, Revision, ScopeName, SealError, Sealed, SecretDigest, SigningAlgorithm, Slug,
@@ -114,6 +115,7 @@ pub struct TenantRecord {
     pub rate_limit: Option<Rate>,
     pub smtp: Option<OwnServer>,
     pub oauth: OAuthSettings,
+    pub branding: Arc<Branding>,
     pub trusted_jwt_issuers: Arc<[TrustedIssuer]>,
     pub details_types: Arc<DetailTypes>,
     /// `None`: a node of the release before, whose tenants have one active key.
@@ -152,6 +154,7 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
         Ok(Database { dsn, max_connections: usize::try_from(database.max_connections).unwrap_or(usize::MAX).max(1) })
     });
     let oauth = if wire.oauth_json.is_empty() { OAuthSettings::default() } else { json(&wire.oauth_json)? };
+    let branding = branding(&wire.branding_json)?;
     let lifetimes = wire.lifetimes.ok_or_else(|| Malformed("it has no lifetimes".to_owned()))?;
     Ok(TenantRecord {
         id: id(&wire.id)?,
@@ -185,8 +188,21 @@ pub fn tenant(wire: watch::Tenant) -> Result<TenantRecord, Malformed> {
         trusted_jwt_issuers: trusted_jwt_issuers(&oauth)?,
         details_types: Arc::new(DetailTypes::compile(&oauth.authorization_details_types).map_err(Malformed)?),
         oauth,
+        branding: Arc::new(branding),
         revision: Revision(wire.revision),
     })
+}
+
+/// What a mail cannot be filled with is known now, not when somebody waits for it.
+fn branding(wire: &[u8]) -> Result<Branding, Malformed> {
+    let branding: Branding = if wire.is_empty() { Branding::default() } else { json(wire)? };
+    for (kind, template) in &branding.mails {
+        let known = |name: &str| kind.placeholders().contains(&name).then(String::new);
+        for words in [Some(&template.subject), Some(&template.text), template.html.as_ref()].into_iter().flatten() {
+            fill(words, known).map_err(|why| Malformed(format!("its mail {}: {why}", kind.as_str())))?;
+        }
+    }
+    Ok(branding)
 }
 
 fn mail_server(wire: watch::Smtp) -> Result<OwnServer, Malformed> {

@@ -411,6 +411,7 @@ impl Parts {
             mail: self.mail.clone(),
             provider_secrets: self.provider_secrets.clone(),
             oauth: record.oauth.clone(),
+            branding: Arc::clone(&record.branding),
             trusted_jwt_issuers: Arc::clone(&record.trusted_jwt_issuers),
             details_types: Arc::clone(&record.details_types),
             clients: self.clients.clone(),

@@ -256,6 +256,9 @@ pub struct Tenant {
     /// Absent: the pod's own, if it has one.
     #[prost(message, optional, tag = "15")]
     pub smtp: ::core::option::Option<Smtp>,
+    /// JSON of vocab's Branding; empty: as every tenant looks.
+    #[prost(bytes = "bytes", tag = "16")]
+    pub branding_json: ::prost::bytes::Bytes,
 }
 /// The mail server that takes a tenant's mail.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

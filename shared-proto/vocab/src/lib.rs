@@ -10,7 +10,7 @@
 //! [`Revision`] that orders everything, [`Timestamp`]s, [`Secret`]s and the [`seal`] envelope that carries them
 //! through the log, the [`ErrorCode`]s that outsiders see, and the [`Violation`]s that tell them which field was wrong.
 //! What a [`client`] is registered with and a tenant's [`oauth`] settings are here because both planes and the log
-//! between them must mean the same by every field; so are the algorithms of [`jose`]. The [`chain`] is here because the control plane writes it and the command line checks it.
+//! between them must mean the same by every field; so are the algorithms of [`jose`] and a tenant's [`branding`]. The [`chain`] is here because the control plane writes it and the command line checks it.
 //!
 //! Law: no clock, no randomness, no I/O. Time and random bytes are arguments. (The one exception is
 //! [`time::SystemClock`], which the shells construct and hand on.)
@@ -23,6 +23,7 @@
 //! 2. Its gRPC status in `shared-proto`'s `status.rs`; the compiler asks for it.
 //! 3. Its row in `docs/admin-api.md`; a test asks for it.
 
+pub mod branding;
 pub mod chain;
 pub mod claims;
 pub mod client;

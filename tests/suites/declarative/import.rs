@@ -167,7 +167,7 @@ async fn the_files_of_v1_are_brought_over_and_what_has_no_place_is_told() {
     shell.write(
         "v1/tenants/acme/tenant.yaml",
         "id: 0f4f2b62-6f0c-4b0e-9f0e-7d2f6f1b2a11\nname: Acme\nslug: acme\ncreatedAt: 2025-01-02T03:04:05Z\nsettings:\n  \
-         issuerMode: path\n  smtp:\n    host: mail.acme.example\n    passwordEnc: c2VhbGVk\n  userDb:\n    \
+         issuerMode: path\n  logoUrl: https://acme.example/logo.svg\n  brandColor: orange\n  smtp:\n    host: mail.acme.example\n    passwordEnc: c2VhbGVk\n  userDb:\n    \
          driver: postgres\n    dsnEnc: c2VhbGVk\n",
     );
     shell.write(
@@ -182,11 +182,18 @@ async fn the_files_of_v1_are_brought_over_and_what_has_no_place_is_told() {
     shell.write("v1/keys/active.json", "{}");
 
     let told = shell.ends(&["import", "v1"], 0);
-    for wanted in ["tenant.yaml:8: /settings/smtp", "--dsn acme=FILE", "acme/web  ", "Signing keys are not"] {
+    for wanted in [
+        "tenant.yaml:10: /settings/smtp",
+        "tenant.yaml:8: /settings/brandColor",
+        "--dsn acme=FILE",
+        "acme/web  ",
+        "Signing keys are not",
+    ] {
         assert!(told.contains(wanted), "{wanted} in {told}");
     }
     assert!(!told.contains("c2VhbGVk") && !told.contains("acme/app  "), "{told}");
     let tenant = admin.get("/tenants/acme").await.expect(200).json;
+    assert_eq!(tenant["settings"]["branding"], json!({ "logo_uri": "https://acme.example/logo.svg" }));
     assert_eq!((&tenant["display_name"], &tenant["settings"]["database"]), (&json!("Acme"), &Value::Null));
     let web = admin.get("/tenants/acme/clients/web").await.expect(200).json;
     assert_eq!(web["token_endpoint_auth_method"], "client_secret_basic");

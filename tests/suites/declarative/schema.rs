@@ -47,6 +47,8 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
     takes(&tenant(json!({"rate_limit": null})));
     let password = json!({"from_env": "SMTP_PASSWORD"});
     takes(&tenant(json!({"smtp": {"host": "mx", "from": "a@b.example", "username": "a", "password": password}})));
+    let mail = json!({"subject": "Hi", "text": "{{ link }}", "html": null});
+    takes(&tenant(json!({"branding": {"logo_uri": "https://a.example/l", "mails": {"verify_email": mail}}})));
     let provider = |secret: Value| {
         tenant(json!({"oauth": {"identity_providers": [{
             "id": "corp", "display_name": "Corp", "issuer": "https://id.example", "client_id": "us",
@@ -59,6 +61,8 @@ fn what_nobody_knows_is_refused_wherever_it_stands() {
     takes(&json!({"kind": "Settings", "audit": {"max_age_secs": null, "max_bytes": 1_000_000_000_000_u64}}));
     let wrong = [
         tenant(json!({"hsts": []})),
+        tenant(json!({"branding": {"accent_color": "red"}})),
+        tenant(json!({"branding": {"mails": {"welcome": mail}}})),
         tenant(json!({"database": {"dsn": "postgres://u:p@db/x"}})),
         tenant(json!({"staleness": {"fail_mode": "perhaps"}})),
         tenant(json!({"staleness": {"after": 1}})),

@@ -96,6 +96,12 @@ pub(crate) struct Flags {
     /// As many requests as the pods can answer
     #[arg(long, conflicts_with_all = ["rate_limit", "rate_limit_burst"])]
     no_rate_limit: bool,
+    /// An image that every page shows in place of the tenant's name
+    #[arg(long, value_name = "URL")]
+    logo_uri: Option<String>,
+    /// Of the buttons, such as #2346c4
+    #[arg(long, value_name = "COLOR")]
+    accent_color: Option<String>,
     #[command(flatten)]
     smtp: SmtpFlags,
     /// The pods' mail server, if they have one
@@ -122,7 +128,9 @@ impl Flags {
         let rate_limit =
             Fields::default().set("requests_per_second", self.rate_limit).set("burst", self.rate_limit_burst);
         let smtp = self.smtp.fields(|name| std::env::var(name).ok())?;
+        let branding = Fields::default().set("logo_uri", self.logo_uri).set("accent_color", self.accent_color);
         let settings = Fields::default()
+            .nest("branding", branding)
             .nest("rate_limit", rate_limit)
             .set("rate_limit", self.no_rate_limit.then_some(Value::Null))
             .nest("smtp", smtp)

@@ -2,7 +2,7 @@
 
 use vocab::{Slug, Violations};
 
-use super::{oauth, text, uri};
+use super::{branding, oauth, text, uri};
 use crate::limits;
 use crate::model::{IssuerMode, Lifetimes, TenantSettings, TenantSpec};
 
@@ -52,6 +52,7 @@ impl TenantSettings {
         });
         violations.nest("/lifetimes", self.lifetimes.validate());
         violations.nest("/oauth", oauth::problems(&self.oauth));
+        violations.nest("/branding", branding::problems(&self.branding));
         // FAPI 2.0 Security Profile §5.4.1.
         let fits = self.oauth.fapi.is_none_or(|fapi| fapi.allows_signing(self.signing_algorithm));
         violations.require(fits, "/signing_algorithm", || "FAPI 2.0 allows PS256, ES256 and EdDSA".to_owned());

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 use super::LeftOut;
 use crate::document::Part;
 
+const NO_PLACE: &str = "has no place here";
+
 /// v1 kept them as scopes of each tenant; today every tenant has them (OpenID Connect Core 1.0 §5.4, §11).
 const BUILT_IN: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 
@@ -60,8 +62,35 @@ fn settings(settings: Map<String, Value>) -> (Map<String, Value>, Vec<LeftOut>) 
             to.left_out.push(("/userDb".to_owned(), detail));
         }
     }
+    branding(&mut to);
+    if let Some(Value::Object(mut security)) = to.takes("security") {
+        if security.remove("mfaRequired") == Some(Value::Bool(true)) {
+            to.part.body.insert("oauth".to_owned(), json!({ "mfa": "required" }));
+        }
+        to.left_out.extend(security.keys().map(|name| (format!("/security/{name}"), NO_PLACE.to_owned())));
+    }
     let (part, left_out) = to.done("/settings");
     (part.body, left_out)
+}
+
+fn branding(to: &mut Rewriting) {
+    let mut branding = Map::new();
+    for (old, new) in [("logoUrl", "logo_uri"), ("brandColor", "accent_color")] {
+        match to.takes(old) {
+            Some(Value::String(value)) if new == "accent_color" && !is_color(&value) => {
+                to.left_out.push((format!("/{old}"), "is no colour such as #2346c4".to_owned()));
+            }
+            Some(Value::String(value)) if !value.is_empty() => drop(branding.insert(new.to_owned(), value.into())),
+            _ => {}
+        }
+    }
+    if !branding.is_empty() {
+        to.part.body.insert("branding".to_owned(), branding.into());
+    }
+}
+
+fn is_color(text: &str) -> bool {
+    text.strip_prefix('#').is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|it| it.is_ascii_hexdigit()))
 }
 
 /// Of `https://login.example/path`: what issuers by host name are told apart by.
@@ -157,7 +186,7 @@ impl Rewriting {
     }
 
     fn done(mut self, at: &str) -> (Part, Vec<LeftOut>) {
-        let unknown = self.old.keys().map(|name| (format!("/{name}"), "has no place here".to_owned()));
+        let unknown = self.old.keys().map(|name| (format!("/{name}"), NO_PLACE.to_owned()));
         self.left_out.extend(unknown);
         for (pointer, _) in &mut self.left_out {
             pointer.insert_str(0, at);

@@ -2,7 +2,7 @@
 
 use controlplane_core::Tenant;
 use controlplane_core::model::{
-    Database, IssuerMode, KeyRotation, Lifetimes, OAuthSettings, RateLimit, SigningAlgorithm, Staleness,
+    Branding, Database, IssuerMode, KeyRotation, Lifetimes, OAuthSettings, RateLimit, SigningAlgorithm, Staleness,
     TenantSettings, TenantSpec, TenantStatus,
 };
 use serde::Serialize;
@@ -45,6 +45,7 @@ struct SettingsView {
     rate_limit: Option<RateLimit>,
     smtp: Option<SmtpView>,
     oauth: OAuthSettings,
+    branding: Branding,
 }
 
 #[derive(Serialize)]
@@ -67,6 +68,7 @@ impl TenantView {
             rate_limit,
             smtp,
             oauth,
+            branding,
         } = tenant.spec.settings.clone();
         Self {
             id: tenant.id,
@@ -86,6 +88,7 @@ impl TenantView {
                 rate_limit,
                 smtp: smtp.map(SmtpView::of),
                 oauth: identity_provider::shown(oauth),
+                branding,
             },
             created_at: rfc3339(tenant.created_at),
             updated_at: rfc3339(tenant.updated_at),
@@ -149,6 +152,7 @@ fn settings(fields: Fields<'_>, stored: Option<&TenantSettings>, keyring: &Keyri
             .object("smtp")
             .and_then(|fields| smtp(fields, stored.and_then(|stored| stored.smtp.as_ref()), keyring)),
         oauth: oauth(&fields, stored.map(|stored| &stored.oauth), keyring).unwrap_or_default(),
+        branding: fields.object("branding").and_then(Fields::rest).unwrap_or_default(),
     };
     check_schemas(&fields, &settings.oauth);
     fields.finish();
