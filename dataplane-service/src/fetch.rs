@@ -262,7 +262,7 @@ fn fault(error: &reqwest::Error) -> FetchError {
 
 async fn read(mut response: Response) -> Result<Answer, FetchError> {
     let headers = response.headers();
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
         return Err(FetchError::Encoded);
     }
     let (status, max_age) = (response.status().as_u16(), max_age(headers));

@@ -5,6 +5,7 @@ mod answer;
 mod authorize;
 mod bc_authorize;
 pub mod bearer;
+mod body;
 mod call;
 pub mod caller;
 mod client_registration;

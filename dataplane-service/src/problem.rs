@@ -121,6 +121,10 @@ impl ResponseError for Problem {
         if let Some(secs) = self.retry_after_secs {
             response.insert_header((header::RETRY_AFTER, secs));
         }
+        if self.code == ErrorCode::RequestTimeout {
+            // RFC 9110 §15.5.9: the rest of the body is not waited for.
+            response.force_close();
+        }
         response.content_type("application/problem+json");
         response.body(serde_json::to_string(&document).unwrap_or_default())
     }

@@ -26,6 +26,7 @@ const fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::RevisionNotReached
         | ErrorCode::UpgradeIncomplete
         | ErrorCode::Unavailable => Code::Unavailable,
+        ErrorCode::RequestTimeout => Code::DeadlineExceeded,
         ErrorCode::OutcomeUnknown => Code::Unknown,
         ErrorCode::Internal => Code::Internal,
     }

@@ -140,7 +140,13 @@ async fn what_is_too_much_is_cut() {
     for (answer, expected) in [
         (announced, FetchError::TooLarge),
         (Answer::Endless, FetchError::TooLarge),
+        // Nothing is inflated, whatever it is packed by, and whether it is or not.
         (ok("Content-Encoding: gzip\r\n", "\u{1f}"), FetchError::Encoded),
+        (ok("Content-Encoding: x-gzip\r\n", "{}"), FetchError::Encoded),
+        (ok("Content-Encoding: deflate\r\n", "{}"), FetchError::Encoded),
+        (ok("Content-Encoding: br\r\n", "{}"), FetchError::Encoded),
+        (ok("Content-Encoding: zstd\r\n", "{}"), FetchError::Encoded),
+        (ok("Content-Encoding: identity\r\nContent-Encoding: gzip\r\n", "{}"), FetchError::Encoded),
         (Answer::Trickle, FetchError::Timeout),
         (Answer::Whole("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()), FetchError::Status(404)),
     ] {

@@ -8,6 +8,8 @@ mod admin_tokens;
 mod authorize;
 #[path = "security/bearer.rs"]
 mod bearer;
+#[path = "security/compressed.rs"]
+mod compressed;
 #[path = "security/consent.rs"]
 mod consent;
 #[path = "security/costs.rs"]
@@ -36,6 +38,8 @@ mod refresh;
 mod sessions;
 #[path = "security/shown.rs"]
 mod shown;
+#[path = "security/slow.rs"]
+mod slow;
 #[path = "security/strangers.rs"]
 mod strangers;
 #[path = "security/token.rs"]

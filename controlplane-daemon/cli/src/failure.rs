@@ -133,6 +133,7 @@ mod tests {
             let want = match code {
                 ErrorCode::InvalidRequest
                 | ErrorCode::ValidationFailed
+                | ErrorCode::RequestTimeout
                 | ErrorCode::PayloadTooLarge
                 | ErrorCode::UnsupportedMediaType => 2,
                 ErrorCode::NotFound => 3,

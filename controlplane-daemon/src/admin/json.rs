@@ -16,7 +16,7 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Of documents to apply: many resources at once, and still one entry of the log.
 const MAX_MANIFEST_BYTES: usize = 8 * 1024 * 1024;
 /// From the end of the head to the end of the body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(25);
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A request's JSON document.
 pub(super) struct Document(pub(super) Value);
@@ -131,7 +131,7 @@ impl FromRequest for Patch {
 fn expect_json(request: &HttpRequest, types: &[&str]) -> Result<(), Problem> {
     let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    let encoded = request.headers().get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+    let encoded = request.headers().get_all(CONTENT_ENCODING).any(|value| value != "identity");
     if encoded || !types.iter().any(|name| essence.eq_ignore_ascii_case(name)) {
         let detail = format!("send {} without content encoding", types.join(" or "));
         return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));
@@ -158,7 +158,7 @@ async fn read(request: &HttpRequest, mut payload: Payload, limit: usize) -> Resu
     };
     tokio::time::timeout(BODY_TIMEOUT, all)
         .await
-        .unwrap_or_else(|_| Err(Problem::bad_request("the body did not arrive in time")))
+        .unwrap_or_else(|_| Err(Problem::new(ErrorCode::RequestTimeout, "the body did not arrive within 20 seconds")))
 }
 
 fn parse(body: &[u8]) -> Result<Value, Problem> {

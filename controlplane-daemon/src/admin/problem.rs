@@ -130,7 +130,7 @@ impl ResponseError for Problem {
         if let Some((name, value)) = &self.header {
             response.insert_header((name.clone(), value.as_str()));
         }
-        if self.code == ErrorCode::PayloadTooLarge {
+        if matches!(self.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
             // The rest of the body is not worth reading.
             response.force_close();
         }

@@ -10,13 +10,14 @@ use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
 use vocab::Timestamp;
 
+use super::body::Body;
 use super::{caller, cors, form_body};
 use crate::app::App;
 use crate::exchange::TokenRequest;
 use crate::resolve::Tenant;
 
 /// What actix extracts for a handler of such an endpoint.
-pub(super) type Arrived = (HttpRequest, Tenant, web::Data<App>, Result<web::Bytes, actix_web::Error>);
+pub(super) type Arrived = (HttpRequest, Tenant, web::Data<App>, Body);
 
 /// Who calls an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(super) struct Call {
     pub request: HttpRequest,
     pub tenant: Tenant,
     pub app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    body: Body,
     /// Whose the access token is that opened a protected endpoint.
     bearer: OnceCell<String>,
 }
@@ -96,6 +97,6 @@ impl Call {
     pub(super) fn of(request: HttpRequest, body: &'static str) -> Self {
         let tenant = Tenant(crate::fixture::tenant().into());
         let app = web::Data::new(crate::fixture::app());
-        Self { request, tenant, app, body: Ok(web::Bytes::from_static(body.as_bytes())), bearer: OnceCell::new() }
+        Self { request, tenant, app, body: Body(Ok(web::Bytes::from_static(body.as_bytes()))), bearer: OnceCell::new() }
     }
 }

@@ -17,6 +17,7 @@ use shared_proto::watch::registration_reply::Outcome;
 use vocab::registration::{InitialToken, RegistrationMode};
 use vocab::{ErrorCode, Revision, Secret, SecretDigest};
 
+use super::body::Body;
 use super::respond::{private, refusal, status_of};
 use super::{form_body, origin};
 use crate::app::App;
@@ -52,7 +53,6 @@ impl From<Unreachable> for Failure {
 }
 
 type Answer = Result<HttpResponse, Failure>;
-type Body = Result<web::Bytes, actix_web::Error>;
 /// The metadata, and the `client_secret` that stood in it.
 type Said = (Map<String, Value>, Option<Secret<String>>);
 

@@ -1,8 +1,10 @@
 //! The bodies and headers that OAuth endpoints read: one media type, one `Authorization` header.
 
+use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use actix_web::{HttpRequest, web};
 use oauth_core::error::OAuthError;
+
+use super::body::Body;
 
 /// Whether the body is a form (RFC 6749 §3.2, Appendix B), whatever parameters the media type has. A compressed one is
 /// not: nothing here inflates what strangers send.
@@ -19,16 +21,16 @@ fn is(request: &HttpRequest, media_type: &str) -> bool {
     let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let essence = header(CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     essence.trim().eq_ignore_ascii_case(media_type)
-        && request.headers().get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity")
+        && request.headers().get_all(CONTENT_ENCODING).all(|coding| coding == "identity")
 }
 
 /// The body, if it kept to the limit.
-pub fn read(body: &Result<web::Bytes, actix_web::Error>) -> Result<&[u8], OAuthError> {
-    body.as_deref().map_err(|_| OAuthError::invalid_request("The body is over 128 KiB or was cut off."))
+pub(super) fn read(body: &Body) -> Result<&[u8], OAuthError> {
+    body.0.as_deref().map_err(|_| OAuthError::invalid_request("The body is over 128 KiB or was cut off."))
 }
 
 /// The body, if it is a form and kept to the limit.
-pub fn form<'b>(request: &HttpRequest, body: &'b Result<web::Bytes, actix_web::Error>) -> Result<&'b [u8], OAuthError> {
+pub(super) fn form<'b>(request: &HttpRequest, body: &'b Body) -> Result<&'b [u8], OAuthError> {
     if !is_form(request) {
         let told = "The body must be application/x-www-form-urlencoded, not compressed.";
         return Err(OAuthError::invalid_request(told));

@@ -6,6 +6,7 @@ use futures::future::LocalBoxFuture;
 use oauth_core::form::Form;
 use vocab::ErrorCode;
 
+use super::body::Body;
 use super::form_body;
 use super::visit;
 use crate::pages::{Frame, PageError, PageTenant};
@@ -32,7 +33,7 @@ impl FromRequest for Posted {
         // Counted once, when the handler takes it.
         let tenant = PageTenant::known(request);
         let is_form = form_body::is_form(request);
-        let body = web::Bytes::from_request(request, payload);
+        let body = Body::from_request(request, payload);
         Box::pin(async move {
             let tenant = tenant?;
             let refused = |code, detail| PageError::new(Frame::of(&tenant), code, detail);
@@ -40,8 +41,9 @@ impl FromRequest for Posted {
                 let detail = "A form was expected (application/x-www-form-urlencoded).";
                 return Err(refused(ErrorCode::UnsupportedMediaType, detail));
             }
-            let body = body.await.map_err(|_| refused(ErrorCode::PayloadTooLarge, "The form is over 128 KiB."))?;
-            Ok(Self(body))
+            let Body(whole) = body.await.map_err(|late| refused(late.code(), "The form did not arrive in time."))?;
+            let too_large = |_| refused(ErrorCode::PayloadTooLarge, "The form is over 128 KiB.");
+            whole.map(Self).map_err(too_large)
         })
     }
 }

@@ -14,8 +14,9 @@ use uuid::Uuid;
 use vocab::{ErrorCode, Violations};
 
 use self::document::{NewUserDocument, UserDocument};
-use super::bearer;
+use super::body::Body;
 use super::respond::{BearerFailure, private_json};
+use super::{bearer, form_body};
 use crate::app::App;
 use crate::opaque;
 use crate::password::{HashError, PasswordHash};
@@ -122,7 +123,7 @@ pub(super) async fn create(
     request: HttpRequest,
     tenant: Tenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    body: Body,
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
     authenticate(&request, &tenant, &app, USERS_WRITE).await?;
@@ -154,12 +155,9 @@ fn busy(error: HashError) -> Problem {
     Problem::new(ErrorCode::Unavailable, error.to_string())
 }
 
-fn read_json(request: &HttpRequest, body: Result<web::Bytes, actix_web::Error>) -> Result<web::Bytes, Problem> {
-    let json = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
-    });
-    if !json {
-        return Err(Problem::new(ErrorCode::UnsupportedMediaType, "send application/json"));
+fn read_json(request: &HttpRequest, body: Body) -> Result<web::Bytes, Problem> {
+    if !form_body::is_json(request) {
+        return Err(Problem::new(ErrorCode::UnsupportedMediaType, "send application/json without content encoding"));
     }
-    body.map_err(|_| Problem::new(ErrorCode::PayloadTooLarge, "the body is over 128 KiB or was cut off"))
+    body.0.map_err(|_| Problem::new(ErrorCode::PayloadTooLarge, "the body is over 128 KiB or was cut off"))
 }

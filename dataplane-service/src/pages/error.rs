@@ -97,7 +97,10 @@ const fn title(code: ErrorCode) -> &'static str {
         ErrorCode::TenantSuspended | ErrorCode::NoDatabase | ErrorCode::NotConfigured => "Not available",
         ErrorCode::Unavailable | ErrorCode::DatabaseUnavailable | ErrorCode::TooManyRequests => "Please try again",
         ErrorCode::Forbidden => "This form cannot be used",
-        ErrorCode::InvalidRequest | ErrorCode::UnsupportedMediaType | ErrorCode::PayloadTooLarge => "That did not work",
+        ErrorCode::InvalidRequest
+        | ErrorCode::UnsupportedMediaType
+        | ErrorCode::PayloadTooLarge
+        | ErrorCode::RequestTimeout => "That did not work",
         _ => "Something went wrong",
     }
 }

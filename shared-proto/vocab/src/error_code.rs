@@ -25,6 +25,8 @@ pub enum ErrorCode {
     PreconditionFailed,
     /// The `Idempotency-Key` was used before with another request.
     IdempotencyMismatch,
+    /// The request, its body included, did not arrive in the time that there is for it.
+    RequestTimeout,
     PayloadTooLarge,
     UnsupportedMediaType,
     TooManyRequests,
@@ -50,7 +52,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::ValidationFailed,
         Self::Unauthenticated,
@@ -62,6 +64,7 @@ impl ErrorCode {
         Self::QuorumAtRisk,
         Self::PreconditionFailed,
         Self::IdempotencyMismatch,
+        Self::RequestTimeout,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::TooManyRequests,
@@ -94,6 +97,7 @@ impl ErrorCode {
             Self::IdempotencyMismatch => {
                 ("idempotency_mismatch", 422, "The Idempotency-Key was used for another request")
             }
+            Self::RequestTimeout => ("request_timeout", 408, "The request did not arrive in time"),
             Self::PayloadTooLarge => ("payload_too_large", 413, "The body is too large"),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "The media type is not supported"),
             Self::TooManyRequests => ("too_many_requests", 429, "Too many requests"),

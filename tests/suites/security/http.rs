@@ -1,6 +1,6 @@
 //! HTTP itself, in raw bytes: what a polite client library would never send.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tests::table::Table;
 use tests::web::{raw, raw_status};
@@ -68,70 +68,4 @@ async fn ambiguous_or_malformed_requests_are_refused() {
         }
     }
     table.finish(&world).await;
-}
-
-#[tokio::test]
-async fn a_compressed_body_is_not_inflated() {
-    let world = world::shared().await;
-    let tenant = world.tenant("gzip").await;
-    let mut table = Table::new();
-    let request = tenant.service.token_request(&[("grant_type", "client_credentials")]);
-    let answer = table.row("token", request.header("content-encoding", "gzip"), &[400, 413, 415]).await;
-    table.check("token", answer.json["access_token"].is_null(), || format!("{answer:?}"));
-    let request = tenant.admin.request(reqwest::Method::POST, "/tenants").json(&serde_json::json!({}));
-    table.row("admin", request.header("content-encoding", "gzip"), &[400, 413, 415, 422]).await;
-    table.finish(&world).await;
-}
-
-/// Sends a little at a time until the server has enough; how long that took.
-async fn drip(address: &str, start: &str) -> Option<Duration> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    const LIMIT: Duration = Duration::from_secs(35);
-    let mut stream = tokio::net::TcpStream::connect(address).await.expect("the listener accepts");
-    stream.write_all(start.as_bytes()).await.expect("the listener reads");
-    let (mut reader, mut writer) = stream.split();
-    let started = Instant::now();
-    let mut buffer = [0; 1024];
-    let mut tick = tokio::time::interval(Duration::from_millis(500));
-    while started.elapsed() < LIMIT {
-        tokio::select! {
-            read = reader.read(&mut buffer) => match read {
-                // An answer (408) or the end.
-                Ok(0) | Err(_) => return Some(started.elapsed()),
-                Ok(_) => {}
-            },
-            _ = tick.tick() => {
-                if writer.write_all(b"a").await.is_err() {
-                    return Some(started.elapsed());
-                }
-            }
-        }
-    }
-    None
-}
-
-#[tokio::test]
-async fn who_speaks_too_slowly_is_cut_off() {
-    let world = world::shared().await;
-    let tenant = world.tenant("slow").await;
-    let pod = world.pods[0].address().to_owned();
-    let node = world.cluster.nodes[0].addresses().admin.clone();
-    let token = format!("/t/{}/oauth2/token", tenant.slug);
-    let headers = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-Slow: ");
-    let body = |path: &str| {
-        format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10000\r\n\r\n"
-        )
-    };
-    let starts = [
-        (&pod, headers("/")),
-        (&pod, body(&token)),
-        (&node, headers("/")),
-        (&node, body("/api/v1/auth/token").replace("application/x-www-form-urlencoded", "application/json")),
-    ];
-    let ends = futures::future::join_all(starts.iter().map(|(address, start)| drip(address, start))).await;
-    for (end, (address, start)) in ends.iter().zip(&starts) {
-        assert!(end.is_some(), "{address} listens for ever to {start:?}");
-    }
-    Table::new().finish(&world).await;
 }

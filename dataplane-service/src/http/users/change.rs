@@ -8,6 +8,7 @@ use vocab::Violations;
 use super::document::{self, UserDocument};
 use super::{absent, busy, read_json, whose};
 use crate::app::App;
+use crate::http::body::Body;
 use crate::http::respond::private_json;
 use crate::password::Password;
 use crate::problem::Problem;
@@ -47,7 +48,7 @@ pub(in crate::http) async fn patch(
     request: HttpRequest,
     tenant: Tenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    body: Body,
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
     let (db, id) = whose(&request, &tenant, &app, USERS_WRITE).await?;

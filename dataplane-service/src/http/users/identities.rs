@@ -15,6 +15,7 @@ use vocab::{ErrorCode, Violations};
 use super::document::{self, rfc3339};
 use super::{absent, done, read_json, whose};
 use crate::app::App;
+use crate::http::body::Body;
 use crate::http::respond::private_json;
 use crate::problem::Problem;
 use crate::resolve::Tenant;
@@ -115,7 +116,7 @@ pub(in crate::http) async fn link(
     request: HttpRequest,
     tenant: Tenant,
     app: web::Data<App>,
-    body: Result<web::Bytes, actix_web::Error>,
+    body: Body,
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
     let (db, user) = whose(&request, &tenant, &app, USERS_WRITE).await?;
