@@ -33,6 +33,7 @@ pub mod cpu;
 pub mod export;
 pub mod forger;
 pub mod gate;
+pub mod hello;
 pub mod instance;
 pub mod listener;
 pub mod memory;

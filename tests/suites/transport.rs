@@ -7,6 +7,8 @@ mod bodies;
 mod frames;
 #[path = "transport/half_open.rs"]
 mod half_open;
+#[path = "transport/offers.rs"]
+mod offers;
 #[path = "transport/origin.rs"]
 mod origin;
 #[path = "transport/ports.rs"]

@@ -4,13 +4,14 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::flood::{CALM, Flood, Watcher};
 use crate::names;
 use crate::outcome::Outcome;
 
@@ -22,6 +23,10 @@ pub struct Connection {
     io: Io,
     /// The part of the preface that was read to know it, and is to be read again.
     unread: &'static [u8],
+    /// Once HTTP/2 has begun.
+    frames: Option<Watcher>,
+    /// What was to be written last was taken whole: what is written next begins a frame.
+    is_between_frames: bool,
     caller: Caller,
 }
 
@@ -29,6 +34,19 @@ pub struct Connection {
 enum Io {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+impl Io {
+    fn stream(&mut self) -> Pin<&mut dyn Stream> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(&mut **stream),
+        }
+    }
 }
 
 /// The other end; in the extensions of every request of the connection.
@@ -48,9 +66,13 @@ pub struct PeerCertificate {
 }
 
 impl Connection {
+    fn of(io: Io, caller: Caller) -> Self {
+        Self { io, unread: &[], frames: None, is_between_frames: true, caller }
+    }
+
     pub(crate) fn plain(stream: TcpStream) -> Self {
         let caller = Caller { address: stream.peer_addr().ok(), certificate: None };
-        Self { io: Io::Plain(stream), unread: &[], caller }
+        Self::of(Io::Plain(stream), caller)
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
@@ -61,7 +83,7 @@ impl Connection {
             Arc::new(PeerCertificate { subject, names })
         });
         let caller = Caller { address: tcp.peer_addr().ok(), certificate };
-        Self { io: Io::Tls(Box::new(stream)), unread: &[], caller }
+        Self::of(Io::Tls(Box::new(stream)), caller)
     }
 
     /// Waits for the client's first words: until then a connection costs nobody else anything but its place in line.
@@ -80,7 +102,19 @@ impl Connection {
             }
         }
         self.unread = PREFACE;
+        self.frames = Some(Watcher::new());
         Ok(self)
+    }
+
+    /// Takes leave as h2 does of floods that it counts itself.
+    fn end_flood(&mut self, context: &mut Context<'_>) -> io::Error {
+        tracing::warn!(address = ?self.caller.address, "a flood of frames that carry nothing: the connection is closed");
+        // Behind half a frame it would not be read as one; and whoever leaves no room for it reads nothing.
+        if self.is_between_frames {
+            let _ = self.io.stream().poll_write(context, CALM);
+            let _ = self.io.stream().poll_flush(context);
+        }
+        io::ErrorKind::ConnectionAborted.into()
     }
 }
 
@@ -104,19 +138,19 @@ impl AsyncRead for Connection {
             self.unread = later;
             return Poll::Ready(Ok(()));
         }
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Io::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        let before = buffer.filled().len();
+        ready!(self.io.stream().poll_read(context, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        match self.frames.as_mut().map(|frames| frames.read(read)) {
+            Some(Err(Flood)) => Poll::Ready(Err(self.end_flood(context))),
+            None | Some(Ok(())) => Poll::Ready(Ok(())),
         }
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -124,30 +158,23 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
+        let written = self.io.stream().poll_write_vectored(context, slices);
+        self.is_between_frames = match &written {
+            Poll::Ready(Ok(written)) => *written == slices.iter().map(|slice| slice.len()).sum::<usize>(),
+            Poll::Ready(Err(_)) | Poll::Pending => false,
+        };
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        self.io.stream().poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        self.io.stream().poll_shutdown(context)
     }
 }

@@ -16,6 +16,7 @@
 //! | [`credentials`], [`watcher`] | the ones in use, and their replacement while everything runs |
 //! | [`names`] | which certificates of our own authority are let in at a port |
 //! | [`server`], [`incoming`], [`connection`] | accepting |
+//! | `flood` | who sends frames that cost only us |
 //! | [`listener`] | accepting for actix |
 //! | [`one_task`], [`gather`] | a connection and its streams as one task, which sends together what it writes together |
 //! | [`client`] | connecting |
@@ -34,6 +35,7 @@
 pub mod client;
 pub mod connection;
 pub mod credentials;
+mod flood;
 pub mod forwarded;
 pub mod gather;
 mod handshake_signatures;

@@ -81,6 +81,13 @@ impl Callers {
     }
 }
 
+/// Whether it is the certificate of a host of that name.
+pub(crate) fn bears(certificate: &CertificateDer<'_>, host: &str) -> bool {
+    let host = ServerName::try_from(host);
+    let parsed = ParsedCertificate::try_from(certificate);
+    host.is_ok_and(|host| parsed.is_ok_and(|parsed| verify_server_name(&parsed, &host).is_ok()))
+}
+
 fn is_for_servers(certificate: &CertificateDer<'_>) -> Result<bool, CertificateError> {
     let usage = parse(certificate)?.tbs_certificate.get::<ExtendedKeyUsage>();
     let usage = usage.map_err(|_| CertificateError::BadEncoding)?;

@@ -12,7 +12,7 @@ use rustls::{CertificateError, DistinguishedName, Error, ServerConfig};
 use crate::credentials::{Credentials, Derived};
 use crate::handshake_signatures::handshake_signatures;
 use crate::material::Material;
-use crate::names::Callers;
+use crate::names::{Callers, bears};
 use crate::presented::AnyCertificate;
 use crate::suites::{self, provider};
 
@@ -77,8 +77,12 @@ impl ResolvesServerCert for Fixed {
 struct Current(Credentials);
 
 impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.current().identity.clone()
+    /// RFC 6066 §3 lets a server go on with whom it is not, or end it: whoever looks for another host would be shown ours,
+    /// and what was meant for that one might be taken for ours. Who names nobody, as callers of an address must, is served.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let own = self.0.current().identity.clone()?;
+        let is_meant = hello.server_name().is_none_or(|name| own.end_entity_cert().is_ok_and(|own| bears(own, name)));
+        is_meant.then_some(own)
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
@@ -21,6 +22,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
+const PROTOCOL_ERROR: u32 = 1;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 const FRAME_SIZE_ERROR: u32 = 6;
 /// What a process may grow by, whatever comes: the figures of the attacks are many times that.
@@ -135,17 +137,24 @@ fn floods(path: &str) -> Vec<Flood> {
     let bomb = [request(path, "-"), literal(0x40, "x-bomb", &"x".repeat(3_900)), vec![0xbe; 12_000]].concat();
     let bomb = frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb);
     let calmed = |end: &End| *end == End::Closed(Some(ENHANCE_YOUR_CALM));
-    let any = |_: &End| true;
+    let empty = |stream| frame(DATA, 0, stream, &[]).repeat(1_000_000);
+    let ended = |end: &End| matches!(end, End::Closed(Some(_)));
     vec![
         ("a frame of 16 MiB", vec![0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 1], |end| {
             *end == End::Closed(Some(FRAME_SIZE_ERROR))
         }),
         ("rapid reset", rapid_reset.collect(), calmed),
         ("headers without an end", without_end, calmed),
-        ("headers that unfold to 47 MB", bomb, |end| *end != End::Taken),
-        ("settings", frame(SETTINGS, 0, 0, &[]).repeat(200_000), any),
-        ("pings", frame(PING, 0, 0, b"........").repeat(200_000), any),
-        ("a million empty frames", frame(DATA, 0, 1, &[]).repeat(1_000_000), |end| matches!(end, End::Closed(_))),
+        ("headers that unfold to 47 MB", bomb, calmed),
+        ("settings", frame(SETTINGS, 0, 0, &[]).repeat(200_000), calmed),
+        ("settings that say something", frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(100_000), calmed),
+        ("pings", frame(PING, 0, 0, b"........").repeat(200_000), calmed),
+        ("priorities", frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 7]).repeat(100_000), calmed),
+        ("frames of no known type", frame(0xaa, 0, 3, &[]).repeat(200_000), calmed),
+        ("a million empty frames of a stream that there is", [open(3), empty(3)].concat(), ended),
+        ("a million empty frames of a stream that there is not", empty(3), |end| {
+            *end == End::Closed(Some(PROTOCOL_ERROR))
+        }),
     ]
 }
 

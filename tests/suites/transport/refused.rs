@@ -1,9 +1,9 @@
 //! Certificates that are wrong in every way, and callers that speak something else: refused, and counted by the reason.
 
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
-use rustls::ProtocolVersion;
 use tests::cluster::{Cluster, Secrets};
 use tests::counters::count;
+use tests::hello::{CBC_SHA1, STRONG, TLS_1_1, TLS_1_2, client_hello};
 use tests::pki::{Authority, Certified, Validity, Wanted};
 use tests::pod::{Plan, Pod};
 use tests::tls::{self, HTTP2_PREFACE};
@@ -11,14 +11,6 @@ use tests::wait::{PATIENCE, until};
 use tests::web;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-const HANDSHAKE: u8 = 22;
-const ALERT: u8 = 21;
-const PROTOCOL_VERSION: u8 = 70;
-/// ECDHE, ECDSA, AES-128-GCM: one that is spoken here.
-const STRONG: [u8; 2] = [0xc0, 0x2b];
-/// The same with CBC and SHA-1.
-const WEAK: [u8; 2] = [0xc0, 0x09];
 
 /// What a caller does once TCP is there.
 enum Caller<'a> {
@@ -30,33 +22,6 @@ enum Caller<'a> {
     Distrusts(&'a Certified),
     /// These bytes, without TLS of its own.
     Raw(&'a [u8]),
-}
-
-/// What a TLS 1.2 server needs: the groups P-256 (RFC 8422 §5.1.1) and uncompressed points (§5.1.2), and signatures by
-/// ECDSA and RSA-PSS with SHA-256 (RFC 8446 §4.2.3). No `supported_versions`: the version is the hello's own.
-const EXTENSIONS: [u8; 26] = [0, 24, 0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0, 0, 13, 0, 6, 0, 4, 4, 3, 8, 4];
-
-/// A ClientHello of that version, with one cipher suite; nothing else is wrong with it.
-fn client_hello(version: [u8; 2], suite: [u8; 2]) -> Vec<u8> {
-    let mut hello = vec![version[0], version[1]];
-    hello.extend([7; 32]);
-    hello.extend([0, 0, 2, suite[0], suite[1], 1, 0]);
-    hello.extend(EXTENSIONS);
-    let length = u8::try_from(hello.len()).expect("a short message");
-    let mut message = vec![0x16, 3, 1, 0, length + 4, 1, 0, 0, length];
-    message.extend(hello);
-    message
-}
-
-/// The answer to a hello: the content type of its first record, and an alert's description (RFC 8446 §5.1, §6).
-async fn answer_to(address: &str, hello: &[u8]) -> (u8, Option<u8>) {
-    let mut stream = TcpStream::connect(address).await.expect("the port is open");
-    stream.write_all(hello).await.expect("it listens");
-    let mut head = [0; 5];
-    stream.read_exact(&mut head).await.expect("an answer");
-    let mut content = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
-    stream.read_exact(&mut content).await.expect("a whole record");
-    (head[0], (head[0] == ALERT).then(|| content[1]))
 }
 
 async fn call(address: &str, ca: &str, caller: &Caller<'_>) {
@@ -110,8 +75,8 @@ async fn who_must_not_connect_is_refused_and_counted_by_the_reason() {
     cluster.ready().await;
     let (addresses, ops) = (cluster.nodes[0].addresses().clone(), cluster.nodes[0].ops_url());
 
-    let old = client_hello([3, 2], STRONG);
-    let weak = client_hello([3, 3], WEAK);
+    let old = client_hello(TLS_1_1, STRONG);
+    let weak = client_hello(TLS_1_2, CBC_SHA1);
     let (peer, watch) = (("peer", &addresses.raft), ("watch", &addresses.watch));
     let admin = ("admin", &addresses.admin);
     let mut rows = vec![
@@ -165,35 +130,6 @@ async fn who_must_not_connect_is_refused_and_counted_by_the_reason() {
     assert!(end > 1_900_000_000, "the certificate's end is shown: {end}");
 }
 
-#[tokio::test]
-async fn versions_before_1_2_are_refused_by_that_name_at_every_port() {
-    let authority = Authority::new("versions");
-    let node = authority.certify("node");
-    let [certificate, key, _] = &node.files;
-    let admin = ["--admin-tls-cert-file", certificate, "--admin-tls-key-file", key];
-    let mut cluster = Cluster::prepare(1, &[&node.flags()[..], &admin].concat());
-    cluster.start_all().await;
-    cluster.ready().await;
-    let (at, ops) = (cluster.nodes[0].addresses().clone(), cluster.nodes[0].ops_url());
-    for (port, address) in [("peer", &at.raft), ("watch", &at.watch), ("admin", &at.admin)] {
-        let (handshake, _) = answer_to(address, &client_hello([3, 3], STRONG)).await;
-        assert_eq!(handshake, HANDSHAKE, "{port}: the hello is right but for its version");
-        let best = tls::connect(address, &node.ca, Some(&node)).await.expect("the certificate is right");
-        assert_eq!(best.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3), "{port}: 1.3 is preferred");
-        let labels = [("port", port), ("end", "server"), ("outcome", "incompatible")];
-        let before = count(&ops, "hj_cp_handshakes_total", &labels).await;
-        for version in [[3, 2], [3, 1], [3, 0]] {
-            let answer = answer_to(address, &client_hello(version, STRONG)).await;
-            assert_eq!(answer, (ALERT, Some(PROTOCOL_VERSION)), "{port}, {version:?}");
-        }
-        until(&format!("they are counted at {port}"), PATIENCE, async || {
-            let now = count(&ops, "hj_cp_handshakes_total", &labels).await;
-            if now == before + 3 { Ok(()) } else { Err(format!("{before} before, {now} now")) }
-        })
-        .await;
-    }
-}
-
 /// RFC 6797 §7.2: who came by TLS is told to come by it again, and nobody else.
 #[tokio::test]
 async fn only_an_answer_by_tls_demands_tls() {
@@ -227,7 +163,7 @@ async fn who_does_not_get_to_a_pod_is_counted_by_the_reason() {
     let flags = [&flags[..], &asking].concat();
     let plan = Plan { name: "pod", control_plane: &control_plane, flags: &flags, ..Plan::default() };
     let pod = Pod::start(&plan, &cluster.secrets).await;
-    let (old, weak) = (client_hello([3, 2], STRONG), client_hello([3, 3], WEAK));
+    let (old, weak) = (client_hello(TLS_1_1, STRONG), client_hello(TLS_1_2, CBC_SHA1));
     for (caller, outcome) in [
         (Caller::Shows(None), "established"),
         (Caller::Shows(Some(&foreign)), "established"),
