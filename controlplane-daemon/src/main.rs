@@ -11,6 +11,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let done = match settings::from_process() {
         Ok(Invocation::Serve(settings)) => {
+            if let Err(why) = telemetry::started_with::conceal(settings::variables_of_secrets()) {
+                eprintln!("controlplane-daemon: the environment goes on to show secrets: {why}");
+            }
             server::run(*settings).map_err(|error| (error.to_string(), error.exit_code()))
         }
         Ok(Invocation::Offline(task, settings)) => {

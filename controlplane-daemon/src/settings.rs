@@ -110,6 +110,11 @@ pub fn from_process() -> Result<Invocation, SettingsError> {
     read(std::env::args_os(), &|name| std::env::var_os(name))
 }
 
+/// Where the environment may hold secrets.
+pub fn variables_of_secrets() -> impl Iterator<Item = String> {
+    catalogue::ALL.iter().filter(|setting| setting.is_secret()).flat_map(catalogue::Setting::variables)
+}
+
 pub fn read(args: impl IntoIterator<Item = OsString>, env: Environment<'_>) -> Result<Invocation, SettingsError> {
     let matches = match command_line().try_get_matches_from(args) {
         Ok(matches) => matches,

@@ -69,7 +69,12 @@ pub fn main() -> ExitCode {
             println!("{}", text.trim_end());
             return ExitCode::SUCCESS;
         }
-        Invocation::Serve(settings) => start(*settings, None),
+        Invocation::Serve(settings) => {
+            if let Err(why) = telemetry::started_with::conceal(settings::variables_of_secrets()) {
+                eprintln!("dataplane-service: the environment goes on to show secrets: {why}");
+            }
+            start(*settings, None)
+        }
         Invocation::Once { job, settings, tenant } => start(*settings, Some((job, tenant))),
     };
     match outcome {

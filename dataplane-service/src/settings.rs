@@ -167,6 +167,14 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Where the environment may hold secrets.
+pub fn variables_of_secrets() -> impl Iterator<Item = String> {
+    let secrets = sources::TABLE.iter().filter(|setting| setting.file_flag.is_some());
+    secrets.flat_map(|setting| {
+        [Some(sources::variable(setting.flag)), setting.bare.map(str::to_owned)].into_iter().flatten()
+    })
+}
+
 impl Invocation {
     /// Reads the process's own command line and environment.
     pub fn from_process() -> Result<Self, Refusal> {

@@ -27,6 +27,7 @@ pub mod log;
 pub mod machine;
 pub mod metric;
 pub mod request_id;
+pub mod started_with;
 mod trace;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ mod marked;
 #[path = "leaks/watched.rs"]
 mod watched;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::authenticator_app::{AuthenticatorApp, recovery_codes};
 use tests::browser::Browser;
 use tests::relying_party::{Tokens, parameters};
@@ -16,6 +16,34 @@ use tests::web;
 use url::Url;
 
 use self::watched::Watched;
+
+/// Has no account.
+const STRANGER: &str = "stranger@elsewhere.example";
+/// Where nobody looks who may know the tenant's people.
+const TOLD: &[&str] = &["the node's log", "the pod's log", "the traces", "metrics", "what the pod says of itself"];
+
+/// By every page and route that takes an address, right or wrong.
+async fn people_who_ask_for_mail(tenant: &Tenant, known: &str) {
+    let token = tenant.service.client_credentials("hj:users.write").await;
+    let users = format!("{}/api/v1/users", tenant.issuer);
+    for email in [known, STRANGER] {
+        for page in ["forgot-password", "register"] {
+            let url: Url = format!("{}/{page}", tenant.issuer).parse().expect("a URL");
+            let browser = Browser::new();
+            if let Some(form) = browser.open(&url).await.form() {
+                let _ = browser.submit(&form, &[("email", email)], form.buttons.first()).await;
+            }
+            // Where the address must not stand, somebody may put it.
+            let _ = web::send(web::client().get(url).query(&[("email", email)])).await;
+        }
+        let hinted = tenant.backend.attempt_with(&[("login_hint", Some(email))]);
+        let _ = Browser::new().open(&hinted.url).await;
+    }
+    let made = |body: Value| web::client().post(&users).bearer_auth(&token).json(&body);
+    // Taken, and wrong in another member: refusals name what is wrong, to who sent it.
+    let _ = web::send(made(json!({ "email": known, "password": "a horse with a staple" }))).await.expect(409);
+    let _ = web::send(made(json!({ "email": STRANGER, "password": "x" }))).await.expect(422);
+}
 
 /// Of requests that wait, clients that registered themselves, and tokens that are no JWTs.
 async fn other_secrets(tenant: &Tenant, email: &str) -> Vec<(&'static str, String)> {
@@ -140,7 +168,7 @@ async fn secrets_of_a_key(tenant: &Tenant) -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
-    let watched = Watched::start().await;
+    let mut watched = Watched::start().await;
     let world = &watched.world;
     let tenant = world.tenant("leaks").await;
     let alice = tenant.user("alice").await;
@@ -149,8 +177,11 @@ async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
     let login = browser.open_page(&attempt.url).await;
     let interaction = parameters(&login.url)["interaction"].clone();
     let form = login.expect_form();
-    let refused = browser.sign_in(&form, &alice.email, "a-wrong-password-of-alice").await;
-    assert!(refused.leaves_to.is_none(), "{refused:#?}");
+    for email in [&alice.email, STRANGER] {
+        let refused = browser.sign_in(&form, email, "a-wrong-password-of-alice").await;
+        assert!(refused.leaves_to.is_none(), "{refused:#?}");
+    }
+    people_who_ask_for_mail(&tenant, &alice.email).await;
     let callback = browser.authorize(&attempt.url, &alice).await;
     let code = parameters(&callback)["code"].clone();
     let first = Tokens::read(tenant.backend.redeem(&code, &attempt.verifier).await);
@@ -201,9 +232,40 @@ async fn what_is_told_and_kept_of_a_flow_holds_no_secret() {
             found.push(format!("{what} ({} characters) is in {place}", secret.len()));
         }
     }
+    // Who people are stands where they are kept, and nowhere that is read by whoever looks after the machines.
+    let mut people: Vec<String> =
+        ["alice", "bob", "carol"].map(|name| format!("{name}@{}.example", tenant.slug)).into();
+    people.push(STRANGER.to_owned());
+    let people: Vec<String> = people.into_iter().flat_map(|email| [email.replace('@', "%40"), email]).collect();
+    for (place, text) in places.iter().filter(|(place, _)| TOLD.contains(place)) {
+        found.extend(people.iter().filter(|who| text.contains(*who)).map(|who| format!("{who} is in {place}")));
+    }
+    for (_, metrics) in places.iter().filter(|(place, _)| *place == "metrics") {
+        found.extend([&alice.id, &tenant.service.client_id].into_iter().flat_map(|name| {
+            let label = format!("\"{name}\"");
+            metrics
+                .lines()
+                .filter(move |line| line.contains(&label))
+                .map(|line| format!("a series of one's own: {line}"))
+        }));
+    }
     assert!(found.is_empty(), "{found:#?}");
-    for process in [world.cluster.nodes[0].process_id(), world.pods[0].process().id()] {
+    let secrets = &watched.world.cluster.secrets;
+    let given = [&secrets.owner, &secrets.master_key, &secrets.cluster_hmac, &secrets.watch_token].map(String::as_str);
+    for process in [watched.world.cluster.nodes[0].process_id(), watched.world.pods[0].process().id()] {
+        assert_shows_nothing(process, &given);
         assert_no_core_dump(process);
+    }
+    watched.crash().await;
+}
+
+/// proc_pid_environ(5), proc_pid_cmdline(5): what a process was started with, for all of its life.
+fn assert_shows_nothing(process: u32, given: &[&str]) {
+    for file in ["environ", "cmdline"] {
+        let text = std::fs::read(format!("/proc/{process}/{file}")).expect("it runs");
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("HJ_LOG_FORMAT=human") || file == "cmdline", "it is the environment: {text}");
+        assert!(!given.iter().any(|secret| text.contains(secret)), "{file}: {text}");
     }
 }
 

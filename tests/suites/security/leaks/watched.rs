@@ -1,7 +1,9 @@
 //! A world as talkative as it can be made, and all that it tells and keeps.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 
+use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::json;
 use tests::cluster::Cluster;
@@ -75,6 +77,24 @@ impl Watched {
             places.push((what, text));
         }
         places
+    }
+
+    /// By the signals of a crash: none leaves its memory anywhere.
+    pub(super) async fn crash(&mut self) {
+        let World { cluster, pods } = &mut self.world;
+        for (process, signal) in
+            [(pods[0].process_mut(), Signal::SIGSEGV), (cluster.nodes[0].process_mut(), Signal::SIGABRT)]
+        {
+            until("it crashes", PATIENCE, async || {
+                // Of a first SIGSEGV Rust's runtime makes nothing but that the next is deadly: it looks whether a stack
+                // has overflowed, and would come by the same fault again.
+                process.signal(signal);
+                if process.is_running() { Err("it runs".to_owned()) } else { Ok(()) }
+            })
+            .await;
+            let status = process.ended(PATIENCE).await;
+            assert_eq!((status.signal(), status.core_dumped()), (Some(signal as i32), false));
+        }
     }
 
     async fn audit(&self, tenant: &Tenant) -> String {
