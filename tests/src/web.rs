@@ -1,11 +1,13 @@
 //! HTTP as the tests use it: answers read whole, nothing followed by itself, and raw bytes where a client library is too polite.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::wait::{PATIENCE, until};
 
 /// A client that follows no redirect and uses no proxy. Made per test: its connections belong to one runtime.
 pub fn client() -> reqwest::Client {
@@ -39,6 +41,17 @@ pub async fn try_send(request: reqwest::RequestBuilder) -> Result<Answer, reqwes
     let text = response.text().await?;
     let json = serde_json::from_str(&text).unwrap_or(Value::Null);
     Ok(Answer { status, headers, text, json })
+}
+
+/// An answer that comes within a second, if not at the first attempt because the machine is busy.
+pub async fn send_promptly(what: &str, request: impl Fn() -> reqwest::RequestBuilder) -> Answer {
+    until(&format!("{what}: an answer within a second"), PATIENCE, async || {
+        let began = Instant::now();
+        let answer = send(request()).await;
+        let took = began.elapsed();
+        if took < Duration::from_secs(1) { Ok(answer) } else { Err(format!("{took:?}")) }
+    })
+    .await
 }
 
 impl Answer {

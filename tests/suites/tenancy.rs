@@ -1,5 +1,7 @@
 //! Tenants apart: which tenant a request belongs to, and that nothing of one is worth anything at another.
 
+use std::time::Duration;
+
 use reqwest::RequestBuilder;
 use serde_json::json;
 use tests::browser::Browser;
@@ -9,7 +11,7 @@ use tests::tenant::{Tenant, unique};
 use tests::tokens::{self, Jwt};
 use tests::wait::{PATIENCE, until};
 use tests::web::{self, Answer};
-use tests::world;
+use tests::world::{self, World};
 
 /// Two tenants with the same client ids and the same people's names.
 async fn two_tenants() -> (world::Shared, Tenant, Tenant) {
@@ -281,12 +283,32 @@ async fn headers_cannot_move_a_path_named_request_to_another_tenant() {
     }
 }
 
+/// Of every pod, whatever it is asked.
+async fn everywhere_within_two_seconds(world: &World, tenant: &Tenant, status: u16) {
+    for pod in &world.pods {
+        let there = tenant.service.at(&format!("{}/t/{}", pod.url(), tenant.slug));
+        until(&format!("{} answers {status}", pod.name), Duration::from_secs(2), async || {
+            let answers = [
+                web::send(there.http.get(format!("{}/.well-known/jwks.json", there.base))).await,
+                there.token(&[("grant_type", "client_credentials")]).await,
+            ];
+            let statuses = answers.map(|answer| answer.status);
+            if statuses == [status; 2] { Ok(()) } else { Err(format!("{statuses:?}")) }
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn a_suspended_tenant_serves_nothing_and_comes_back_unharmed() {
-    let (_world, a, b) = two_tenants().await;
+    let (world, a, b) = two_tenants().await;
     let tokens = a.app.sign_in(&a.user("alice").await).await;
-    a.patch(&json!({ "status": "suspended" })).await;
+    // Two seconds after the write, though nobody waited for the pods to hear of it.
+    let suspended = json!({ "status": "suspended" });
+    let _ = a.admin.patch(&format!("/tenants/{}", a.slug), &suspended).await.expect(200);
+    everywhere_within_two_seconds(&world, &a, 403).await;
     let _ = a.app.refresh(tokens.refresh()).await.expect(403);
+    let _ = a.backend.introspect(&tokens.access).await.expect(403);
     let _ = a.app.userinfo(&tokens.access).await.expect(403);
     let _ = a.service.token(&[("grant_type", "client_credentials")]).await.expect(403);
     assert_eq!(Browser::new().open(&a.app.attempt().url).await.status, 403);
@@ -306,7 +328,8 @@ async fn a_deleted_tenant_is_gone_and_its_successor_has_fresh_keys() {
     let (code, attempt) = tenant.app.code(&alice).await;
     let old_keys = tenant.app.jwks().await;
     let path = format!("/tenants/{}", tenant.slug);
-    let _ = tenant.admin.delete(&format!("{path}?wait=fleet&timeout=15s")).await.expect_one_of(&[200, 204]);
+    let _ = tenant.admin.delete(&path).await.expect_one_of(&[200, 204]);
+    everywhere_within_two_seconds(&world, &tenant, 404).await;
     let _ = tenant.app.userinfo(&tokens.access).await.expect(404);
     let _ = tenant.app.refresh(tokens.refresh()).await.expect(404);
     let _ = tenant.admin.get(&path).await.expect(404);
@@ -318,6 +341,11 @@ async fn a_deleted_tenant_is_gone_and_its_successor_has_fresh_keys() {
     let new_keys = tenant.app.jwks().await;
     assert!(tokens::verify(&tokens.access, &new_keys.json).is_err(), "{old_keys:?} {new_keys:?}");
     let _ = tenant.app.userinfo(&tokens.access).await.expect(401);
+    let kids = |keys: &Answer| -> Vec<String> {
+        let keys = keys.json["keys"].as_array().expect("keys").iter();
+        keys.flat_map(|key| [key["kid"].to_string(), key["x"].to_string()]).collect()
+    };
+    assert!(kids(&new_keys).iter().all(|new| !kids(&old_keys).contains(new)), "{old_keys:?} {new_keys:?}");
 
     // The people are there, the database being the same; but nothing that was issued before is good for anything.
     let app = json!({
@@ -326,6 +354,12 @@ async fn a_deleted_tenant_is_gone_and_its_successor_has_fresh_keys() {
         "scopes": ["openid", "profile", "email", "offline_access"],
     });
     tenant.admin.create_client(&tenant.slug, &app).await;
+    let asks = json!({ "client_id": "asks", "name": "Asks", "grant_types": ["client_credentials"] });
+    let secret = tenant.admin.create_client(&tenant.slug, &asks).await.secret;
+    let asks = RelyingParty::new(&tenant.issuer, "asks", secret, "");
+    for token in [&tokens.access, tokens.refresh()] {
+        assert_eq!(asks.introspect(token).await.expect(200).text, r#"{"active":false}"#);
+    }
     assert_eq!(tenant.app.refresh(tokens.refresh()).await.expect(400).code(), "invalid_grant");
     assert_eq!(tenant.app.redeem(&code, &attempt.verifier).await.expect(400).code(), "invalid_grant");
     let silent = tenant.app.attempt_with(&[("prompt", Some("none"))]);

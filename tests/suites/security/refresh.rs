@@ -1,7 +1,12 @@
 //! Refresh tokens: rotated, never widened, dead when their reason is gone.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::browser::Browser;
 use tests::relying_party::Tokens;
+use tests::tenant::User;
+use tests::wait::until;
 use tests::web;
 use tests::world;
 
@@ -67,6 +72,54 @@ async fn a_deleted_or_disabled_client_refreshes_nothing() {
     assert_eq!(tenant.app.refresh(tokens.refresh()).await.expect(401).code(), "invalid_client");
     let page = web::send(tenant.app.http.get(tenant.app.attempt().url)).await.expect_refused();
     assert_eq!(page.header("location"), None);
+}
+
+/// Within a second of the change, at every pod, though nobody waited for the pods to hear of it.
+#[tokio::test]
+async fn what_a_grant_rests_on_ends_it_everywhere_within_a_second() {
+    let world = world::shared().await;
+    let tenant = world.tenant("ends").await;
+    let token = tenant.service.client_credentials("hj:users.write").await;
+    let change = async |user: &User, body: Value| {
+        let url = format!("{}/api/v1/users/{}", tenant.issuer, user.id);
+        let _ = web::send(web::client().patch(url).bearer_auth(&token).json(&body)).await.expect(200);
+    };
+    let everywhere = async |what: &str, refresh_token: &str, refusal: (u16, &str)| {
+        for pod in &world.pods {
+            let there = tenant.app.at(&format!("{}/t/{}", pod.url(), tenant.slug));
+            until(&format!("{what}: {} refuses", pod.name), Duration::from_secs(1), async || {
+                let answer = there.refresh(refresh_token).await;
+                if (answer.status, answer.code()) == refusal { Ok(()) } else { Err(format!("{answer:?}")) }
+            })
+            .await;
+        }
+    };
+    let invalid_grant = (400, "invalid_grant");
+    let sign_in = async |name: &str| {
+        let user = tenant.user(name).await;
+        let tokens = tenant.app.sign_in(&user).await;
+        (user, tokens)
+    };
+    let (alice, tokens) = sign_in("alice").await;
+    change(&alice, json!({ "status": "disabled" })).await;
+    everywhere("the user is disabled", tokens.refresh(), invalid_grant).await;
+    let (bob, tokens) = sign_in("bob").await;
+    change(&bob, json!({ "password": "another horse with a staple" })).await;
+    everywhere("the password was changed", tokens.refresh(), invalid_grant).await;
+    let (carol, tokens) = sign_in("carol").await;
+    let browser = Browser::new();
+    let account = format!("{}/account", tenant.issuer).parse().expect("a URL");
+    let form = browser.open_page(&account).await.expect_form();
+    let _ = browser.sign_in(&form, &carol.email, &carol.password).await;
+    let form = browser.open_page(&account).await.form_with("client_id");
+    let _ = browser.submit(&form, &[], form.buttons.first()).await;
+    everywhere("consent was taken back", tokens.refresh(), invalid_grant).await;
+    let (_, tokens) = sign_in("dave").await;
+    let path = format!("/tenants/{}/clients/app", tenant.slug);
+    let _ = tenant.admin.delete(&path).await.expect_one_of(&[200, 204]);
+    for (what, token) in [("the client is gone", "none"), ("and so is what it had", tokens.refresh())] {
+        everywhere(what, token, (401, "invalid_client")).await;
+    }
 }
 
 #[tokio::test]

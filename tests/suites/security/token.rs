@@ -1,10 +1,12 @@
 //! The token endpoint: who may redeem what, and how a refusal looks.
 
+use std::collections::BTreeSet;
+
 use tests::browser::Browser;
 use tests::relying_party::{RelyingParty, Tokens, parameters};
 use tests::table::Table;
 use tests::tenant::{APP_REDIRECT, BACKEND_REDIRECT};
-use tests::web;
+use tests::web::{self, Answer};
 use tests::world;
 
 #[tokio::test]
@@ -20,6 +22,12 @@ async fn a_client_that_cannot_prove_itself_is_refused_the_same_way_whoever_it_is
     let unknown = table.oauth("unknown client", with("nobody", "x"), &[401], &["invalid_client"]).await;
     let wrong = table.oauth("wrong secret", with("service", "x"), &[401], &["invalid_client"]).await;
     table.check("told apart", unknown.text == wrong.text, || format!("{} / {}", unknown.text, wrong.text));
+    // The same work: a table beside the code counts what a secret is held against, known client or not.
+    let headers = |answer: &Answer| {
+        let names = answer.headers.iter().filter(|(name, _)| *name != "date");
+        names.map(|(name, value)| format!("{name}: {value:?}")).collect::<BTreeSet<_>>()
+    };
+    table.check("told apart by headers", headers(&unknown) == headers(&wrong), || format!("{unknown:?} / {wrong:?}"));
     for answer in [&unknown, &wrong] {
         let challenge = answer.header("www-authenticate").unwrap_or_default();
         table.check("challenge", challenge.starts_with("Basic"), || format!("{answer:?}"));

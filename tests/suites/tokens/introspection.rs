@@ -48,8 +48,16 @@ async fn each_kind_of_token_is_told_about_to_whom_it_concerns() {
 
     // Nobody else's business, no token at all, or no longer one.
     let rotated = tenant.backend.refresh(tokens.refresh()).await.expect(200);
-    let mut table = Table::new();
     let (code, _) = tenant.backend.code(&alice).await;
+    let foreign = world.tenant("told-not").await.service.client_credentials("hj:users.read").await;
+    let ended = tenant.backend.sign_in(&alice).await;
+    for token in [&ended.access, ended.refresh()] {
+        assert_eq!(tenant.backend.introspect(token).await.expect(200).json["active"], true);
+        let _ = tenant.backend.revoke(token).await.expect(200);
+    }
+    let of_service = tenant.service.client_credentials("hj:users.read").await;
+    let _ = tenant.service.revoke(&of_service).await.expect(200);
+    let mut table = Table::new();
     for (what, asked_by, token) in [
         ("a service that the token is not for", &tenant.service, &tokens.access),
         ("a resource server asks for a refresh token", &orders, &rotated.text_of("refresh_token")),
@@ -60,6 +68,11 @@ async fn each_kind_of_token_is_told_about_to_whom_it_concerns() {
         ("garbage", &tenant.backend, &"x".repeat(43)),
         ("a JWT of nobody", &tenant.backend, &Jwt::parse(&tokens.access).with_alg_none()),
         ("a JWT signed by a public key", &tenant.backend, &Jwt::parse(&tokens.access).with_hs256(b"public")),
+        ("a token that was revoked", &tenant.backend, &ended.access),
+        ("a service's token that was revoked", &tenant.service, &of_service),
+        ("a refresh token that was revoked", &tenant.backend, &ended.refresh().to_owned()),
+        ("a JWT of another tenant", &tenant.backend, &foreign),
+        ("a JWT of another tenant, to its own client there", &tenant.service, &foreign),
         ("SQL", &tenant.backend, &"' OR 1=1--".to_owned()),
     ] {
         let answer = table.row(what, asked_by.back_channel("introspect", &[("token", token)]), &[200]).await;
