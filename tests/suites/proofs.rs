@@ -36,6 +36,9 @@ use tests::pki::Authority;
 use tests::world::World;
 use tokio::sync::OnceCell;
 
+/// Where clients with certificates reach the second pod, it says.
+const MTLS_URL: &str = "https://mtls.example";
+
 /// Two pods. Both ask for certificates and know a header for them; the second takes what this machine sends for a
 /// proxy's, the first takes it for anybody's.
 struct Setting {
@@ -80,7 +83,7 @@ async fn start() -> Setting {
     let pod = authority.certify("pod");
     let [cert, key, ca] = &pod.files;
     let mut world = World::start(1, 0).await;
-    for (name, proxies) in [("pod-0", "192.0.2.1"), ("pod-1", "127.0.0.1")] {
+    for (name, proxies, mtls) in [("pod-0", "192.0.2.1", ""), ("pod-1", "127.0.0.1", MTLS_URL)] {
         let flags = [
             "--tls-addr",
             "127.0.0.1:0",
@@ -98,6 +101,8 @@ async fn start() -> Setting {
             proxies,
             "--outbound-allowed-networks",
             "127.0.0.0/8",
+            "--mtls-public-url",
+            mtls,
         ];
         world.add_pod_with(name, "", &flags).await;
     }

@@ -148,18 +148,32 @@ async fn scopes_release_claims_of_the_tenants_own_making() {
     let world = world::shared().await;
     let claims = json!({
         "employee": { "field": "staff_no" }, "org": { "value": { "name": "Acme" } }, "absent": { "field": "nothing" },
+        "score": { "aggregated": "bank_jwt" }, "limit": { "aggregated": "bank_jwt" },
+        "unsaid": { "aggregated": "staff_no" },
     });
     let tenant = Tenant::create_with(&world, "claims", json!({ "oauth": { "claims": claims } })).await;
-    let scope = json!({ "name": "staff", "claims": ["employee", "org", "absent"] });
-    let _ = tenant.admin.post(&format!("/tenants/{}/scopes", tenant.slug), &scope).await.expect(201);
-    let hr =
-        client(&tenant, "hr", "https://hr.example/cb", json!({ "scopes": ["openid", "staff", "address", "phone"] }))
-            .await;
+    for scope in [
+        json!({ "name": "staff", "claims": ["employee", "org", "absent"] }),
+        json!({ "name": "credit", "claims": ["score", "limit", "unsaid"] }),
+    ] {
+        let _ = tenant.admin.post(&format!("/tenants/{}/scopes", tenant.slug), &scope).await.expect(201);
+    }
+    let types = tenant.app.discovery().await.json["claim_types_supported"].clone();
+    assert_eq!(types, json!(["normal", "aggregated"]));
+    let hr = client(
+        &tenant,
+        "hr",
+        "https://hr.example/cb",
+        json!({ "scopes": ["openid", "staff", "credit", "address", "phone"] }),
+    )
+    .await;
+    // Said and signed by somebody else: it is not looked into.
+    let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzY29yZSI6NywibGltaXQiOjl9.c2lnbmF0dXJl";
     let body = json!({
         "email": "carol@claims.example", "password": "carol is a horse with a staple", "email_verified": true,
         "claims": {
             "staff_no": 12, "address": { "country": "FR" }, "phone_number": "+33 1 23 45 67 89",
-            "phone_number_verified": false,
+            "phone_number_verified": false, "bank_jwt": jwt,
         },
     });
     let token = tenant.service.client_credentials("hj:users.write").await;
@@ -170,7 +184,12 @@ async fn scopes_release_claims_of_the_tenants_own_making() {
         email: "carol@claims.example".to_owned(),
         password: "carol is a horse with a staple".to_owned(),
     };
+    let of_bank = json!({
+        "sub": carol.id, "_claim_names": { "score": "bank_jwt", "limit": "bank_jwt" },
+        "_claim_sources": { "bank_jwt": { "JWT": jwt } },
+    });
     for (scope, expected) in [
+        ("openid credit", of_bank),
         ("openid staff", json!({ "sub": carol.id, "employee": 12, "org": { "name": "Acme" } })),
         (
             "openid address phone",
@@ -185,6 +204,14 @@ async fn scopes_release_claims_of_the_tenants_own_making() {
         let got = Tokens::read(hr.redeem(&parameters(&callback)["code"], &attempt.verifier).await);
         assert_eq!(hr.userinfo(&got.access).await.expect(200).json, expected);
     }
+    // In an ID token, too, where one of them is asked for there.
+    let wanted = r#"{"id_token":{"score":null}}"#;
+    let attempt = hr.attempt_with(&[("scope", Some("openid")), ("claims", Some(wanted))]);
+    let callback = Browser::new().authorize(&attempt.url, &carol).await;
+    let got = Tokens::read(hr.redeem(&parameters(&callback)["code"], &attempt.verifier).await);
+    let id = Jwt::parse(got.id()).claims;
+    assert_eq!(id["_claim_names"], json!({ "score": "bank_jwt" }));
+    assert_eq!(id["_claim_sources"], json!({ "bank_jwt": { "JWT": jwt } }));
     let wrong = json!({ "settings": { "oauth": { "claims": { "sub": { "value": "root" } } } } });
     let refused = tenant.admin.patch(&format!("/tenants/{}", tenant.slug), &wrong).await.expect(422);
     assert!(refused.pointers().contains(&"/settings/oauth/claims/sub"), "{refused:#?}");

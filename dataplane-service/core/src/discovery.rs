@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use vocab::claims::ClaimSource;
 use vocab::client::TokenDeliveryMode;
 use vocab::oauth::OAuthSettings;
 
 use crate::acr::Acr;
-use crate::authorize::{Prompt, ResponseMode};
+use crate::authorize::{Prompt, ResponseMode, ResponseType};
 use crate::client::{AuthMethod, GrantType};
 use crate::fapi;
 use crate::resource::OWN;
@@ -43,7 +44,7 @@ pub struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
     scopes_supported: BTreeSet<&'a str>,
-    response_types_supported: [&'static str; 1],
+    response_types_supported: Vec<&'static str>,
     response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
     subject_types_supported: Vec<&'static str>,
@@ -72,7 +73,8 @@ pub struct Metadata<'a> {
     /// RFC 8705 §5.
     #[serde(skip_serializing_if = "Option::is_none")]
     mtls_endpoint_aliases: Option<MtlsAliases>,
-    claim_types_supported: [&'static str; 1],
+    /// OIDC Core §5.6.
+    claim_types_supported: Vec<&'static str>,
     claims_supported: BTreeSet<&'a str>,
     /// RFC 7636; `plain` only where the tenant allows it (RFC 9700 §2.1.1).
     code_challenge_methods_supported: Vec<&'static str>,
@@ -164,7 +166,12 @@ impl<'a> Metadata<'a> {
             end_session_endpoint: format!("{issuer}/oauth2/logout"),
             registration_endpoint: None,
             scopes_supported: scopes,
-            response_types_supported: ["code"],
+            // FAPI 2.0 Security Profile §5.3.2.2: nothing but codes.
+            response_types_supported: if settings.fapi.is_some() {
+                vec![ResponseType::Code.as_str()]
+            } else {
+                ResponseType::ALL.map(ResponseType::as_str).to_vec()
+            },
             response_modes_supported: ResponseMode::ALL.map(ResponseMode::as_str).to_vec(),
             grant_types_supported: GrantType::ALL.map(GrantType::as_str).to_vec(),
             subject_types_supported: SubjectType::ALL.map(SubjectType::as_str).to_vec(),
@@ -199,7 +206,11 @@ impl<'a> Metadata<'a> {
                 }),
                 MutualTls::AtTheIssuer | MutualTls::Unavailable => None,
             },
-            claim_types_supported: ["normal"],
+            claim_types_supported: if settings.claims.values().any(ClaimSource::is_aggregated) {
+                vec!["normal", "aggregated"]
+            } else {
+                vec!["normal"]
+            },
             claims_supported: claims,
             code_challenge_methods_supported: if settings.allow_plain_pkce {
                 vec!["S256", "plain"]
@@ -277,7 +288,7 @@ mod tests {
         let document: Value = serde_json::to_value(&metadata).unwrap();
         assert_eq!(document["issuer"], "https://id.example/t/acme");
         assert_eq!(document["token_endpoint"], "https://id.example/t/acme/oauth2/token");
-        assert_eq!(document["response_types_supported"], json!(["code"]));
+        assert_eq!(document["response_types_supported"], json!(["code", "none"]));
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
         assert_eq!(
             document["grant_types_supported"],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use vocab::Timestamp;
 use vocab::claims::ClaimSource;
@@ -28,6 +28,7 @@ pub fn with_sources(mut user: User, sources: &BTreeMap<String, ClaimSource>) -> 
         let value = match source {
             ClaimSource::Field(field) => user.claims.get(field)?.clone(),
             ClaimSource::Value(value) => value.clone(),
+            ClaimSource::Aggregated(field) => user.claims.get(field).filter(|value| is_jwt(value))?.clone(),
         };
         Some((name.clone(), value))
     };
@@ -35,6 +36,33 @@ pub fn with_sources(mut user: User, sources: &BTreeMap<String, ClaimSource>) -> 
     let made: Vec<_> = sources.iter().filter_map(made).collect();
     user.claims.extend(made);
     user
+}
+
+/// Signed or encrypted, in the compact form (RFC 7515 §7.1, RFC 7516 §7.1). Whether it is good is for the client to say.
+fn is_jwt(value: &Value) -> bool {
+    let is_part = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    value.as_str().is_some_and(|text| {
+        let parts: Vec<&str> = text.split('.').collect();
+        [3, 5].contains(&parts.len()) && parts.iter().all(|part| is_part(part)) && !text.starts_with('.')
+    })
+}
+
+/// What other providers said goes where clients look for it (OIDC Core §5.6.2): each name with its source, each source
+/// with the JWT, once.
+#[must_use]
+pub fn aggregated(mut released: Map<String, Value>, sources: &BTreeMap<String, ClaimSource>) -> Map<String, Value> {
+    let (mut names, mut jwts) = (Map::new(), Map::new());
+    for (name, source) in sources {
+        let ClaimSource::Aggregated(field) = source else { continue };
+        let Some(jwt) = released.remove(name) else { continue };
+        names.insert(name.clone(), field.as_str().into());
+        jwts.insert(field.clone(), json!({ "JWT": jwt }));
+    }
+    if !names.is_empty() {
+        released.insert("_claim_names".to_owned(), Value::Object(names));
+        released.insert("_claim_sources".to_owned(), Value::Object(jwts));
+    }
+    released
 }
 
 /// The claims of `wanted`, each that the user has with a value that will do (OIDC Core §5.5.1). No name of the
@@ -113,7 +141,6 @@ fn release(user: &User, claim: &str, released: &mut Map<String, Value>) {
 mod tests {
     use super::*;
     use rstest::rstest;
-    use serde_json::json;
 
     fn alice() -> User {
         let stored =
@@ -149,6 +176,35 @@ mod tests {
         let mut answer = claims(&user, scope, &BTreeMap::new(), |name| (name == "staff").then_some(&staff[..]));
         assert_eq!(answer.remove("sub"), Some(json!("00000000-0000-0000-0000-000000000007")));
         assert_eq!(Value::Object(answer), expected);
+    }
+
+    #[test]
+    fn what_another_provider_says() {
+        let claims = json!({"bank": "e30.e30.c2ln", "plain": "e30", "number": 3, "name": "Alice"});
+        let user = User { claims: claims.as_object().unwrap().clone(), ..alice() };
+        let sources = json!({
+            "score": {"aggregated": "bank"}, "limit": {"aggregated": "bank"}, "unsaid": {"aggregated": "nothing"},
+            "text": {"aggregated": "plain"}, "number": {"aggregated": "number"}, "org": {"value": 1},
+        });
+        let sources: BTreeMap<String, ClaimSource> = serde_json::from_value(sources).unwrap();
+        let user = with_sources(user, &sources);
+        let released = |scope: &[&str]| {
+            let scope: Vec<String> = scope.iter().map(|claim| (*claim).to_owned()).collect();
+            let mut all = claims_of(&user, &scope);
+            all.remove("sub");
+            Value::Object(aggregated(all, &sources))
+        };
+        let jwt = json!({"bank": {"JWT": "e30.e30.c2ln"}});
+        assert_eq!(
+            released(&["score", "limit", "unsaid", "text", "org", "name"]),
+            json!({"_claim_names": {"score": "bank", "limit": "bank"}, "_claim_sources": jwt, "org": 1, "name": "Alice"})
+        );
+        assert_eq!(released(&["limit"]), json!({"_claim_names": {"limit": "bank"}, "_claim_sources": jwt}));
+        assert_eq!(released(&["org"]), json!({"org": 1}));
+    }
+
+    fn claims_of(user: &User, scope: &[String]) -> Map<String, Value> {
+        claims(user, "openid own", &BTreeMap::new(), |name| (name == "own").then_some(scope))
     }
 
     #[test]

@@ -57,8 +57,12 @@ async fn about_user(context: &Context<'_>, grant: &Grant) -> Result<Map<String, 
         return Ok(Map::new());
     }
     let found = users::find(context.tenant.db()?, grant.user_id).await?;
-    let user = found.map(|row| userinfo::with_sources(row.user, &context.tenant.oauth.claims));
-    Ok(user.map(|user| userinfo::single_claims(&user, &grant.claims.id_token)).unwrap_or_default())
+    let sources = &context.tenant.oauth.claims;
+    let claims = found.map(|row| {
+        let user = userinfo::with_sources(row.user, sources);
+        userinfo::aggregated(userinfo::single_claims(&user, &grant.claims.id_token), sources)
+    });
+    Ok(claims.unwrap_or_default())
 }
 
 /// Signs what was decided. `nonce` is the grant's on the first exchange only (OIDC Core §12.2).

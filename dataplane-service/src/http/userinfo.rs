@@ -60,7 +60,8 @@ fn claims(tenant: &TenantContext, client: &Client, bearer: &Bearer) -> Result<Ma
     let live = bearer.user.as_ref().ok_or_else(nobody)?;
     let user = userinfo::with_sources(live.user.clone(), &tenant.oauth.claims);
     let defined = |name: &str| tenant.scopes.get(name).map(|scope| scope.claims.as_slice());
-    let mut claims = userinfo::claims(&user, &bearer.claims.scope, &live.claims.userinfo, defined);
+    let claims = userinfo::claims(&user, &bearer.claims.scope, &live.claims.userinfo, defined);
+    let mut claims = userinfo::aggregated(claims, &tenant.oauth.claims);
     claims.insert("sub".to_owned(), tenant.subject(client, user.id).map_err(BearerFailure::Database)?.into());
     Ok(claims)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// Names that the server itself gives a meaning to (OIDC Core §2, §5.1; RFC 7519 §4.1): neither a tenant's claims nor a
 /// user's have them.
-pub const RESERVED: [&str; 20] = [
+pub const RESERVED: [&str; 22] = [
     "iss",
     "sub",
     "aud",
@@ -26,9 +26,11 @@ pub const RESERVED: [&str; 20] = [
     "email",
     "email_verified",
     "updated_at",
+    "_claim_names",
+    "_claim_sources",
 ];
 
-/// The source of one claim: `{"field": "staff_no"}` or `{"value": "acme"}`.
+/// The source of one claim: `{"field": "staff_no"}`, `{"value": "acme"}` or `{"aggregated": "credit_jwt"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimSource {
@@ -36,4 +38,12 @@ pub enum ClaimSource {
     Field(String),
     /// The same for everybody.
     Value(Value),
+    /// A JWT in which another provider says it, stored of the user under this name (OIDC Core §5.6.2).
+    Aggregated(String),
+}
+
+impl ClaimSource {
+    pub const fn is_aggregated(&self) -> bool {
+        matches!(self, Self::Aggregated(_))
+    }
 }

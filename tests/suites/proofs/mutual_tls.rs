@@ -12,7 +12,7 @@ use tests::tenant::Tenant;
 use tests::web::{self, Answer};
 
 use super::keys::{Key, claims};
-use super::{Setting, shared};
+use super::{MTLS_URL, Setting, shared};
 
 /// A client that shows `certified`, and trusts the pods' authority.
 pub(super) fn http(setting: &Setting, certified: Option<&Certified>) -> reqwest::Client {
@@ -168,6 +168,29 @@ async fn a_header_counts_from_a_trusted_proxy_only() {
     ] {
         let answer = send(pod, &headers).await;
         assert_eq!((answer.status, answer.text_of("error").as_str()), (401, "invalid_client"), "{what}");
+    }
+}
+
+/// RFC 8705 §5: the endpoints under the other address are told of, and a proof of DPoP may be for either.
+#[tokio::test]
+async fn clients_with_certificates_are_sent_elsewhere() {
+    let setting = shared().await;
+    let tenant = setting.tenant("aliases").await;
+    let [here, there] = [0, 1].map(|at| tenant.service.at(&format!("{}/t/{}", setting.pods[at].url(), tenant.slug)));
+    assert_eq!(here.discovery().await.json.get("mtls_endpoint_aliases"), None);
+    let document = there.discovery().await.json;
+    let aliases = document["mtls_endpoint_aliases"].as_object().expect("the endpoints elsewhere");
+    for endpoint in ["token", "userinfo", "introspection", "revocation"] {
+        let name = format!("{endpoint}_endpoint");
+        let moved = document[&name].as_str().map(|url| url.replace(&setting.pods[0].url(), MTLS_URL));
+        assert_eq!(aliases[&name].as_str(), moved.as_deref(), "{name}");
+    }
+    let key = Key::new("k");
+    for (party, status) in [(&here, 400), (&there, 200)] {
+        let proof = key.proof("POST", aliases["token_endpoint"].as_str().expect("a URL"), &json!({}));
+        let request = party.token_request(&[("grant_type", "client_credentials"), ("scope", "hj:users.read")]);
+        let answer = web::send(request.header("DPoP", proof)).await.expect(status);
+        assert!(status == 200 || answer.text_of("error") == "invalid_dpop_proof", "{}", answer.text);
     }
 }
 

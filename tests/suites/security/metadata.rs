@@ -73,7 +73,7 @@ async fn nothing_obsolete_is_offered() {
     let world = world::shared().await;
     let document = world.tenant("offer").await.app.discovery().await.json;
     assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
-    assert_eq!(document["response_types_supported"], json!(["code"]));
+    assert_eq!(document["response_types_supported"], json!(["code", "none"]));
     let grants = document["grant_types_supported"].to_string();
     assert!(!grants.contains("password") && !grants.contains("implicit"), "{grants}");
     let algorithms = document["id_token_signing_alg_values_supported"].to_string();

@@ -75,7 +75,7 @@ fn claims_problems(claims: &BTreeMap<String, ClaimSource>) -> Violations {
             "is set by the server itself".to_owned()
         });
         let fits = match source {
-            ClaimSource::Field(field) => is_name(field),
+            ClaimSource::Field(field) | ClaimSource::Aggregated(field) => is_name(field),
             ClaimSource::Value(value) => !value.is_null() && value.to_string().len() <= limits::URI_BYTES,
         };
         violations.require(fits, &pointer, || {
