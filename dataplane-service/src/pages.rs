@@ -112,6 +112,7 @@ pub struct Register {
     pub email_problem: Option<String>,
     pub name_problem: Option<String>,
     pub password_problem: Option<String>,
+    pub password_min_length: u32,
     pub login: String,
 }
 
@@ -256,6 +257,7 @@ pub struct ChangePassword {
     pub alert: Option<String>,
     pub current_problem: Option<String>,
     pub new_problem: Option<String>,
+    pub min_length: u32,
     pub csrf: String,
 }
 

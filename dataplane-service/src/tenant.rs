@@ -12,6 +12,7 @@ use vocab::{ClientId, Revision, ScopeName, Slug, TenantId};
 use crate::federation::secrets::ProviderSecrets;
 use crate::issued::IssuedTokens;
 use crate::mail::MailServer;
+use crate::password::{Demands, MIN_CHARS};
 use crate::rate_limit::Limiter;
 use crate::signing::KeySet;
 use crate::staleness;
@@ -89,6 +90,16 @@ impl TenantContext {
             None => Ok(user.to_string()),
             Some(sector) => Ok(subject::pairwise(&sector, user, self.db()?.pairwise_salt()?)),
         }
+    }
+
+    /// What a password must be that is chosen here. `person`: names and addresses of whom it is for.
+    pub fn password_demands<'a>(&'a self, person: &[&'a str]) -> Demands<'a> {
+        let tenant = [self.display_name.as_str(), self.slug.as_str()];
+        Demands { min_chars: self.password_min_length(), known: [&tenant, person].concat() }
+    }
+
+    pub fn password_min_length(&self) -> u32 {
+        self.oauth.password_min_length.unwrap_or(MIN_CHARS)
     }
 
     pub fn client(&self, client_id: &str) -> Option<&Arc<Client>> {

@@ -68,6 +68,8 @@ async fn another_password_ends_every_other_session_and_what_clients_got() {
     for (current, new, status, words) in [
         (bob.password.as_str(), new, 403, "not your current password"),
         (alice.password.as_str(), "short", 422, "at least 8 characters"),
+        (alice.password.as_str(), "Password123", 422, "tried first"),
+        (alice.password.as_str(), "alice-2026-", 422, "more than a name"),
         ("", new, 403, "not your current password"),
     ] {
         let page = submit(&here, &form, current, new).await;
@@ -164,6 +166,7 @@ async fn who_manages_people_ends_what_they_have() {
 
     for (patch, pointer) in [
         (json!({ "password": "short" }), "/password"),
+        (json!({ "password": "qwertyuiop" }), "/password"),
         (json!({ "status": "gone" }), "/status"),
         (json!({ "email": "eve@example.com" }), "/email"),
     ] {
@@ -177,6 +180,32 @@ async fn who_manages_people_ends_what_they_have() {
     let url = format!("{}/api/v1/users/{}", tenant.issuer, bob.id);
     let request = tenant.service.http.patch(url).bearer_auth(token).json(&json!({ "status": "disabled" }));
     assert_eq!(web::send(request).await.status, 403);
+}
+
+/// Wherever one is chosen; who has a shorter one goes on with it.
+#[tokio::test]
+async fn a_tenant_asks_for_longer_passwords() {
+    let world = world::shared().await;
+    let tenant = Tenant::create_with(&world, "longer", json!({ "registration_enabled": true })).await;
+    let ada = tenant.user("ada").await;
+    let _ = patch_user(&tenant, &ada, &json!({ "password": "a horse, once" })).await.expect(200);
+    let wrong = json!({ "settings": { "oauth": { "password_min_length": 7 } } });
+    let refused = tenant.admin.patch(&format!("/tenants/{}", tenant.slug), &wrong).await.expect(422);
+    assert_eq!(refused.pointers(), ["/settings/oauth/password_min_length"]);
+    tenant.patch(&json!({ "settings": { "oauth": { "password_min_length": 15 } } })).await;
+
+    let refused = patch_user(&tenant, &ada, &json!({ "password": "a horse, twice" })).await.expect(422);
+    assert!(refused.text.contains("at least 15 characters"), "{refused:#?}");
+    let browser = Browser::new();
+    let page = browser.open_page(&page_url(&tenant, "/register")).await;
+    assert!(page.body.contains("At least 15 characters") && page.body.contains("minlength=\"15\""), "{page:#?}");
+    let form = page.expect_form();
+    let values = |password| [("email", "bea@people.example"), ("name", "Bea"), ("password", password)];
+    let page = browser.submit(&form, &values("a horse, twice"), form.buttons.first()).await;
+    assert!(page.status == 422 && page.text().contains("at least 15 characters"), "{page:#?}");
+    let page = browser.submit(&page.expect_form(), &values("a horse and a staple"), form.buttons.first()).await;
+    assert!(page.status < 400 && !page.text().contains("at least 15 characters"), "{page:#?}");
+    signed_in(&tenant, &User { password: "a horse, once".to_owned(), ..ada }).await;
 }
 
 /// With the client itself its tokens go, too: nobody can authenticate as it.

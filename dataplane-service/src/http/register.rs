@@ -19,6 +19,7 @@ use crate::password::Password;
 use crate::store::interactions::Interaction;
 use crate::store::mail_links::{Purpose, Whom};
 use crate::store::users::{self, NewUser};
+use crate::tenant::TenantContext;
 
 const MAX_NAME_CHARS: usize = 200;
 
@@ -77,6 +78,7 @@ fn form_page(
         email_problem: problems.email,
         name_problem: problems.name,
         password_problem: problems.password,
+        password_min_length: visit.tenant.password_min_length(),
         login: match id {
             Some(_) => visit.interaction_path("/login", id),
             None => onward.by_way_of(visit, "/login"),
@@ -91,10 +93,12 @@ struct Checked {
     password: Password,
 }
 
-fn check(form: &Form<'_>) -> Result<Checked, Problems> {
-    let email = Email::parse(form.get("email").unwrap_or_default());
-    let password = Password::chosen(form.get("password").unwrap_or_default().to_owned());
-    let name = form.get("name").unwrap_or_default().trim();
+fn check(tenant: &TenantContext, form: &Form<'_>) -> Result<Checked, Problems> {
+    let typed = |name: &str| form.get(name).unwrap_or_default();
+    let email = Email::parse(typed("email"));
+    let name = typed("name").trim();
+    let demands = tenant.password_demands(&[typed("email"), name]);
+    let password = Password::chosen(typed("password").to_owned(), &demands);
     let name_problem = (name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control))
         .then(|| format!("The name must have at most {MAX_NAME_CHARS} characters, on one line."));
     match (email, password, name_problem) {
@@ -125,7 +129,7 @@ async fn register(
 ) -> Result<HttpResponse, PageError> {
     let onward = Onward::of(form);
     let typed = Typed { email: form.get("email").unwrap_or_default(), name: form.get("name").unwrap_or_default() };
-    let checked = match check(form) {
+    let checked = match check(visit.tenant, form) {
         Ok(checked) => checked,
         Err(problems) => {
             return Ok(form_page(visit, (interaction, &onward), &typed, StatusCode::UNPROCESSABLE_ENTITY, problems));

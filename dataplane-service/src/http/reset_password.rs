@@ -28,7 +28,9 @@ fn form_page(
     problem: Option<String>,
 ) -> HttpResponse {
     let csrf = visit.csrf(&["reset-password", code]);
-    let page = pages::ResetPassword { frame: visit.frame(), email, problem, code: code.to_owned(), csrf };
+    let (frame, code) = (visit.frame(), code.to_owned());
+    let min_length = visit.tenant.password_min_length();
+    let page = pages::ResetPassword { frame, email, problem, min_length, code, csrf };
     visit.show(status, &page, None)
 }
 
@@ -37,7 +39,8 @@ pub(super) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<HttpRespo
     visit.check_csrf(form, &["reset-password", code])?;
     // Before a password is hashed, which costs.
     let email = mail_link::addressee(visit, code, Purpose::ResetPassword).await?;
-    let password = match Password::chosen(form.get("new").unwrap_or_default().to_owned()) {
+    let demands = visit.tenant.password_demands(&[&email]);
+    let password = match Password::chosen(form.get("new").unwrap_or_default().to_owned(), &demands) {
         Ok(password) => password,
         Err(problem) => {
             let problem = Some(format!("The password {problem}."));

@@ -128,7 +128,7 @@ pub(super) async fn create(
     let now = app.clock.now();
     authenticate(&request, &tenant, &app, USERS_WRITE).await?;
     let body = read_json(&request, body)?;
-    let new = NewUserDocument::parse(&body)?;
+    let new = NewUserDocument::parse(&tenant, &body)?;
     let db = tenant.db().map_err(Problem::from)?;
     let password_hash: Option<PasswordHash> = match new.password {
         Some(password) => Some(app.hasher.hash(password).await.map_err(busy)?),

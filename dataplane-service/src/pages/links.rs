@@ -22,6 +22,7 @@ pub struct ResetPassword {
     pub frame: Frame,
     pub email: String,
     pub problem: Option<String>,
+    pub min_length: u32,
     pub code: String,
     pub csrf: String,
 }

@@ -42,6 +42,7 @@ fn whatever_users_and_clients_call_themselves_is_escaped() {
         switch: "/t/acme/login".into(),
     };
     let register = Register {
+        password_min_length: 8,
         frame: frame(),
         client: Some(NASTY.into()),
         alert: None,

@@ -28,6 +28,9 @@ pub struct OAuthSettings {
     /// Whether users sign in with a second factor.
     #[serde(skip_serializing_if = "Mfa::is_default")]
     pub mfa: Mfa,
+    /// Characters that a password must have at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_min_length: Option<u32>,
     /// How well and how lately a user must have signed in to use the tenant's own user API with a token of hers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_api_step_up: Option<StepUp>,

@@ -20,6 +20,11 @@ pub(super) fn problems(settings: &OAuthSettings) -> Violations {
         violations
             .require(value.is_none_or(|value| (1..=most).contains(&value)), pointer, || format!("must be 1 to {most}"));
     }
+    // NIST SP 800-63B-4 §3.1.1.2: not fewer than 8; who asks for more than 64 asks for what people cannot type.
+    let length = settings.password_min_length;
+    violations.require(length.is_none_or(|it| (8..=64).contains(&it)), "/password_min_length", || {
+        "must be 8 to 64".to_owned()
+    });
     let issuers = &settings.trusted_jwt_issuers;
     violations.require(issuers.len() <= limits::TRUSTED_ISSUERS, "/trusted_jwt_issuers", || {
         format!("at most {}, has {}", limits::TRUSTED_ISSUERS, issuers.len())

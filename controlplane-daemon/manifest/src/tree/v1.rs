@@ -64,8 +64,16 @@ fn settings(settings: Map<String, Value>) -> (Map<String, Value>, Vec<LeftOut>) 
     }
     branding(&mut to);
     if let Some(Value::Object(mut security)) = to.takes("security") {
+        let mut oauth = Map::new();
         if security.remove("mfaRequired") == Some(Value::Bool(true)) {
-            to.part.body.insert("oauth".to_owned(), json!({ "mfa": "required" }));
+            oauth.insert("mfa".to_owned(), "required".into());
+        }
+        // Here nobody has fewer.
+        if let Some(length) = security.remove("passwordMinLength").filter(|length| length.as_u64() > Some(8)) {
+            oauth.insert("password_min_length".to_owned(), length);
+        }
+        if !oauth.is_empty() {
+            to.part.body.insert("oauth".to_owned(), oauth.into());
         }
         to.left_out.extend(security.keys().map(|name| (format!("/security/{name}"), NO_PLACE.to_owned())));
     }

@@ -42,6 +42,7 @@ fn form_page(visit: &Visit<'_>, session: &Session, status: StatusCode, problems:
         alert: problems.alert,
         current_problem: problems.current,
         new_problem: problems.new,
+        min_length: visit.tenant.password_min_length(),
         csrf: visit.csrf(&token_about(&session.facts.sid.to_string())),
     };
     visit.show(status, &page, None)
@@ -51,7 +52,8 @@ pub(in crate::http) async fn post(visit: &Visit<'_>, form: &Form<'_>) -> Result<
     let session = visit.signed_in(&Onward::Account).await?;
     visit.check_csrf(form, &token_about(&session.facts.sid.to_string()))?;
     let typed = |name: &str| form.get(name).unwrap_or_default().to_owned();
-    let (current, new) = match (Password::presented(typed("current")), Password::chosen(typed("new"))) {
+    let demands = visit.tenant.password_demands(&[&session.email]);
+    let (current, new) = match (Password::presented(typed("current")), Password::chosen(typed("new"), &demands)) {
         (Ok(current), Ok(new)) => (current, new),
         (current, new) => {
             let says = |problem| format!("The password {problem}.");

@@ -10,7 +10,7 @@ use super::{absent, busy, read_json, whose};
 use crate::app::App;
 use crate::http::body::Body;
 use crate::http::respond::private_json;
-use crate::password::Password;
+use crate::password::{Demands, Password};
 use crate::problem::Problem;
 use crate::resolve::Tenant;
 use crate::store::change_mails::Change;
@@ -24,10 +24,10 @@ struct ChangeDocument {
 }
 
 impl ChangeDocument {
-    fn parse(body: &[u8]) -> Result<Self, Problem> {
+    fn parse(demands: &Demands<'_>, body: &[u8]) -> Result<Self, Problem> {
         let mut fields = document::object(body)?;
         let mut problems = Violations::new();
-        let password = document::password(fields.remove("password"), &mut problems);
+        let password = document::password(fields.remove("password"), demands, &mut problems);
         let status = match fields.remove("status") {
             None => None,
             Some(Value::String(text)) if Active::parse(&text).is_some() => Active::parse(&text),
@@ -52,7 +52,7 @@ pub(in crate::http) async fn patch(
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
     let (db, id) = whose(&request, &tenant, &app, USERS_WRITE).await?;
-    let change = ChangeDocument::parse(&read_json(&request, body)?)?;
+    let change = ChangeDocument::parse(&tenant.password_demands(&[]), &read_json(&request, body)?)?;
     let tell = tenant.told_of_logout();
     if let Some(status) = change.status {
         let known = credentials::set_active(db, id, status, &tell, now).await.map_err(Problem::from)?;

@@ -6,9 +6,10 @@ use uuid::Uuid;
 use vocab::{ErrorCode, Timestamp, Violations};
 
 use crate::email::Email;
-use crate::password::Password;
+use crate::password::{Demands, Password};
 use crate::problem::Problem;
 use crate::store::users::UserRow;
+use crate::tenant::TenantContext;
 
 /// Claims are copied into every userinfo answer and ID token that asks for them.
 const MAX_CLAIMS_BYTES: usize = 16 * 1024;
@@ -52,11 +53,12 @@ pub(super) struct NewUserDocument {
 }
 
 impl NewUserDocument {
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Problem> {
+    pub(super) fn parse(tenant: &TenantContext, body: &[u8]) -> Result<Self, Problem> {
         let mut fields = object(body)?;
         let mut problems = Violations::new();
         let email = email(fields.remove("email"), &mut problems);
-        let password = password(fields.remove("password"), &mut problems);
+        let demands = tenant.password_demands(email.as_ref().map(Email::as_written).as_slice());
+        let password = password(fields.remove("password"), &demands, &mut problems);
         let email_verified = match fields.remove("email_verified") {
             None => false,
             Some(Value::Bool(verified)) => verified,
@@ -97,10 +99,10 @@ fn email(value: Option<Value>, problems: &mut Violations) -> Option<Email> {
     None
 }
 
-pub(super) fn password(value: Option<Value>, problems: &mut Violations) -> Option<Password> {
+pub(super) fn password(value: Option<Value>, demands: &Demands<'_>, problems: &mut Violations) -> Option<Password> {
     match value {
         None | Some(Value::Null) => {}
-        Some(Value::String(text)) => match Password::chosen(text) {
+        Some(Value::String(text)) => match Password::chosen(text, demands) {
             Ok(password) => return Some(password),
             Err(problem) => problems.add("/password", problem.to_string()),
         },
@@ -139,11 +141,13 @@ mod tests {
     use actix_web::ResponseError as _;
     use actix_web::body::MessageBody as _;
 
+    use crate::fixture;
+
     #[test]
     fn a_good_document() {
         let body =
             br#"{"email":"Ada@Example.com","password":"correct horse","email_verified":true,"claims":{"name":"Ada"}}"#;
-        let new = NewUserDocument::parse(body).unwrap();
+        let new = NewUserDocument::parse(&fixture::tenant(), body).unwrap();
         assert_eq!(new.email.normalized(), "ada@example.com");
         assert!(new.email_verified && new.password.is_some());
         assert_eq!(new.claims["name"], "Ada");
@@ -152,7 +156,7 @@ mod tests {
     #[test]
     fn every_problem_is_named_and_no_password_is() {
         let body = br#"{"email":"x","password":"short1","email_verified":"yes","claims":{"sub":"1","a":"\u0000"},"role":1,"a/b":2}"#;
-        let problem = NewUserDocument::parse(body).unwrap_err();
+        let problem = NewUserDocument::parse(&fixture::tenant(), body).unwrap_err();
         let body = problem.error_response().into_body().try_into_bytes().unwrap();
         let text = std::str::from_utf8(&body).unwrap();
         for pointer in ["/email", "/password", "/email_verified", "/claims/sub", "/claims", "/role", "/a~1b"] {
@@ -164,7 +168,10 @@ mod tests {
     #[test]
     fn what_is_no_object_is_unreadable() {
         for body in ["", "[]", "null", "{\"email\":"] {
-            assert_eq!(NewUserDocument::parse(body.as_bytes()).unwrap_err().code(), ErrorCode::InvalidRequest);
+            assert_eq!(
+                NewUserDocument::parse(&fixture::tenant(), body.as_bytes()).unwrap_err().code(),
+                ErrorCode::InvalidRequest
+            );
         }
     }
 }
