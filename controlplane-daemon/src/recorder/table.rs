@@ -41,6 +41,7 @@ pub const METRICS: &[Metric] = &[
                 "unsigned",
                 "malformed",
                 "mismatch",
+                "of_a_pod",
                 "stale",
                 "replayed",
                 "other_receiver",
