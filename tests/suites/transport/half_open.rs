@@ -1,6 +1,6 @@
 //! Callers that open connections and say nothing, or nothing whole: many more than a port takes. Nobody else notices.
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
@@ -58,7 +58,8 @@ async fn ten_thousand_connections_that_say_nothing_harm_nobody_else() {
     let before = admin.get("/cluster/status").await.expect(200).json;
 
     // This process holds the other ends of all of them.
-    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    let (_, limit) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit).expect("as many as are allowed");
     let many = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(1_000).min(10_000) / 10;
     let at = cluster.nodes[0].addresses().clone();
     let mut held = open(&at.raft, 3 * many).await;
