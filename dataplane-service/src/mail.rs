@@ -6,8 +6,8 @@
 //! wanted is demanded).
 
 mod change;
+mod envelope;
 mod link;
-mod own;
 mod request;
 mod server;
 
@@ -22,11 +22,11 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{PoolConfig, SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use rustls::pki_types::CertificateDer;
-use uuid::Uuid;
 use vocab::Secret;
 use vocab::branding::FillError;
 
 pub use change::ChangeMail;
+pub use envelope::Envelope;
 pub use link::LinkMail;
 pub use request::RequestMail;
 pub use server::{MailServer, Mailers, OwnServer};
@@ -79,11 +79,7 @@ impl Security {
 /// What is sent, and to whom.
 #[derive(Debug)]
 pub struct Mail<'a> {
-    /// The same for each attempt, so that a mailbox that got it twice can tell.
-    pub id: Uuid,
-    /// Shown beside the address that it is from.
-    pub sender_name: &'a str,
-    pub to: &'a str,
+    pub envelope: Envelope<'a>,
     pub subject: String,
     pub text: String,
     /// Absent: there is only the text.
@@ -171,11 +167,12 @@ impl Mailer {
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
 
 fn write(from: &Address, mail: Mail<'_>) -> Result<Message, MailError> {
-    let to: Address = mail.to.parse().map_err(|_| MailError::Address)?;
+    let Envelope { id, to, tenant } = mail.envelope;
+    let to: Address = to.parse().map_err(|_| MailError::Address)?;
     let head = Message::builder()
-        .message_id(Some(format!("<{}@{}>", mail.id, from.domain())))
+        .message_id(Some(format!("<{id}@{}>", from.domain())))
         .date_now()
-        .from(Mailbox::new(Some(one_line(mail.sender_name)), from.clone()))
+        .from(Mailbox::new(Some(one_line(tenant)), from.clone()))
         .to(Mailbox::new(None, to))
         .subject(one_line(&mail.subject))
         // RFC 3834 §5: nobody answers that they are on holiday.
@@ -194,13 +191,13 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn written(name: &str, subject: &str, to: &str) -> Result<String, MailError> {
         let mail = Mail {
-            id: Uuid::nil(),
-            sender_name: name,
-            to,
+            envelope: Envelope { id: Uuid::nil(), to, tenant: name },
             subject: subject.to_owned(),
             text: "text".to_owned(),
             html: Some("<p>html".to_owned()),

@@ -87,12 +87,18 @@ fn done() -> HttpResponse {
     HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish()
 }
 
-fn paging(query: &str) -> Result<(i64, Option<Uuid>), Problem> {
+/// The query, and what stands in it beside `known` and the tenant's name.
+fn parameters<'q>(query: &'q str, known: &[&str]) -> Result<(Form<'q>, Violations), Problem> {
     let query = Form::parse(query.as_bytes()).map_err(|e| Problem::new(ErrorCode::InvalidRequest, e.to_string()))?;
     let mut problems = Violations::new();
-    for (name, _) in query.iter().filter(|(name, _)| !["limit", "cursor", "tenant"].contains(name)) {
-        problems.add(format!("/{name}"), "is not a parameter of this list");
+    for (name, _) in query.iter().filter(|(name, _)| *name != "tenant" && !known.contains(name)) {
+        problems.add(format!("/{name}"), "is not a parameter of this request");
     }
+    Ok((query, problems))
+}
+
+fn paging(query: &str) -> Result<(i64, Option<Uuid>), Problem> {
+    let (query, mut problems) = parameters(query, &["limit", "cursor"])?;
     let limit = match query.get("limit").map(str::parse::<i64>) {
         None => DEFAULT_LIMIT,
         Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,

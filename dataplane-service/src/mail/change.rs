@@ -2,18 +2,15 @@
 //! one should not look like it.
 
 use askama::Template;
-use uuid::Uuid;
 use vocab::Timestamp;
 
-use super::{Mail, MailError};
+use super::{Envelope, Mail, MailError};
 use crate::store::change_mails::Change;
 
 /// What the mail says.
 #[derive(Debug)]
 pub struct ChangeMail<'a> {
-    pub id: Uuid,
-    pub to: &'a str,
-    pub tenant: &'a str,
+    pub envelope: Envelope<'a>,
     pub change: Change,
     pub at: Timestamp,
 }
@@ -70,28 +67,21 @@ impl<'a> ChangeMail<'a> {
     }
 
     pub fn compose(&'a self) -> Result<Mail<'a>, MailError> {
-        Ok(Mail {
-            id: self.id,
-            sender_name: self.tenant,
-            to: self.to,
-            subject: self.subject().to_owned(),
-            text: Text { mail: self }.render()?,
-            html: Some(Html { mail: self }.render()?),
-        })
+        self.envelope.with_our_words(self.subject(), &Text { mail: self }, &Html { mail: self })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
     fn both_parts_say_what_when_and_whom_to_ask_and_lead_nowhere() {
         for change in Change::ALL {
             let mail = ChangeMail {
-                id: Uuid::nil(),
-                to: "ada@example.com",
-                tenant: "<b>Acme</b>",
+                envelope: Envelope { id: Uuid::nil(), to: "ada@example.com", tenant: "<b>Acme</b>" },
                 change,
                 at: Timestamp::from_secs(1_700_000_000),
             };

@@ -1,20 +1,15 @@
 //! The mail whose link lets a person choose another password, or shows that the address is hers.
 
 use askama::Template;
-use uuid::Uuid;
-
 use vocab::branding::{MailKind, MailTemplate};
 
-use super::own::{self, Envelope};
-use super::{Mail, MailError};
+use super::{Envelope, Mail, MailError};
 use crate::store::mail_links::Purpose;
 
 /// What the mail says.
 #[derive(Debug)]
 pub struct LinkMail<'a> {
-    pub id: Uuid,
-    pub to: &'a str,
-    pub tenant: &'a str,
+    pub envelope: Envelope<'a>,
     pub purpose: Purpose,
     pub link: &'a str,
     pub minutes: u64,
@@ -52,28 +47,22 @@ impl<'a> LinkMail<'a> {
 
     pub fn compose(&'a self) -> Result<Mail<'a>, MailError> {
         if let Some(own) = self.own {
-            let envelope = Envelope { id: self.id, sender_name: self.tenant, to: self.to };
             let minutes = self.minutes.to_string();
-            let values = [("tenant", self.tenant), ("link", self.link), ("minutes", &minutes)];
-            return Ok(own::compose(envelope, own, &values)?);
+            let values = [("tenant", self.envelope.tenant), ("link", self.link), ("minutes", &minutes)];
+            return self.envelope.with_own_words(own, &values);
         }
         let subject = match self.purpose {
             Purpose::ResetPassword => "Choose a new password",
             Purpose::VerifyEmail => "Confirm your email address",
         };
-        Ok(Mail {
-            id: self.id,
-            sender_name: self.tenant,
-            to: self.to,
-            subject: subject.to_owned(),
-            text: Text { mail: self }.render()?,
-            html: Some(Html { mail: self }.render()?),
-        })
+        self.envelope.with_our_words(subject, &Text { mail: self }, &Html { mail: self })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -83,8 +72,8 @@ mod tests {
             (Purpose::VerifyEmail, "Confirm your email address", "confirm"),
         ] {
             let link = "https://id.example/t/acme/reset-password?code=c0de";
-            let to = "ada@example.com";
-            let mail = LinkMail { id: Uuid::nil(), to, tenant: "<b>Acme</b>", purpose, link, minutes: 60, own: None };
+            let envelope = Envelope { id: Uuid::nil(), to: "ada@example.com", tenant: "<b>Acme</b>" };
+            let mail = LinkMail { envelope, purpose, link, minutes: 60, own: None };
             let mail = mail.compose().unwrap();
             assert_eq!(mail.subject, subject);
             let html = mail.html.as_ref().unwrap();

@@ -1,19 +1,14 @@
 //! The mail that tells a user of a request of CIBA. Its link opens one request and answers nothing.
 
 use askama::Template;
-use uuid::Uuid;
-
 use vocab::branding::MailTemplate;
 
-use super::own::{self, Envelope};
-use super::{Mail, MailError};
+use super::{Envelope, Mail, MailError};
 
 /// What the mail says.
 #[derive(Debug)]
 pub struct RequestMail<'a> {
-    pub id: Uuid,
-    pub to: &'a str,
-    pub tenant: &'a str,
+    pub envelope: Envelope<'a>,
     pub client: &'a str,
     pub binding_message: Option<&'a str>,
     /// Of the page where it can be answered: below the tenant's issuer, whatever host anybody asked for.
@@ -38,38 +33,31 @@ struct Html<'a> {
 impl<'a> RequestMail<'a> {
     pub fn compose(&'a self) -> Result<Mail<'a>, MailError> {
         if let Some(own) = self.own {
-            let envelope = Envelope { id: self.id, sender_name: self.tenant, to: self.to };
             let minutes = self.minutes.to_string();
             let values = [
-                ("tenant", self.tenant),
+                ("tenant", self.envelope.tenant),
                 ("client", self.client),
                 ("binding_message", self.binding_message.unwrap_or_default()),
                 ("link", self.link),
                 ("minutes", &minutes),
             ];
-            return Ok(own::compose(envelope, own, &values)?);
+            return self.envelope.with_own_words(own, &values);
         }
-        Ok(Mail {
-            id: self.id,
-            sender_name: self.tenant,
-            to: self.to,
-            subject: format!("{} asks you to sign in", self.client),
-            text: Text { mail: self }.render()?,
-            html: Some(Html { mail: self }.render()?),
-        })
+        let subject = format!("{} asks you to sign in", self.client);
+        self.envelope.with_our_words(&subject, &Text { mail: self }, &Html { mail: self })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
     fn what_clients_say_is_escaped_and_told_in_both_parts() {
         let request = RequestMail {
-            id: Uuid::nil(),
-            to: "ada@example.com",
-            tenant: "Acme",
+            envelope: Envelope { id: Uuid::nil(), to: "ada@example.com", tenant: "Acme" },
             client: "<b>Bank</b>",
             binding_message: Some("Pay 12 € & \"more\""),
             link: "https://id.example/t/acme/account/request?code=c0de",

@@ -8,7 +8,7 @@ use vocab::branding::MailKind;
 
 use super::{MAX_ATTEMPTS, pause_secs};
 use crate::fetch::{FetchError, Fetcher};
-use crate::mail::{ChangeMail, LinkMail, MailError, Mailer, RequestMail};
+use crate::mail::{ChangeMail, Envelope, LinkMail, MailError, Mailer, RequestMail};
 use crate::opaque;
 use crate::recorder::tenant_label;
 use crate::signing::SignError;
@@ -188,9 +188,7 @@ async fn mail(
         return Ok(Told::NotNeeded);
     };
     let mail = RequestMail {
-        id: request,
-        to: &addressee.email,
-        tenant: &tenant.display_name,
+        envelope: Envelope { id: request, to: &addressee.email, tenant: &tenant.display_name },
         client: &client.spec.name,
         binding_message: addressee.binding_message.as_deref(),
         link: &format!("{}/account/request?code={}", tenant.issuer, code.expose()),
@@ -216,9 +214,7 @@ async fn link_mail(
     };
     let page = LinkMail::page(addressee.purpose);
     let mail = LinkMail {
-        id: link,
-        to: &addressee.email,
-        tenant: &tenant.display_name,
+        envelope: Envelope { id: link, to: &addressee.email, tenant: &tenant.display_name },
         purpose: addressee.purpose,
         link: &format!("{}{page}?code={}", tenant.issuer, code.expose()),
         minutes: addressee.expires_at.since(now).as_secs().div_ceil(60),
@@ -238,8 +234,8 @@ async fn change_mail(
     let Some(to) = change_mails::addressee(tenant.db()?, message.user_id).await? else {
         return Ok(Told::NotNeeded);
     };
-    let (id, at) = (message.id, message.created_at);
-    let mail = ChangeMail { id, to: &to, tenant: &tenant.display_name, change, at };
+    let envelope = Envelope { id: message.id, to: &to, tenant: &tenant.display_name };
+    let mail = ChangeMail { envelope, change, at: message.created_at };
     mailer.send(mail.compose()?).await?;
     Ok(Told::Yes)
 }

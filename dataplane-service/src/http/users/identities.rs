@@ -5,7 +5,6 @@
 //! path; it is taken away by what is kept of it.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use oauth_core::form::Form;
 use oauth_core::scope::{USERS_READ, USERS_WRITE};
 use serde::Serialize;
 use serde_json::Value;
@@ -13,7 +12,7 @@ use vocab::identity_provider::IdentityProvider;
 use vocab::{ErrorCode, Violations};
 
 use super::document::{self, rfc3339};
-use super::{absent, done, read_json, whose};
+use super::{absent, done, parameters, read_json, whose};
 use crate::app::App;
 use crate::http::body::Body;
 use crate::http::respond::private_json;
@@ -151,11 +150,7 @@ pub(in crate::http) async fn unlink(
 
 /// Which identity the query names. Both parts must be there: a request that lost one must not take more away.
 fn named(query: &str) -> Result<(String, String), Problem> {
-    let query = Form::parse(query.as_bytes()).map_err(|e| Problem::new(ErrorCode::InvalidRequest, e.to_string()))?;
-    let mut problems = Violations::new();
-    for (name, _) in query.iter().filter(|(name, _)| !["issuer", "subject", "tenant"].contains(name)) {
-        problems.add(format!("/{name}"), "is not a parameter of this request");
-    }
+    let (query, mut problems) = parameters(query, &["issuer", "subject"])?;
     let [issuer, subject] = ["issuer", "subject"].map(|name| {
         let value = query.get(name).filter(|value| !value.is_empty());
         problems.require(value.is_some(), &format!("/{name}"), || "is missing: an identity has both".to_owned());
