@@ -207,7 +207,8 @@ async fn userinfo_needs_the_scope_openid() {
     let callback = parameters(&Browser::new().authorize(&attempt.url, &alice).await);
     let tokens = Tokens::read(tenant.backend.redeem(&callback["code"], &attempt.verifier).await);
     assert!(tokens.id.is_none(), "no openid, no ID token: {tokens:#?}");
-    let _ = tenant.backend.userinfo(&tokens.access).await.expect_one_of(&[401, 403]);
+    let refused = tenant.backend.userinfo(&tokens.access).await.expect(403);
+    assert_eq!(refused.text_of("error"), "insufficient_scope");
     // And claims go by scope.
     let attempt = tenant.backend.attempt_with(&[("scope", Some("openid"))]);
     let callback = parameters(&Browser::new().authorize(&attempt.url, &alice).await);

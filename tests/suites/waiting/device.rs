@@ -59,7 +59,11 @@ async fn a_device_is_connected_by_a_code_that_a_person_types_as_they_like() {
     refused(&ask(&tv, &device_code).await, "authorization_pending");
     // Faster than allowed; and another client learns nothing, nor slows it down.
     refused(&ask(&tv, &device_code).await, "slow_down");
-    refused(&ask(&add_client(&tenant, json!({ "name": "Other", "token_endpoint_auth_method": "none", "scopes": SCOPES, "grant_types": [GRANT] })).await, &device_code).await, "invalid_grant");
+    let client = json!({
+        "name": "Other", "token_endpoint_auth_method": "none", "scopes": SCOPES, "grant_types": [GRANT],
+    });
+    let other = add_client(&tenant, client).await;
+    refused(&ask(&other, &device_code).await, "invalid_grant");
 
     // Typed in small letters with spaces, in a browser that nobody is signed in to.
     let browser = Browser::new();
