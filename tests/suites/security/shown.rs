@@ -16,14 +16,29 @@ async fn nothing_secret_is_ever_read_back() {
     let world = world::shared().await;
     let tenant = world.tenant("secrets").await;
     let admin = &tenant.admin;
-    let secret = tenant.service.secret.clone().expect("confidential");
-    for path in ["", "/clients", "/clients/service", "/scopes", "/keys"] {
-        let answer = admin.get(&format!("/tenants/{}{path}", tenant.slug)).await.expect(200);
-        for needle in
-            [secret.as_str(), &tenant.database.password, "client_secret\"", "digest", "private", "hjs1.", "\"d\""]
-        {
+    let provider = json!({
+        "id": "corp", "display_name": "Corp", "issuer": "https://127.0.0.1:1", "client_id": "us",
+        "token_endpoint_auth_method": "client_secret_basic", "client_secret": "the-identity-providers-secret",
+    });
+    let smtp = json!({
+        "host": "mx.example", "from": "a@acme.example", "username": "acme", "password": "the-mail-servers-password",
+    });
+    tenant.patch(&json!({ "settings": { "smtp": smtp, "oauth": { "identity_providers": [provider] } } })).await;
+    let base = format!("/tenants/{}", tenant.slug);
+    let initial = admin.post(&format!("{base}/registration-tokens"), &json!({ "name": "partners" })).await.expect(201);
+    let second = admin.post(&format!("{base}/clients/service/secrets"), &json!({})).await.expect(201);
+    let (initial, second) = (initial.text_of("token"), second.text_of("client_secret"));
+    let first = tenant.service.secret.clone().expect("confidential");
+    let own = [&first, &second, &initial, &tenant.database.password].map(String::as_str);
+    let of_others = ["the-identity-providers-secret", "the-mail-servers-password"];
+    let kept = ["digest", "private", "hjs1.", "\"d\""];
+    for path in ["", "/clients", "/clients/service", "/scopes", "/keys", "/registration-tokens"] {
+        let answer = admin.get(&format!("{base}{path}")).await.expect(200);
+        for needle in own.into_iter().chain(of_others).chain(kept) {
             assert!(!answer.text.contains(needle), "{path} shows {needle}: {}", answer.text);
         }
+        let names_one = path.starts_with("/clients") && answer.text.contains("client_secret\"");
+        assert!(!names_one, "{path}: {}", answer.text);
     }
     for path in ["/admins", "/keys", "/fleet", "/cluster/status"] {
         let answer = admin.get(path).await.expect(200);
