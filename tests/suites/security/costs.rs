@@ -1,5 +1,5 @@
-//! What an attempt to sign in costs the pod, and so how long it takes: the same for a name that nobody has, and nothing for
-//! what is too long to be a password. In processor time of a pod that does nothing else.
+//! What an attempt to sign in, of a person or a client, costs the pod, and so how long it takes: the same for a name that
+//! nobody has, and nothing for what is too long to be a password. In processor time of a pod that does nothing else.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tests::browser::{Browser, Form, Page};
 use tests::cpu;
+use tests::relying_party::RelyingParty;
 use tests::tenant::Tenant;
 use tests::world::World;
 use url::Url;
@@ -99,4 +100,35 @@ async fn an_unknown_name_costs_as_much_as_a_wrong_password_and_an_enormous_passw
         }
         assert!(least < most, "{what}: {least} s of {most} s");
     }
+}
+
+/// Of a request whose client is not who it says, in the same figures.
+#[tokio::test]
+async fn an_unknown_client_costs_as_much_as_a_wrong_secret() {
+    const TOGETHER: usize = 40;
+    let stage = Stage::set().await;
+    let pod = stage.world.pods[0].process().id();
+    let clients = ["service", "nobody1"].map(|id| {
+        let party = RelyingParty::new(&stage.tenant.issuer, id, Some("a-wrong-secret-of-a-client".to_owned()), "");
+        (id, party)
+    });
+    let (mut costs, mut apart) = ([Vec::new(), Vec::new()], f64::INFINITY);
+    for _ in 0..BATCHES {
+        for _ in 0..EACH {
+            for ((id, party), costs) in clients.iter().zip(&mut costs) {
+                let before = cpu::spent(pod);
+                for _ in 0..TOGETHER {
+                    let refused = party.token(&[("grant_type", "client_credentials")]).await.expect(401);
+                    assert_eq!(refused.code(), "invalid_client", "{id}");
+                }
+                costs.push(cpu::spent(pod).saturating_sub(before));
+            }
+        }
+        let [known, unknown] = costs.each_mut().map(|costs| median(costs));
+        apart = (known - unknown).abs() / known;
+        if apart < 0.2 {
+            break;
+        }
+    }
+    assert!(apart < 0.2, "{costs:?}");
 }
