@@ -85,7 +85,7 @@ fn exit_code_of(problem: &Problem) -> u8 {
             401 | 403 => 5,
             404 => 3,
             409 | 412 => 4,
-            502 | 503 => 6,
+            408 | 502 | 503 => 6,
             504 => 7,
             _ => 1,
         },
@@ -133,7 +133,6 @@ mod tests {
             let want = match code {
                 ErrorCode::InvalidRequest
                 | ErrorCode::ValidationFailed
-                | ErrorCode::RequestTimeout
                 | ErrorCode::PayloadTooLarge
                 | ErrorCode::UnsupportedMediaType => 2,
                 ErrorCode::NotFound => 3,
@@ -146,6 +145,7 @@ mod tests {
                 | ErrorCode::NoDatabase => 4,
                 ErrorCode::Unauthenticated | ErrorCode::Forbidden | ErrorCode::TenantSuspended => 5,
                 ErrorCode::NoLeader
+                | ErrorCode::RequestTimeout
                 | ErrorCode::DatabaseUnavailable
                 | ErrorCode::RevisionNotReached
                 | ErrorCode::UpgradeIncomplete
