@@ -15,6 +15,16 @@ use tests::wait::{PATIENCE, until};
 use tests::web;
 use tests::world::World;
 
+use super::packed::{configuration, files_below, snapshot, text_below};
+
+/// What stands in those places that do not name the tenant; in all others its slug does.
+const NAMELESS: &[(&str, &str)] = &[
+    ("the traces", "apply configuration"),
+    ("metrics", "# TYPE"),
+    ("what the pod says of itself", "revision"),
+    ("the pod's files", "HJDP1"),
+];
+
 pub(super) struct Watched {
     pub(super) world: World,
     collector: Collector,
@@ -63,20 +73,39 @@ impl Watched {
         for path in ["/cluster/snapshot", "/export"] {
             let answer = admin.request(Method::GET, path).send().await.expect("a backup").error_for_status();
             let bytes = answer.expect("200").bytes().await.expect("all of it");
-            assert!(bytes.len() > 1000, "{path}: {} bytes", bytes.len());
-            places.push((path, String::from_utf8_lossy(&bytes).into_owned()));
+            let text = snapshot(&bytes).unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
+            places.push((path, text));
         }
+        let mut shown = String::new();
         for path in ["", "/clients", "/keys", "/scopes"] {
-            let answer = admin.get(&format!("/tenants/{}{path}", tenant.slug)).await.expect(200);
-            places.push(("the admin API", answer.text));
+            shown += &admin.get(&format!("/tenants/{}{path}", tenant.slug)).await.expect(200).text;
         }
+        places.push(("the admin API", shown));
         let folders = [self.world.cluster.nodes[0].data_dir(), self.world.pods[0].state_dir(), self.projection.clone()];
         for (what, folder) in ["the node's files", "the pod's files", "the projection"].into_iter().zip(folders) {
-            let text = text_below(folder);
-            assert!(!text.is_empty(), "{what}");
-            places.push((what, text));
+            places.push((what, text_below(folder)));
+        }
+        places.push(("the node's snapshots", self.snapshots()));
+        places.push(("the pod's configuration", self.configuration()));
+        // The search looks where there is something to find.
+        for (place, text) in &places {
+            let named = NAMELESS.iter().find(|(nameless, _)| nameless == place);
+            let word = named.map_or(tenant.slug.as_str(), |(_, word)| *word);
+            assert!(text.contains(word), "{place}: nothing of {word} in {} bytes", text.len());
         }
         places
+    }
+
+    /// What is in those that the node keeps.
+    fn snapshots(&self) -> String {
+        let files = files_below(self.world.cluster.nodes[0].data_dir());
+        files.iter().filter_map(|file| snapshot(file)).collect()
+    }
+
+    /// What the pod would start with.
+    fn configuration(&self) -> String {
+        let files = files_below(self.world.pods[0].state_dir());
+        files.iter().filter_map(|file| configuration(file, &self.world.cluster.secrets)).collect()
     }
 
     /// By the signals of a crash: none leaves its memory anywhere.
@@ -113,6 +142,7 @@ impl Watched {
         let name = json!({ "display_name": trace_id });
         let change = tenant.admin.request(Method::PATCH, &format!("/tenants/{}", tenant.slug)).json(&name);
         let _ = web::send(change.header("traceparent", &traceparent)).await.expect(200);
+        let _ = tenant.admin.post("/cluster/snapshot", &json!({})).await.expect(200);
         until("all is told", PATIENCE, async || {
             let told = [
                 (
@@ -121,6 +151,7 @@ impl Watched {
                 ),
                 ("the audit", self.audit(tenant).await.contains(&trace_id)),
                 ("the projection", text_below(self.projection.clone()).contains(&trace_id)),
+                ("the pod's configuration", self.configuration().contains(&trace_id)),
             ];
             match told.iter().find(|(_, told)| !told) {
                 None => Ok(()),
@@ -129,18 +160,4 @@ impl Watched {
         })
         .await;
     }
-}
-
-fn text_below(folder: PathBuf) -> String {
-    let (mut text, mut folders) = (String::new(), vec![folder]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.path().is_dir() {
-                folders.push(entry.path());
-            } else {
-                text += &String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap_or_default());
-            }
-        }
-    }
-    text
 }
