@@ -51,6 +51,13 @@ async fn change(stage: &Stage, sql: &str) {
     stage.tenant.database.connect().await.execute(sql, &[]).await.expect("the statement fits the tables");
 }
 
+/// There is one link to somebody's mailbox, and its end is within the hour.
+async fn it_lives_an_hour_at_most(stage: &Stage) {
+    assert_eq!(stage.count("select count(*) from mail_links where user_id is not null").await, 1);
+    let longer = "select count(*) from mail_links where expires_at > least(created_at, now()) + interval '1 hour'";
+    assert_eq!(stage.count(longer).await, 0);
+}
+
 fn code(link: &Url) -> String {
     link.query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned()
 }
@@ -77,6 +84,7 @@ async fn a_link_lets_its_person_choose_another_password_once() {
     assert!(link.as_str().starts_with(&format!("{}/reset-password?code=", tenant.issuer)), "{link}");
     assert!(!mail.text.contains("evil") && !mail.html.contains("evil"), "{mail:#?}");
     assert_eq!(code(&link).len(), 43, "256 bits");
+    it_lives_an_hour_at_most(&stage).await;
     stage.outbox_is_empty().await;
     assert!(!tenant.database.dump().await.contains(&code(&link)), "stored as it is");
 
@@ -200,6 +208,7 @@ async fn a_link_shows_that_an_address_is_ones_own() {
         link
     };
     let link = leads_here(&mailbox.got(1).await);
+    it_lives_an_hour_at_most(&stage).await;
     // In another browser, where the mail is read; opening alone confirms nothing.
     let phone = Browser::new();
     let page = phone.open_page(&link).await;
@@ -223,6 +232,7 @@ async fn a_link_shows_that_an_address_is_ones_own() {
     let mail = mailbox.got(2).await;
     assert_eq!(mail.envelope["to"], json!(["carol@verify.example"]));
     let link = leads_here(&mail);
+    it_lives_an_hour_at_most(&stage).await;
     assert_eq!(phone.open(&link).await.status, 200);
     change(&stage, "update mail_links set expires_at = now()").await;
     assert_eq!(phone.open(&link).await.status, 404, "after its hour");

@@ -1,5 +1,7 @@
 //! SQL in whatever is sent: it is text. A statement that ran it would sleep for longer than anybody here waits.
 
+use std::time::{Duration, Instant};
+
 use reqwest::RequestBuilder;
 use serde_json::json;
 use tests::browser::Browser;
@@ -117,6 +119,16 @@ fn of_managers(tenant: &Tenant, token: &str, sql: &str) -> Rows {
     ]
 }
 
+/// Within a second; where the machine was busy, an answer to the same request tells that, whatever it finds by now.
+async fn promptly(table: &mut Table, what: &str, request: RequestBuilder, statuses: &[u16]) {
+    let again = || request.try_clone().expect("its body is no stream");
+    let began = Instant::now();
+    table.row(what, again(), statuses).await;
+    if began.elapsed() >= Duration::from_secs(1) {
+        web::send_promptly(what, again).await;
+    }
+}
+
 #[tokio::test]
 async fn sql_is_text_wherever_it_is_sent() {
     let world = world::shared().await;
@@ -130,9 +142,9 @@ async fn sql_is_text_wherever_it_is_sent() {
     for sql in SQL {
         let rows = [of_clients(&tenant, sql), of_links(&tenant, sql), of_managers(&tenant, &token, sql)];
         for (what, request, statuses) in rows.into_iter().flatten() {
-            table.row(&format!("{what}: {sql}"), request, &statuses).await;
+            promptly(&mut table, &format!("{what}: {sql}"), request, &statuses).await;
         }
-        // Typed by people: the name, the password, and both of a new account.
+        // Typed by people: the name, the password, and both of a new account. Each once: guesses are counted.
         for (email, password) in [(sql, "x"), (alice.email.as_str(), sql), (sql, sql)] {
             let fill = [("email", email), ("password", password)];
             let request = browser.submission(&login, &fill, None);

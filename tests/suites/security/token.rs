@@ -52,10 +52,16 @@ async fn a_client_that_cannot_prove_itself_is_refused_the_same_way_whoever_it_is
     table.oauth("two names", another, &[400, 401], &["invalid_request", "invalid_client"]).await;
     let query = [("client_id", "service"), ("client_secret", secret.as_str())];
     table.oauth("in the query", post(&grant).query(&query), &[400, 401], &["invalid_request", "invalid_client"]).await;
-    let long = format!("Basic {}", "YTpi".repeat(8 << 10));
+    let long = |bytes: usize| format!("Basic {}", "YTpi".repeat(bytes / 4));
+    let too_long = post(&grant).header("authorization", long(32 << 10));
+    table.problem("32 KiB", too_long, &[400], "header fields").await;
+    let long = long(16 << 10);
     for header in ["Basic", "Basic ", "Basic bm9jb2xvbg==", "Basic %%%", "Basic /w==", "Bearer x", &long] {
         let request = post(&grant).header("authorization", header);
-        table.row(header.get(..20).unwrap_or(header), request, &[400, 401, 413, 431]).await;
+        let what = header.get(..20).unwrap_or(header);
+        let answer = table.oauth(what, request, &[401], &["invalid_client"]).await;
+        let challenge = answer.header("www-authenticate").unwrap_or_default();
+        table.check(what, challenge.starts_with("Basic "), || format!("{answer:?}"));
     }
     table.finish(&world).await;
 }
