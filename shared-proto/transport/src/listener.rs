@@ -17,6 +17,7 @@ use actix_tls::accept::{TlsError, max_concurrent_tls_connect};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
+use socket2::SockRef;
 
 use crate::observer::{End, Observer};
 use crate::outcome::Outcome;
@@ -27,6 +28,10 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Handshakes under way at once, per worker. At the bound nobody is accepted, so that whoever only opens connections must
 /// not get there before they time out.
 const MAX_HANDSHAKES: usize = 65_536;
+
+/// A caller that takes nothing of what was sent for so long is gone, though it may go on saying that it is there
+/// (RFC 9293 §3.8.6.1, RFC 5482): HTTP/1.1 has no other end to that.
+const TAKES_NOTHING: Duration = Duration::from_secs(30);
 
 /// How long callers may take.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +74,7 @@ where
     S::Service: 'static,
     B: MessageBody + 'static,
 {
+    give_up_who_takes_nothing(&listener)?;
     let stopping = server.graceful_shutdown_signal();
     server.listen("http", listener, move || begin(limits, stopping.clone()).finish(service(app())).tcp())
 }
@@ -93,6 +99,7 @@ where
     S::Service: 'static,
     B: MessageBody + 'static,
 {
+    give_up_who_takes_nothing(&listener)?;
     max_concurrent_tls_connect(MAX_HANDSHAKES);
     let stopping = server.graceful_shutdown_signal();
     server.listen("https", listener, move || {
@@ -113,6 +120,11 @@ where
                 error
             })
     })
+}
+
+/// Connections have it of the socket that accepts them (tcp(7)).
+fn give_up_who_takes_nothing(listener: &TcpListener) -> io::Result<()> {
+    SockRef::from(listener).set_tcp_user_timeout(Some(TAKES_NOTHING))
 }
 
 /// Connections that are kept for a next request end when the server stops.
@@ -161,5 +173,19 @@ fn refusal(error: &TlsError<io::Error, DispatchError>) -> Option<Outcome> {
         TlsError::Timeout => Some(Outcome::TimedOut),
         // It had come about, and was counted then.
         TlsError::Service(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        give_up_who_takes_nothing(&listener).unwrap();
+        let _caller = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(TAKES_NOTHING));
     }
 }
