@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use telemetry::started_with::Variables;
 
 use telemetry::{Filter, Format, Traces};
 use transport::forwarded::TrustedProxies;
@@ -111,8 +112,10 @@ pub fn from_process() -> Result<Invocation, SettingsError> {
 }
 
 /// Where the environment may hold secrets.
-pub fn variables_of_secrets() -> impl Iterator<Item = String> {
-    catalogue::ALL.iter().filter(|setting| setting.is_secret()).flat_map(catalogue::Setting::variables)
+pub fn variables_of_secrets() -> impl Iterator<Item = Variables> {
+    let names = catalogue::ALL.iter().filter(|setting| setting.is_secret()).flat_map(catalogue::Setting::variables);
+    // A name's value counts before its file, and both before the setting's next name.
+    names.map(|name| Variables { file: format!("{name}_FILE"), values: vec![name], other_files: Vec::new() })
 }
 
 pub fn read(args: impl IntoIterator<Item = OsString>, env: Environment<'_>) -> Result<Invocation, SettingsError> {

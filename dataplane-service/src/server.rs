@@ -20,6 +20,7 @@ use actix_web::{HttpServer, web};
 use anyhow::Context as _;
 use rustls::ServerConnection;
 use telemetry::Telemetry;
+use telemetry::started_with::{self, Unconcealed};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,12 +70,15 @@ pub fn main() -> ExitCode {
             println!("{}", text.trim_end());
             return ExitCode::SUCCESS;
         }
-        Invocation::Serve(settings) => {
-            if let Err(why) = telemetry::started_with::conceal(settings::variables_of_secrets()) {
-                eprintln!("dataplane-service: the environment goes on to show secrets: {why}");
+        Invocation::Serve(settings) => match started_with::conceal(settings::variables_of_secrets()) {
+            Err(why @ Unconcealed::Broken(_)) => Err(why.into()),
+            others => {
+                if let Err(why) = others {
+                    eprintln!("dataplane-service: {why}");
+                }
+                start(*settings, None)
             }
-            start(*settings, None)
-        }
+        },
         Invocation::Once { job, settings, tenant } => start(*settings, Some((job, tenant))),
     };
     match outcome {

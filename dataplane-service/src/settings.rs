@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use telemetry::started_with::Variables;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -168,10 +169,16 @@ impl fmt::Display for Refusal {
 }
 
 /// Where the environment may hold secrets.
-pub fn variables_of_secrets() -> impl Iterator<Item = String> {
+pub fn variables_of_secrets() -> impl Iterator<Item = Variables> {
     let secrets = sources::TABLE.iter().filter(|setting| setting.file_flag.is_some());
-    secrets.flat_map(|setting| {
-        [Some(sources::variable(setting.flag)), setting.bare.map(str::to_owned)].into_iter().flatten()
+    // Both names' values count before either's file.
+    secrets.map(|setting| {
+        let (own, bare) = (sources::variable(setting.flag), setting.bare.map(str::to_owned));
+        Variables {
+            file: format!("{own}_FILE"),
+            other_files: bare.iter().map(|bare| format!("{bare}_FILE")).collect(),
+            values: [Some(own), bare].into_iter().flatten().collect(),
+        }
     })
 }
 

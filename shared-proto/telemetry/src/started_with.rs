@@ -13,13 +13,40 @@ use rustix::io::{FdFlags, fcntl_setfd};
 /// What a pipe takes while nobody reads (pipe(7)). Secrets are much shorter.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// Returns when none of the variables is set. Otherwise this program begins anew: in place of each of them with the one
-/// that names a file, `…_FILE`. To be called once the settings are known to be good, so that what is wrong with them is
-/// said of the variables that were given, and before there are other threads.
-pub fn conceal(variables: impl IntoIterator<Item = String>) -> io::Result<()> {
-    let given = variables.into_iter().filter_map(|name| Some((std::env::var_os(&name)?, name)));
+/// The variables that may hold one secret, of which the first that is set counts, and the one that names a file in their
+/// place.
+#[derive(Clone, Debug)]
+pub struct Variables {
+    pub values: Vec<String>,
+    pub file: String,
+    /// What would count beside `file`, once none of `values` is set any more.
+    pub other_files: Vec<String>,
+}
+
+/// Why a program goes on as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Unconcealed {
+    #[error("the environment goes on to show secrets: {0}")]
+    Harmless(io::Error),
+    /// What `exec` did to the process before it failed is not undone (its signals): it must end.
+    #[error("this program cannot begin anew without secrets in its environment: {0}")]
+    Broken(io::Error),
+}
+
+impl From<io::Error> for Unconcealed {
+    fn from(error: io::Error) -> Self {
+        Self::Harmless(error)
+    }
+}
+
+/// Returns when no variable holds a secret. Otherwise this program begins anew: in place of them with those that name
+/// files. To be called once the settings are known to be good, so that what is wrong with them is said of the variables
+/// that were given, and before there are other threads.
+pub fn conceal(variables: impl IntoIterator<Item = Variables>) -> Result<(), Unconcealed> {
+    let counts = |it: Variables| Some((it.values.iter().find_map(std::env::var_os)?, it));
     // An empty one says "none", and of a file it would not.
-    let given: Vec<(OsString, String)> = given.filter(|(secret, _)| !secret.is_empty()).collect();
+    let given = variables.into_iter().filter_map(counts).filter(|(secret, _)| !secret.is_empty());
+    let given: Vec<(OsString, Variables)> = given.collect();
     if given.is_empty() {
         return Ok(());
     }
@@ -27,17 +54,20 @@ pub fn conceal(variables: impl IntoIterator<Item = String>) -> io::Result<()> {
     let mut again = Command::new(std::env::current_exe()?);
     again.arg0(args.next().unwrap_or_default()).args(args);
     let mut pipes = Vec::with_capacity(given.len());
-    for (secret, name) in given {
+    for (secret, Variables { values, file, other_files }) in given {
         let secret = secret.as_encoded_bytes();
         if secret.len() > PIPE_BYTES {
-            return Err(io::Error::other(format!("{name} is too long")));
+            return Err(io::Error::other(format!("{} is too long", values.join(" or "))).into());
         }
         let (reader, mut writer) = io::pipe()?;
         writer.write_all(secret)?;
         // The other end is closed with this scope: the reader finds an end.
-        fcntl_setfd(&reader, FdFlags::empty())?;
-        again.env_remove(&name).env(format!("{name}_FILE"), format!("/proc/self/fd/{}", reader.as_raw_fd()));
+        fcntl_setfd(&reader, FdFlags::empty()).map_err(io::Error::from)?;
+        for gone in values.iter().chain(&other_files) {
+            again.env_remove(gone);
+        }
+        again.env(file, format!("/proc/self/fd/{}", reader.as_raw_fd()));
         pipes.push(reader);
     }
-    Err(again.exec())
+    Err(Unconcealed::Broken(again.exec()))
 }
