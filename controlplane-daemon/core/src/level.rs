@@ -5,10 +5,12 @@
 //!
 //! * 1: the first build.
 //! * 2: where a command came from, notes, and the mutations of cluster operation ([`crate::entry::FORMAT`] 2).
-//! * 3: what clients and tenants say of OAuth beyond the first build's fields, and tenants of their load, mail and look; keys by
+//! * 3: what clients and tenants say of OAuth beyond the first build's fields, and tenants of their load and mail; keys by
 //!   family.
+//! * 4: tenants say how their pages and mail look, how long passwords are, and which claims are of other providers.
 
 use vocab::NodeId;
+use vocab::claims::ClaimSource;
 
 use crate::model::{AuthMethod, ClientSpec, GrantType, SigningAlgorithm, TenantSpec};
 use crate::mutation::{Mutation, NewSecret, Restored};
@@ -16,7 +18,7 @@ use crate::seals::SealedPlace;
 use crate::state::State;
 
 /// What this build understands.
-pub const FEATURE_LEVEL: u16 = 3;
+pub const FEATURE_LEVEL: u16 = 4;
 
 /// The members of a client's JSON that there were at first.
 const FIRST_FIELDS: [&str; 10] = [
@@ -62,7 +64,13 @@ impl Mutation {
             | Self::NodePut { .. }
             | Self::NodeSeen { .. }
             | Self::NodeRemove { .. } => 1,
-            Self::KeyRotate { family: Some(_), .. } | Self::ClientSecretAdd { .. } => 3,
+            Self::KeyRotate { family: Some(_), .. }
+            | Self::ClientSecretAdd { .. }
+            | Self::ClientRegister { .. }
+            | Self::ClientReregister { .. }
+            | Self::ClientUnregister { .. }
+            | Self::RegistrationTokenCreate { .. }
+            | Self::RegistrationTokenRevoke { .. } => 3,
             Self::KeyReseal { moves } if moves.iter().any(|it| is_of_level_3(&it.place)) => 3,
             Self::KeyRotate { family: None, .. }
             | Self::KeyActivate { .. }
@@ -75,8 +83,6 @@ impl Mutation {
             | Self::AuditCursor { .. } => 2,
             Self::Batch { items, .. } => items.iter().map(Self::needed_level).max().unwrap_or(2).max(2),
             Self::Restore { resources } => resources.iter().map(level_of_restored).max().unwrap_or(2).max(2),
-            // What came later is of the newest level until somebody says otherwise.
-            _ => FEATURE_LEVEL,
         }
     }
 }
@@ -102,11 +108,15 @@ fn level_of_tenant(spec: &TenantSpec) -> u16 {
         settings.signing_algorithm,
         SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256
     );
-    let first_fields = settings.oauth.is_default()
-        && settings.branding.is_default()
-        && settings.rate_limit.is_none()
-        && settings.smtp.is_none();
-    if first_fields && first_algorithm { 1 } else { 3 }
+    let first_fields = settings.oauth.is_default() && settings.rate_limit.is_none() && settings.smtp.is_none();
+    let is_newest = !settings.branding.is_default()
+        || settings.oauth.password_min_length.is_some()
+        || settings.oauth.claims.values().any(ClaimSource::is_aggregated);
+    match (first_fields && first_algorithm, is_newest) {
+        (_, true) => 4,
+        (true, false) => 1,
+        (false, false) => 3,
+    }
 }
 
 fn level_of_client(spec: &ClientSpec) -> u16 {
@@ -163,8 +173,14 @@ mod tests {
         assert_eq!(level_of_tenant(&serde_json::from_str(limited).unwrap()), 3);
         let mailing = r#"{"display_name":"Acme","settings":{"smtp":{"host":"mx","from":"a@b.example"}}}"#;
         assert_eq!(level_of_tenant(&serde_json::from_str(mailing).unwrap()), 3);
-        let branded = r##"{"display_name":"Acme","settings":{"branding":{"accent_color":"#112233"}}}"##;
-        assert_eq!(level_of_tenant(&serde_json::from_str(branded).unwrap()), 3);
+        for newest in [
+            r##"{"branding":{"accent_color":"#112233"}}"##,
+            r#"{"oauth":{"password_min_length":10}}"#,
+            r#"{"oauth":{"claims":{"score":{"aggregated":"bank"}}}}"#,
+        ] {
+            let spec = format!(r#"{{"display_name":"Acme","settings":{newest}}}"#);
+            assert_eq!(level_of_tenant(&serde_json::from_str(&spec).unwrap()), 4, "{newest}");
+        }
     }
 
     #[test]

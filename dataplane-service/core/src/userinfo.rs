@@ -34,6 +34,10 @@ pub fn with_sources(mut user: User, sources: &BTreeMap<String, ClaimSource>) -> 
     };
     // All are read before one is written, so their order means nothing.
     let made: Vec<_> = sources.iter().filter_map(made).collect();
+    // What somebody else is to have said is never what is stored of the user under that name.
+    for (name, _) in sources.iter().filter(|(_, source)| source.is_aggregated()) {
+        user.claims.remove(name);
+    }
     user.claims.extend(made);
     user
 }
@@ -196,7 +200,7 @@ mod tests {
         };
         let jwt = json!({"bank": {"JWT": "e30.e30.c2ln"}});
         assert_eq!(
-            released(&["score", "limit", "unsaid", "text", "org", "name"]),
+            released(&["score", "limit", "unsaid", "text", "number", "org", "name"]),
             json!({"_claim_names": {"score": "bank", "limit": "bank"}, "_claim_sources": jwt, "org": 1, "name": "Alice"})
         );
         assert_eq!(released(&["limit"]), json!({"_claim_names": {"limit": "bank"}, "_claim_sources": jwt}));

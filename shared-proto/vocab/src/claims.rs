@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// Names that the server itself gives a meaning to (OIDC Core §2, §5.1; RFC 7519 §4.1): neither a tenant's claims nor a
 /// user's have them.
-pub const RESERVED: [&str; 22] = [
+pub const RESERVED: [&str; 20] = [
     "iss",
     "sub",
     "aud",
@@ -26,9 +26,16 @@ pub const RESERVED: [&str; 22] = [
     "email",
     "email_verified",
     "updated_at",
-    "_claim_names",
-    "_claim_sources",
 ];
+
+/// Where the claims of other providers stand (OIDC Core §5.6.2).
+pub const OF_OTHERS: [&str; 2] = ["_claim_names", "_claim_sources"];
+
+/// Whether nobody may call a claim so. Of what the log holds [`RESERVED`] alone is asked: it may hold claims that were
+/// called so when they still could be.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || OF_OTHERS.contains(&name)
+}
 
 /// The source of one claim: `{"field": "staff_no"}`, `{"value": "acme"}` or `{"aggregated": "credit_jwt"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use controlplane_core::model::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use vocab::claims::OF_OTHERS;
 use vocab::json_schema::{self, JsonSchema};
 use vocab::{Keyring, Revision, Secret, Slug, TenantId};
 
@@ -155,6 +156,7 @@ fn settings(fields: Fields<'_>, stored: Option<&TenantSettings>, keyring: &Keyri
         branding: fields.object("branding").and_then(Fields::rest).unwrap_or_default(),
     };
     check_schemas(&fields, &settings.oauth);
+    check_names(&fields, &settings.oauth);
     fields.finish();
     settings
 }
@@ -170,6 +172,17 @@ fn check_schemas(fields: &Fields<'_>, oauth: &OAuthSettings) {
             let name = name.replace('~', "~0").replace('/', "~1");
             fields.wrong_below("oauth", &format!("/authorization_details_types/{name}/schema"), why);
         }
+    }
+}
+
+/// Here, because the log may hold claims that were called so when they still could be.
+fn check_names(fields: &Fields<'_>, oauth: &OAuthSettings) {
+    let of_providers = oauth.identity_providers.iter().enumerate();
+    let of_providers = of_providers
+        .flat_map(|(at, provider)| provider.claims.keys().map(move |name| (format!("/identity_providers/{at}"), name)));
+    let all = oauth.claims.keys().map(|name| (String::new(), name)).chain(of_providers);
+    for (at, name) in all.filter(|(_, name)| OF_OTHERS.contains(&name.as_str())) {
+        fields.wrong_below("oauth", &format!("{at}/claims/{name}"), "is set by the server itself");
     }
 }
 

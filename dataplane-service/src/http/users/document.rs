@@ -120,7 +120,7 @@ fn claims(value: Option<Value>, problems: &mut Violations) -> Map<String, Value>
             return Map::new();
         }
     };
-    for name in claims.keys().filter(|name| vocab::claims::RESERVED.contains(&name.as_str())) {
+    for name in claims.keys().filter(|name| vocab::claims::is_reserved(name)) {
         problems.add(format!("/claims/{}", pointer(name)), "is set by the server itself");
     }
     let text = serde_json::to_string(&claims).unwrap_or_default();
