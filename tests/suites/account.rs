@@ -167,6 +167,7 @@ async fn who_manages_people_ends_what_they_have() {
     for (patch, pointer) in [
         (json!({ "password": "short" }), "/password"),
         (json!({ "password": "qwertyuiop" }), "/password"),
+        (json!({ "password": bob.email }), "/password"),
         (json!({ "status": "gone" }), "/status"),
         (json!({ "email": "eve@example.com" }), "/email"),
     ] {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Deref;
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 use oauth_core::error::OAuthError;
@@ -132,6 +132,10 @@ impl ResponseError for PageError {
         let mut response = show(status, &page.frame, page, None);
         if let Some(secs) = retry_after_secs {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        }
+        if status == StatusCode::REQUEST_TIMEOUT {
+            // RFC 9110 §15.5.9: the rest of the body is not waited for.
+            response.head_mut().set_connection_type(ConnectionType::Close);
         }
         response
     }

@@ -1,6 +1,8 @@
 //! Which passwords may be chosen: long enough ones that are not among those which everybody tries first. Nothing is asked of
 //! the characters that they have (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5.0 §6.2).
 
+use vocab::Secret;
+
 use super::{Password, PasswordProblem};
 
 /// Passwords of eight characters and more that leaks have most often, in lower case and in order, one a line. Of Royce
@@ -10,6 +12,9 @@ const COMMON: &str = include_str!("common.txt");
 /// NIST SP 800-63B-4 §3.1.1.2: eight characters where a second factor may be added, counted as Unicode code points. A tenant
 /// may ask for more.
 pub const MIN_CHARS: u32 = 8;
+
+/// Of a name that a password must be more than.
+const FEWEST_LETTERS: usize = 4;
 
 /// What a tenant asks of a password, and what is known of whom it is for.
 #[derive(Clone, Debug)]
@@ -27,17 +32,17 @@ impl Password {
         if text.chars().count() < usize::try_from(demands.min_chars).unwrap_or(usize::MAX) {
             return Err(PasswordProblem::TooShort(demands.min_chars));
         }
-        let lower = text.to_lowercase();
-        if is_common(&lower) {
+        let lower = Secret::new(text.to_lowercase());
+        if is_common(lower.expose()) {
             return Err(PasswordProblem::Common);
         }
-        let letters = letters(&lower);
+        let letters = Secret::new(letters(lower.expose()));
         let known = |known: &&str| {
             let local_part = known.split('@').next().unwrap_or_default();
-            [known, local_part].iter().any(|known| self::letters(&known.to_lowercase()) == letters)
+            [known, local_part].iter().any(|known| self::letters(&known.to_lowercase()) == *letters.expose())
         };
-        // Of digits alone a password says nothing that anybody is called.
-        if !letters.is_empty() && demands.known.iter().any(known) {
+        // A few letters between digits say nothing that anybody is called.
+        if letters.expose().chars().count() >= FEWEST_LETTERS && demands.known.iter().any(known) {
             return Err(PasswordProblem::Known);
         }
         Ok(password)
@@ -69,7 +74,8 @@ mod tests {
     use super::*;
 
     fn problem(text: &str, min_chars: u32) -> Option<PasswordProblem> {
-        let demands = Demands { min_chars, known: vec!["ada.lovelace@people.example", "Ada Lovelace", "Acme Inc", ""] };
+        let demands =
+            Demands { min_chars, known: vec!["ada.lovelace@people.example", "Ada Lovelace", "Acme Inc", "", "x1"] };
         Password::chosen(text.to_owned(), &demands).err()
     }
 
@@ -103,7 +109,7 @@ mod tests {
         for known in ["Ada.Lovelace1815", "adalovelace!", "ACME-inc-2026", "ada.lovelace@people.example"] {
             assert_eq!(problem(known, 8), Some(PasswordProblem::Known), "{known}");
         }
-        for fine in ["ada and a staple", "8642097531086", "correct horse"] {
+        for fine in ["ada and a staple", "8642097531086", "9x8473-9201-8837", "correct horse"] {
             assert_eq!(problem(fine, 8), None, "{fine}");
         }
     }

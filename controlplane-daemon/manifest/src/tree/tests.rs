@@ -47,7 +47,7 @@ fn v1_is_translated_and_what_has_no_place_is_told_by_line() {
             "tenants/acme/tenant.yaml",
             "id: x\nname: Acme\nslug: acme\nsettings:\n  issuerMode: domain\n  issuerOverride: https://login.acme.example/\n  \
              smtp: {host: m}\n  userDb: {driver: postgres, dsnEnc: sealed}\n  logoUrl: https://acme.example/logo.svg\n  \
-             brandColor: '#ff8800'\n  security: {mfaRequired: true, passwordMinLength: 10, other: 1}\n",
+             brandColor: '#ff8800'\n  security: {mfaRequired: true, passwordMinLength: '10', other: 1}\n",
         ),
         (
             "tenants/acme/clients.yaml",
@@ -61,7 +61,7 @@ fn v1_is_translated_and_what_has_no_place_is_told_by_line() {
     ]);
     let tree = tree(root.path()).unwrap();
     let tenant = json!({"slug": "acme", "display_name": "Acme",
-        "settings": {"issuer_mode": "host", "hosts": ["login.acme.example"], "database": {}, "oauth": {"mfa": "required", "password_min_length": 10},
+        "settings": {"issuer_mode": "host", "hosts": ["login.acme.example"], "database": {}, "oauth": {"mfa": "required"},
             "branding": {"logo_uri": "https://acme.example/logo.svg", "accent_color": "#ff8800"}}});
     let scope = json!({"tenant": "acme", "name": "orders", "description": "Yours"});
     let client = json!({"tenant": "acme", "client_id": "web", "name": "Web",
@@ -71,6 +71,7 @@ fn v1_is_translated_and_what_has_no_place_is_told_by_line() {
     assert_eq!(web.line_of("/redirect_uris/0"), Some(5));
     let told: Vec<String> = tree.left_out.iter().map(ToString::to_string).collect();
     let wanted = [
+        "tenant.yaml:11: /settings/security/passwordMinLength",
         "tenant.yaml:11: /settings/security/other",
         "tenant.yaml:7: /settings/smtp",
         "clients.yaml:7: /0/providers",

@@ -65,12 +65,16 @@ fn settings(settings: Map<String, Value>) -> (Map<String, Value>, Vec<LeftOut>) 
     branding(&mut to);
     if let Some(Value::Object(mut security)) = to.takes("security") {
         let mut oauth = Map::new();
-        if security.remove("mfaRequired") == Some(Value::Bool(true)) {
-            oauth.insert("mfa".to_owned(), "required".into());
+        match security.remove("mfaRequired") {
+            Some(Value::Bool(true)) => drop(oauth.insert("mfa".to_owned(), "required".into())),
+            None | Some(Value::Bool(false) | Value::Null) => {}
+            Some(_) => to.left_out.push(("/security/mfaRequired".to_owned(), "is neither true nor false".to_owned())),
         }
-        // Here nobody has fewer.
-        if let Some(length) = security.remove("passwordMinLength").filter(|length| length.as_u64() > Some(8)) {
-            oauth.insert("password_min_length".to_owned(), length);
+        match security.remove("passwordMinLength").as_ref().map(Value::as_u64) {
+            Some(Some(length @ 9..=64)) => drop(oauth.insert("password_min_length".to_owned(), length.into())),
+            // Here nobody has fewer.
+            None | Some(Some(0..=8)) => {}
+            Some(_) => to.left_out.push(("/security/passwordMinLength".to_owned(), "is no number up to 64".to_owned())),
         }
         if !oauth.is_empty() {
             to.part.body.insert("oauth".to_owned(), oauth.into());

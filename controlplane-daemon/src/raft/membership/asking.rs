@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
 use shared_proto::peer;
+use shared_proto::status::error_code;
 use tokio::time::Instant;
-use vocab::{NodeId, Revision};
+use vocab::{ErrorCode, NodeId, Revision};
 
 use super::PAUSE;
 use crate::membership::{Changed, MemberError, MemberRequest};
@@ -50,6 +51,10 @@ impl Cluster {
                 serde_json::from_slice(&reply.into_inner().outcome).unwrap_or(Err(MemberError::OutcomeUnknown))
             }
             Ok(Err(status)) if self.peers.went_astray(node, &status) => Err(MemberError::NoLeader),
+            // It looked who asks before it looked at what.
+            Ok(Err(status)) if error_code(&status) == Some(ErrorCode::Forbidden) => {
+                Err(MemberError::Refused(status.message().to_owned()))
+            }
             Ok(Err(_)) | Err(_) => Err(MemberError::OutcomeUnknown),
         }
     }

@@ -52,7 +52,10 @@ pub(in crate::http) async fn patch(
 ) -> Result<HttpResponse, actix_web::Error> {
     let now = app.clock.now();
     let (db, id) = whose(&request, &tenant, &app, USERS_WRITE).await?;
-    let change = ChangeDocument::parse(&tenant.password_demands(&[]), &read_json(&request, body)?)?;
+    let body = read_json(&request, body)?;
+    let whose = users::find(db, id).await.map_err(Problem::from)?.ok_or_else(absent)?.user;
+    let name = whose.claims.get("name").and_then(Value::as_str).unwrap_or_default();
+    let change = ChangeDocument::parse(&tenant.password_demands(&[&whose.email, name]), &body)?;
     let tell = tenant.told_of_logout();
     if let Some(status) = change.status {
         let known = credentials::set_active(db, id, status, &tell, now).await.map_err(Problem::from)?;
