@@ -3,12 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::encoding::AsDer as _;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use tests::browser::Browser;
 use tests::relying_party::{Attempt, RelyingParty, Tokens};
@@ -19,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::keys::Key;
+use super::keys::{Key, RsaKey};
 use super::{Came, Outcome, Plan, Signed, config, ensure, signed, visit, world};
 
 const MODULES: &[&str] = &[
@@ -306,26 +302,15 @@ impl Op {
     }
 
     async fn signed_reference(&self) -> Outcome {
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|error| error.to_string())?;
-        let public = pair.public_key();
-        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let modulus = number(public.modulus().big_endian_without_leading_zero());
-        let exponent = number(public.exponent().big_endian_without_leading_zero());
-        let jwk = json!({ "kty": "RSA", "n": modulus, "e": exponent, "kid": "rsa", "alg": "RS256", "use": "sig" });
-        let own = Key::new("rp");
-        let metadata = json!({ "request_object_signing_alg": "RS256", "jwks": { "keys": [own.jwk, jwk] } });
+        let (own, signs) = (Key::new("rp"), RsaKey::new("rsa"));
+        let metadata = json!({ "request_object_signing_alg": "RS256", "jwks": { "keys": [own.jwk, signs.jwk] } });
         let client = Client { key: own, ..self.register(metadata).await? };
-        let der = pair.as_der().map_err(|error| error.to_string())?;
-        let key = rsa_key(der.as_ref())?;
         let (iss, aud) = (client.party.client_id.clone(), self.tenant.issuer.clone());
         self.by_reference(&client, &[], |claims| {
             let mut claims = claims.clone();
             claims["iss"] = json!(iss);
             claims["aud"] = json!(aud);
-            let parts = [&json!({ "alg": "RS256", "kid": "rsa" }), &claims];
-            let message = parts.map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
-            let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::RS256);
-            format!("{message}.{}", signature.expect("the key signs"))
+            signs.sign("RS256", &claims)
         })
         .await
     }
@@ -354,15 +339,6 @@ impl Op {
         let answer = client.token_with(&form, &client.assertion_for(&self.tenant.issuer)).await;
         ensure(answer.status == 200, || format!("{answer:?}"))
     }
-}
-
-/// PKCS#1, which the library wants, within PKCS#8 (RFC 5958 §2): the last OCTET STRING of the outer sequence.
-fn rsa_key(pkcs8: &[u8]) -> Result<EncodingKey, String> {
-    let pem = format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        base64::engine::general_purpose::STANDARD.encode(pkcs8)
-    );
-    EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|error| error.to_string())
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::tenant::Tenant;
 use tests::web::{self, Answer};
 
-use super::keys::{Key, now};
+use super::keys::{Key, RsaKey, now};
 use super::shared;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -136,6 +136,37 @@ async fn assertions_that_prove_nothing() {
     assert_eq!(web::send(web::client().post(&endpoint).form(&named)).await.status, 401);
     let twice = request(&tenant.issuer, &with(json!({}))).basic_auth("signs", Some("x"));
     assert_eq!(web::send(twice).await.expect(400).text_of("error"), "invalid_request");
+}
+
+/// Both keys are the client's, and every signature is true: what counts is the algorithm that it registered (RFC 8725 §3.1).
+#[tokio::test]
+async fn an_algorithm_that_is_not_the_registered_one_proves_nothing() {
+    let setting = shared().await;
+    let tenant = setting.tenant("algorithm").await;
+    let (ec, rsa) = (Key::new("ec"), RsaKey::new("rsa"));
+    let keys = json!({"keys": [ec.jwk, rsa.jwk]});
+    for (client_id, registered, taken) in [
+        ("any", None, &["ES256", "PS256", "RS256"][..]),
+        ("by-es256", Some("ES256"), &["ES256"]),
+        ("by-ps256", Some("PS256"), &["PS256"]),
+        ("by-rs256", Some("RS256"), &["RS256"]),
+    ] {
+        let mut metadata = json!({"jwks": keys});
+        if let Some(registered) = registered {
+            metadata["token_endpoint_auth_signing_alg"] = json!(registered);
+        }
+        register(&tenant, client_id, metadata).await;
+        for (alg, assertion) in [
+            ("ES256", ec.assertion(client_id, &tenant.issuer, &json!({}))),
+            ("PS256", rsa.assertion("PS256", client_id, &tenant.issuer)),
+            ("RS256", rsa.assertion("RS256", client_id, &tenant.issuer)),
+        ] {
+            let answer = ask(&tenant, &assertion).await;
+            let error = answer.json["error"].as_str();
+            let expected = if taken.contains(&alg) { (200, None) } else { (401, Some("invalid_client")) };
+            assert_eq!((answer.status, error), expected, "{client_id}, {alg}");
+        }
+    }
 }
 
 /// The same client, name of a key and `jti` in two tenants are two clients, two keys and two assertions.

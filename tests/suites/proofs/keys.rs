@@ -1,7 +1,10 @@
 //! Keys of clients, and what they sign.
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -53,10 +56,8 @@ impl Key {
 
     /// An assertion of the client for `audience`, with `changes` to its claims (null: left out).
     pub(super) fn assertion(&self, client_id: &str, audience: &str, changes: &Value) -> String {
-        let claims = json!({
-            "iss": client_id, "sub": client_id, "aud": audience, "jti": random(), "iat": now(), "exp": now() + 60,
-        });
-        self.sign(&json!({"alg": "ES256", "kid": self.jwk["kid"]}), &changed(claims, changes))
+        let claims = changed(assertion_claims(client_id, audience), changes);
+        self.sign(&json!({"alg": "ES256", "kid": self.jwk["kid"]}), &claims)
     }
 
     /// A proof of DPoP for one request, with `changes` to its claims (null: left out).
@@ -69,6 +70,45 @@ impl Key {
         let ath = URL_SAFE_NO_PAD.encode(Sha256::digest(access_token));
         self.proof(method, url, &json!({ "ath": ath }))
     }
+}
+
+/// A key for RS256 and PS256 alike.
+pub(super) struct RsaKey {
+    pair: RsaKeyPair,
+    pub(super) jwk: Value,
+}
+
+impl RsaKey {
+    pub(super) fn new(kid: &str) -> Self {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
+        let public = pair.public_key();
+        let [n, e] = [public.modulus(), public.exponent()]
+            .map(|number| URL_SAFE_NO_PAD.encode(number.big_endian_without_leading_zero()));
+        let jwk = json!({"kty": "RSA", "kid": kid, "use": "sig", "n": n, "e": e});
+        Self { pair, jwk }
+    }
+
+    pub(super) fn sign(&self, alg: &str, claims: &Value) -> String {
+        let header = json!({"alg": alg, "kid": self.jwk["kid"]});
+        let message = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let padding = match alg {
+            "RS256" => &RSA_PKCS1_SHA256,
+            "PS256" => &RSA_PSS_SHA256,
+            _ => panic!("{alg} is not for this key"),
+        };
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair.sign(padding, &SystemRandom::new(), message.as_bytes(), &mut signature).expect("the key signs");
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// An assertion of the client for `audience`.
+    pub(super) fn assertion(&self, alg: &str, client_id: &str, audience: &str) -> String {
+        self.sign(alg, &assertion_claims(client_id, audience))
+    }
+}
+
+fn assertion_claims(client_id: &str, audience: &str) -> Value {
+    json!({"iss": client_id, "sub": client_id, "aud": audience, "jti": random(), "iat": now(), "exp": now() + 60})
 }
 
 fn changed(mut claims: Value, changes: &Value) -> Value {
