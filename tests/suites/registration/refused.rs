@@ -1,5 +1,7 @@
 //! What is not registered, and how that is said.
 
+use aws_lc_rs::encoding::{AsBigEndian as _, EcPrivateKeyBin};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -15,6 +17,15 @@ fn with(name: &str, value: Value) -> Value {
     let mut metadata = json!({ "redirect_uris": [REDIRECT] });
     metadata[name] = value;
     metadata
+}
+
+/// A key on a curve, and what only its owner may know of it.
+fn whole_key() -> (Value, Value) {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
+    let private: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().expect("its own bytes");
+    (json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y }), json!(URL_SAFE_NO_PAD.encode(private.as_ref())))
 }
 
 #[tokio::test]
@@ -73,10 +84,23 @@ async fn what_could_harm_others_is_refused_by_its_name() {
     };
     let mut both = with("jwks", rsa(256, "AQAB"));
     both["jwks_uri"] = json!("https://rp.example/jwks");
-    let good = with("jwks", rsa(256, "AQAB"));
-    table.row("a good key", post(&tenant, &good), &[201]).await;
+    let good = rsa(256, "AQAB");
+    table.row("a good key", post(&tenant, &with("jwks", good.clone())), &[201]).await;
+    // Nothing is wrong with these but that they say too much.
+    let (public, secret) = whole_key();
+    let mut whole = json!({ "keys": [public] });
+    table.row("a good key on a curve", post(&tenant, &with("jwks", whole.clone())), &[201]).await;
+    whole["keys"][0]["d"] = secret;
+    table.oauth("a private key", post(&tenant, &with("jwks", whole)), &[400], &["invalid_client_metadata"]).await;
+    for members in [&["d"][..], &["p"], &["q"], &["d", "p", "q", "dp", "dq", "qi"]] {
+        let mut private = good.clone();
+        for member in members {
+            private["keys"][0][member] = json!(URL_SAFE_NO_PAD.encode([0xc7; 128]));
+        }
+        let what = format!("a private key of RSA, by {members:?}");
+        table.oauth(&what, post(&tenant, &with("jwks", private)), &[400], &["invalid_client_metadata"]).await;
+    }
     let oct = json!({ "keys": [{ "kty": "oct", "k": "AAAA" }] });
-    let private = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA" }] });
     for (what, metadata) in [
         ("a name that reorders", with("client_name", json!("Bank\u{202e}knaB"))),
         ("a long name", with("client_name", json!(long))),
@@ -87,7 +111,6 @@ async fn what_could_harm_others_is_refused_by_its_name() {
         ("a response type with a token", with("response_types", json!(["token"]))),
         ("the platform's own scope", with("scope", json!("openid hj:users.write"))),
         ("a symmetric key", with("jwks", oct)),
-        ("a private key", with("jwks", private)),
         ("RSA of 512 bits", with("jwks", rsa(64, "AQAB"))),
         ("RSA with the exponent 1", with("jwks", rsa(256, "AQ"))),
         ("RSA with the exponent 3", with("jwks", rsa(256, "Aw"))),
@@ -113,7 +136,7 @@ async fn what_could_harm_others_is_refused_by_its_name() {
     }
     // Nothing of all this is a client now.
     let clients = tenant.admin.get(&format!("/tenants/{}/clients", tenant.slug)).await.expect(200);
-    assert_eq!(clients.json["items"].as_array().map(Vec::len), Some(4), "the good one");
+    assert_eq!(clients.json["items"].as_array().map(Vec::len), Some(5), "the good ones");
     table.finish(&world).await;
 }
 
