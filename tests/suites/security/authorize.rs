@@ -1,7 +1,8 @@
 //! The authorization endpoint: where it sends people, and with what.
 
+use serde_json::json;
 use tests::browser::Browser;
-use tests::relying_party::parameters;
+use tests::relying_party::{RelyingParty, parameters};
 use tests::table::Table;
 use tests::tenant::{APP_REDIRECT, NATIVE_REDIRECT};
 use tests::web::{self, Answer};
@@ -19,7 +20,19 @@ async fn redirect_uris_are_compared_as_exact_strings() {
     let tenant = world.tenant("redirect").await;
     let mut table = Table::new();
     let on_another_host = "https://evil.example/callback";
-    for (what, uri) in [
+    let on_localhost = NATIVE_REDIRECT.replace("127.0.0.1", "localhost");
+    let local = json!({
+        "client_id": "local", "name": "Local", "token_endpoint_auth_method": "none", "redirect_uris": [on_localhost],
+        "scopes": ["openid", "profile", "email", "offline_access"],
+    });
+    tenant.admin.create_client(&tenant.slug, &local).await;
+    let local = RelyingParty::new(&tenant.issuer, "local", None, &on_localhost);
+    Browser::new().open_page(&local.attempt().url).await.expect_form();
+    let by_local = [
+        ("127.0.0.1 for localhost", NATIVE_REDIRECT.to_owned()),
+        ("[::1] for localhost", NATIVE_REDIRECT.replace("127.0.0.1", "[::1]")),
+    ];
+    let by_app = [
         ("not registered", on_another_host.to_owned()),
         ("a query added", format!("{APP_REDIRECT}?x=1")),
         ("a slash added", format!("{APP_REDIRECT}/")),
@@ -33,7 +46,7 @@ async fn redirect_uris_are_compared_as_exact_strings() {
         ("a letter percent-encoded", APP_REDIRECT.replace("callback", "c%61llback")),
         ("a header injected", format!("{APP_REDIRECT}\r\nX-Injected:1")),
         ("NUL", format!("{APP_REDIRECT}\0")),
-        ("localhost for 127.0.0.1", NATIVE_REDIRECT.replace("127.0.0.1", "localhost")),
+        ("localhost for 127.0.0.1", on_localhost.clone()),
         ("dot segments", APP_REDIRECT.replace("/callback", "/x/../callback")),
         ("a backslash", APP_REDIRECT.replace("/callback", "\\callback")),
         ("a port", APP_REDIRECT.replace("/callback", ":443/callback")),
@@ -41,9 +54,11 @@ async fn redirect_uris_are_compared_as_exact_strings() {
         ("a script", "javascript:alert(1)".to_owned()),
         ("of another client", "https://backend.example/callback".to_owned()),
         ("empty", String::new()),
-    ] {
-        let attempt = tenant.app.attempt_with(&[("redirect_uri", Some(&uri))]);
-        let answer = table.row(what, tenant.app.http.get(attempt.url), &[400]).await;
+    ];
+    let by_app = by_app.into_iter().map(|row| (&tenant.app, row));
+    for (party, (what, uri)) in by_app.chain(by_local.into_iter().map(|row| (&local, row))) {
+        let attempt = party.attempt_with(&[("redirect_uri", Some(&uri))]);
+        let answer = table.row(what, party.http.get(attempt.url), &[400]).await;
         table.check(what, answer.header("location").is_none(), || format!("redirects: {answer:?}"));
         table.check(what, answer.header("x-injected").is_none(), || format!("injected: {answer:?}"));
         let html = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
