@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dataplane_service::fetch::address::Reachable;
 use dataplane_service::fetch::cache::Cache;
@@ -11,6 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use tests::pki::Authority;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 /// A web server over TLS that answers every request with the same bytes, and counts connections.
@@ -56,6 +58,8 @@ enum Answer {
     Endless,
     /// The head at once, then one byte at a time.
     Trickle,
+    /// Reads, and says nothing for as long as the other side waits.
+    Silence,
 }
 
 fn ok(head: &str, body: &str) -> Answer {
@@ -77,9 +81,12 @@ async fn serve(mut stream: TlsStream<TcpStream>, answer: &Answer) {
             let _ = stream.write_all(open).await;
             while stream.write_all(&[b' '; 16_384]).await.is_ok() {}
         }
+        Answer::Silence => {
+            let _ = stream.read(&mut request).await;
+        }
         Answer::Trickle => {
             let _ = stream.write_all(open).await;
-            let mut pause = tokio::time::interval(std::time::Duration::from_millis(100));
+            let mut pause = tokio::time::interval(Duration::from_millis(100));
             while stream.write_all(b" ").await.is_ok() && stream.flush().await.is_ok() {
                 pause.tick().await;
             }
@@ -113,7 +120,7 @@ async fn an_allowed_network_is_reached_over_tls_that_is_checked() {
     for host in ["127.0.0.1", "localhost"] {
         let answer = trusting.get(&server.url(host)).await.expect("an answer");
         assert_eq!(&answer.body[..], b"{\"keys\":[]}");
-        assert_eq!(answer.max_age, Some(std::time::Duration::from_mins(2)));
+        assert_eq!(answer.max_age, Some(Duration::from_mins(2)));
     }
     let posted = trusting.post_form(&server.url("localhost"), &[("logout_token", "x")]).await.expect("an answer");
     assert_eq!(posted.status, 200);
@@ -147,12 +154,31 @@ async fn what_is_too_much_is_cut() {
         (ok("Content-Encoding: br\r\n", "{}"), FetchError::Encoded),
         (ok("Content-Encoding: zstd\r\n", "{}"), FetchError::Encoded),
         (ok("Content-Encoding: identity\r\nContent-Encoding: gzip\r\n", "{}"), FetchError::Encoded),
-        (Answer::Trickle, FetchError::Timeout),
         (Answer::Whole("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()), FetchError::Status(404)),
     ] {
         let server = Server::start(&authority, answer).await;
         assert_eq!(fetcher.get(&server.url("localhost")).await, Err(expected));
     }
+}
+
+/// What is slow ends after 5 seconds, by the product's own clock. A busy machine may be late once, but not each time.
+#[tokio::test]
+async fn what_is_slow_is_cut_in_five_seconds() {
+    const BOUND: Duration = Duration::from_secs(6);
+    const TRIES: usize = 5;
+    let authority = Authority::new("fetch-slow");
+    let fetcher = fetcher(&authority, "127.0.0.0/8,::1");
+    let cut = async |answer: Answer| {
+        let server = Server::start(&authority, answer).await;
+        for _ in 0..TRIES {
+            if let Ok(outcome) = timeout(BOUND, fetcher.get(&server.url("localhost"))).await {
+                assert_eq!(outcome, Err(FetchError::Timeout));
+                return;
+            }
+        }
+        panic!("{TRIES} times it was waited for longer than {BOUND:?}");
+    };
+    tokio::join!(cut(Answer::Trickle), cut(Answer::Silence));
 }
 
 fn length(body: &[u8]) -> Result<usize, String> {

@@ -13,7 +13,7 @@ use super::assertions::{register, request};
 use super::keys::Key;
 use super::shared;
 
-/// A document may take 5 seconds. Twice that, since the machine may be busy.
+/// A document may take 5 seconds, which `fetch.rs` sees to. Here the machine may be busy.
 const BOUND: Duration = Duration::from_secs(10);
 /// The 512 KiB that are read, and more than what both ends of a connection keep for one another.
 const MUCH: usize = 64 << 20;
