@@ -4,6 +4,7 @@
 use reqwest::Method;
 use serde_json::json;
 use tests::export;
+use tests::pod::Pod;
 use tests::relying_party::{RelyingParty, Tokens};
 use tests::tenant::{Tenant, User};
 use tests::tokens::Jwt;
@@ -116,6 +117,39 @@ async fn an_opaque_token_of_two_tenants_is_whose_it_is_in_each_and_revoked_in_on
     assert_eq!(b.backend().introspect(&value).await.expect(200).text, r#"{"active":false}"#);
     a.is_alices(&value).await;
     assert_eq!(a.backend().introspect(&value).await.expect(200).json["active"], true);
+}
+
+/// A client's own token, which pods look up in memory: its name stands in the list of the other tenant, as if that had
+/// given up a token of the same name.
+#[tokio::test]
+async fn a_jti_that_one_tenant_revoked_is_good_in_the_other() {
+    let world = world::shared().await;
+    let (a, b) = sides(&world, "same-jti").await;
+    let token = async |side: &Side| side.tenant.service.client_credentials("hj:users.read").await;
+    let (of_a, of_b) = (token(&a).await, token(&b).await);
+    let is_active = async |side: &Side, pod: &Pod, token: &str| {
+        let there = side.tenant.service.at(&format!("{}/t/{}", pod.url(), side.tenant.slug));
+        there.introspect(token).await.expect(200).json["active"] == true
+    };
+    let connection = a.tenant.database.connect().await;
+    // In this order, so that a pod that knows of the second one knows of the first.
+    for token in [&of_b, &of_a] {
+        let jti = Jwt::parse(token).claims["jti"].as_str().map(str::to_owned);
+        let deny = "insert into denied_tokens (jti, expires_at) values ($1::text::uuid, now() + interval '1 hour')";
+        connection.execute(deny, &[&jti]).await.expect("the superuser may");
+    }
+    for pod in &world.pods {
+        until("the pod knows what A revoked", PATIENCE, async || {
+            if is_active(&a, pod, &of_a).await { Err("active".to_owned()) } else { Ok(()) }
+        })
+        .await;
+        assert!(is_active(&b, pod, &of_b).await, "{}", pod.name);
+    }
+    let users = web::client().get(format!("{}/api/v1/users", b.tenant.issuer)).bearer_auth(&of_b);
+    let _ = web::send(users).await.expect(200);
+    // It is B's to give up, and that it stands in A's list is no hindrance.
+    let _ = b.tenant.service.revoke(&of_b).await.expect(200);
+    assert!(!is_active(&b, &world.pods[0], &of_b).await);
 }
 
 /// Two keys of one name, as only a file can bring them in.
