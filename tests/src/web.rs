@@ -107,14 +107,17 @@ impl Answer {
     }
 }
 
-/// Writes the bytes as they are and reads until the other side closes or `within` has passed.
-pub async fn raw(address: &str, bytes: &[u8], within: Duration) -> String {
+/// Writes the bytes as they are and reads until the other side ends the connection, which it must do `within` that time:
+/// what it had said by then is the error otherwise.
+pub async fn raw(address: &str, bytes: &[u8], within: Duration) -> Result<String, String> {
     let mut stream = TcpStream::connect(address).await.expect("the listener accepts");
     // The other side may refuse and close before it has read all.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(within, stream.read_to_end(&mut answer)).await;
-    String::from_utf8_lossy(&answer).into_owned()
+    // A reset is an end, too; what came before it is kept.
+    let ended = tokio::time::timeout(within, stream.read_to_end(&mut answer)).await.is_ok();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    if ended { Ok(answer) } else { Err(format!("not closed: {answer}")) }
 }
 
 /// The status of an answer from [`raw`]; `None` when the connection was closed without one.
