@@ -6,6 +6,8 @@ mod nodes;
 mod retention;
 #[path = "audit/sinks.rs"]
 mod sinks;
+#[path = "audit/writes.rs"]
+mod writes;
 
 use std::time::Duration;
 
