@@ -70,6 +70,8 @@ async fn the_admin_api_names_what_is_wrong_in_a_tenant() {
         ("slug is a path", json!({ "slug": "a/b", "display_name": "X" }), "slug"),
         ("slug is ..", json!({ "slug": "..", "display_name": "X" }), "slug"),
         ("slug is .well-known", json!({ "slug": ".well-known", "display_name": "X" }), "slug"),
+        ("slug is reserved", json!({ "slug": "admin", "display_name": "X" }), "is reserved"),
+        ("slug shows as other letters", json!({ "slug": "xn--cme-5cd", "display_name": "X" }), "slug"),
         ("slug too long", json!({ "slug": "a".repeat(200), "display_name": "X" }), "slug"),
         ("slug is SQL", json!({ "slug": "x\"; DROP SCHEMA public; --", "display_name": "X" }), "slug"),
         ("slug is full width", json!({ "slug": "ａcme", "display_name": "X" }), "slug"),
@@ -248,6 +250,8 @@ async fn the_admin_api_refuses_bad_paths_queries_and_headers() {
     let get = |path: &str| admin.request(Method::GET, path);
     for query in [
         "limit=-1",
+        "limit=0",
+        "limit=1000000000",
         "limit=x",
         "limit=",
         "cursor=%00forged",
@@ -258,8 +262,6 @@ async fn the_admin_api_refuses_bad_paths_queries_and_headers() {
         let name = query.split('=').next().expect("a name");
         table.problem(query, get(&format!("/tenants?{query}")), &BAD, name).await;
     }
-    table.row("limit=1000000000", get("/tenants?limit=1000000000"), &[200, 400, 422]).await;
-    table.row("limit=0", get("/tenants?limit=0"), &[200, 400, 422]).await;
     table.row("a quote in q", get("/tenants?q=%27%20or%201=1--"), &[200, 400, 422]).await;
     table.problem("limit twice", get("/tenants?limit=1&limit=2"), &BAD, "limit").await;
     for query in ["wait=later", "wait=fleet&timeout=x", "wait=fleet&timeout=9999h"] {

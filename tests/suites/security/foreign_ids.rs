@@ -115,14 +115,30 @@ async fn users_of_another_tenant_are_not_there_under_ones_own() {
     let world = world::shared().await;
     let (own, other) = (world.tenant("our-users").await, world.tenant("their-users").await);
     let alice = other.user("alice").await;
+    // Both trust the same provider, and there the other's user has an identity: nothing but the user's id is foreign.
+    let issuer = "https://corp.example";
+    let provider = json!({ "id": "corp", "issuer": issuer, "client_id": "us", "display_name": "Corp" });
+    let trust = json!({ "settings": { "oauth": { "identity_providers": [provider] } } });
+    own.patch(&trust).await;
+    other.patch(&trust).await;
     let token = own.service.client_credentials("hj:users.read hj:users.write").await;
-    let home = other.service.client_credentials("hj:users.read").await;
+    let home = other.service.client_credentials("hj:users.read hj:users.write").await;
+    let at_home = |method, path: &str| {
+        let url = format!("{}/api/v1/users/{}{path}", other.issuer, alice.id);
+        other.service.http.request(method, url).bearer_auth(&home)
+    };
+    let subject = json!({ "subject": "alice" });
+    let _ = web::send(at_home(Method::PUT, "/identities/corp").json(&subject)).await.expect(200);
     let shown = async || {
-        let request = other.service.http.get(format!("{}/api/v1/users/{}", other.issuer, alice.id)).bearer_auth(&home);
-        web::send(request).await.expect(200).json
+        let mut all = Vec::new();
+        for path in ["", "/factors", "/identities"] {
+            all.push(web::send(at_home(Method::GET, path)).await.expect(200).json);
+        }
+        all
     };
     let before = shown().await;
     let (none, disable) = (Value::Null, json!({ "status": "disabled" }));
+    let identity = format!("/identities?issuer={issuer}&subject=alice");
     let nobody = "0190f0f0-0000-7000-8000-000000000000";
     let mut table = Table::new();
     for id in [alice.id.as_str(), nobody, "1"] {
@@ -134,6 +150,10 @@ async fn users_of_another_tenant_are_not_there_under_ones_own() {
             (Method::GET, format!("/factors/{nobody}"), &none),
             (Method::DELETE, format!("/factors/{nobody}"), &none),
             (Method::GET, "/identities".to_owned(), &none),
+            (Method::DELETE, identity.clone(), &none),
+            (Method::GET, "/identities/corp".to_owned(), &none),
+            (Method::PUT, "/identities/corp".to_owned(), &subject),
+            (Method::DELETE, "/identities/corp".to_owned(), &none),
         ] {
             let what = format!("{method} {id}{path}");
             let request = own.service.http.request(method, format!("{}/api/v1/users/{id}{path}", own.issuer));
