@@ -4,21 +4,16 @@ use std::process::ExitCode;
 
 use controlplane_daemon::settings::{self, EXIT_CONFIG, Invocation};
 use controlplane_daemon::{hand_over, offline, server};
-use telemetry::started_with::{self, Unconcealed};
+use telemetry::started_with::conceal;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let done = match settings::from_process() {
-        Ok(Invocation::Serve(settings)) => match started_with::conceal(settings::variables_of_secrets()) {
-            Err(why @ Unconcealed::Broken(_)) => Err((why.to_string(), 1)),
-            others => {
-                if let Err(why) = others {
-                    eprintln!("controlplane-daemon: {why}");
-                }
-                server::run(*settings).map_err(|error| (error.to_string(), error.exit_code()))
-            }
+        Ok(Invocation::Serve(settings)) => match conceal("controlplane-daemon", settings::variables_of_secrets()) {
+            Ok(()) => server::run(*settings).map_err(|error| (error.to_string(), error.exit_code())),
+            Err(why) => Err((why.to_string(), 1)),
         },
         Ok(Invocation::Offline(task, settings)) => {
             offline::run(&task, &settings).map_err(|error| (error.to_string(), error.exit_code()))

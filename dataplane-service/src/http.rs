@@ -55,6 +55,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpRequest, ResponseError as _, web};
 use tracing::Instrument as _;
 use transport::forwarded::Scheme;
+use transport::head;
 use transport::listener::Encrypted;
 use vocab::ErrorCode;
 
@@ -192,16 +193,8 @@ pub fn directory_of(request: &HttpRequest) -> Option<Arc<Directory>> {
 /// The longest a request may take, its body included: whoever sends slower holds a connection for nothing.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Tokens and cookies fit in many times over; nobody needs more.
-const MAX_HEAD_BYTES: usize = 32 << 10;
-
 fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
-    let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if bytes > MAX_HEAD_BYTES {
-        let detail = format!("the header fields are {bytes} bytes long; at most {MAX_HEAD_BYTES} are read");
-        return Err(Problem::new(ErrorCode::InvalidRequest, detail));
-    }
-    Ok(())
+    head::check(request.headers()).map_err(|refusal| Problem::new(ErrorCode::InvalidRequest, refusal.to_string()))
 }
 
 /// Takes the directory once per request, names its revision on the answer, and measures.

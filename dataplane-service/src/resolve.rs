@@ -99,17 +99,9 @@ fn host(request: &HttpRequest) -> Result<&str, Problem> {
     let mut headers = request.headers().get_all(header::HOST);
     let header = single("the header Host", &mut headers)?;
     let authority = request.uri().authority().map(Authority::as_str);
-    let header = match header.map(|value| value.to_str()) {
-        None => "",
-        Some(Ok(text)) if is_host(text) => text,
-        Some(_) => return Err(bad("the header Host names no host")),
-    };
+    // What is no host was refused with the head.
+    let header = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
     Ok(authority.unwrap_or(header))
-}
-
-/// RFC 9112 §3.2: host and port, or nothing.
-fn is_host(text: &str) -> bool {
-    text.is_empty() || (!text.contains('@') && text.parse::<Authority>().is_ok())
 }
 
 fn single<T>(what: &str, values: &mut impl Iterator<Item = T>) -> Result<Option<T>, Problem> {

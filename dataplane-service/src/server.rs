@@ -20,7 +20,7 @@ use actix_web::{HttpServer, web};
 use anyhow::Context as _;
 use rustls::ServerConnection;
 use telemetry::Telemetry;
-use telemetry::started_with::{self, Unconcealed};
+use telemetry::started_with::conceal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -70,14 +70,9 @@ pub fn main() -> ExitCode {
             println!("{}", text.trim_end());
             return ExitCode::SUCCESS;
         }
-        Invocation::Serve(settings) => match started_with::conceal(settings::variables_of_secrets()) {
-            Err(why @ Unconcealed::Broken(_)) => Err(why.into()),
-            others => {
-                if let Err(why) = others {
-                    eprintln!("dataplane-service: {why}");
-                }
-                start(*settings, None)
-            }
+        Invocation::Serve(settings) => match conceal("dataplane-service", settings::variables_of_secrets()) {
+            Ok(()) => start(*settings, None),
+            Err(why) => Err(why.into()),
         },
         Invocation::Once { job, settings, tenant } => start(*settings, Some((job, tenant))),
     };

@@ -7,11 +7,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::postgres::free_port;
 use crate::process::{Launch, Process};
 use crate::wait::{PATIENCE, until};
 use crate::{scratch, web};
+
+/// At once in one suite: more would keep each other, and the pods, from being in time. A test has one.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// How long a page may take until it is seen.
 const SEEN: Duration = PATIENCE;
@@ -23,10 +27,12 @@ pub struct Chromium {
     session: String,
     port: u16,
     _driver: Process,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Chromium {
     pub async fn start() -> Self {
+        let turn = TURNS.acquire().await.expect("it is never closed");
         let folder = scratch::folder("chromium");
         let port = free_port();
         let home = folder.display().to_string();
@@ -69,7 +75,7 @@ impl Chromium {
         }}});
         let answer = web::send(http.post(format!("{base}/session")).json(&capabilities)).await.expect(200);
         let id = answer.json["value"]["sessionId"].as_str().expect("a session").to_owned();
-        Self { http, session: format!("{base}/session/{id}"), port, _driver: driver }
+        Self { http, session: format!("{base}/session/{id}"), port, _driver: driver, _turn: turn }
     }
 
     async fn command(&self, path: &str, body: &Value) -> Value {

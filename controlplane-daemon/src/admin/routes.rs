@@ -16,6 +16,7 @@ use controlplane_core::Role;
 use telemetry::context::TRACEPARENT;
 use telemetry::held::Held;
 use tracing::Instrument as _;
+use transport::head;
 use vocab::Revision;
 
 use super::answer::X_REVISION;
@@ -264,6 +265,7 @@ async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    head::check(request.headers()).map_err(|refusal| Problem::bad_request(refusal.to_string()))?;
     let began = Instant::now();
     let asked = AskedAs::read(request.request());
     let request_id = HeaderValue::from_str(&asked.0);

@@ -3,7 +3,7 @@
 //! and reads them out of pipes, which hold nothing after that.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::{self, PipeReader, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -23,32 +23,34 @@ pub struct Variables {
     pub other_files: Vec<String>,
 }
 
-/// Why a program goes on as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum Unconcealed {
-    #[error("the environment goes on to show secrets: {0}")]
-    Harmless(io::Error),
-    /// What `exec` did to the process before it failed is not undone (its signals): it must end.
-    #[error("this program cannot begin anew without secrets in its environment: {0}")]
-    Broken(io::Error),
-}
-
-impl From<io::Error> for Unconcealed {
-    fn from(error: io::Error) -> Self {
-        Self::Harmless(error)
-    }
-}
-
 /// Returns when no variable holds a secret. Otherwise this program begins anew: in place of them with those that name
 /// files. To be called once the settings are known to be good, so that what is wrong with them is said of the variables
 /// that were given, and before there are other threads.
-pub fn conceal(variables: impl IntoIterator<Item = Variables>) -> Result<(), Unconcealed> {
+///
+/// After an error the program must end: what `exec` did to the process before it failed is not undone (its signals).
+/// Where nothing was done yet, it goes on, and `program` says so.
+pub fn conceal(program: &str, variables: impl IntoIterator<Item = Variables>) -> io::Result<()> {
+    match another(variables) {
+        Ok(None) => Ok(()),
+        Ok(Some((mut again, _pipes))) => {
+            let why = again.exec();
+            Err(io::Error::other(format!("it cannot begin anew without secrets in its environment: {why}")))
+        }
+        Err(why) => {
+            eprintln!("{program}: the environment goes on to show secrets: {why}");
+            Ok(())
+        }
+    }
+}
+
+/// This program without them, and the pipes that it is to read.
+fn another(variables: impl IntoIterator<Item = Variables>) -> io::Result<Option<(Command, Vec<PipeReader>)>> {
     let counts = |it: Variables| Some((it.values.iter().find_map(std::env::var_os)?, it));
     // An empty one says "none", and of a file it would not.
     let given = variables.into_iter().filter_map(counts).filter(|(secret, _)| !secret.is_empty());
     let given: Vec<(OsString, Variables)> = given.collect();
     if given.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let mut args = std::env::args_os();
     let mut again = Command::new(std::env::current_exe()?);
@@ -57,17 +59,17 @@ pub fn conceal(variables: impl IntoIterator<Item = Variables>) -> Result<(), Unc
     for (secret, Variables { values, file, other_files }) in given {
         let secret = secret.as_encoded_bytes();
         if secret.len() > PIPE_BYTES {
-            return Err(io::Error::other(format!("{} is too long", values.join(" or "))).into());
+            return Err(io::Error::other(format!("{} is too long", values.join(" or "))));
         }
         let (reader, mut writer) = io::pipe()?;
         writer.write_all(secret)?;
         // The other end is closed with this scope: the reader finds an end.
-        fcntl_setfd(&reader, FdFlags::empty()).map_err(io::Error::from)?;
+        fcntl_setfd(&reader, FdFlags::empty())?;
         for gone in values.iter().chain(&other_files) {
             again.env_remove(gone);
         }
         again.env(file, format!("/proc/self/fd/{}", reader.as_raw_fd()));
         pipes.push(reader);
     }
-    Err(Unconcealed::Broken(again.exec()))
+    Ok(Some((again, pipes)))
 }

@@ -39,6 +39,7 @@ mod flood;
 pub mod forwarded;
 pub mod gather;
 mod handshake_signatures;
+pub mod head;
 pub mod incoming;
 pub mod listener;
 pub mod material;
