@@ -18,7 +18,7 @@ use super::{Stream, rename};
 const MUCH: usize = 10 << 20;
 const URIS: usize = 12;
 /// What a node may grow by for them: less than each of them was to be sent, and read by a third one meanwhile.
-const GROWTH_KIB: u64 = 50 << 10;
+const GROWTH_KIB: u64 = 64 << 10;
 const FLAGS: &[&str] = &["--events-heartbeat-secs", "1"];
 
 /// Reads a byte a second until `enough`, then everything that comes until the other side has no more to say.
