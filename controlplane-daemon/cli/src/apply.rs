@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Change};
 use crate::failure::Failure;
+use crate::output::say;
 
 #[derive(Debug, Args)]
 pub(crate) struct Documents {
@@ -158,21 +159,21 @@ pub(crate) fn show(api: &Api, body: &Value) -> Result<(), Failure> {
             _ => continue,
         };
         let name = [text("tenant"), text("name")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
-        println!("{sign} {} {}", text("kind").to_lowercase(), name.join("/"));
+        say(format_args!("{sign} {} {}", text("kind").to_lowercase(), name.join("/")))?;
         for difference in change["differences"].as_array().into_iter().flatten() {
             let pointer = difference["pointer"].as_str().unwrap_or_default().trim_start_matches('/');
             // JSON's escapes keep what somebody else wrote from steering the terminal.
             if let Some(before) = difference.get("before") {
-                println!("    - {pointer}: {before}");
+                say(format_args!("    - {pointer}: {before}"))?;
             }
             if let Some(after) = difference.get("after") {
-                println!("    + {pointer}: {after}");
+                say(format_args!("    + {pointer}: {after}"))?;
             }
         }
     }
     let count = |action: &str| body["summary"][action].as_u64().unwrap_or(0);
     let counts = ["create", "update", "delete"].map(|action| format!("{} {action}d", count(action)));
     let would = if body["dry_run"] == true { " (not done: dry run)" } else { "" };
-    println!("{}, {} unchanged{would}", counts.join(", "), count("unchanged"));
+    say(format_args!("{}, {} unchanged{would}", counts.join(", "), count("unchanged")))?;
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! Answers as a table for people, or as JSON or YAML for scripts.
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
+
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use serde_json::Value;
@@ -23,6 +26,14 @@ pub(crate) struct Output {
     format: Format,
 }
 
+/// A line of the answer. Who reads it may have read enough, as `head` has: then there is nobody to complain to.
+pub(crate) fn say(line: impl Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        said => said.map_err(|error| Failure::Other(error.into())),
+    }
+}
+
 impl Output {
     pub(crate) const fn new(format: Format) -> Self {
         Self { format }
@@ -36,18 +47,16 @@ impl Output {
         if !self.is_table() {
             return self.document(&Value::Array(items.to_vec()));
         }
-        println!("{}", render_list(items, columns));
-        Ok(())
+        say(render_list(items, columns))
     }
 
     /// One resource: a line for each field.
     pub(crate) fn document(self, value: &Value) -> Result<(), Failure> {
         match self.format {
-            Format::Json => println!("{value:#}"),
-            Format::Yaml => print!("{}", serde_yaml_ng::to_string(value).map_err(anyhow::Error::from)?),
-            Format::Table => println!("{}", render_fields(value)),
+            Format::Json => say(format_args!("{value:#}")),
+            Format::Yaml => say(serde_yaml_ng::to_string(value).map_err(anyhow::Error::from)?.trim_end()),
+            Format::Table => say(render_fields(value)),
         }
-        Ok(())
     }
 
     /// The answer to a change; `done` is said when the server had nothing to show.
@@ -55,7 +64,7 @@ impl Output {
         if !answer.body.is_null() {
             self.document(&answer.body)?;
         } else if self.is_table() {
-            println!("{done}");
+            say(done)?;
         }
         for once in ["client_secret", "credential"] {
             if answer.body.get(once).is_some() {
