@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use telemetry::console::say;
+
 /// At the ops listener.
 pub const PATH: &str = "/hand-over";
 /// More than handing over may take.
@@ -15,9 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub fn run(ops: SocketAddr, linger: Duration) -> Result<(), HandOverError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HandOverError::Runtime)?;
     let leader = runtime.block_on(ask(here(ops)))?;
-    println!("{leader}");
+    let said = say(leader);
     std::thread::sleep(linger);
-    Ok(())
+    said.map_err(HandOverError::Answer)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,8 @@ pub enum HandOverError {
     Silent(#[from] reqwest::Error),
     #[error("the node refuses: {0}")]
     Refused(String),
+    #[error("the answer cannot be written: {0}")]
+    Answer(std::io::Error),
 }
 
 async fn ask(ops: SocketAddr) -> Result<String, HandOverError> {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use controlplane_daemon::settings::{self, EXIT_CONFIG, Invocation};
 use controlplane_daemon::{hand_over, offline, server};
+use telemetry::console::{note, say};
 use telemetry::started_with::conceal;
 
 #[global_allocator]
@@ -21,16 +22,13 @@ fn main() -> ExitCode {
         Ok(Invocation::HandOver(settings, linger)) => {
             hand_over::run(settings.ops_addr, linger).map_err(|error| (error.to_string(), 1))
         }
-        Ok(Invocation::Print(text)) => {
-            print!("{text}");
-            Ok(())
-        }
+        Ok(Invocation::Print(text)) => say(text.trim_end()).map_err(|error| (error.to_string(), 1)),
         Err(error) => Err((error.to_string(), EXIT_CONFIG)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err((error, code)) => {
-            eprintln!("controlplane-daemon: {error}");
+            note(format_args!("controlplane-daemon: {error}"));
             ExitCode::from(code)
         }
     }

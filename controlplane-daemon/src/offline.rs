@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use telemetry::console::{note, say};
 use vocab::SystemClock;
 
 use crate::raft::offline::{self, NewCluster, OfflineError, Place, Recovery};
@@ -61,28 +62,28 @@ pub fn run(task: &Task, settings: &Settings) -> Result<(), TaskError> {
     let (what, made) = match task {
         Task::Recover(consent) => {
             let recovery = Recovery::examine(place).map_err(in_use)?;
-            print!("{}", recovery.report());
+            say(recovery.report().to_string().trim_end())?;
             confirm(*consent)?;
             ("Recovered", runtime.block_on(recovery.carry_out())?)
         }
         Task::Restore { from } => ("Restored", runtime.block_on(offline::restore(place, from))?),
     };
     let NewCluster { cluster_id, revision, advertise_addr, kept } = made;
-    println!(
-        "{what}: cluster {cluster_id} with node {} at {advertise_addr} alone, at revision {revision}.",
-        settings.node_id
-    );
+    let node = settings.node_id;
+    say(format_args!(
+        "{what}: cluster {cluster_id} with node {node} at {advertise_addr} alone, at revision {revision}."
+    ))?;
     if let Some(kept) = kept {
-        println!("What was there before is kept in {}.", kept.display());
+        say(format_args!("What was there before is kept in {}.", kept.display()))?;
     }
-    println!("Start this node, then add the others, each with an empty data directory: they take all from this one.");
+    say("Start this node, then add the others, each with an empty data directory: they take all from this one.")?;
     Ok(())
 }
 
 /// The usual mistake deserves its own words.
 fn in_use(error: OfflineError) -> OfflineError {
     if matches!(error, OfflineError::Storage(StorageError::InUse { .. })) {
-        eprintln!("The node still runs: stop it first.");
+        note("The node still runs: stop it first.");
     }
     error
 }
@@ -91,8 +92,10 @@ fn confirm(consent: Consent) -> Result<(), TaskError> {
     if consent == Consent::Given {
         return Ok(());
     }
-    print!("Type {PHRASE:?} to go on: ");
-    io::stdout().flush()?;
+    // Who cannot be asked has not agreed.
+    let mut out = io::stdout();
+    write!(out, "Type {PHRASE:?} to go on: ")?;
+    out.flush()?;
     let mut typed = String::new();
     io::stdin().lock().read_line(&mut typed)?;
     if typed.trim() == PHRASE { Ok(()) } else { Err(TaskError::NotConfirmed) }

@@ -20,6 +20,7 @@ use actix_web::{HttpServer, web};
 use anyhow::Context as _;
 use rustls::ServerConnection;
 use telemetry::Telemetry;
+use telemetry::console::{note, say};
 use telemetry::started_with::conceal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -67,8 +68,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = match invocation {
         Invocation::PrintConfig(text) => {
-            println!("{}", text.trim_end());
-            return ExitCode::SUCCESS;
+            return say(text.trim_end()).map_or_else(|error| fail(1, &error.to_string()), |()| ExitCode::SUCCESS);
         }
         Invocation::Serve(settings) => match conceal("dataplane-service", settings::variables_of_secrets()) {
             Ok(()) => start(*settings, None),
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
-    eprintln!("dataplane-service: {}", message.trim_end());
+    note(format_args!("dataplane-service: {}", message.trim_end()));
     ExitCode::from(code)
 }
 

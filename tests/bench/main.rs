@@ -6,6 +6,8 @@
 //! Nothing is asserted. CPU is that of the server processes, from `/proc`, so that the load generator on the same cores
 //! does not count.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+
 mod cpu;
 mod disk;
 mod etcd;

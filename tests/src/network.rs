@@ -25,6 +25,7 @@ pub struct Network {
 
 impl Network {
     /// `None` when the machine is declared unable.
+    #[expect(clippy::print_stderr, reason = "the test runner shows it")]
     pub fn new(nodes: u64) -> Option<Self> {
         if std::env::var_os("HJ_SKIP_NETWORK_TESTS").is_some() {
             eprintln!("skipped: HJ_SKIP_NETWORK_TESTS is set");

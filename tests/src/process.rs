@@ -180,6 +180,7 @@ impl Process {
     }
 
     /// The end of the log, for a failing test's output.
+    #[expect(clippy::print_stderr, reason = "the test runner keeps it for a test that fails")]
     pub fn show_log(&self) {
         const LINES: usize = 60;
         const WIDTH: usize = 400;

@@ -76,6 +76,7 @@ impl Load {
         .await;
     }
 
+    #[expect(clippy::print_stdout, reason = "the test runner shows it")]
     async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {

@@ -18,7 +18,7 @@ use vocab::{ErrorCode, Secret};
 
 use crate::args::Connection;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, note};
 use crate::private_file;
 use crate::problem::Problem;
 use crate::profile::{Profiles, Proof, Target};
@@ -94,7 +94,7 @@ impl Api {
             match Self::connect(connection).await {
                 Err(why @ Failure::Unreachable { .. }) => {
                     if !is_told {
-                        eprintln!("hellojohn: {why}; trying again");
+                        note(format_args!("hellojohn: {why}; trying again"));
                         is_told = true;
                     }
                     tokio::time::sleep(AGAIN).await;

@@ -7,7 +7,7 @@ use vocab::Secret;
 
 use crate::api::Api;
 use crate::failure::{EXIT_CODES, Failure};
-use crate::output::Format;
+use crate::output::{Format, say};
 use crate::resource::{admin, client, key, scope, settings, tenant};
 use crate::{apply, audit, backup, cluster, dev, doctor, events, fleet, import, login, private_file, token};
 
@@ -145,8 +145,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Token(token) => token::run(&connection, *token).await,
         Command::Completions { shell } => {
             let mut command = <Args as clap::CommandFactory>::command();
-            clap_complete::generate(shell, &mut command, "hellojohn", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "hellojohn", &mut script);
+            say(String::from_utf8_lossy(&script).trim_end())
         }
     }
 }

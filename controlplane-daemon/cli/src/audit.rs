@@ -2,7 +2,7 @@
 
 mod beginning;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::api::Api;
 use crate::args::Connection;
 use crate::audit::beginning::{PublishedKeys, Truncation, check_beginning};
 use crate::failure::Failure;
-use crate::output::{Column, Output};
+use crate::output::{Column, Output, Reader, note, tell};
 
 /// Between two looks for what is new.
 const FOLLOW: Duration = Duration::from_secs(1);
@@ -132,7 +132,7 @@ async fn logs(connection: &Connection, args: &LogsArgs) -> Result<(), Failure> {
             page => page?,
         };
         if page["complete"] == Value::Bool(false) {
-            eprintln!("This node is still getting older records from its peers; ask another one for all of them.");
+            note("This node is still getting older records from its peers; ask another one for all of them.");
         }
         if let Some(Value::Array(more)) = page.pointer_mut("/items").map(Value::take) {
             items.extend(more);
@@ -141,7 +141,11 @@ async fn logs(connection: &Connection, args: &LogsArgs) -> Result<(), Failure> {
         if args.follow {
             // Where the next look goes on: behind everything that was shown.
             let seen = items.last().and_then(|last| last["seq"].as_u64()).map(|seq| seq.to_string());
-            print_lines(&std::mem::take(&mut items))?;
+            for item in std::mem::take(&mut items) {
+                if tell(item)? == Reader::Gone {
+                    return Ok(());
+                }
+            }
             let is_last = next.is_none();
             cursor = next.or(seen).or(cursor);
             if is_last {
@@ -154,14 +158,6 @@ async fn logs(connection: &Connection, args: &LogsArgs) -> Result<(), Failure> {
             None => return api.output.list(&items, COLUMNS),
         }
     }
-}
-
-fn print_lines(items: &[Value]) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    for item in items {
-        writeln!(out, "{item}").map_err(anyhow::Error::from)?;
-    }
-    out.flush().map_err(|error| anyhow::Error::from(error).into())
 }
 
 /// Every line against its own hash and the line before it. That the file ends where the chain does, only a server knows.

@@ -15,6 +15,7 @@ use vocab::SecretDigest;
 
 use crate::api;
 use crate::failure::Failure;
+use crate::output::note;
 use crate::problem::Problem;
 use crate::random;
 
@@ -128,7 +129,7 @@ pub(crate) async fn authorize(
     if let Some(nonce) = request.nonce {
         url.query_pairs_mut().append_pair("nonce", nonce);
     }
-    eprintln!("Open this in a browser on this machine, log in, and come back:\n\n  {url}\n");
+    note(format_args!("Open this in a browser on this machine, log in, and come back:\n\n  {url}\n"));
     if shown == Shown::InBrowser {
         open_browser(&url);
     }

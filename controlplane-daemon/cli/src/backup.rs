@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::api::Api;
 use crate::failure::Failure;
+use crate::output::say;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -57,7 +58,7 @@ async fn download(api: &Api, path: &[&str], file: &Path) -> Result<(), Failure> 
     };
     placed?;
     if api.output.is_table() {
-        println!("{}", file.display());
+        say(file.display())?;
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
+use crate::output::note;
 use binaries::Binaries;
 use folder::Folder;
 use layout::Layout;
@@ -95,14 +96,14 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
     };
     progress.done();
     if let Err(failure) = &outcome {
-        eprintln!("hellojohn: {failure}");
+        note(format_args!("hellojohn: {failure}"));
     }
-    eprintln!("Stopping (Ctrl-C again to kill) …");
+    note("Stopping (Ctrl-C again to kill) …");
     tokio::select! {
         () = supervisor.stop(&progress) => {}
         () = stop() => supervisor.kill().await,
     }
-    eprintln!("Stopped.");
+    note("Stopped.");
     outcome.map_err(|failure| Failure::Reported(Box::new(failure)))
 }
 

@@ -1,6 +1,5 @@
 //! `hellojohn events`: what changes, as it changes. A stream that ends is taken up again where it ended.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use reqwest::Response;
@@ -9,6 +8,7 @@ use serde_json::Value;
 use crate::api::Api;
 use crate::args::Connection;
 use crate::failure::Failure;
+use crate::output::{Reader, note, tell};
 
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -18,7 +18,11 @@ pub(crate) async fn run(connection: &Connection, since: Option<u64>) -> Result<(
     loop {
         let query: Vec<_> = since.iter().map(|since| ("since".to_owned(), since.clone())).collect();
         match api.stream(&["events"], &query).await {
-            Ok(response) => print(response, &mut since).await?,
+            Ok(response) => {
+                if print(response, &mut since).await? == Reader::Gone {
+                    return Ok(());
+                }
+            }
             Err(Failure::Unreachable { .. }) => {}
             Err(failure) => return Err(failure),
         }
@@ -28,8 +32,8 @@ pub(crate) async fn run(connection: &Connection, since: Option<u64>) -> Result<(
     }
 }
 
-/// Until the stream ends; `since` is then where to go on.
-async fn print(mut response: Response, since: &mut Option<String>) -> Result<(), Failure> {
+/// Until the stream ends, or nobody reads any more; `since` is then where to go on.
+async fn print(mut response: Response, since: &mut Option<String>) -> Result<Reader, Failure> {
     let mut text = Vec::new();
     while let Ok(Some(piece)) = response.chunk().await {
         text.extend_from_slice(&piece);
@@ -47,20 +51,21 @@ async fn print(mut response: Response, since: &mut Option<String>) -> Result<(),
                         Some("revoked") => return Err(anyhow::anyhow!("the credential is no longer valid").into()),
                         // Every ten minutes, and it goes on with another token.
                         Some("expired") => {}
-                        _ => eprintln!("The stream was closed: {}", data["reason"]),
+                        _ => note(format_args!("The stream was closed: {}", data["reason"])),
                     }
                 }
                 (Some("reset"), Some(data)) => {
                     *since = None;
-                    eprintln!("What was asked for is no longer kept; going on from revision {}.", data["revision"]);
+                    let from = &data["revision"];
+                    note(format_args!("What was asked for is no longer kept; going on from revision {from}."));
                 }
-                (Some(_), Some(data)) => {
-                    let mut out = std::io::stdout().lock();
-                    writeln!(out, "{data}").and_then(|()| out.flush()).map_err(anyhow::Error::from)?;
-                }
+                (Some(_), Some(data)) => match tell(data)? {
+                    Reader::There => {}
+                    Reader::Gone => return Ok(Reader::Gone),
+                },
                 _ => {}
             }
         }
     }
-    Ok(())
+    Ok(Reader::There)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use vocab::ErrorCode;
 
+use crate::output::note;
 use crate::problem::Problem;
 
 /// Printed below `hellojohn --help`.
@@ -51,7 +52,7 @@ impl Failure {
     /// Says what went wrong on stderr and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if !matches!(self, Self::Reported(_) | Self::Different) {
-            eprintln!("hellojohn: {self}");
+            note(format_args!("hellojohn: {self}"));
         }
         ExitCode::from(self.exit_code())
     }

@@ -1,6 +1,6 @@
 //! `hellojohn fleet`: the data plane's pods, waiting for them, and forgetting one.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::{Api, Change};
 use crate::failure::Failure;
-use crate::output::Column;
+use crate::output::{Column, Reader, note, say, tell};
 
 const COLUMNS: &[Column] = &[
     ("POD", "/pod_id"),
@@ -62,27 +62,29 @@ pub(crate) async fn run(api: &Api, args: FleetArgs) -> Result<(), Failure> {
             api.output.answer(&api.change(change).await?, "forgotten")
         }
         None if args.watch => watch(api, Duration::from_secs(args.interval)).await,
-        None => show(api, &api.get(&["fleet"]).await?),
+        None => show(api, &api.get(&["fleet"]).await?, "").map(|_| ()),
     }
 }
 
-fn show(api: &Api, fleet: &Value) -> Result<(), Failure> {
+/// `before` is for the terminal.
+fn show(api: &Api, fleet: &Value, before: &str) -> Result<Reader, Failure> {
     if !api.output.is_table() {
-        return api.output.document(fleet);
+        return tell(format_args!("{before}{}", api.output.render(fleet)?));
     }
-    api.output.list(&items(fleet, "/pods"), COLUMNS)?;
+    let table = api.output.render_list(&items(fleet, "/pods"), COLUMNS)?;
+    let reader = tell(format_args!("{before}{table}"))?;
     for pod in items(fleet, "/pods") {
         for rejected in items(&pod, "/rejected") {
             let text = |pointer| rejected.pointer(pointer).and_then(Value::as_str).unwrap_or_default().escape_debug();
             let pod = pod.pointer("/pod_id").and_then(Value::as_str).unwrap_or_default();
-            eprintln!("{pod} cannot use {}: {}", text("/resource"), text("/reason"));
+            note(format_args!("{pod} cannot use {}: {}", text("/resource"), text("/reason")));
         }
     }
     let nodes = items(fleet, "/unreachable_nodes");
     if !nodes.is_empty() {
-        eprintln!("Nodes that did not answer, so their pods are not listed: {}", Value::Array(nodes));
+        note(format_args!("Nodes that did not answer, so their pods are not listed: {}", Value::Array(nodes)));
     }
-    Ok(())
+    Ok(reader)
 }
 
 fn items(value: &Value, pointer: &str) -> Vec<Value> {
@@ -91,15 +93,15 @@ fn items(value: &Value, pointer: &str) -> Vec<Value> {
 
 /// A terminal shows the newest picture; anything else gets one after the other, each that differs from the one before.
 async fn watch(api: &Api, interval: Duration) -> Result<(), Failure> {
+    let is_terminal = std::io::stdout().is_terminal();
+    let before = if is_terminal { CLEAR_SCREEN } else { "" };
     let mut last = None;
     loop {
         let fleet = api.get(&["fleet"]).await?;
-        if std::io::stdout().is_terminal() {
-            print!("{CLEAR_SCREEN}");
-            show(api, &fleet)?;
-        } else if last.as_ref() != Some(&fleet) {
-            show(api, &fleet)?;
-            std::io::stdout().flush().map_err(anyhow::Error::from)?;
+        if is_terminal || last.as_ref() != Some(&fleet) {
+            if show(api, &fleet, before)? == Reader::Gone {
+                return Ok(());
+            }
             last = Some(fleet);
         }
         tokio::time::sleep(interval).await;
@@ -114,7 +116,7 @@ async fn wait(api: &Api, revision: u64, timeout: u32) -> Result<(), Failure> {
     }
     if outcome.pointer("/complete") == Some(&Value::Bool(true)) {
         if api.output.is_table() {
-            println!("every pod has revision {revision}");
+            say(format_args!("every pod has revision {revision}"))?;
         }
         return Ok(());
     }

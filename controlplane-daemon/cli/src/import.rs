@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::api::Api;
 use crate::apply::{apply_documents, show};
 use crate::failure::Failure;
+use crate::output::{note, say};
 use crate::{backup, private_file, random};
 
 #[derive(Debug, Args)]
@@ -249,18 +250,18 @@ fn report(api: &Api, body: &Value, secrets: &[Made], left_out: &[Fault]) -> Resu
     }
     show(api, body)?;
     if !left_out.is_empty() {
-        println!("\nNot brought over:");
+        say("\nNot brought over:")?;
         for fault in left_out {
-            println!("  {fault}");
+            say(format_args!("  {fault}"))?;
         }
     }
-    println!("\n{KEYS}");
+    say(format_args!("\n{KEYS}"))?;
     if !secrets.is_empty() {
-        println!("Nor are clients' secrets; these are new:");
+        say("Nor are clients' secrets; these are new:")?;
         for Made { tenant, client_id, secret } in secrets {
-            println!("  {tenant}/{client_id}  {secret}");
+            say(format_args!("  {tenant}/{client_id}  {secret}"))?;
         }
-        eprintln!("Keep them: they are shown this once.");
+        note("Keep them: they are shown this once.");
     }
     Ok(())
 }

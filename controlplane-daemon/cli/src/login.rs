@@ -12,6 +12,7 @@ use crate::api::Api;
 use crate::args::Connection;
 use crate::authorization_code::Shown;
 use crate::failure::Failure;
+use crate::output::{note, say};
 use crate::profile::{Profiles, Proof, Target};
 use crate::session::Session;
 
@@ -45,8 +46,7 @@ pub(crate) async fn run(connection: &Connection, args: LoginArgs) -> Result<(), 
     let target = Target { server, proof, ca_file };
     Api::login(&target).await?;
     let name = profiles.store(&path, connection.profile.as_deref(), &target)?;
-    println!("Logged in to {}. Profile '{name}' is in {}.", target.server, path.display());
-    Ok(())
+    say(format_args!("Logged in to {}. Profile '{name}' is in {}.", target.server, path.display()))
 }
 
 /// From the terminal without echo, or the first line of what is piped in.
@@ -54,8 +54,7 @@ fn ask(server: &str) -> Result<Secret<String>, Failure> {
     let stdin = std::io::stdin();
     let terminal = stdin.is_terminal();
     let before = if terminal {
-        eprint!("Admin credential for {server}: ");
-        std::io::stderr().flush().context("cannot write to the terminal")?;
+        write!(std::io::stderr(), "Admin credential for {server}: ").context("cannot write to the terminal")?;
         let before = tcgetattr(&stdin).context("cannot read the terminal's settings")?;
         let mut quiet = before.clone();
         quiet.local_flags.remove(LocalFlags::ECHO);
@@ -68,7 +67,7 @@ fn ask(server: &str) -> Result<Secret<String>, Failure> {
     let read = stdin.lock().read_line(&mut line);
     if let Some(before) = before {
         tcsetattr(&stdin, SetArg::TCSANOW, &before).context("cannot turn the echo on again")?;
-        eprintln!();
+        note("");
     }
     read.context("cannot read the credential")?;
     match line.trim() {

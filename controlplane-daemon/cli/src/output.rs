@@ -26,12 +26,32 @@ pub(crate) struct Output {
     format: Format,
 }
 
-/// A line of the answer. Who reads it may have read enough, as `head` has: then there is nobody to complain to.
+/// Whoever reads the answer may have read enough, as `head` has.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    There,
+    Gone,
+}
+
+/// A line of an answer that comes to an end by itself: what is done, and the exit code, are the same without a reader.
+/// Everything for stdout goes through here, or through [`tell`]: `println!` panics when nobody reads.
 pub(crate) fn say(line: impl Display) -> Result<(), Failure> {
+    tell(line).map(|_| ())
+}
+
+/// A line of an answer without an end: it ends with its reader.
+pub(crate) fn tell(line: impl Display) -> Result<Reader, Failure> {
     match writeln!(io::stdout(), "{line}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        said => said.map_err(|error| Failure::Other(error.into())),
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::Other(error.into())),
     }
+}
+
+/// A line beside the answer, on stderr. Where that cannot be written, there is no other place to say so.
+pub(crate) fn note(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 impl Output {
@@ -44,19 +64,27 @@ impl Output {
     }
 
     pub(crate) fn list(self, items: &[Value], columns: &[Column]) -> Result<(), Failure> {
-        if !self.is_table() {
-            return self.document(&Value::Array(items.to_vec()));
+        say(self.render_list(items, columns)?)
+    }
+
+    pub(crate) fn render_list(self, items: &[Value], columns: &[Column]) -> Result<String, Failure> {
+        if self.is_table() {
+            return Ok(render_list(items, columns).to_string());
         }
-        say(render_list(items, columns))
+        self.render(&Value::Array(items.to_vec()))
     }
 
     /// One resource: a line for each field.
     pub(crate) fn document(self, value: &Value) -> Result<(), Failure> {
-        match self.format {
-            Format::Json => say(format_args!("{value:#}")),
-            Format::Yaml => say(serde_yaml_ng::to_string(value).map_err(anyhow::Error::from)?.trim_end()),
-            Format::Table => say(render_fields(value)),
-        }
+        say(self.render(value)?)
+    }
+
+    pub(crate) fn render(self, value: &Value) -> Result<String, Failure> {
+        Ok(match self.format {
+            Format::Json => format!("{value:#}"),
+            Format::Yaml => serde_yaml_ng::to_string(value).map_err(anyhow::Error::from)?.trim_end().to_owned(),
+            Format::Table => render_fields(value).to_string(),
+        })
     }
 
     /// The answer to a change; `done` is said when the server had nothing to show.
@@ -68,7 +96,7 @@ impl Output {
         }
         for once in ["client_secret", "credential"] {
             if answer.body.get(once).is_some() {
-                eprintln!("Keep the {once}: it is shown this once.");
+                note(format_args!("Keep the {once}: it is shown this once."));
             }
         }
         match &answer.laggards {

@@ -14,7 +14,7 @@ use crate::api;
 use crate::args::Connection;
 use crate::authorization_code::{Discovery, Request, Shown, authorize, discover, listen, read};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::private_file;
 
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ pub(crate) async fn run(connection: &Connection, args: TokenArgs) -> Result<(), 
     }
     let answer = redeem(&http, &discovery, &args, form).await?;
     match answer.get("access_token").and_then(Value::as_str) {
-        Some(token) if args.raw => println!("{token}"),
+        Some(token) if args.raw => say(token)?,
         _ => Output::new(connection.output).document(&answer)?,
     }
     Ok(())

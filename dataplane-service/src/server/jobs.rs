@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use telemetry::console::say;
 use vocab::Slug;
 
 use super::{Pod, public_url};
@@ -28,7 +29,7 @@ pub(super) async fn run(mut settings: Settings, job: Job, only: Option<Slug>) ->
     tenants.sort_by(|a, b| a.slug.cmp(&b.slug));
     let mut failed = 0;
     if let (Some(only), true) = (&only, tenants.is_empty()) {
-        println!("{only}: there is no such tenant");
+        say(format_args!("{only}: there is no such tenant"))?;
         failed += 1;
     }
     for tenant in tenants {
@@ -42,9 +43,9 @@ pub(super) async fn run(mut settings: Settings, job: Job, only: Option<Slug>) ->
         };
         let slug = &tenant.slug;
         match done {
-            Ok(line) => println!("{slug}: {line}"),
+            Ok(line) => say(format_args!("{slug}: {line}"))?,
             Err(line) => {
-                println!("{slug}: failed: {line}");
+                say(format_args!("{slug}: failed: {line}"))?;
                 failed += 1;
             }
         }

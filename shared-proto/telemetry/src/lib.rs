@@ -20,6 +20,7 @@
 //! * A process that traces goes on with a caller's decision to sample (W3C Trace Context §3.2.2.5.1) and decides for
 //!   itself only where nobody did.
 
+pub mod console;
 pub mod context;
 pub mod dumps;
 pub mod held;

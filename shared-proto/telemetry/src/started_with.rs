@@ -10,6 +10,8 @@ use std::process::Command;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use crate::console::note;
+
 /// What a pipe takes while nobody reads (pipe(7)). Secrets are much shorter.
 const PIPE_BYTES: usize = 64 << 10;
 
@@ -37,7 +39,7 @@ pub fn conceal(program: &str, variables: impl IntoIterator<Item = Variables>) ->
             Err(io::Error::other(format!("it cannot begin anew without secrets in its environment: {why}")))
         }
         Err(why) => {
-            eprintln!("{program}: the environment goes on to show secrets: {why}");
+            note(format_args!("{program}: the environment goes on to show secrets: {why}"));
             Ok(())
         }
     }

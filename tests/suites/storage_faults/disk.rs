@@ -19,6 +19,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// `None`, with the reason printed, where nobody may mount.
+    #[expect(clippy::print_stderr, reason = "the test runner shows it")]
     fn mount() -> Option<Self> {
         let path = scratch::folder("small-disk");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"]).arg(&path).output();

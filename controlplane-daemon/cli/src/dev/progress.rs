@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
+use crate::output::note;
+
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -21,7 +23,7 @@ impl Progress {
                 bar.enable_steady_tick(Duration::from_millis(100));
                 bar.set_message(format!("{what} …"));
             }
-            None => eprintln!("{what} …"),
+            None => note(format_args!("{what} …")),
         }
     }
 
@@ -29,7 +31,7 @@ impl Progress {
     pub(crate) fn note(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.println(what),
-            None => eprintln!("{what}"),
+            None => note(what),
         }
     }
 

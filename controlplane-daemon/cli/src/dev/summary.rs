@@ -10,11 +10,10 @@ use super::folder::Folder;
 use super::layout::Layout;
 use super::postgres::Postgres;
 use crate::failure::Failure;
+use crate::output::say;
 
 pub(crate) fn print(layout: &Layout, folder: &Folder, postgres: &Postgres) -> Result<(), Failure> {
-    let text = render(layout, folder, postgres)?;
-    print!("{text}");
-    Ok(())
+    say(render(layout, folder, postgres)?.trim_end())
 }
 
 fn render(layout: &Layout, folder: &Folder, postgres: &Postgres) -> anyhow::Result<String> {

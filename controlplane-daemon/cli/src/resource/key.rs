@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, Change};
 use crate::failure::Failure;
-use crate::output::Column;
+use crate::output::{Column, note};
 use crate::problem::Problem;
 
 const COLUMNS: &[Column] = &[
@@ -97,7 +97,7 @@ async fn reseal(api: &Api, force: bool) -> Result<(), Failure> {
             .and_then(Value::as_object)
             .map_or(0, |left| left.values().filter_map(Value::as_u64).sum());
         if left > 0 && now > 0 {
-            eprintln!("{moved} moved, {left} left");
+            note(format_args!("{moved} moved, {left} left"));
             continue;
         }
         if let Some(total) = answer.body.get_mut("moved") {
