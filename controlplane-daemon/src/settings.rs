@@ -19,7 +19,7 @@ use telemetry::started_with::Variables;
 
 use telemetry::{Filter, Format, Traces};
 use transport::forwarded::TrustedProxies;
-use transport::material::IdentityFiles;
+use transport::material::Files;
 use vocab::{Keyring, NodeId, Secret};
 
 use crate::credential::Credential;
@@ -71,7 +71,7 @@ pub struct Settings {
     pub bootstrap_admin_credential: Option<Credential>,
     pub tls: Option<TlsSettings>,
     /// `None`: the admin API speaks plain HTTP.
-    pub admin_tls: Option<IdentityFiles>,
+    pub admin_tls: Option<Files>,
     pub admin_oidc: Option<OidcSettings>,
     pub events_heartbeat: Duration,
     pub trusted_proxies: TrustedProxies,

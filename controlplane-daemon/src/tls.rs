@@ -45,7 +45,7 @@ pub struct Tls {
 impl Tls {
     pub fn load(settings: &TlsSettings, clock: Arc<dyn Clock>, ends: &CertificateEnds) -> Result<Self, Unusable> {
         let TlsSettings { identity, authorities, peer_names, watch_names } = settings.clone();
-        let files = Files { identity: Some(identity), authorities: Some(authorities) };
+        let files = Files { identity: Some(identity), authorities: Some(authorities), host: None };
         let credentials = Credentials::load(files, clock, Arc::new(Metrics { ends: ends.clone() }))?;
         Ok(Self { credentials, peer_names, watch_names })
     }
@@ -88,9 +88,8 @@ fn port(name: &'static str, tls: Option<MutualTls>) -> Port {
 }
 
 /// The certificate of the admin API.
-pub fn admin(identity: IdentityFiles, clock: Arc<dyn Clock>, ends: &CertificateEnds) -> Result<Credentials, Unusable> {
-    let observer = Arc::new(Metrics { ends: ends.clone() });
-    Credentials::load(Files { identity: Some(identity), authorities: None }, clock, observer)
+pub fn admin(files: Files, clock: Arc<dyn Clock>, ends: &CertificateEnds) -> Result<Credentials, Unusable> {
+    Credentials::load(files, clock, Arc::new(Metrics { ends: ends.clone() }))
 }
 
 /// The port of the admin API, whose callers show no certificate.

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use transport::credentials::Credentials;
 use transport::listener::{self, Limits};
-use transport::material::{Files, Unusable};
+use transport::material::Unusable;
 use transport::server::{asking_for_certificate, server_only};
 use transport::watcher;
 use url::Url;
@@ -285,8 +285,7 @@ impl PublicTls {
         client_certificate: settings::ClientCertificate,
         pod: &Pod,
     ) -> anyhow::Result<Self> {
-        let files = Files { identity: Some(settings.identity), authorities: None };
-        let credentials = tls::load(files, Arc::clone(&pod.clock))?;
+        let credentials = tls::load(settings.files, Arc::clone(&pod.clock))?;
         pod.tasks.spawn(watcher::run(vec![credentials.clone()], pod.stop.clone()));
         Ok(Self { listener: bind("tls-addr", settings.addr)?, credentials, client_certificate })
     }

@@ -18,6 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use telemetry::{Filter, Format, Traces};
 use tonic::transport::Uri;
 use transport::forwarded::TrustedProxies;
+use transport::host::Host;
 use transport::material::{Files, IdentityFiles};
 use url::Url;
 use vocab::{Keyring, PodId, Secret, Slug};
@@ -73,7 +74,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct PublicTls {
     pub addr: SocketAddr,
-    pub identity: IdentityFiles,
+    pub files: Files,
 }
 
 /// How clients may show certificates (RFC 8705).
@@ -216,7 +217,6 @@ impl Settings {
     /// `None` when something required is missing or wrong; `values.problems` says what.
     fn read(values: &mut Values) -> Option<Self> {
         let http_addr = values.required("http-addr", parse::<SocketAddr>);
-        let public_tls = public_tls(values);
         let ops_addr = values.required("ops-addr", parse::<SocketAddr>);
         let control_plane = values.required("control-plane", control_plane);
         let watch_token = values.optional("watch-token", |text| Ok(Secret::new(text.to_owned())));
@@ -237,6 +237,7 @@ impl Settings {
         let reachable = values.optional("outbound-allowed-networks", Reachable::parse).unwrap_or_default();
         let authorities = values.optional("outbound-ca-file", authorities).unwrap_or_default();
         let mutual_tls = mutual_tls(values);
+        let public_tls = public_tls(values, public_url.as_ref(), &mutual_tls);
         let smtp = mail::read(values);
         let header_is_believed = mutual_tls.certificates.header.is_none() || trusted_proxies.is_some();
         if !header_is_believed {
@@ -279,7 +280,7 @@ impl Settings {
             ops_addr: ops_addr?,
             control_plane: control_plane?,
             watch_token,
-            watch_tls: ca.map(|ca| Files { identity, authorities: Some(ca) }),
+            watch_tls: ca.map(|ca| Files { identity, authorities: Some(ca), host: None }),
             keyring: keyring?,
             state_dir,
             default_tenant,
@@ -380,7 +381,7 @@ fn both(
     Some(IdentityFiles { cert: cert?, key: key? })
 }
 
-fn public_tls(values: &mut Values) -> Option<PublicTls> {
+fn public_tls(values: &mut Values, public_url: Option<&Url>, mutual_tls: &MutualTls) -> Option<PublicTls> {
     let flags = ["public-tls-cert-file", "public-tls-key-file"];
     let addr = values.optional("tls-addr", parse::<SocketAddr>);
     let [cert, key] = flags.map(|flag| values.optional(flag, pem_file));
@@ -389,7 +390,12 @@ fn public_tls(values: &mut Values) -> Option<PublicTls> {
         let needed = "tls-addr, public-tls-cert-file and public-tls-key-file: all three are needed for TLS, or none";
         values.problems.push(needed.to_owned());
     }
-    Some(PublicTls { addr: addr?, identity: identity? })
+    // Pods that ask for certificates may have a host of their own, while others serve the public one (RFC 8705 §5).
+    let host = match (mutual_tls.listener, &mutual_tls.public_url) {
+        (ClientCertificate::AskedFor, Some(url)) => Host::of_url("--mtls-public-url", url.as_str()),
+        _ => public_url.and_then(|url| Host::of_url("--public-url", url.as_str())),
+    };
+    Some(PublicTls { addr: addr?, files: Files { identity: Some(identity?), authorities: None, host } })
 }
 
 fn public_url(text: &str) -> Result<Url, String> {

@@ -7,6 +7,8 @@ mod bodies;
 mod frames;
 #[path = "transport/half_open.rs"]
 mod half_open;
+#[path = "transport/hosts.rs"]
+mod hosts;
 #[path = "transport/offers.rs"]
 mod offers;
 #[path = "transport/origin.rs"]

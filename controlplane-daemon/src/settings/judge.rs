@@ -13,7 +13,8 @@ use std::time::Duration;
 use controlplane_core::validate::is_host_port;
 use telemetry::{Filter, Format, InvalidTraces, Traces};
 use transport::forwarded::TrustedProxies;
-use transport::material::IdentityFiles;
+use transport::host::Host;
+use transport::material::{Files, IdentityFiles};
 use vocab::{Keyring, NodeId, Secret};
 
 use super::sources::Given;
@@ -70,7 +71,7 @@ impl Judge {
         let audit_sinks = self.audit_sinks();
         let bootstrap_admin_credential = self.parse_secret::<Credential>("bootstrap-admin-credential");
         let tls = self.tls();
-        let admin_tls = self.admin_tls();
+        let admin_tls = self.admin_tls(advertise_admin_url.as_deref());
         let admin_oidc = self.admin_oidc();
         let events_heartbeat = self.number("events-heartbeat-secs", 1, 300).map(Duration::from_secs);
         let trusted_proxies = self.trusted_proxies();
@@ -273,9 +274,10 @@ impl Judge {
         Some(TlsSettings { identity, authorities, peer_names: peer_names.1, watch_names: watch_names.1 })
     }
 
-    fn admin_tls(&mut self) -> Option<IdentityFiles> {
+    fn admin_tls(&mut self, advertised: Option<&str>) -> Option<Files> {
         let [cert, key] = self.files(["admin-tls-cert-file", "admin-tls-key-file"])?;
-        Some(IdentityFiles { cert, key })
+        let host = advertised.and_then(|url| Host::of_url("--advertise-admin-url", url));
+        Some(Files { identity: Some(IdentityFiles { cert, key }), authorities: None, host })
     }
 
     /// Files that are of use together only: all of them, or none.

@@ -29,7 +29,7 @@ struct Shared {
 impl Credentials {
     pub fn load(files: Files, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Result<Self, Unusable> {
         let material = Material::load(&files, clock.now())?;
-        tell_ends(&material, &*observer);
+        tell(&material, &files, &*observer);
         let current = ArcSwap::from_pointee(material);
         Ok(Self { shared: Arc::new(Shared { files, current, clock, observer, wrong: Mutex::default() }) })
     }
@@ -47,7 +47,7 @@ impl Credentials {
                 if material.is_same_as(&current.load()) {
                     return;
                 }
-                tell_ends(&material, &**observer);
+                tell(&material, files, &**observer);
                 let files: Vec<String> =
                     material.not_after.iter().map(|(file, _)| file.display().to_string()).collect();
                 tracing::info!(?files, "certificates were replaced: new connections use them");
@@ -73,9 +73,15 @@ impl Credentials {
     }
 }
 
-fn tell_ends(material: &Material, observer: &dyn Observer) {
+/// What is to be known of material that comes into use: when it ends, and whom it fails.
+fn tell(material: &Material, files: &Files, observer: &dyn Observer) {
     for (file, end) in &material.not_after {
         observer.not_after(file, *end);
+    }
+    if let (Some(host), Some(files), Some(own)) = (&files.host, &files.identity, &material.identity)
+        && let Ok(certificate) = own.end_entity_cert()
+    {
+        host.look_for(&files.cert, certificate);
     }
 }
 

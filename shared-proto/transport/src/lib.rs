@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`material`] | certificate, key and authorities out of their files: checked, or refused with the file's name |
 //! | [`credentials`], [`watcher`] | the ones in use, and their replacement while everything runs |
+//! | [`host`] | whom callers look for, and whether the certificate is that host's |
 //! | [`names`] | which certificates of our own authority are let in at a port |
 //! | [`server`], [`incoming`], [`connection`] | accepting |
 //! | `flood` | who sends frames that cost only us |
@@ -40,6 +41,7 @@ pub mod forwarded;
 pub mod gather;
 mod handshake_signatures;
 pub mod head;
+pub mod host;
 pub mod incoming;
 pub mod listener;
 pub mod material;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::host::Host;
 use crate::suites::provider;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
@@ -15,10 +16,12 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 /// PEM files, as given by the settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
     pub identity: Option<IdentityFiles>,
     pub authorities: Option<PathBuf>,
+    /// Whom callers look for where that identity is shown.
+    pub host: Option<Host>,
 }
 
 /// One's own certificate (with the intermediate ones after it) and its key.

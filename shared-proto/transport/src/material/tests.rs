@@ -34,7 +34,7 @@ fn load(cert: &str, key: &str, ca: &str) -> Result<Material, String> {
         path
     };
     let identity = IdentityFiles { cert: path("cert.pem", cert), key: path("key.pem", key) };
-    let files = Files { identity: Some(identity), authorities: Some(path("ca.pem", ca)) };
+    let files = Files { identity: Some(identity), authorities: Some(path("ca.pem", ca)), host: None };
     Material::load(&files, SystemClock.now()).map_err(|why| why.to_string())
 }
 

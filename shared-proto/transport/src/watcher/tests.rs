@@ -50,7 +50,7 @@ impl Watched {
         prepare(folder.path());
         let identity = IdentityFiles { cert: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
         let (sender, reloads) = mpsc::unbounded_channel();
-        let files = Files { identity: Some(identity), authorities: None };
+        let files = Files { identity: Some(identity), ..Files::default() };
         let credentials = Credentials::load(files, Arc::new(SystemClock), Arc::new(Reloads(sender))).unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(run_looking(vec![credentials.clone()], look_anyway, stop.clone()));
