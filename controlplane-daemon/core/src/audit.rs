@@ -15,6 +15,7 @@
 //! one something to deliver.
 
 mod difference;
+mod leaves;
 mod record;
 
 use std::collections::BTreeMap;
@@ -57,5 +58,15 @@ impl Chain {
 pub struct Record {
     pub seq: u64,
     pub revision: Revision,
-    pub line: String,
+    /// JSON, and so UTF-8.
+    pub line: Vec<u8>,
+}
+
+impl Record {
+    /// # Panics
+    ///
+    /// When the line is not what [`Link::write_object`](vocab::Link::write_object) makes.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.line).expect("JSON is UTF-8")
+    }
 }

@@ -106,7 +106,7 @@ mod tests {
             let (link, line) = Link::write(seq.unsigned_abs(), chain.hash, &members);
             (chain.seq, chain.hash) = (link.seq, link.hash);
             chain.bytes += line.len() as u64;
-            records.push(Record { seq: link.seq, revision: Revision(link.seq), line });
+            records.push(Record { seq: link.seq, revision: Revision(link.seq), line: line.into_bytes() });
         }
         store.append(records);
         store.flush();

@@ -176,7 +176,8 @@ mod tests {
         }
         spoil(&mut lines);
         end(&mut chain);
-        let records = (1..).zip(lines).map(|(seq, line)| Record { seq, revision: Revision(seq), line });
+        let records =
+            (1..).zip(lines).map(|(seq, line)| Record { seq, revision: Revision(seq), line: line.into_bytes() });
         store.append(records.collect());
         store.flush();
         verify(&store, || chain.clone(), |_| Ok(())).unwrap()
@@ -207,7 +208,7 @@ mod tests {
             for seq in 1..=5 {
                 let (link, line) = Link::write(seq, chain.hash, "\"name\":\"Acme\"");
                 (chain.seq, chain.hash) = (seq, link.hash);
-                records.push((link, Record { seq, revision: Revision(seq), line }));
+                records.push((link, Record { seq, revision: Revision(seq), line: line.into_bytes() }));
             }
             let last_hash = records[1].0.hash;
             let mut truncation = Truncation { through_seq: 2, last_hash, removed: 2, signature: "s".to_owned() };
@@ -236,7 +237,7 @@ mod tests {
         for seq in 1..=5 {
             let (link, line) = Link::write(seq, before.hash, "\"name\":\"Acme\"");
             (before.seq, before.hash) = (seq, link.hash);
-            store.append(vec![Record { seq, revision: Revision(seq), line }]);
+            store.append(vec![Record { seq, revision: Revision(seq), line: line.into_bytes() }]);
             if seq == 2 {
                 truncation =
                     Some(Truncation { through_seq: 2, last_hash: link.hash, removed: 2, signature: "s".to_owned() });

@@ -21,22 +21,24 @@ impl ChainHash {
     /// What the first line names as its previous one.
     pub const ORIGIN: Self = Self([0; 32]);
 
-    fn of(text: &str) -> Self {
-        Self(Sha256::digest(text.as_bytes()).into())
+    fn of(text: &[u8]) -> Self {
+        Self(Sha256::digest(text).into())
     }
 
     /// Digit by digit: a record holds two of them, and formatting a byte costs as much as hashing many.
-    fn write_to(&self, text: &mut String) {
-        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-        text.extend(nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)));
+    fn digits(&self) -> [u8; HASH_DIGITS] {
+        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        let mut digits = [0; HASH_DIGITS];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        digits
     }
 }
 
 impl fmt::Display for ChainHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity(HASH_DIGITS);
-        self.write_to(&mut text);
-        f.write_str(&text)
+        f.write_str(std::str::from_utf8(&self.digits()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -118,20 +120,38 @@ impl Link {
     /// Makes the line that follows `previous`. `members` is the inside of a JSON object, without its braces, and is not
     /// empty.
     pub fn write(seq: u64, previous: ChainHash, members: &str) -> (Self, String) {
-        // As long as it will be: every write makes a line, on every node.
-        let mut line = String::with_capacity(AROUND + members.len());
-        line.push_str(SEQ_MEMBER);
-        line.push_str(&seq.to_string());
-        line.push_str(PREVIOUS_MEMBER);
-        previous.write_to(&mut line);
-        line.push_str("\",");
-        line.push_str(members);
-        line.push('}');
+        let object = |line: &mut Vec<u8>| line.extend_from_slice(format!("{{{members}}}").as_bytes());
+        let (link, line) = Self::write_object(seq, previous, members.len(), object);
+        (link, String::from_utf8(line).expect("text among ASCII is text"))
+    }
+
+    /// The same of an object that is written right into the line, as JSON and not empty. `usual` is about how many bytes
+    /// it has: every write makes a line, on every node.
+    ///
+    /// # Panics
+    ///
+    /// When nothing is written.
+    pub fn write_object(
+        seq: u64,
+        previous: ChainHash,
+        usual: usize,
+        object: impl FnOnce(&mut Vec<u8>),
+    ) -> (Self, Vec<u8>) {
+        let mut line = Vec::with_capacity(AROUND + usual);
+        line.extend_from_slice(SEQ_MEMBER.as_bytes());
+        line.extend_from_slice(seq.to_string().as_bytes());
+        line.extend_from_slice(PREVIOUS_MEMBER.as_bytes());
+        line.extend_from_slice(&previous.digits());
+        line.push(b'"');
+        let brace = line.len();
+        object(&mut line);
+        // Its members go on with ours.
+        *line.get_mut(brace).expect("an object has a brace") = b',';
         let hash = ChainHash::of(&line);
         line.pop();
-        line.push_str(HASH_MEMBER);
-        hash.write_to(&mut line);
-        line.push_str("\"}");
+        line.extend_from_slice(HASH_MEMBER.as_bytes());
+        line.extend_from_slice(&hash.digits());
+        line.extend_from_slice(b"\"}");
         (Self { seq, previous, hash }, line)
     }
 
@@ -148,7 +168,7 @@ impl Link {
         let previous =
             rest.get(..HASH_DIGITS).and_then(|previous| previous.parse().ok()).ok_or(ChainError::Malformed)?;
         let seq = seq.parse().map_err(|_| ChainError::Malformed)?;
-        if ChainHash::of(&format!("{body}}}")) != hash {
+        if ChainHash::of(format!("{body}}}").as_bytes()) != hash {
             return Err(ChainError::Changed);
         }
         Ok(Self { seq, previous, hash })
@@ -228,12 +248,12 @@ mod tests {
         dropped.remove(3);
         assert_eq!(walk(&dropped), Err((3, ChainError::Missing { expected: 4, found: 5 })));
         let mut forged = lines.clone();
-        forged[1] = Link::write(2, ChainHash::of("elsewhere"), "\"n\":1").1;
+        forged[1] = Link::write(2, ChainHash::of(b"elsewhere"), "\"n\":1").1;
         assert_eq!(walk(&forged), Err((1, ChainError::Unlinked)));
         let mut rewritten = lines;
         rewritten[1] = Link::write(2, Link::read(&rewritten[0]).unwrap().hash, "\"n\":1").1;
         assert_eq!(walk(&rewritten), Err((2, ChainError::Unlinked)), "the next line gives it away");
-        assert_eq!(walk(&[Link::write(1, ChainHash::of("x"), "\"n\":1").1]), Err((0, ChainError::Unlinked)));
+        assert_eq!(walk(&[Link::write(1, ChainHash::of(b"x"), "\"n\":1").1]), Err((0, ChainError::Unlinked)));
     }
 
     #[test]

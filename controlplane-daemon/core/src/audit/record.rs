@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 use vocab::{Link, NodeId, Revision, Sealed, Slug, Timestamp};
 
-use super::difference::{self, Leaf};
+use super::difference::Difference;
+use super::leaves::Leaves;
 use super::{Chain, Record};
 use crate::entry::{Actor, Origin};
 use crate::model::KeyOwner;
@@ -14,6 +15,8 @@ use crate::mutation::{Change, ResourceRef};
 use crate::note::{Note, Noted};
 use crate::state::State;
 
+/// Of most records, without the values of their changes.
+const USUAL_BYTES: usize = 512;
 /// Fields of one record that are spelled out. A change beyond it is named, without its fields.
 const SPELLED_OUT: usize = 500;
 
@@ -81,8 +84,8 @@ impl<'a> From<'a> {
 struct Changed {
     resource: String,
     change: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    fields: Vec<Leaf>,
+    #[serde(skip_serializing_if = "Difference::is_empty")]
+    fields: Difference,
     /// There are more fields than a record holds.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fields_omitted: bool,
@@ -105,14 +108,14 @@ impl Recorder {
             (_, None) => "deleted",
             _ => "updated",
         };
-        let mut fields = difference::fields(before, after);
+        let mut fields = Difference::between(before, after);
         if change == "updated" && fields.is_empty() {
             self.changed.entry(tenant).or_default();
             return;
         }
         let fields_omitted = self.fields + fields.len() > SPELLED_OUT;
         if fields_omitted {
-            fields.clear();
+            fields = Difference::default();
         }
         self.fields += fields.len();
         self.changed.entry(tenant).or_default().push(Changed { resource, change, fields, fields_omitted });
@@ -131,7 +134,7 @@ impl Recorder {
             body.tenant = tenant.as_ref();
             body.resource = Some(about.path());
             body.changes = Some(changes);
-            append(chain, who.revision, &body)
+            append(chain, who.revision, &body, changes.iter().map(|changed| changed.fields.bytes()).sum())
         };
         self.changed.iter().map(write).collect()
     }
@@ -156,7 +159,7 @@ impl Recorder {
             body.node = Some(*node);
             body.noted_at = Some(rfc3339(*at));
             body.note = Some(note);
-            append(chain, who.revision, &body)
+            append(chain, who.revision, &body, 0)
         };
         notes.iter().map(write).collect()
     }
@@ -167,7 +170,7 @@ impl Recorder {
         let mut body = who.body();
         body.resource = Some(ResourceRef::Audit.path());
         body.truncation = Some(&truncation);
-        append(chain, who.revision, &body)
+        append(chain, who.revision, &body, 0)
     }
 }
 
@@ -191,10 +194,12 @@ impl Circumstances {
     }
 }
 
-fn append(chain: &mut Chain, revision: Revision, body: &Body<'_>) -> Record {
-    let text = serde_json::to_string(body).expect("a record has string keys and serializes");
-    let members = text.trim_start_matches('{').strip_suffix('}').expect("a struct is an object");
-    let (link, line) = Link::write(chain.seq + 1, chain.hash, members);
+/// `content` is about how long the values of the changes are.
+fn append(chain: &mut Chain, revision: Revision, body: &Body<'_>, content: usize) -> Record {
+    let write = |line: &mut Vec<u8>| {
+        serde_json::to_writer(line, body).expect("a record has string keys and serializes");
+    };
+    let (link, line) = Link::write_object(chain.seq + 1, chain.hash, USUAL_BYTES + content, write);
     chain.seq = link.seq;
     chain.hash = link.hash;
     chain.bytes += line.len() as u64;
@@ -211,8 +216,8 @@ fn rfc3339(time: Timestamp) -> String {
 struct Subject {
     tenant: Option<Slug>,
     resource: String,
-    before: Option<Value>,
-    after: Option<Value>,
+    before: Option<Leaves>,
+    after: Option<Leaves>,
 }
 
 impl Subject {
@@ -275,7 +280,7 @@ impl Subject {
             Change::AdminDeleted { id } => (ResourceRef::Admin { id: *id }, document(state.admin(*id)), None),
             Change::ReceiptPut { actor, request_id, receipt } => {
                 let before = state.remembered(actor, request_id).and_then(|answer| answer.receipt.as_ref());
-                let document = |receipt: &Sealed| serde_json::json!({ "receipt": receipt });
+                let document = |receipt: &Sealed| Leaves::of(&serde_json::json!({ "receipt": receipt }));
                 return Self::owned(None, "requests", request_id.as_str())
                     .with(before.map(document), Some(document(receipt)));
             }
@@ -292,13 +297,13 @@ impl Subject {
         Self { tenant, resource, before: None, after: None }
     }
 
-    fn with(self, before: Option<Value>, after: Option<Value>) -> Self {
+    fn with(self, before: Option<Leaves>, after: Option<Leaves>) -> Self {
         Self { before, after, ..self }
     }
 }
 
-fn document(resource: Option<&impl Serialize>) -> Option<Value> {
-    resource.map(|resource| serde_json::to_value(resource).expect("a resource has string keys and serializes"))
+fn document(resource: Option<&impl Serialize>) -> Option<Leaves> {
+    resource.map(Leaves::of)
 }
 
 impl ResourceRef {

@@ -25,7 +25,7 @@ fn recorded() -> (World, Vec<String>) {
             ..Origin::default()
         };
         let command = Command { origin, actor: Actor::Admin { id: admin_id(1) }, ..command(mutation) };
-        lines.extend(world.command(command).unwrap().records.into_iter().map(|record| record.line));
+        lines.extend(world.command(command).unwrap().records.into_iter().map(|record| record.text().to_owned()));
     }
     (world, lines)
 }
@@ -87,7 +87,7 @@ fn what_touches_several_tenants_is_one_record_for_each() {
     let mut world = World::furnished();
     world.apply(Mutation::Restore { resources: restored("back", 40) }).unwrap();
     let gone = world.apply(Mutation::TenantDelete { slug: slug("back") }).unwrap();
-    let tenants: Vec<Value> = gone.records.iter().map(|record| read(&record.line)["tenant"].clone()).collect();
+    let tenants: Vec<Value> = gone.records.iter().map(|record| read(record.text())["tenant"].clone()).collect();
     assert_eq!(tenants, [Value::Null, "back".into()], "its administrator belongs to nobody");
 }
 
@@ -116,7 +116,7 @@ fn no_secret_is_on_record() {
         }
         let applied = crate::apply(&mut world.state, vocab::Revision(world.revision), entry);
         // Rows that build on each other were disturbed by what was put before them; the others go on.
-        text.extend(applied.into_iter().flat_map(|applied| applied.records).map(|record| record.line));
+        text.extend(applied.into_iter().flat_map(|applied| applied.records).map(|record| record.text().to_owned()));
     }
     assert!(text.contains("/settings/database/dsn") && text.contains("(hidden)"), "{text}");
     assert!(text.contains("/private_key") && text.contains("digest"), "{text}");

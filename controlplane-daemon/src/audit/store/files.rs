@@ -100,11 +100,11 @@ impl Files {
     }
 
     /// Adds records; nothing is durable before [`Self::sync`].
-    pub(super) fn append<'a>(&self, records: impl Iterator<Item = (u64, &'a str)>) -> Result<(), StorageError> {
+    pub(super) fn append<'a>(&self, records: impl Iterator<Item = (u64, &'a [u8])>) -> Result<(), StorageError> {
         let mut tail = self.tail.lock();
         let mut next = None;
         for (seq, line) in records {
-            tail.block.append(seq, line.as_bytes());
+            tail.block.append(seq, line);
             next = Some((next.map_or(seq, |(first, _)| first), seq + 1));
             if tail.block.len() >= BLOCK_BYTES {
                 self.write(&mut tail, next.take())?;

@@ -17,11 +17,11 @@ pub(super) enum Kept {
 
 impl Kept {
     /// Adds records behind the newest; nothing is durable before [`Self::sync`].
-    pub(super) fn append<'a>(&self, records: impl Iterator<Item = (u64, &'a str)>) -> Result<(), StorageError> {
+    pub(super) fn append<'a>(&self, records: impl Iterator<Item = (u64, &'a [u8])>) -> Result<(), StorageError> {
         match self {
             Self::Files(files) => files.append(records),
             Self::Memory(kept) => {
-                kept.lock().extend(records.map(|(seq, line)| (seq, line.to_owned())));
+                kept.lock().extend(records.map(|(seq, line)| (seq, String::from_utf8_lossy(line).into_owned())));
                 Ok(())
             }
         }
@@ -33,7 +33,7 @@ impl Kept {
         let each = records.iter().map(|(seq, line)| (*seq, *line));
         match self {
             Self::Files(files) => files.fill(*first, each),
-            Self::Memory(_) => self.append(each),
+            Self::Memory(_) => self.append(each.map(|(seq, line)| (seq, line.as_bytes()))),
         }
     }
 

@@ -9,7 +9,7 @@ fn chain(count: u64) -> (Vec<Record>, Chain) {
             let (link, line) = Link::write(seq, chain.hash, "\"n\":1");
             chain.seq = seq;
             chain.hash = link.hash;
-            Record { seq, revision: Revision(seq), line }
+            Record { seq, revision: Revision(seq), line: line.into_bytes() }
         })
         .collect();
     (records, chain)
@@ -57,12 +57,12 @@ fn what_a_snapshot_jumps_over_is_missing_until_it_is_filled_in() {
     let store = Store::open(&dir.path().join("audit"), &Chain::default()).unwrap();
     store.append(records[..1].to_vec());
     let at =
-        |seq: usize| Chain { seq: seq as u64, hash: Link::read(&records[seq - 1].line).unwrap().hash, ..end.clone() };
+        |seq: usize| Chain { seq: seq as u64, hash: Link::read(records[seq - 1].text()).unwrap().hash, ..end.clone() };
     store.jump(&at(4));
     store.append(records[4..].to_vec());
     store.flush();
     assert_eq!(store.extent().missing(), Some(1..=4));
-    let link = |seq: usize| (Link::read(&records[seq - 1].line).unwrap(), records[seq - 1].line.clone());
+    let link = |seq: usize| (Link::read(records[seq - 1].text()).unwrap(), records[seq - 1].text().to_owned());
     store.fill(vec![link(4), link(3)]);
     store.flush();
     assert_eq!((store.extent().missing(), store.extent().anchor), (Some(1..=2), link(2).0.hash));
@@ -93,7 +93,7 @@ fn close(store: Store) {
 }
 
 fn at(records: &[Record], seq: usize) -> Chain {
-    let hash = Link::read(&records[seq - 1].line).unwrap().hash;
+    let hash = Link::read(records[seq - 1].text()).unwrap().hash;
     Chain { seq: u64::try_from(seq).unwrap(), hash, ..Chain::default() }
 }
 
@@ -111,7 +111,7 @@ fn long_chain(count: u64) -> Vec<Record> {
     let record = |seq| {
         let (link, line) = Link::write(seq, hash, &format!("\"long\":\"{long}\""));
         hash = link.hash;
-        Record { seq, revision: Revision(seq), line }
+        Record { seq, revision: Revision(seq), line: line.into_bytes() }
     };
     (1..=count).map(record).collect()
 }
@@ -135,7 +135,7 @@ fn what_the_state_does_not_know_yet_is_left_to_the_log() {
     let store = Store::open(&folder, &at(&records, 4)).unwrap();
     store.append(records[4..7].to_vec());
     store.flush();
-    let expected: Vec<_> = records[..7].iter().map(|record| (record.seq, record.line.clone())).collect();
+    let expected: Vec<_> = records[..7].iter().map(|record| (record.seq, record.text().to_owned())).collect();
     assert_eq!(lines(&store), expected);
 }
 
@@ -154,7 +154,7 @@ fn records_of_many_pieces_are_read_from_anywhere_and_go_piece_by_piece() {
             let mut seen = Vec::new();
             for order in [Order::OldestFirst, Order::NewestFirst] {
                 let visit = |seq, line: &str| {
-                    assert_eq!(line, records[usize::try_from(seq).unwrap() - 1].line);
+                    assert_eq!(line, records[usize::try_from(seq).unwrap() - 1].text());
                     seen.push(seq);
                     ControlFlow::Continue(())
                 };
@@ -272,7 +272,7 @@ fn the_file_of_a_release_before_is_taken_over_whenever_that_was_broken_off() {
             let mut table = transaction.open_table(TableDefinition::<u64, &str>::new("records")).unwrap();
             // What stands before the run was left by a jump.
             for record in records.iter().filter(|record| record.seq < 3 || record.seq > 5) {
-                table.insert(record.seq, record.line.as_str()).unwrap();
+                table.insert(record.seq, record.text()).unwrap();
             }
             let mut facts = transaction.open_table(TableDefinition::<&str, &str>::new("facts")).unwrap();
             facts.insert("complete_from", "6").unwrap();
@@ -284,7 +284,7 @@ fn the_file_of_a_release_before_is_taken_over_whenever_that_was_broken_off() {
         let store = Store::open(&folder, &end).unwrap();
         assert_eq!(lines(&store).len(), 15);
         let extent = store.extent();
-        assert_eq!((extent.missing(), extent.anchor), (Some(1..=5), Link::read(&records[4].line).unwrap().hash));
+        assert_eq!((extent.missing(), extent.anchor), (Some(1..=5), Link::read(records[4].text()).unwrap().hash));
         close(store);
         assert!(!old.exists());
     };

@@ -97,7 +97,7 @@ impl Writer {
             newest = newest.max(record.seq);
             is_new
         });
-        self.shared.kept.append(new.map(|record| (record.seq, record.line.as_str())))?;
+        self.shared.kept.append(new.map(|record| (record.seq, record.line.as_slice())))?;
         extent.newest = newest;
         Ok(())
     }
