@@ -3,6 +3,7 @@
 //! The tags are the wire format. A mutation is added by: a variant here, its arm in `apply`, its name in
 //! [`Mutation::name`], an apply test, and (when old nodes could meet it) a new [`crate::entry::FORMAT`].
 
+mod change;
 mod demand;
 mod proofs;
 
@@ -10,19 +11,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use vocab::{
-    AdminId, ChainHash, ClientId, KeyId, NodeId, PodId, RegistrationTokenId, RequestId, Revision, ScopeName, Sealed,
-    SecretDigest, SecretId, Slug, TenantId, Timestamp,
+    AdminId, ChainHash, ClientId, KeyId, NodeId, PodId, RegistrationTokenId, Revision, ScopeName, Sealed, SecretDigest,
+    SecretId, Slug, Timestamp,
 };
 
+pub use change::Change;
 pub use proofs::{InitialProof, RegistrationProofs};
 
 use demand::Demand;
 pub(crate) use demand::{families_of, families_of_tenant};
 
-use crate::entry::Actor;
 use crate::model::{
-    Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyFamily, KeyOwner, NodeRecord,
-    NodeSpec, PodRecord, PodSighting, RegistrationTokenSpec, Scope, ScopeSpec, SigningKey, Tenant, TenantSpec,
+    Admin, AdminSpec, Client, ClientSpec, ClusterSettings, ClusterSettingsSpec, KeyFamily, NodeSpec, PodSighting,
+    RegistrationTokenSpec, Scope, ScopeSpec, SigningKey, Tenant, TenantSpec,
 };
 use crate::note::Noted;
 use crate::seals::SealedPlace;
@@ -329,52 +330,6 @@ impl RotateStep {
     pub const fn needs_key(self) -> bool {
         matches!(self, Self::Now | Self::Publish)
     }
-}
-
-/// One thing that became different. The one list that is stored, watched, audited and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "a client has many settings, and few are on their way at once")]
-pub enum Change {
-    TenantPut(Tenant),
-    TenantDeleted {
-        id: TenantId,
-        slug: Slug,
-    },
-    ClientPut(Client),
-    ClientDeleted {
-        tenant_id: TenantId,
-        client_id: ClientId,
-    },
-    ScopePut(Scope),
-    ScopeDeleted {
-        tenant_id: TenantId,
-        name: ScopeName,
-    },
-    KeyPut(SigningKey),
-    KeyDeleted {
-        owner: KeyOwner,
-        kid: KeyId,
-    },
-    AdminPut(Admin),
-    AdminDeleted {
-        id: AdminId,
-    },
-    SettingsPut(ClusterSettings),
-    PodPut(PodRecord),
-    PodDeleted {
-        pod_id: PodId,
-    },
-    NodePut(NodeRecord),
-    NodeDeleted {
-        id: NodeId,
-    },
-    /// What a remembered request showed once is sealed anew.
-    ReceiptPut {
-        actor: Actor,
-        request_id: RequestId,
-        receipt: Sealed,
-    },
 }
 
 /// The resource a request was about: what a replayed request is answered with.

@@ -47,7 +47,7 @@ pub(super) fn used(cx: &Context<'_>, uses: &[AdminUse]) -> Result<Decision, Reje
     check_room("credentials of one report", uses.len(), limits::ADMINS + 1)?;
     let later = uses.iter().filter_map(|used| {
         let admin = cx.state.admin(used.id).filter(|admin| admin.last_used_at < Some(used.at))?;
-        Some(Change::AdminPut(Admin { last_used_at: Some(used.at), ..Admin::clone(admin) }))
+        Some(Change::from(Admin { last_used_at: Some(used.at), ..Admin::clone(admin) }))
     });
     Ok(Decision { resource: ResourceRef::Configuration, changes: later.collect() })
 }
@@ -80,5 +80,5 @@ fn check_owner_remains(cx: &Context<'_>, id: AdminId, becomes: Option<&Admin>) -
 }
 
 fn put(admin: Admin) -> Decision {
-    Decision { resource: ResourceRef::Admin { id: admin.id }, changes: vec![Change::AdminPut(admin)] }
+    Decision { resource: ResourceRef::Admin { id: admin.id }, changes: vec![admin.into()] }
 }

@@ -196,5 +196,5 @@ fn put_with_keys(cx: &Context<'_>, tenant: Slug, client: Client) -> Result<Decis
 
 fn put(tenant: Slug, client: Client) -> Decision {
     let resource = ResourceRef::Client { tenant, client_id: client.client_id.clone() };
-    Decision { resource, changes: vec![Change::ClientPut(client)] }
+    Decision { resource, changes: vec![client.into()] }
 }

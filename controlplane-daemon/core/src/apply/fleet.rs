@@ -29,7 +29,7 @@ pub(super) fn update(cx: &Context<'_>, sightings: Vec<PodSighting>, forget: Vec<
         changes.push(Change::PodDeleted { pod_id });
     }
     for sighting in sightings {
-        changes.push(Change::PodPut(record(cx, sighting)?));
+        changes.push(record(cx, sighting)?.into());
     }
     Ok(Decision { resource: ResourceRef::Fleet, changes })
 }

@@ -46,10 +46,10 @@ fn replace(cx: &Context<'_>, tenant: Option<Slug>, new: SigningKey) -> Result<De
         && new.status == KeyStatus::Active
     {
         check_room("retiring keys (revoke one)", count(cx, owner, KeyStatus::Retiring), limits::RETIRING_KEYS)?;
-        changes.push(Change::KeyPut(moved(cx, active, KeyStatus::Retiring)));
+        changes.push(moved(cx, active, KeyStatus::Retiring).into());
     }
     let resource = ResourceRef::Key { tenant, kid: new.kid.clone() };
-    changes.push(Change::KeyPut(new));
+    changes.push(new.into());
     Ok(Decision { resource, changes })
 }
 
@@ -66,7 +66,7 @@ pub(super) fn first_of(
             made.push(fresh(cx, owner, KeyStatus::Active, family)?);
         }
     }
-    Ok(made.into_iter().map(Change::KeyPut).collect())
+    Ok(made.into_iter().map(Change::from).collect())
 }
 
 /// `If-Match` is compared with the next key, if it is this one.
@@ -92,7 +92,7 @@ pub(super) fn revoke(cx: &Context<'_>, tenant: Option<Slug>, kid: KeyId) -> Resu
         KeyStatus::Revoked => return Err(conflict(format!("key {kid} is revoked already"))),
         KeyStatus::Next | KeyStatus::Active | KeyStatus::Retiring => {}
     }
-    let mut changes = vec![Change::KeyPut(moved(cx, key, KeyStatus::Revoked))];
+    let mut changes = vec![Change::from(moved(cx, key, KeyStatus::Revoked))];
     if count(cx, owner, KeyStatus::Revoked) >= limits::REVOKED_KEYS {
         // By revision, not by time: clocks step back.
         let revoked = cx.state.keys_of(owner).filter(|key| key.status == KeyStatus::Revoked);

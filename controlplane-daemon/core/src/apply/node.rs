@@ -21,7 +21,7 @@ pub(super) fn put(cx: &Context<'_>, id: NodeId, spec: NodeSpec) -> Result<Decisi
     }
     let now = cx.stamp.at;
     let joined_at = old.filter(|node| node.removed_at.is_none()).map_or(now, |node| node.joined_at);
-    changes.push(Change::NodePut(NodeRecord {
+    changes.push(Change::from(NodeRecord {
         id,
         spec,
         joined_at,
@@ -38,7 +38,7 @@ pub(super) fn seen(cx: &Context<'_>, ids: &[NodeId]) -> Result<Decision, Rejecti
     check_room("nodes of one entry", ids.len(), limits::NODES + 1)?;
     let present = ids.iter().filter_map(|id| cx.state.node(*id)).filter(|node| node.removed_at.is_none());
     let seen = |node: &Arc<NodeRecord>| NodeRecord { last_seen: cx.stamp.at, ..NodeRecord::clone(node) };
-    Ok(Decision { resource: ResourceRef::Nodes, changes: present.map(seen).map(Change::NodePut).collect() })
+    Ok(Decision { resource: ResourceRef::Nodes, changes: present.map(seen).map(Change::from).collect() })
 }
 
 pub(super) fn remove(cx: &Context<'_>, id: NodeId) -> Result<Decision, Rejection> {
@@ -47,7 +47,7 @@ pub(super) fn remove(cx: &Context<'_>, id: NodeId) -> Result<Decision, Rejection
     cx.check_precondition(node.revision)?;
     let mut removed = NodeRecord { removed_at: Some(cx.stamp.at), revision: cx.revision, ..NodeRecord::clone(node) };
     removed.spec.promotion = None;
-    Ok(Decision { resource: ResourceRef::Node { id }, changes: vec![Change::NodePut(removed)] })
+    Ok(Decision { resource: ResourceRef::Node { id }, changes: vec![removed.into()] })
 }
 
 /// The mark of a removed node makes room for a new one.

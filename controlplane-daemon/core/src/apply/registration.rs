@@ -39,10 +39,10 @@ pub(super) fn register(
     };
     for change in &mut changes {
         if let Change::ClientPut(client) = change {
-            client.registration = Some(registration.clone());
+            Arc::make_mut(client).registration = Some(registration.clone());
         }
     }
-    changes.extend(admitted.map(Change::TenantPut));
+    changes.extend(admitted.map(Change::from));
     Ok(Decision { resource, changes })
 }
 
@@ -113,7 +113,7 @@ pub(super) fn reregister(
     let Decision { resource, mut changes } = client::update_with(cx, tenant, client_id, spec, secrets)?;
     for change in &mut changes {
         if let Change::ClientPut(client) = change {
-            client.registration = Some(registration.clone());
+            Arc::make_mut(client).registration = Some(registration.clone());
         }
     }
     Ok(Decision { resource, changes })
@@ -222,5 +222,5 @@ pub(super) fn revoke_token(cx: &Context<'_>, tenant: Slug, id: RegistrationToken
 }
 
 fn put(tenant: Slug, id: RegistrationTokenId, changed: Tenant) -> Decision {
-    Decision { resource: ResourceRef::RegistrationToken { tenant, id }, changes: vec![Change::TenantPut(changed)] }
+    Decision { resource: ResourceRef::RegistrationToken { tenant, id }, changes: vec![changed.into()] }
 }

@@ -55,7 +55,7 @@ impl After<'_> {
             Restored::Admin(admin) => self.admin(Admin { revision, ..admin }, found),
             Restored::Settings(settings) => {
                 found.nest("/spec", settings.spec.validate());
-                Ok(Change::SettingsPut(ClusterSettings { revision, ..settings }))
+                Ok(ClusterSettings { revision, ..settings }.into())
             }
         }
     }
@@ -79,7 +79,7 @@ impl After<'_> {
             return Err(conflict(format!("the host {host} of tenant {slug} belongs to another tenant")));
         }
         self.key_owners.insert(KeyOwner::Tenant(id));
-        Ok(Change::TenantPut(tenant))
+        Ok(tenant.into())
     }
 
     fn scope(&self, scope: Scope, found: &mut Violations) -> Result<Change, Rejection> {
@@ -89,7 +89,7 @@ impl After<'_> {
         if self.state.scope(scope.tenant_id, &scope.name).is_none() {
             check_room("scopes of a tenant", self.state.scope_count(scope.tenant_id), limits::SCOPES_PER_TENANT)?;
         }
-        Ok(Change::ScopePut(scope))
+        Ok(scope.into())
     }
 
     fn key(&mut self, key: SigningKey) -> Result<Change, Rejection> {
@@ -98,7 +98,7 @@ impl After<'_> {
             return Err(conflict(format!("key {} is too long", key.kid)));
         }
         self.key_owners.insert(key.owner);
-        Ok(Change::KeyPut(key))
+        Ok(key.into())
     }
 
     fn client(&self, client: Client, found: &mut Violations) -> Result<Change, Rejection> {
@@ -121,7 +121,7 @@ impl After<'_> {
         if self.state.client(tenant, id).is_none() {
             check_room("clients of a tenant", self.state.client_count(tenant), limits::CLIENTS_PER_TENANT)?;
         }
-        Ok(Change::ClientPut(client))
+        Ok(client.into())
     }
 
     /// One that has expired is put back, too: it is as it was.
@@ -133,7 +133,7 @@ impl After<'_> {
         if self.state.admin(admin.id).is_none() {
             check_room("administrators", self.state.admin_count(), limits::ADMINS)?;
         }
-        Ok(Change::AdminPut(admin))
+        Ok(admin.into())
     }
 
     fn tenant_named(&self, slug: &Slug, found: &mut Violations) {

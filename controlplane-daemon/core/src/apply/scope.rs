@@ -39,7 +39,7 @@ pub(super) fn delete(cx: &Context<'_>, tenant: Slug, name: ScopeName) -> Result<
         .map(|client| {
             let mut client = Client { updated_at: cx.stamp.at, revision: cx.revision, ..Client::clone(client) };
             client.spec.scopes.retain(|scope| *scope != name);
-            Change::ClientPut(client)
+            Change::from(client)
         })
         .chain(std::iter::once(Change::ScopeDeleted { tenant_id, name: name.clone() }))
         .collect();
@@ -58,5 +58,5 @@ fn find<'a>(cx: &Context<'a>, tenant: &Slug, name: &ScopeName) -> Result<&'a Arc
 
 fn put(tenant: Slug, scope: Scope) -> Decision {
     let resource = ResourceRef::Scope { tenant, name: scope.name.clone() };
-    Decision { resource, changes: vec![Change::ScopePut(scope)] }
+    Decision { resource, changes: vec![scope.into()] }
 }

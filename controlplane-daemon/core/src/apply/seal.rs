@@ -39,27 +39,27 @@ fn change(state: &State, Reseal { place, to, .. }: Reseal) -> Option<Change> {
         SealedPlace::Database { tenant } => {
             let mut tenant = Tenant::clone(state.tenant_by_id(tenant)?);
             tenant.spec.settings.database.as_mut()?.dsn = to;
-            Change::TenantPut(tenant)
+            tenant.into()
         }
         SealedPlace::Smtp { tenant } => {
             let mut tenant = Tenant::clone(state.tenant_by_id(tenant)?);
             tenant.spec.settings.smtp.as_mut()?.account.as_mut()?.password = to;
-            Change::TenantPut(tenant)
+            tenant.into()
         }
         SealedPlace::IdentityProvider { tenant, provider } => {
             let mut tenant = Tenant::clone(state.tenant_by_id(tenant)?);
             let mut providers = tenant.spec.settings.oauth.identity_providers.iter_mut();
             providers.find(|it| it.id == provider)?.client_secret = Some(to);
-            Change::TenantPut(tenant)
+            tenant.into()
         }
         SealedPlace::SigningKey { owner, kid } => {
             let key = Arc::clone(state.key(owner, &kid)?);
-            Change::KeyPut(SigningKey { private_key: to, ..SigningKey::clone(&key) })
+            SigningKey { private_key: to, ..SigningKey::clone(&key) }.into()
         }
         SealedPlace::ClientSecret { tenant, client, secret } => {
             let mut client = Client::clone(state.client(tenant, &client)?);
             client.secrets.iter_mut().find(|kept| kept.id == secret)?.sealed = Some(to);
-            Change::ClientPut(client)
+            client.into()
         }
         SealedPlace::Receipt { actor, request_id } => Change::ReceiptPut { actor, request_id, receipt: to },
     })

@@ -36,7 +36,7 @@ pub(super) fn create(cx: &Context<'_>, slug: Slug, spec: TenantSpec) -> Result<D
         managed_by: cx.manager(None),
         registration_tokens: Vec::new(),
     };
-    let changes = std::iter::once(Change::TenantPut(tenant)).chain(keys).collect();
+    let changes = std::iter::once(tenant.into()).chain(keys).collect();
     Ok(Decision { resource: ResourceRef::Tenant { slug }, changes })
 }
 
@@ -50,7 +50,7 @@ pub(super) fn update(cx: &Context<'_>, slug: &Slug, spec: TenantSpec) -> Result<
     let managed_by = cx.manager(old.managed_by.as_ref());
     let tenant =
         Tenant { spec, updated_at: cx.stamp.at, revision: cx.revision, longest, managed_by, ..Tenant::clone(old) };
-    let changes = keys.into_iter().chain([Change::TenantPut(tenant)]).collect();
+    let changes = keys.into_iter().chain([tenant.into()]).collect();
     Ok(Decision { resource: ResourceRef::Tenant { slug: slug.clone() }, changes })
 }
 

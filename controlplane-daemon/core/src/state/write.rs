@@ -30,15 +30,15 @@ impl State {
             Change::AdminDeleted { id } => {
                 self.admins.remove(&id);
             }
-            Change::SettingsPut(settings) => self.settings = Some(Arc::new(settings)),
+            Change::SettingsPut(settings) => self.settings = Some(settings),
             Change::PodPut(pod) => {
-                self.pods.insert(pod.sighting.pod_id.clone(), Arc::new(pod));
+                self.pods.insert(pod.sighting.pod_id.clone(), pod);
             }
             Change::PodDeleted { pod_id } => {
                 self.pods.remove(&pod_id);
             }
             Change::NodePut(node) => {
-                self.nodes.insert(node.id, Arc::new(node));
+                self.nodes.insert(node.id, node);
             }
             Change::NodeDeleted { id } => {
                 self.nodes.remove(&id);
@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    fn put_tenant(&mut self, tenant: Tenant) {
+    fn put_tenant(&mut self, tenant: Arc<Tenant>) {
         let id = tenant.id;
         self.forget_hosts(id);
         self.recount_settings(id, Some(&tenant));
@@ -55,7 +55,7 @@ impl State {
             self.hosts.insert(host.clone(), id);
         }
         self.slugs.insert(tenant.slug.clone(), id);
-        self.tenants.insert(id, Arc::new(tenant));
+        self.tenants.insert(id, tenant);
     }
 
     fn remove_tenant(&mut self, id: TenantId) {
@@ -79,9 +79,9 @@ impl State {
         }
     }
 
-    fn put_client(&mut self, client: Client) {
+    fn put_client(&mut self, client: Arc<Client>) {
         self.recount_secrets(client.tenant_id, &client.client_id, Some(&client));
-        self.clients.entry(client.tenant_id).or_default().insert(client.client_id.clone(), Arc::new(client));
+        self.clients.entry(client.tenant_id).or_default().insert(client.client_id.clone(), client);
     }
 
     fn remove_client(&mut self, tenant_id: TenantId, client_id: &ClientId) {
@@ -95,14 +95,14 @@ impl State {
         self.recount_all(old, new.into_iter().flat_map(secret_keys));
     }
 
-    fn put_scope(&mut self, scope: Scope) {
-        self.scopes.entry(scope.tenant_id).or_default().insert(scope.name.clone(), Arc::new(scope));
+    fn put_scope(&mut self, scope: Arc<Scope>) {
+        self.scopes.entry(scope.tenant_id).or_default().insert(scope.name.clone(), scope);
     }
 
-    fn put_key(&mut self, key: SigningKey) {
+    fn put_key(&mut self, key: Arc<SigningKey>) {
         let old = self.key(key.owner, &key.kid).map(|old| old.private_key.key_id().to_owned());
         self.recount(old, Some(key.private_key.key_id().to_owned()));
-        self.keys.entry(key.owner).or_default().insert(key.kid.clone(), Arc::new(key));
+        self.keys.entry(key.owner).or_default().insert(key.kid.clone(), key);
     }
 
     fn remove_key(&mut self, owner: KeyOwner, kid: &KeyId) {
@@ -111,8 +111,8 @@ impl State {
         remove_below(&mut self.keys, &owner, kid);
     }
 
-    fn put_admin(&mut self, admin: Admin) {
-        self.admins.insert(admin.id, Arc::new(admin));
+    fn put_admin(&mut self, admin: Arc<Admin>) {
+        self.admins.insert(admin.id, admin);
     }
 
     /// Strikes every other node off: they are of a cluster that this is a copy of.
