@@ -154,7 +154,7 @@ pub struct FreshKey {
 }
 
 /// A log entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     pub format: u16,
@@ -177,31 +177,47 @@ struct Probe {
     format: u64,
 }
 
+/// An entry as it is written. It borrows, since a command may have to be proposed again.
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u16,
+    command: &'a Command,
+    stamp: &'a Stamp,
+}
+
+impl Written<'_> {
+    fn encode_to(&self, bytes: &mut Vec<u8>) {
+        serde_json::to_writer(bytes, self).expect("an entry has string keys only and serializes");
+    }
+}
+
 impl Entry {
     /// An entry of the format that this build writes.
     pub const fn new(command: Command, stamp: Stamp) -> Self {
         Self { format: FORMAT, command, stamp }
     }
 
+    /// Writes an entry of the format that this build writes behind what is there.
+    pub fn write(command: &Command, stamp: &Stamp, bytes: &mut Vec<u8>) {
+        Written { format: FORMAT, command, stamp }.encode_to(bytes);
+    }
+
     /// JSON. The same entry gives the same bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.encode_to(&mut bytes);
+        Written { format: self.format, command: &self.command, stamp: &self.stamp }.encode_to(&mut bytes);
         bytes
     }
 
-    /// The same behind what is there.
-    pub fn encode_to(&self, bytes: &mut Vec<u8>) {
-        serde_json::to_writer(bytes, self).expect("an entry has string keys only and serializes");
-    }
-
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let malformed = |problem: &dyn fmt::Display| DecodeError::Malformed { problem: problem.to_string() };
+        let text = simdutf8::basic::from_utf8(bytes).map_err(|why| malformed(&why))?;
         // Read once; only what cannot be used is looked at again.
-        let whole = match serde_json::from_slice::<Self>(bytes) {
+        let whole = match serde_json::from_str::<Self>(text) {
             Ok(entry) if (1..=FORMAT).contains(&entry.format) => return Ok(entry),
             whole => whole,
         };
-        let Probe { format } = serde_json::from_slice(bytes).map_err(|why| malformed(&why))?;
+        let Probe { format } = serde_json::from_str(text).map_err(|why| malformed(&why))?;
         if format > u64::from(FORMAT) {
             return Err(DecodeError::NewerFormat { found: format, known: FORMAT });
         }
@@ -210,8 +226,4 @@ impl Entry {
         }
         whole.map_err(|why| malformed(&why))
     }
-}
-
-fn malformed(error: &serde_json::Error) -> DecodeError {
-    DecodeError::Malformed { problem: error.to_string() }
 }

@@ -17,6 +17,8 @@ use crate::mutation::{Mutation, NewSecret, Restored};
 use crate::seals::SealedPlace;
 use crate::state::State;
 
+/// What every build understands.
+pub const FIRST_LEVEL: u16 = 1;
 /// What this build understands.
 pub const FEATURE_LEVEL: u16 = 4;
 
@@ -47,8 +49,8 @@ impl Mutation {
     /// What every voter must understand before this is proposed.
     pub fn needed_level(&self) -> u16 {
         match self {
-            Self::TenantCreate { spec, .. } | Self::TenantUpdate { spec, .. } => level_of_tenant(spec).max(1),
-            Self::ClientCreate { spec, .. } | Self::ClientUpdate { spec, .. } => level_of_client(spec).max(1),
+            Self::TenantCreate { spec, .. } | Self::TenantUpdate { spec, .. } => level_of_tenant(spec).max(FIRST_LEVEL),
+            Self::ClientCreate { spec, .. } | Self::ClientUpdate { spec, .. } => level_of_client(spec).max(FIRST_LEVEL),
             Self::TenantDelete { .. }
             | Self::ClientDelete { .. }
             | Self::ClientSecretAdd { secret: NewSecret { sealed: None, .. }, .. }
@@ -63,7 +65,7 @@ impl Mutation {
             // Whoever told a level has the table; it must always be able to tell a higher one.
             | Self::NodePut { .. }
             | Self::NodeSeen { .. }
-            | Self::NodeRemove { .. } => 1,
+            | Self::NodeRemove { .. } => FIRST_LEVEL,
             Self::KeyRotate { family: Some(_), .. }
             | Self::ClientSecretAdd { .. }
             | Self::ClientRegister { .. }
@@ -114,7 +116,7 @@ fn level_of_tenant(spec: &TenantSpec) -> u16 {
         || settings.oauth.claims.values().any(ClaimSource::is_aggregated);
     match (first_fields && first_algorithm, is_newest) {
         (_, true) => 4,
-        (true, false) => 1,
+        (true, false) => FIRST_LEVEL,
         (false, false) => 3,
     }
 }

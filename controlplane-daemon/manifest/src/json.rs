@@ -20,8 +20,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Located>, (Option<usize>, String)>
 
 /// The file's one value.
 pub(crate) fn whole(text: &str) -> Result<Located, (Option<usize>, String)> {
-    let value =
-        strict_json::parse(text.as_bytes()).map_err(|error| (Some(error.line()), format!("not JSON: {error}")))?;
+    let value = strict_json::parse(text).map_err(|error| (Some(error.line()), format!("not JSON: {error}")))?;
     Ok(Located { value, lines: BTreeMap::new() })
 }
 

@@ -71,8 +71,11 @@ fn listed(body: Value) -> Result<Vec<Value>, Problem> {
 type Documents = Result<Vec<manifest::Document>, Vec<manifest::Fault>>;
 
 fn read_yaml(body: &[u8]) -> Result<Documents, Problem> {
-    let text = std::str::from_utf8(body).map_err(|_| Problem::bad_request("the body is not UTF-8"))?;
-    Ok(manifest::read("", text, manifest::Format::Yaml))
+    Ok(manifest::read("", text(body)?, manifest::Format::Yaml))
+}
+
+fn text(body: &[u8]) -> Result<&str, Problem> {
+    simdutf8::basic::from_utf8(body).map_err(|_| Problem::bad_request("the body is not UTF-8"))
 }
 
 impl FromRequest for Document {
@@ -163,7 +166,7 @@ async fn read(request: &HttpRequest, mut payload: Payload, limit: usize) -> Resu
 
 fn parse(body: &[u8]) -> Result<Value, Problem> {
     let refused = |error| Problem::bad_request(format!("the body is not JSON as it is taken here: {error}"));
-    manifest::strict_json::parse(body).map_err(refused)
+    manifest::strict_json::parse(text(body)?).map_err(refused)
 }
 
 /// RFC 7396 §2.

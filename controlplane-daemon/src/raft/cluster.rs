@@ -187,7 +187,7 @@ impl Cluster {
 
     async fn attempt(&self, command: &Command) -> Attempt {
         match self.leader() {
-            Some(leader) if leader == self.node_id() => match self.proposals.propose(command.clone()).await {
+            Some(leader) if leader == self.node_id() => match self.proposals.propose(command).await {
                 Ok(done) => Attempt::Done(done),
                 Err(NotHere::NotLeader) => Attempt::Again,
                 Err(NotHere::Unknown) => Attempt::Failed(Failure::Unknown),

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use controlplane_core::level::FIRST_LEVEL;
 use controlplane_core::model::KeyFamily;
-use controlplane_core::{Applied, Command, Entry, FreshKey, Rejection, Stamp};
+use controlplane_core::{Applied, Command, FreshKey, Rejection, Stamp};
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use telemetry::held::Held;
@@ -72,15 +73,16 @@ impl Proposals {
     }
 
     /// Proposes at this node; it must lead.
-    pub async fn propose(&self, command: Command) -> Result<Done, NotHere> {
+    pub async fn propose(&self, command: &Command) -> Result<Done, NotHere> {
         if !self.inner.raft.is_leader() {
             return Err(NotHere::NotLeader);
         }
-        if command.mutation.needed_level() > self.agreed_level() {
+        let needed = command.mutation.needed_level();
+        if needed > FIRST_LEVEL && needed > self.agreed_level() {
             return Err(NotHere::TooNew);
         }
-        let stamp = self.stamp(&command).await?;
-        let (answer, log_index) = self.write(Payload::entry(&Entry::new(command, stamp))).await?;
+        let stamp = self.stamp(command).await?;
+        let (answer, log_index) = self.write(Payload::entry(command, &stamp)).await?;
         match answer {
             Answer::Outcome(outcome) => Ok(Done { outcome: *outcome, log_index }),
             Answer::Nothing => Err(NotHere::Unknown),

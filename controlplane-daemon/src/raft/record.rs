@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use controlplane_core::entry::DecodeError;
+use controlplane_core::{Command, Stamp};
 use openraft::BasicNode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -90,10 +91,10 @@ pub enum Content {
 
 impl Payload {
     /// A payload is the record from its kind on, so that it is sliced out of one without a copy.
-    pub fn entry(entry: &controlplane_core::Entry) -> Self {
+    pub fn entry(command: &Command, stamp: &Stamp) -> Self {
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
         bytes.push(NORMAL);
-        entry.encode_to(&mut bytes);
+        controlplane_core::Entry::write(command, stamp, &mut bytes);
         Self(bytes.into())
     }
 

@@ -266,7 +266,7 @@ impl Peer for Service {
             .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the command cannot be read: {why}")))?;
         let span = tracing::trace_span!(target: telemetry::TRACE, "forwarded", otel.kind = "server");
         telemetry::context::adopt(&span, command.origin.traceparent.as_deref());
-        match self.inner.proposals.propose(command).instrument(span).await {
+        match self.inner.proposals.propose(&command).instrument(span).await {
             Ok(done) => {
                 let outcome = serde_json::to_vec(&done.outcome).map_err(stopped)?.into();
                 Ok(Response::new(peer::ForwardReply { outcome, log_index: done.log_index }))
