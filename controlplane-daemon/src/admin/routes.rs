@@ -223,16 +223,19 @@ pub static ROUTES: &[Row] = &[
     row(DELETE, "/fleet/{pod_id}",                    Staff,             || to(fleet::forget)),
 ];
 
-/// Registers every row, each behind its guard.
+/// Registers every row, each behind its guard. What is of a tenant is a scope of its own: the router tries one pattern after
+/// the other, and need not read the tenant's name in each of them.
 pub fn configure(config: &mut ServiceConfig) {
     let mut scope = web::scope(PREFIX);
+    let mut of_tenant = web::scope(TENANT);
     let mut done: Vec<&str> = Vec::new();
     for path in ROUTES.iter().map(|row| row.path) {
         if done.contains(&path) {
             continue;
         }
         done.push(path);
-        let mut resource = web::resource(path);
+        let below = path.strip_prefix(TENANT);
+        let mut resource = web::resource(below.unwrap_or(path));
         let mut methods: Vec<&str> = Vec::new();
         for row in ROUTES.iter().filter(|row| row.path == path) {
             let access = row.access;
@@ -247,11 +250,18 @@ pub fn configure(config: &mut ServiceConfig) {
         }));
         // Known here: to find it out again per request costs a search through all paths.
         let route: Arc<str> = format!("{PREFIX}{path}").into();
-        scope = scope.service(resource.wrap(from_fn(move |request, next| observe(Arc::clone(&route), request, next))));
+        let resource = resource.wrap(from_fn(move |request, next| observe(Arc::clone(&route), request, next)));
+        match below {
+            Some(_) => of_tenant = of_tenant.service(resource),
+            None => scope = scope.service(resource),
+        }
     }
     let unmatched: Arc<str> = "unmatched".into();
-    let nowhere = to(no_such_path).wrap(from_fn(move |request, next| observe(Arc::clone(&unmatched), request, next)));
-    config.service(scope.default_service(nowhere));
+    let nowhere = || {
+        let unmatched = Arc::clone(&unmatched);
+        to(no_such_path).wrap(from_fn(move |request, next| observe(Arc::clone(&unmatched), request, next)))
+    };
+    config.service(scope.service(of_tenant.default_service(nowhere())).default_service(nowhere()));
 }
 
 /// What stands outside the table.
