@@ -14,7 +14,7 @@ use tonic_prost::ProstCodec;
 
 use crate::cpu;
 use crate::load::histogram;
-use crate::writes::Figures;
+use crate::writes::{Figures, padded};
 
 /// `etcdserverpb.PutRequest`, the fields used here.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -98,7 +98,7 @@ impl Etcd {
         let client = until("etcd has a leader that takes a write", PATIENCE, async || {
             for client in &clients {
                 if leads(client.clone()).await.map_err(|status| status.to_string())? {
-                    put(client.clone(), 0, 0).await.map_err(|status| status.to_string())?;
+                    put(client.clone(), 0, 0, "0").await.map_err(|status| status.to_string())?;
                     return Ok(client.clone());
                 }
             }
@@ -110,9 +110,10 @@ impl Etcd {
 
     pub(crate) async fn measure(&self, writers: usize, warm_up: Duration, measured: Duration) -> Figures {
         let _ = self.write(writers, warm_up).await;
-        let before = self.cpu();
+        let (before, idle) = (self.cpu(), cpu::time(std::process::id()));
         let mut figures = self.write(writers, measured).await;
         figures.cpu = self.cpu().saturating_sub(before);
+        figures.load = cpu::time(std::process::id()).saturating_sub(idle);
         figures
     }
 
@@ -120,12 +121,12 @@ impl Etcd {
         let begin = Instant::now();
         let workers: Vec<_> = (0..writers)
             .map(|writer| {
-                let client = self.client.clone();
+                let (client, padding) = (self.client.clone(), "0".repeat(1024));
                 tokio::spawn(async move {
                     let (mut latency, mut failures, mut number) = (histogram(), 0, 0);
                     while begin.elapsed() < duration {
                         let sent = Instant::now();
-                        match put(client.clone(), writer, number).await {
+                        match put(client.clone(), writer, number, &padding).await {
                             Ok(()) => {
                                 latency
                                     .saturating_record(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
@@ -144,7 +145,14 @@ impl Etcd {
             latency.add(&part).expect("histograms of one shape add up");
             failures += failed;
         }
-        Figures { writes: latency.len(), failures, took: begin.elapsed(), cpu: Duration::ZERO, latency }
+        Figures {
+            writes: latency.len(),
+            failures,
+            took: begin.elapsed(),
+            cpu: Duration::ZERO,
+            load: Duration::ZERO,
+            latency,
+        }
     }
 
     fn cpu(&self) -> Duration {
@@ -157,8 +165,8 @@ async fn leads(client: Channel) -> Result<bool, tonic::Status> {
     Ok(status.leader != 0 && status.header.is_some_and(|header| header.member_id == status.leader))
 }
 
-async fn put(client: Channel, writer: usize, number: u64) -> Result<(), tonic::Status> {
-    let value = format!("{number:0>1024}").into_bytes();
+async fn put(client: Channel, writer: usize, number: u64, padding: &str) -> Result<(), tonic::Status> {
+    let value = padded(number, padding, 1024).into_bytes();
     let request = Put { key: format!("bench/{writer}").into_bytes(), value };
     call(client, "/etcdserverpb.KV/Put", request).await.map(|_: PutDone| ())
 }
