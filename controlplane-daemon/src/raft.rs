@@ -10,6 +10,7 @@
 //!
 //! `types` names openraft's generics once; `record` is the format of a log entry on disk and on the wire.
 
+pub mod acknowledged;
 pub mod append_stream;
 mod backfill;
 pub mod binding;

@@ -4,6 +4,8 @@
 mod damage;
 #[path = "storage_faults/disk.rs"]
 mod disk;
+#[path = "storage_faults/lost_end.rs"]
+mod lost_end;
 
 use serde_json::{Value, json};
 use tests::admin::Admin;

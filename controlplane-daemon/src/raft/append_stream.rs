@@ -15,13 +15,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future, stream};
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::base::BoxStream;
 use openraft::errors::{NetworkError, RPCError, Timeout, Unreachable};
 use openraft::network::RPCTypes;
-use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
 use parking_lot::Mutex;
 use prost::Message as _;
 use shared_proto::peer;
+use shared_proto::peer::append_reply::Outcome;
 use shared_proto::status::to_status;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -29,10 +31,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, Streaming};
 use vocab::{ErrorCode, NodeId};
 
+use super::acknowledged::{Follower, Question};
 use super::cluster::Cluster;
 use super::network::APPEND_TIMEOUT;
 use super::peers::StreamClient;
-use super::types::{LogId, Types};
+use super::types::Types;
 use super::wire;
 use crate::signature::stream::{Opened, Tags};
 use crate::signature::{Call, HEADER, Signatures};
@@ -44,22 +47,23 @@ const PATH: &str = "/hellojohn.peer.v1.Peer/AppendStream";
 pub type Replies<'a> = BoxStream<'a, Result<StreamAppendResult<Types>, RPCError<Types>>>;
 
 /// Between whom.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ends {
     pub from: NodeId,
-    pub to: NodeId,
+    pub to: Follower,
 }
 
 /// What was asked and is not answered yet, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Unanswered {
+    ends: Ends,
+    room: Semaphore,
     asked: Mutex<VecDeque<Asked>>,
 }
 
 #[derive(Debug)]
 struct Asked {
-    previous: Option<LogId>,
-    last: Option<LogId>,
+    question: Question,
     at: Instant,
 }
 
@@ -78,26 +82,25 @@ where
 {
     let Some(first) = requests.next().await else { return Ok(Box::pin(stream::empty())) };
     let requests = stream::iter([first]).chain(requests);
-    let opening = signatures.open_stream(ends.to, Call { method: "POST", target: PATH });
+    let opening = signatures.open_stream(ends.to.id, Call { method: "POST", target: PATH });
     let (header, tags) = opening.ok_or_else(|| unreachable("there is no secret to sign with"))?;
     let header = header.parse().map_err(|_| unreachable("the signature is no header"))?;
-    let unanswered = Arc::new(Unanswered::default());
-    let room = Arc::new(Semaphore::new(IN_FLIGHT));
-    let messages = outgoing(requests, tags, Arc::clone(&unanswered), Arc::clone(&room));
+    let unanswered = Arc::new(Unanswered { ends, room: Semaphore::new(IN_FLIGHT), asked: Mutex::default() });
+    let messages = outgoing(requests, tags, Arc::clone(&unanswered));
     let mut request = Request::new(messages);
     request.metadata_mut().insert(HEADER, header);
     let replies = match tokio::time::timeout(APPEND_TIMEOUT, client.append_stream(request)).await {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return Err(unreachable(status)),
-        Err(_) => return Err(timed_out(ends)),
+        Err(_) => return Err(timed_out(&unanswered.ends)),
     };
-    let state = Some((replies, unanswered, room));
-    Ok(Box::pin(stream::unfold(state, move |state| async move {
-        let (mut replies, unanswered, room) = state?;
-        let reply = next_reply(ends, &mut replies, &unanswered).await?;
-        room.add_permits(1);
+    let state = Some((replies, unanswered));
+    Ok(Box::pin(stream::unfold(state, |state| async move {
+        let (mut replies, unanswered) = state?;
+        let reply = next_reply(&mut replies, &unanswered).await?;
+        unanswered.room.add_permits(1);
         let goes_on = matches!(reply, Ok(Ok(_)));
-        Some((reply, goes_on.then_some((replies, unanswered, room))))
+        Some((reply, goes_on.then_some((replies, unanswered))))
     })))
 }
 
@@ -105,27 +108,24 @@ fn outgoing<S>(
     requests: S,
     tags: Tags,
     unanswered: Arc<Unanswered>,
-    room: Arc<Semaphore>,
 ) -> impl Stream<Item = peer::SignedAppend> + Send + 'static
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
-    stream::unfold((requests, tags, unanswered, room), |(mut requests, mut tags, unanswered, room)| async move {
+    stream::unfold((requests, tags, unanswered), |(mut requests, mut tags, unanswered)| async move {
         // Before the request is made: the longer it waits, the more it carries. Given back with the answer.
-        room.acquire().await.ok()?.forget();
+        unanswered.room.acquire().await.ok()?.forget();
         let request = requests.next().await?;
-        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let asked = Asked { previous: request.prev_log_id, last, at: Instant::now() };
+        let asked = Asked { question: unanswered.ends.to.ask(&request), at: Instant::now() };
         unanswered.asked.lock().push_back(asked);
         let append = Bytes::from(wire::append(&request).encode_to_vec());
         let signature = Bytes::copy_from_slice(tags.sign(&append).as_ref());
-        Some((peer::SignedAppend { append, signature }, (requests, tags, unanswered, room)))
+        Some((peer::SignedAppend { append, signature }, (requests, tags, unanswered)))
     })
 }
 
 /// `None` when the follower has answered everything and ended the stream.
 async fn next_reply(
-    ends: Ends,
     replies: &mut Streaming<peer::AppendReply>,
     unanswered: &Unanswered,
 ) -> Option<Result<StreamAppendResult<Types>, RPCError<Types>>> {
@@ -134,28 +134,36 @@ async fn next_reply(
             Ok(reply) => break reply,
             // Nothing to answer, or not asked for long.
             Err(_) if unanswered.wait() < APPEND_TIMEOUT => {}
-            Err(_) => return Some(Err(timed_out(ends))),
+            Err(_) => return Some(Err(timed_out(&unanswered.ends))),
         }
     };
     match reply {
         Ok(Some(reply)) => {
-            let Some(asked) = unanswered.asked.lock().pop_front() else {
+            let Some(Asked { question, .. }) = unanswered.asked.lock().pop_front() else {
                 return Some(Err(RPCError::Network(NetworkError::from_string("an answer to nothing"))));
             };
-            let reply = wire::read_append_reply(reply).map_err(|why| RPCError::Network(NetworkError::new(&why)));
-            // Only an append after something can conflict: whoever says otherwise is not believed.
-            let believable = reply.and_then(|reply| {
-                if reply.is_conflict() && asked.previous.is_none() {
-                    return Err(RPCError::Network(NetworkError::from_string("a conflict with nothing")));
-                }
-                Ok(reply.into_stream_result(asked.previous, asked.last))
-            });
-            Some(believable)
+            let reply = answered(&unanswered.ends.to, &question, reply);
+            Some(reply.map(|reply| reply.into_stream_result(question.previous, question.last)))
         }
         Ok(None) if unanswered.asked.lock().is_empty() => None,
         Ok(None) => Some(Err(unreachable("the stream has ended before the last answer"))),
         Err(status) => Some(Err(unreachable(status))),
     }
+}
+
+/// What a follower's reply says, if it can be believed.
+pub fn answered(
+    follower: &Follower,
+    question: &Question,
+    reply: peer::AppendReply,
+) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+    let read = wire::read_append_reply(reply).map_err(|why| RPCError::Network(NetworkError::new(&why)))?;
+    // Only an append after something can conflict: whoever says otherwise is not believed.
+    if read.is_conflict() && question.previous.is_none() {
+        return Err(RPCError::Network(NetworkError::from_string("a conflict with nothing")));
+    }
+    follower.answered(question, &read, reply.log_end);
+    Ok(read)
 }
 
 impl Unanswered {
@@ -174,18 +182,27 @@ pub fn answer(
 ) -> BoxStream<'static, Result<peer::AppendReply, Status>> {
     let end = Arc::new(Mutex::new(None));
     let requests = checked(messages, opened.tags(), signatures, Arc::clone(&end));
-    let contact = cluster.contact.clone();
+    let cluster = cluster.clone();
     let answers = cluster.raft.stream_append(requests).map(move |answer| match answer {
         Ok(result) => {
             if result.is_ok() {
-                contact.heard();
+                cluster.contact.heard();
             }
-            Ok(wire::stream_reply(&result))
+            Ok(with_log_end(wire::stream_reply(&result), &cluster))
         }
         Err(stopped) => Err(to_status(ErrorCode::Unavailable, stopped.to_string())),
     });
     let why = stream::once(async move { end.lock().take() }).filter_map(async |why: Option<Status>| why.map(Err));
     Box::pin(answers.chain(why))
+}
+
+/// With a conflict, where the log ends: it may once have reached further.
+pub fn with_log_end(reply: peer::AppendReply, cluster: &Cluster) -> peer::AppendReply {
+    if !matches!(reply.outcome, Some(Outcome::Conflict(_))) {
+        return reply;
+    }
+    let last = cluster.raft.metrics().borrow_watched().last_log_index;
+    peer::AppendReply { log_end: Some(last.map_or(0, |last| last + 1)), ..reply }
 }
 
 /// The leader keeps it open for as long as it leads: a node that stops would wait for that in vain.
@@ -242,7 +259,7 @@ fn unreachable(why: impl std::fmt::Display) -> RPCError<Types> {
     RPCError::Unreachable(Unreachable::from_string(why))
 }
 
-fn timed_out(ends: Ends) -> RPCError<Types> {
-    let (id, target) = (ends.from.0, ends.to.0);
+fn timed_out(ends: &Ends) -> RPCError<Types> {
+    let (id, target) = (ends.from.0, ends.to.id.0);
     RPCError::Timeout(Timeout { action: RPCTypes::AppendEntries, id, target, timeout: APPEND_TIMEOUT })
 }

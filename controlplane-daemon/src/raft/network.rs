@@ -14,6 +14,7 @@ use openraft::{BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use shared_proto::peer;
 use vocab::NodeId;
 
+use super::acknowledged::{Follower, Followers};
 use super::append_stream;
 use super::peers::{Client, Peers, Purpose};
 use super::types::{Snapshot, Types, Vote};
@@ -31,15 +32,16 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub struct Network {
     node_id: NodeId,
     peers: Peers,
+    followers: Followers,
 }
 
 impl Network {
     pub fn new(node_id: NodeId, peers: Peers) -> Self {
-        Self { node_id, peers }
+        Self { node_id, peers, followers: Followers::default() }
     }
 
-    fn to(&self, target: u64, node: &BasicNode, purpose: Purpose) -> Connection {
-        let (target, known_addr) = (NodeId(target), node.addr.clone());
+    fn to(&self, target: Follower, node: &BasicNode, purpose: Purpose) -> Connection {
+        let known_addr = node.addr.clone();
         Connection { node_id: self.node_id, target, known_addr, purpose, peers: self.peers.clone() }
     }
 }
@@ -48,11 +50,16 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Connection {
-        self.to(target, node, Purpose::Raft)
+        self.to(self.followers.get(NodeId(target)), node, Purpose::Raft)
+    }
+
+    /// Once when this node is elected and once for each new member, before anything is appended there.
+    async fn new_heartbeat_client(&mut self, target: u64, node: &BasicNode) -> Connection {
+        self.to(self.followers.begin(NodeId(target)), node, Purpose::Raft)
     }
 
     async fn new_snapshot_client(&mut self, target: u64, node: &BasicNode) -> Connection {
-        self.to(target, node, Purpose::Snapshot)
+        self.to(self.followers.get(NodeId(target)), node, Purpose::Snapshot)
     }
 }
 
@@ -60,7 +67,7 @@ impl RaftNetworkFactory<Types> for Network {
 #[derive(Debug)]
 pub struct Connection {
     node_id: NodeId,
-    target: NodeId,
+    target: Follower,
     /// In the membership; it may have moved since.
     known_addr: String,
     purpose: Purpose,
@@ -77,16 +84,16 @@ impl Connection {
     where
         F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
-        let client = self.peers.client(self.target, &self.known_addr, self.purpose);
+        let client = self.peers.client(self.target.id, &self.known_addr, self.purpose);
         let client = client.map_err(|why| RPCError::Unreachable(Unreachable::from_string(why)))?;
         match tokio::time::timeout(timeout, call(client)).await {
             Ok(Ok(reply)) => Ok(reply.into_inner()),
             // Every failure of the transport is worth a pause: the peer is down or refuses.
             Ok(Err(status)) => {
-                self.peers.went_astray(self.target, &status);
+                self.peers.went_astray(self.target.id, &status);
                 Err(RPCError::Unreachable(Unreachable::from_string(status)))
             }
-            Err(_) => Err(RPCError::Timeout(Timeout { action, id: self.node_id.0, target: self.target.0, timeout })),
+            Err(_) => Err(RPCError::Timeout(Timeout { action, id: self.node_id.0, target: self.target.id.0, timeout })),
         }
     }
 }
@@ -104,11 +111,11 @@ impl RaftNetworkV2<Types> for Connection {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let timeout = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_TIMEOUT };
-        let message = wire::append(&request);
+        let (question, message) = (self.target.ask(&request), wire::append(&request));
         let reply = self
             .call(RPCTypes::AppendEntries, timeout, |mut client| async move { client.append(message).await })
             .await?;
-        wire::read_append_reply(reply).map_err(|why| garbled(&why))
+        append_stream::answered(&self.target, &question, reply)
     }
 
     fn stream_append<S>(
@@ -123,8 +130,8 @@ impl RaftNetworkV2<Types> for Connection {
         if input.size_hint().1 == Some(1) {
             return stream_append_sequential(self, input, option);
         }
-        let ends = append_stream::Ends { from: self.node_id, to: self.target };
-        match self.peers.stream_client(self.target, &self.known_addr) {
+        let ends = append_stream::Ends { from: self.node_id, to: self.target.clone() };
+        match self.peers.stream_client(self.target.id, &self.known_addr) {
             Ok((client, signatures)) => Box::pin(append_stream::open(ends, client, signatures, input)),
             Err(why) => Box::pin(std::future::ready(Err(RPCError::Unreachable(Unreachable::from_string(why))))),
         }

@@ -176,7 +176,7 @@ impl Peer for Service {
         if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
             self.inner.cluster.contact.heard();
         }
-        Ok(Response::new(wire::append_reply(&reply)))
+        Ok(Response::new(append_stream::with_log_end(wire::append_reply(&reply), &self.inner.cluster)))
     }
 
     type AppendStreamStream = BoxStream<'static, Result<peer::AppendReply, Status>>;

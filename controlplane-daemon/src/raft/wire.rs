@@ -91,7 +91,7 @@ pub fn append_reply(reply: &AppendEntriesResponse<Types>) -> peer::AppendReply {
         AppendEntriesResponse::Conflict => Outcome::Conflict(true),
         AppendEntriesResponse::HigherVote(higher) => Outcome::HigherVote(vote(*higher)),
     };
-    peer::AppendReply { outcome: Some(outcome) }
+    peer::AppendReply { outcome: Some(outcome), log_end: None }
 }
 
 /// The answer to one message of a stream.
@@ -103,7 +103,7 @@ pub fn stream_reply(result: &StreamAppendResult<Types>) -> peer::AppendReply {
         Err(StreamAppendError::Conflict(_)) => Outcome::Conflict(true),
         Err(StreamAppendError::HigherVote(higher)) => Outcome::HigherVote(vote(*higher)),
     };
-    peer::AppendReply { outcome: Some(outcome) }
+    peer::AppendReply { outcome: Some(outcome), log_end: None }
 }
 
 pub fn read_append_reply(reply: peer::AppendReply) -> Result<AppendEntriesResponse<Types>, WireError> {

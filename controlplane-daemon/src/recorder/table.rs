@@ -32,6 +32,12 @@ pub const METRICS: &[Metric] = &[
         &[of("to", &["leader", "candidate", "follower", "learner", "lost_leader"])],
         "how often this node's role became that",
     ),
+    counter(
+        "hj_cp_log_losses_total",
+        &[few("node", "the ids of members that follow")],
+        "times that a node did not have what it had acknowledged to this one as leader: it was given an empty data \
+         directory, or its disk loses what it says is written",
+    ),
     counter("hj_cp_joins_refused_total", &[], "nodes that asked to be taken in and were not"),
     counter(
         "hj_cp_peer_rpc_refused_total",

@@ -40,6 +40,9 @@ pub struct SignedAppend {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendReply {
+    /// With a conflict: the position behind the last entry that this node has, 0 when it has none. Older nodes do not say.
+    #[prost(uint64, optional, tag = "6")]
+    pub log_end: ::core::option::Option<u64>,
     #[prost(oneof = "append_reply::Outcome", tags = "1, 2, 3, 4, 5")]
     pub outcome: ::core::option::Option<append_reply::Outcome>,
 }

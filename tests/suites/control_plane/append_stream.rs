@@ -71,7 +71,7 @@ async fn a_message_that_is_not_the_next_of_its_stream_ends_it_and_changes_nothin
     let old = append(0);
     let good = SignedAppend { signature: Bytes::copy_from_slice(tags.sign(&old).as_ref()), append: old };
     let (answers, end) = stream(address, &header, vec![good.clone()]).await;
-    assert!(matches!(answers[..], [AppendReply { outcome: Some(Outcome::HigherVote(_)) }]), "{answers:?} {end:?}");
+    assert!(matches!(answers[..], [AppendReply { outcome: Some(Outcome::HigherVote(_)), .. }]), "{answers:?} {end:?}");
     let (answers, end) = stream(address, &header, vec![good.clone()]).await;
     assert_eq!(
         (answers.len(), end.expect("it is refused").code()),

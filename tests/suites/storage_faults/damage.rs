@@ -29,7 +29,7 @@ async fn stopped() -> Cluster {
 }
 
 /// The only segment of a young node's log.
-fn segment(node: &Node) -> PathBuf {
+pub(super) fn segment(node: &Node) -> PathBuf {
     node.data_dir().join("journal/00000000000000000001.journal")
 }
 

@@ -169,6 +169,9 @@ async fn what_processes_expose_is_what_their_tables_say() {
     let asks = RelyingParty::new(&format!("{base}/t/nowhere"), "app", None, "https://rp.example/callback");
     let _ = asks.token(&[("grant_type", "refresh_token"), ("refresh_token", "x")]).await.expect(503);
 
+    // Somebody who follows, if only in name.
+    let _ = tenant.admin.post("/cluster/members", &json!({ "id": 2, "peer_addr": "127.0.0.1:1" })).await.expect(201);
+
     is_complete(&node_ops, controlplane_daemon::recorder::METRICS).await;
     drop(events);
     world.cluster.kill_all();
