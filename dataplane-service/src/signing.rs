@@ -3,6 +3,8 @@
 //! Private keys are parsed once and kept, and the JWS (RFC 7515 §3.1) is put together around them: parsing a key for
 //! each signature would cost as much as the signature itself.
 
+mod hint;
+
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -20,6 +22,7 @@ use serde_json::{Map, Value};
 use vocab::{KeyFamily, KeyId, Keyring, SealError, Sealed, SigningAlgorithm, Timestamp};
 
 use crate::decryption::DecryptionKeys;
+pub use hint::HintFault;
 
 /// Where a key stands in its life. Revoked keys never come here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,11 +331,6 @@ impl KeySet {
         now: Timestamp,
     ) -> Result<T, VerifyError> {
         self.verify_at(token, typ, issuer, Some(now))
-    }
-
-    /// As [`KeySet::verify`], for a token that may have expired: an `id_token_hint` (OIDC RP-Initiated Logout §2).
-    pub fn verify_expired<T: DeserializeOwned>(&self, token: &str, typ: &str, issuer: &str) -> Result<T, VerifyError> {
-        self.verify_at(token, typ, issuer, None)
     }
 
     fn verify_at<T: DeserializeOwned>(

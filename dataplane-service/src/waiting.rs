@@ -4,7 +4,6 @@
 use oauth_core::authorize::SessionFacts;
 use oauth_core::error::{Code, OAuthError};
 use oauth_core::form::Form;
-use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::logout::HintClaims;
 use oauth_core::scope::OFFLINE_ACCESS;
 use oauth_core::waiting::{BackchannelRequest, DeviceRequest, Hint};
@@ -17,6 +16,7 @@ use crate::caller;
 use crate::email::Email;
 use crate::exchange::{Failure, TokenRequest};
 use crate::opaque;
+use crate::signing::HintFault;
 use crate::store::ciba::{self, Channel, NewRequest};
 use crate::store::device::{self, NewDevice};
 use crate::store::waiting::Approval;
@@ -133,10 +133,14 @@ async fn find_user(
         }
         Hint::IdToken(token) => {
             // It may have expired (§7.1).
-            let claims = tenant.keys.verify_expired::<HintClaims>(token, ID_TOKEN_TYPE, &tenant.issuer);
-            let claims = claims.ok().filter(|claims| claims.aud == client.client_id.as_str());
-            let claims =
-                claims.ok_or(OAuthError::invalid_request("The id_token_hint is no ID token of this client."))?;
+            let claims = match tenant.keys.verify_hint::<HintClaims>(token, &tenant.issuer) {
+                Ok(claims) if claims.aud == client.client_id.as_str() => claims,
+                // §13: it cannot be told whom it names.
+                Err(HintFault::KeyGone) => return Ok(None),
+                Ok(_) | Err(HintFault::Invalid) => {
+                    return Err(OAuthError::invalid_request("The id_token_hint is no ID token of this client.").into());
+                }
+            };
             let Ok(id) = claims.sub.parse() else { return Ok(None) };
             Ok(users::find(db, id).await?.filter(|row| row.status == "active").map(|row| row.user.id))
         }

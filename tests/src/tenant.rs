@@ -110,4 +110,18 @@ impl Tenant {
         let answer = self.admin.patch(&path, patch).await.expect(200);
         assert_eq!(answer.header("x-fleet"), Some("complete"));
     }
+
+    /// Has another key sign, and what the old ones signed is worthless; returns once every connected pod knows.
+    pub async fn replace_keys(&self) {
+        let keys = format!("/tenants/{}/keys", self.slug);
+        let wait = "wait=fleet&timeout=15s";
+        let _ = self.admin.post(&format!("{keys}/rotate?{wait}"), &json!({})).await.expect(200);
+        let listed = self.admin.get(&keys).await.expect(200).json;
+        let retiring = listed["items"].as_array().expect("keys").iter().filter(|key| key["status"] == "retiring");
+        for key in retiring {
+            let kid = key["kid"].as_str().expect("a kid");
+            let answer = self.admin.post(&format!("{keys}/{kid}/revoke?{wait}"), &json!({})).await.expect(200);
+            assert_eq!(answer.header("x-fleet"), Some("complete"));
+        }
+    }
 }

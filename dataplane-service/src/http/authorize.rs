@@ -16,7 +16,6 @@ use oauth_core::authorize::{
 use oauth_core::client::Client;
 use oauth_core::error::OAuthError;
 use oauth_core::form::Form;
-use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::scope::OFFLINE_ACCESS;
 use serde::Deserialize;
 use serde_json::Value;
@@ -31,6 +30,7 @@ use crate::app::App;
 use crate::exchange::Failure;
 use crate::pages::{FormPost, Frame, PageError, PageTenant, form_post, see_other};
 use crate::request_object::{self, Arrival};
+use crate::signing::HintFault;
 use crate::store::codes::{self, NewCode};
 use crate::store::consents::{self, Consent};
 use crate::store::interactions::{self, Interaction, NewInteraction};
@@ -226,13 +226,17 @@ fn id_token_hint(visit: &Visit<'_>, asked: &AuthorizationRequest) -> IdTokenHint
     let Some(hint) = &asked.id_token_hint else {
         return IdTokenHint::Absent;
     };
-    let claims = visit.tenant.keys.verify_expired::<HintClaims>(hint, ID_TOKEN_TYPE, &visit.tenant.issuer);
-    let is_audience = |claims: &HintClaims| match &claims.aud {
+    let claims = match visit.tenant.keys.verify_hint::<HintClaims>(hint, &visit.tenant.issuer) {
+        Ok(claims) => claims,
+        Err(HintFault::KeyGone) => return IdTokenHint::KeyGone,
+        Err(HintFault::Invalid) => return IdTokenHint::Invalid,
+    };
+    let is_audience = match &claims.aud {
         Value::String(one) => one == asked.client_id.as_str(),
         Value::Array(several) => several.iter().any(|one| one == asked.client_id.as_str()),
         _ => false,
     };
-    claims.ok().filter(is_audience).map_or(IdTokenHint::Invalid, |claims| IdTokenHint::Of(claims.sub))
+    if is_audience { IdTokenHint::Of(claims.sub) } else { IdTokenHint::Invalid }
 }
 
 /// Goes on with an interaction: to the page that is needed next, or back to the client.

@@ -13,12 +13,12 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use oauth_core::form::Form;
-use oauth_core::issue::ID_TOKEN_TYPE;
 use oauth_core::logout::{self, Decision, Hint, LogoutRequest};
 
 use super::cookies::Kind;
 use super::visit::{Visit, add_cookie};
 use crate::pages::{PageError, SignedIn, SignedOut, see_other, show_signed_out};
+use crate::signing::HintFault;
 use crate::store::sessions::{self, Ended, Session};
 
 pub(super) async fn get(visit: &Visit<'_>) -> Result<HttpResponse, PageError> {
@@ -45,7 +45,12 @@ fn validate<'v>(visit: &'v Visit<'_>, form: &Form<'_>, hint: Hint) -> Result<Log
 fn hint(visit: &Visit<'_>, form: &Form<'_>) -> Hint {
     let Some(hint) = form.get("id_token_hint") else { return Hint::Absent };
     let tenant = visit.tenant;
-    tenant.keys.verify_expired(hint, ID_TOKEN_TYPE, &tenant.issuer).map_or(Hint::Invalid, Hint::Of)
+    match tenant.keys.verify_hint(hint, &tenant.issuer) {
+        Ok(claims) => Hint::Of(claims),
+        // As without it: the user is asked, and the client is the one that `client_id` names.
+        Err(HintFault::KeyGone) => Hint::Absent,
+        Err(HintFault::Invalid) => Hint::Invalid,
+    }
 }
 
 /// A client's request, or a person who came by.

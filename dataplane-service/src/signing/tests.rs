@@ -171,7 +171,6 @@ fn whatever_is_not_ours_is_refused() {
     assert_eq!(verify(&token, 1000), Err(VerifyError::Expired));
     assert_eq!(keys.verify::<Value>(&token, "JWT", ISSUER, at(999)), Err(VerifyError::Type));
     assert_eq!(keys.verify::<Value>(&token, "at+jwt", "https://id.example/t/b", at(999)), Err(VerifyError::Issuer));
-    assert!(keys.verify_expired::<Value>(&token, "at+jwt", ISSUER).is_ok());
 
     // CVE-2022-21449: a signature of zeros.
     let (signed, _) = token.rsplit_once('.').unwrap();
@@ -188,6 +187,25 @@ fn whatever_is_not_ours_is_refused() {
     assert_eq!(verify(&endless, 999), Err(VerifyError::Claims));
     let early = keys.sign("at+jwt", &json!({"iss": ISSUER, "exp": 2000, "nbf": 1500})).unwrap();
     assert_eq!(verify(&early, 999), Err(VerifyError::Expired));
+}
+
+#[test]
+fn a_hint_may_have_expired_and_its_key_may_be_gone() {
+    let keys = set(&[record(KeyFamily::P256, "k1", KeyStatus::Active)]);
+    let later = set(&[record(KeyFamily::P256, "k2", KeyStatus::Active)]);
+    let hint = |keys: &KeySet, token: &str, issuer: &str| keys.verify_hint::<Value>(token, issuer).map(drop);
+    let token = keys.sign("JWT", &claims()).unwrap();
+    assert_eq!(hint(&keys, &token, ISSUER), Ok(()));
+    assert_eq!(hint(&later, &token, ISSUER), Err(HintFault::KeyGone));
+    assert_eq!(hint(&later, &token, "https://id.example/t/b"), Err(HintFault::Invalid));
+    let access_token = keys.sign("at+jwt", &claims()).unwrap();
+    assert_eq!(hint(&keys, &access_token, ISSUER), Err(HintFault::Invalid));
+    for header in [json!({"alg": "none", "typ": "JWT", "kid": "k1"}), json!({"alg": "ES256", "typ": "JWT"})] {
+        assert_eq!(hint(&keys, &with_header(&token, &header), ISSUER), Err(HintFault::Invalid), "{header}");
+    }
+    for garbage in ["", ".", "..", "a.b.c"] {
+        assert_eq!(hint(&later, garbage, ISSUER), Err(HintFault::Invalid), "{garbage}");
+    }
 }
 
 #[test]

@@ -68,6 +68,19 @@ async fn an_id_token_hint_says_whom_the_client_means() {
 }
 
 #[tokio::test]
+async fn a_hint_whose_key_is_gone_makes_the_user_sign_in_again() {
+    let world = world::shared().await;
+    let tenant = world.tenant("rotated").await;
+    let alice = tenant.user("alice").await;
+    let (browser, hint) = signed_in(&tenant.backend, &alice).await;
+    tenant.replace_keys().await;
+    assert_eq!(silently(&browser, &tenant.backend, &[("id_token_hint", Some(&hint))]).await, "login_required");
+    let login = browser.open_page(&tenant.backend.attempt_with(&[("id_token_hint", Some(&hint))]).url).await;
+    let told = browser.sign_in(&login.expect_form(), &alice.email, &alice.password).await.expect_callback();
+    assert!(parameters(&told).contains_key("code"), "{told}");
+}
+
+#[tokio::test]
 async fn an_expired_id_token_is_as_good_a_hint() {
     let world = world::shared().await;
     let settings = json!({ "lifetimes": { "id_token_secs": 1 } });

@@ -87,6 +87,23 @@ async fn without_a_hint_that_fits_the_user_is_asked() {
 }
 
 #[tokio::test]
+async fn a_hint_whose_key_is_gone_counts_as_none() {
+    let (tenant, alice) = tenant("rotated").await;
+    let browser = Browser::new();
+    let tokens = sign_in(&browser, &tenant.backend, &alice).await;
+    tenant.replace_keys().await;
+    let to = [("id_token_hint", tokens.id()), ("post_logout_redirect_uri", BYE), ("client_id", "backend")];
+    let page = browser.open_page(&logout_url(&tenant, &to)).await;
+    assert!(page.text().contains("Sign out") && is_signed_in(&tenant, &browser).await, "{page:#?}");
+    let left = browser.submit(&page.expect_form(), &[], None).await;
+    assert_eq!(left.expect_callback().as_str(), BYE);
+    assert!(!is_signed_in(&tenant, &browser).await);
+    // Nobody may lead a browser anywhere by a hint that cannot be verified.
+    let page = browser.open(&logout_url(&tenant, &to[..2])).await;
+    assert!(page.status == 200 && page.leaves_to.is_none(), "{page:#?}");
+}
+
+#[tokio::test]
 async fn a_wrong_request_is_told_on_a_page_and_ends_nothing() {
     let (tenant, alice) = tenant("wrong").await;
     let (other, bob) = self::tenant("other").await;

@@ -205,6 +205,8 @@ async fn what_a_client_may_not_ask_is_refused_by_name() {
     for (error, form) in &rows {
         refused(&request(&bank, form).await, error);
     }
+    tenant.replace_keys().await;
+    refused(&request(&bank, &[openid, ("id_token_hint", foreign.id())]).await, "unknown_user_id");
     let wrong = request(&bank.with_secret("wrong"), &[openid, hint]).await.expect(401);
     assert_eq!(wrong.code(), "invalid_client");
     refused(&request(&tenant.backend, &[openid, hint]).await, "unauthorized_client");

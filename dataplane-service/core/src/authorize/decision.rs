@@ -50,6 +50,8 @@ pub enum IdTokenHint {
     Absent,
     /// Not an ID token that this issuer gave this client.
     Invalid,
+    /// Perhaps one, by a key that was rotated away: nobody can tell whom it names.
+    KeyGone,
     /// It names this subject.
     Of(String),
 }
@@ -120,6 +122,7 @@ fn is_wanted_user(request: &AuthorizationRequest, facts: &Facts) -> bool {
     let subject = facts.subject.as_deref();
     let by_hint = match &facts.id_token_hint {
         IdTokenHint::Of(hinted) => subject == Some(hinted.as_str()),
+        IdTokenHint::KeyGone => facts.signed_in_here,
         IdTokenHint::Absent | IdTokenHint::Invalid => true,
     };
     let claimed = request.claims.subjects();
@@ -378,6 +381,21 @@ mod tests {
     fn a_bad_hint_is_an_error(#[case] more: &str) {
         let facts = Facts { session: session(1), id_token_hint: IdTokenHint::Invalid, ..Facts::default() };
         assert_eq!(step(more, false, &facts), Code::InvalidRequest.as_str());
+    }
+
+    /// "Nobody can tell" is no yes; whoever signs in now is taken.
+    #[rstest]
+    #[case("&prompt=none", false, Code::LoginRequired.as_str())]
+    #[case("", false, "login")]
+    #[case("", true, "code")]
+    fn a_hint_whose_key_is_gone_makes_the_user_sign_in(
+        #[case] more: &str,
+        #[case] signed_in_here: bool,
+        #[case] expected: &str,
+    ) {
+        let facts =
+            Facts { session: session(1), id_token_hint: IdTokenHint::KeyGone, signed_in_here, ..Facts::default() };
+        assert_eq!(step(more, false, &facts), expected);
     }
 
     #[test]
