@@ -12,6 +12,7 @@ mod dns;
 mod join;
 mod seed;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -64,9 +65,9 @@ pub async fn run(
 ) {
     let work = async {
         let resolver = discovery.dns.clone().map(|name| Resolver::new(name, discovery.resolver));
-        let (mut pause, mut rounds) = (FIRST_PAUSE, 0);
+        let (mut pause, mut rounds, mut said) = (FIRST_PAUSE, 0, BTreeSet::new());
         loop {
-            let round = round(&control, &discovery, resolver.as_ref(), &joiner).await;
+            let round = round(&control, &discovery, resolver.as_ref(), &joiner, &mut said).await;
             rounds += 1;
             let may_found = bootstrap == Bootstrap::ThisNodeAfterAsking && rounds >= ROUNDS_BEFORE_FOUNDING;
             match round {
@@ -92,8 +93,18 @@ pub async fn run(
     }
 }
 
-async fn round(control: &ControlPlane, discovery: &Discovery, resolver: Option<&Resolver>, joiner: &Joiner) -> Round {
+/// Each refusal is told once: it may stay for long.
+async fn round(
+    control: &ControlPlane,
+    discovery: &Discovery,
+    resolver: Option<&Resolver>,
+    joiner: &Joiner,
+    said: &mut BTreeSet<(String, String)>,
+) -> Round {
+    let mut is_settled = false;
     match control.announce().await {
+        // One that is alone may have made its cluster while others, who have one, did not answer.
+        Ok(()) if control.status().members.len() == 1 => is_settled = true,
         Ok(()) => return Round::Settled,
         Err(MemberError::NoLeader | MemberError::OutcomeUnknown) => {}
         Err(why) => {
@@ -111,14 +122,25 @@ async fn round(control: &ControlPlane, discovery: &Discovery, resolver: Option<&
     let mut in_cluster = false;
     for (seed, source) in targets {
         match joiner.ask(control, &seed, source).await {
-            Answer::TakenIn => return Round::Settled,
+            // By itself: it is among its seeds.
+            Answer::TakenIn if is_settled => {}
+            Answer::TakenIn => {
+                tracing::info!(%seed, "this node is known to the cluster");
+                return Round::Settled;
+            }
             Answer::NotYet => in_cluster = true,
             Answer::Refused(why) => {
                 in_cluster = true;
-                tracing::error!(seed = %seed, why, "this node is not taken in");
+                if said.insert((seed.to_string(), why.clone())) {
+                    tracing::error!(%seed, why, "this node is not taken in");
+                }
             }
             Answer::InNoCluster | Answer::Silent => {}
         }
     }
-    if in_cluster { Round::NotYet } else { Round::NobodyIsInOne }
+    match in_cluster {
+        _ if is_settled => Round::Settled,
+        true => Round::NotYet,
+        false => Round::NobodyIsInOne,
+    }
 }

@@ -73,7 +73,6 @@ impl Joiner {
         let mut response = request.body(body).send().await?;
         let status = response.status();
         if status.is_success() {
-            tracing::info!(%seed, "this node is known to the cluster");
             return Ok(Answer::TakenIn);
         }
         let mut text = Vec::new();

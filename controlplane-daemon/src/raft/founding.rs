@@ -12,6 +12,7 @@ use futures::future::join_all;
 use openraft::BasicNode;
 use shared_proto::peer;
 use shared_proto::status::error_code;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use vocab::{ClusterId, ErrorCode, NodeId};
 
@@ -33,6 +34,9 @@ pub enum NotFounded {
     TooFew { free: usize, founders: usize, needed: usize },
     #[error("node {0} founds the cluster")]
     SomebodyElse(NodeId),
+    /// It may be reading the log of a cluster that this node was in.
+    #[error("node {0} takes connections and has not said yet whether it is in a cluster")]
+    Busy(NodeId),
     /// This node is a member of it without its data.
     #[error("node {node} is in cluster {cluster} already, which has to take this node in")]
     MemberOf { node: NodeId, cluster: String },
@@ -59,9 +63,11 @@ pub async fn run(cluster: Cluster, founders: Founders, stopping: CancellationTok
     let (mut pause, mut said) = (FIRST_PAUSE, None);
     while let Err(why) = found(&cluster, &founders).await {
         match why {
-            NotFounded::TooFew { .. } | NotFounded::SomebodyElse(_) | NotFounded::Bound(_) | NotFounded::HasVoted => {
-                tracing::debug!(%why, "no cluster yet");
-            }
+            NotFounded::TooFew { .. }
+            | NotFounded::SomebodyElse(_)
+            | NotFounded::Busy(_)
+            | NotFounded::Bound(_)
+            | NotFounded::HasVoted => tracing::debug!(%why, "no cluster yet"),
             // Each reason once: it may stay for long.
             _ if said.as_ref() != Some(&why) => tracing::error!(%why, "this node makes no cluster"),
             _ => {}
@@ -118,12 +124,15 @@ async fn is_initialized(cluster: &Cluster) -> Result<bool, NotFounded> {
 async fn ask(cluster: &Cluster, node: NodeId, addr: &str, founds: ClusterId) -> Word {
     let Ok(mut client) = cluster.peers.client(node, addr, Purpose::Requests) else { return Word::Silent };
     let question = peer::DescribeRequest { founds_cluster_id: founds.to_string() };
-    let answer = match tokio::time::timeout(QUESTION_TIMEOUT, client.describe(question)).await {
-        Ok(Ok(answer)) => answer.into_inner(),
-        Ok(Err(status)) if error_code(&status) == Some(ErrorCode::Unauthenticated) => {
+    let Ok(answer) = tokio::time::timeout(QUESTION_TIMEOUT, client.describe(question)).await else {
+        return if takes_connections(addr).await { Word::Not(NotFounded::Busy(node)) } else { Word::Silent };
+    };
+    let answer = match answer {
+        Ok(answer) => answer.into_inner(),
+        Err(status) if error_code(&status) == Some(ErrorCode::Unauthenticated) => {
             return Word::Not(NotFounded::Refused { node, why: status.message().to_owned() });
         }
-        Ok(Err(_)) | Err(_) => return Word::Silent,
+        Err(_) => return Word::Silent,
     };
     if answer.is_free && answer.would_found && node < cluster.node_id() {
         // Several that were told to found the same cluster: the lowest that answers does.
@@ -134,4 +143,9 @@ async fn ask(cluster: &Cluster, node: NodeId, addr: &str, founds: ClusterId) -> 
         none if none.is_empty() => Word::Silent,
         cluster => Word::Not(NotFounded::MemberOf { node, cluster }),
     }
+}
+
+/// A node listens before it has read its log, and answers after.
+async fn takes_connections(addr: &str) -> bool {
+    matches!(tokio::time::timeout(QUESTION_TIMEOUT, TcpStream::connect(addr)).await, Ok(Ok(_)))
 }

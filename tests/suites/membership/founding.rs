@@ -194,6 +194,33 @@ async fn a_founder_whose_disk_was_replaced_waits_for_its_cluster() {
     }
 }
 
+/// Two of three would be enough for a new cluster, which would have nothing of the old one.
+#[tokio::test]
+async fn a_majority_without_data_waits_for_the_word_of_a_node_that_is_there() {
+    let mut cluster = Cluster::start(3).await;
+    let made = cluster_id(&cluster, 0).await;
+    is_written(&cluster.admin(1).await, "kept").await;
+    until("the third node has it", PATIENCE, async || {
+        if has_tenant(&cluster.admin(2).await, "kept").await { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    for place in [0, 1] {
+        cluster.nodes[place].kill();
+        std::fs::remove_dir_all(cluster.nodes[place].data_dir()).expect("its disk is lost");
+    }
+    // Connections are taken by the kernel, as they are while it reads a long log.
+    cluster.nodes[2].process().pause();
+    start(&mut cluster, &[0, 1]).await;
+    not_ready_because(&cluster, 0, "node 3 takes connections and has not said yet whether it is in a cluster").await;
+    assert_eq!((bound(&cluster, 0), bound(&cluster, 1)), (None, None), "no second cluster was made");
+    cluster.nodes[2].process().resume();
+    cluster.ready().await;
+    for place in 0..3 {
+        assert_eq!(cluster_id(&cluster, place).await, made);
+        assert!(has_tenant(&cluster.admin(place).await, "kept").await);
+    }
+}
+
 /// Of a release that kept no `cluster.json`.
 #[tokio::test]
 async fn data_that_was_never_bound_is_bound_to_the_cluster_that_its_log_names() {

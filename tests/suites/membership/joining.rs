@@ -133,6 +133,12 @@ async fn a_stranger_is_refused_on_both_sides_and_counted() {
     cluster.nodes[stranger].launch_mut().args.extend(["--discovery-seeds".to_owned(), seed.clone()]);
     // It has a log of its own, so it must find nobody who follows: its cluster of one would lead itself.
     cluster.nodes[stranger].start().await;
+    until("it says that it is not taken in", PATIENCE, async || {
+        let log = cluster.nodes[stranger].process().log();
+        let says = log.lines().any(|line| line.contains("not taken in") && line.contains("another cluster"));
+        if says { Ok(()) } else { Err(log) }
+    })
+    .await;
     let admin = cluster.admin(0).await;
     let before = admin.get("/cluster/status").await.expect(200).json["term"].clone();
     let ours = super::signature::signer(7, &cluster.secrets.cluster_hmac, Some(super::signature::OTHER));
