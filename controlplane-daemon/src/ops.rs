@@ -116,9 +116,10 @@ fn is_here(caller: Option<SocketAddr>) -> bool {
 
 async fn metrics(ops: web::Data<Ops>) -> impl Responder {
     let status = ops.control.status();
-    metrics::gauge!("hj_cp_revision", "kind" => "commit").set(number(status.commit));
-    metrics::gauge!("hj_cp_revision", "kind" => "applied").set(number(status.applied));
-    metrics::gauge!("hj_cp_revision", "kind" => "snapshot").set(number(status.snapshot));
+    metrics::gauge!("hj_cp_revision", "kind" => "commit").set(number(status.commit.get()));
+    metrics::gauge!("hj_cp_revision", "kind" => "applied").set(number(status.applied.get()));
+    metrics::gauge!("hj_cp_revision", "kind" => "snapshot").set(number(status.snapshot.get()));
+    metrics::gauge!("hj_cp_audit_bytes").set(number(ops.control.read(|state| state.audit().bytes)));
     metrics::gauge!("hj_cp_leader").set(f64::from(u8::from(status.leader == Some(status.node_id))));
     let voters = status.members.iter().filter(|member| member.voter).count();
     for (role, count) in [("voter", voters), ("learner", status.members.len() - voters)] {
@@ -159,8 +160,8 @@ async fn set_log(ops: web::Data<Ops>, body: String) -> HttpResponse {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only; exact up to 2^53")]
-fn number(revision: Revision) -> f64 {
-    revision.get() as f64
+fn number(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub async fn run(control: ControlPlane, clock: Arc<dyn Clock>, keeper: Keeper, s
                     _ = leading.changed() => {}
                 }
             }
+            // Who does not lead waits for nobody: what it told last would stand for ever.
+            Rotation::default().record_metrics();
         }
     };
     tokio::select! {
@@ -118,9 +120,6 @@ pub struct Keeper {
 impl Keeper {
     async fn retain(&self, control: &ControlPlane, clock: &dyn Clock) {
         let state = control.read(State::clone);
-        let chain = state.audit();
-        #[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only; exact up to 2^53")]
-        metrics::gauge!("hj_cp_audit_bytes").set(chain.bytes as f64);
         let cut = match self.due(control, &state, clock).await {
             Ok(Some(cut)) => cut,
             Ok(None) => return,

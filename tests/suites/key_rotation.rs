@@ -283,6 +283,32 @@ async fn a_pod_that_is_cut_off_holds_the_rotation_up_until_it_is_back_or_forgott
     rotated(&world, times + 1).await;
 }
 
+/// What an alert looks at for a day.
+#[tokio::test]
+async fn only_the_leader_tells_what_holds_a_rotation_up() {
+    let world = World::start(3).await;
+    let cluster = &world.cluster;
+    let old = cluster.leader().await;
+    let admin = cluster.admin(old).await;
+    world.pods[1].process().pause();
+    let _ = admin.create_tenant("told", json!({ "key_rotation": { "max_age_secs": 1, "clock_skew_secs": 0 } })).await;
+    let tells = async |place: usize, value: u8| {
+        until(&format!("node {} tells {value}", cluster.nodes[place].id), LONG, async || {
+            let metrics =
+                web::send(web::client().get(format!("{}/metrics", cluster.nodes[place].ops_url()))).await.text;
+            let line = format!("hj_cp_key_rotation_held_up{{status=\"next\"}} {value}\n");
+            if metrics.contains(&line) { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+    };
+    tells(old, 1).await;
+    let new = (old + 1) % 3;
+    let transfer = json!({ "to": cluster.nodes[new].id });
+    let _ = admin.post("/cluster/transfer-leader", &transfer).await.expect(200);
+    tells(new, 1).await;
+    tells(old, 0).await;
+}
+
 /// The global keys sign administrators' tokens: whoever has one sees nothing of a rotation, at whatever node.
 #[tokio::test]
 async fn the_global_keys_rotate_without_an_administrator_noticing() {

@@ -141,7 +141,7 @@ pub const METRICS: &[Metric] = &[
         "what this node may still write to the file system of --data-dir",
     ),
     // Audit
-    gauge("hj_cp_audit_bytes", Unit::Bytes, &[], "size of the audit's records, told by the leader"),
+    gauge("hj_cp_audit_bytes", Unit::Bytes, &[], "size of the audit's records"),
     counter("hj_cp_audit_removed_total", &[], "records that this node, as leader, removed by the retention"),
     counter(
         "hj_cp_audit_notes_dropped_total",
