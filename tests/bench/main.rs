@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
 
 mod cpu;
+mod dialect;
 mod disk;
 mod etcd;
 mod exchanges;

@@ -8,6 +8,7 @@ use tests::admin::Admin;
 use tests::wait::{PATIENCE, until};
 use tests::world::World;
 
+use crate::dialect::Dialect;
 use crate::load::{float, histogram};
 use crate::stream::{Arrivals, Door, Subscribers};
 use crate::table::{self, row};
@@ -30,7 +31,7 @@ pub(crate) async fn run() {
     let arrivals = Arrivals::default();
     let door = Door {
         address: world.cluster.nodes[0].addresses().watch.clone(),
-        token: world.cluster.secrets.watch_token.clone(),
+        dialect: Dialect::Ours { token: world.cluster.secrets.watch_token.clone() },
         ca: None,
     };
     let subscribers = Subscribers::none();

@@ -1,4 +1,4 @@
-//! Subscribers of the watch that note when each revision arrives, as light as subscribers can be: they share the machine
+//! Subscribers that note when each revision arrives, as light as subscribers can be: they share the machine
 //! with the node that is measured, and what they cost is in every figure of time.
 //!
 //! TLS, HTTP/2 and protobuf are a pod's; every change is decoded and acknowledged. What is left out is tonic: h2 is used
@@ -12,11 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use h2::client::SendRequest;
-use http::Request;
-use prost::Message as _;
-use shared_proto::watch::{Ack, Event, Hello, PodMessage, event, pod_message};
 use tests::tls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -24,6 +21,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 use transport::gather::gather;
 use transport::one_task::OneTask;
+
+use crate::dialect::{Dialect, Heard};
 
 /// As tonic's default.
 const WINDOW: u32 = 1 << 20;
@@ -35,7 +34,7 @@ pub(crate) type Arrivals = Arc<Mutex<BTreeMap<u64, Vec<Instant>>>>;
 #[derive(Clone)]
 pub(crate) struct Door {
     pub address: String,
-    pub token: String,
+    pub dialect: Dialect,
     /// The authority's certificate; `None`: no TLS.
     pub ca: Option<String>,
 }
@@ -55,7 +54,7 @@ struct Thread {
 /// A subscriber's part of what they share.
 #[derive(Clone)]
 struct Place {
-    authorization: String,
+    dialect: Dialect,
     name: String,
     arrivals: Arrivals,
     synced: mpsc::UnboundedSender<()>,
@@ -71,7 +70,7 @@ impl Subscribers {
     pub(crate) async fn connect(&self, door: &Door, name: &str, streams: usize, arrivals: &Arrivals) {
         let (synced, mut done) = mpsc::unbounded_channel();
         let place = |number: usize| Place {
-            authorization: format!("Bearer {}", door.token),
+            dialect: door.dialect.clone(),
             name: format!("{name}-{number}"),
             arrivals: Arc::clone(arrivals),
             synced: synced.clone(),
@@ -129,16 +128,9 @@ async fn speak<T: AsyncRead + AsyncWrite + Unpin + Send>(stream: T, places: Vec<
 }
 
 async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2::Error> {
-    let Place { authorization, name, arrivals, synced } = place;
-    let request = Request::post("https://node/hellojohn.watch.v1.Watch/Subscribe")
-        .header("authorization", authorization)
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .expect("a valid request");
-    let (response, mut out) = requests.ready().await?.send_request(request, false)?;
-    let mut say = |kind| out.send_data(frame(kind), false);
-    say(pod_message::Kind::Hello(Hello { pod_id: name, version: "bench".to_owned(), ..Hello::default() }))?;
+    let Place { dialect, name, arrivals, synced } = place;
+    let (response, mut out) = requests.ready().await?.send_request(dialect.request(), false)?;
+    out.send_data(dialect.hello(&name), false)?;
     let mut body = response.await?.into_body();
     let (mut unread, mut synced) = (BytesMut::new(), Some(synced));
     while let Some(chunk) = body.data().await {
@@ -146,49 +138,39 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
         body.flow_control().release_capacity(chunk.len())?;
         unread.extend_from_slice(&chunk);
         let mut upto = None;
-        while let Some(event) = next(&mut unread) {
-            let acknowledged = match event.kind {
-                Some(event::Kind::Delta(delta)) => {
+        while let Some(message) = next(&mut unread) {
+            match dialect.read(&message) {
+                Heard::Change(revision) => {
                     let now = Instant::now();
-                    arrivals.lock().expect("no holder panics").entry(delta.revision).or_default().push(now);
-                    delta.revision
+                    arrivals.lock().expect("no holder panics").entry(revision).or_default().push(now);
+                    upto = Some(revision);
                 }
-                Some(event::Kind::SnapshotEnd(end)) => {
+                Heard::Synced(revision) => {
                     if let Some(synced) = synced.take() {
                         let _ = synced.send(());
                     }
-                    end.at.map_or(0, |at| at.revision)
+                    upto = Some(revision);
                 }
-                _ => continue,
-            };
-            upto = Some(acknowledged);
+                Heard::Nothing => {}
+            }
         }
-        if let Some(revision) = upto {
+        if let Some(acknowledgement) = upto.and_then(|revision| dialect.acknowledgement(revision)) {
             // Those whose change is there already read it first, as they would on machines of their own.
             tokio::task::yield_now().await;
-            say(pod_message::Kind::Ack(Ack { revision, ..Ack::default() }))?;
+            out.send_data(acknowledgement, false)?;
         }
     }
     Ok(())
 }
 
-/// A gRPC message: flag, length, protobuf.
-fn frame(kind: pod_message::Kind) -> Bytes {
-    let message = PodMessage { kind: Some(kind) };
-    let length = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(5 + length);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(length).expect("a small message"));
-    message.encode(&mut frame).expect("a BytesMut grows as needed");
-    frame.freeze()
-}
-
-fn next(unread: &mut BytesMut) -> Option<Event> {
+/// The next whole gRPC message, without its head.
+fn next(unread: &mut BytesMut) -> Option<BytesMut> {
     let mut length = unread.get(1..5)?;
     let end = 5 + length.get_u32() as usize;
     if unread.len() < end {
         return None;
     }
-    let message = unread.split_to(end);
-    Some(Event::decode(message.get(5..)?).expect("a node sends events"))
+    let mut message = unread.split_to(end);
+    message.advance(5);
+    Some(message)
 }

@@ -12,11 +12,12 @@ use tests::process::Launch;
 use tests::scratch;
 use tests::wait::{PATIENCE, until};
 
-use crate::cpu;
+use crate::dialect::Dialect;
 use crate::load::{self, float, histogram};
 use crate::options::Options;
 use crate::stream::{Arrivals, Door, Subscribers};
 use crate::table::{self, row};
+use crate::{cpu, etcd};
 
 /// One change at a time, so many of them, this far apart.
 const CHANGES: u64 = 200;
@@ -30,17 +31,36 @@ const WRITERS: usize = 16;
 const WRITES_PER_SECOND: u32 = 100;
 
 pub(crate) async fn run(options: &Options) {
-    let mut rows =
-        vec![row(["streams", "connections", "p50 ms", "p99 ms", "max ms", "aim p99", "CPU µs/delivery", "KiB each"])];
+    let mut rows = vec![row([
+        "streams",
+        "connections",
+        "of",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "aim p99",
+        "CPU µs/delivery",
+        "KiB each",
+        "p99 / etcd's",
+    ])];
     for (streams, aim) in [(1_000, "20"), (5_000, "45")] {
-        rows.push(fan_out(streams, aim).await);
+        let ours = FanOut::measure(&Server::start().await, streams).await;
+        let etcd = if options.etcd { OfEtcd::start().await } else { None };
+        let theirs = match &etcd {
+            Some(etcd) => Some(FanOut::measure(etcd, streams).await),
+            None => None,
+        };
+        let beside = theirs.as_ref().map_or(0.0, FanOut::p99);
+        rows.push(ours.row("HelloJohn", aim, &table::ratio(ours.p99(), beside)));
+        rows.extend(theirs.map(|theirs| theirs.row("etcd", "", "")));
     }
     table::print(
         "Fan-out",
         &format!(
             "Subscribers of one node over TLS; {CHANGES} changes of 1 KiB, {} a second. From the acknowledgement of the write \
              to the arrival at each subscriber; the subscribers are one process on the same cores. CPU and memory are the \
-             node's; memory is what it grew by since before they came.",
+             node's; memory is what it grew by since before they came. Beside it one etcd, by its own watch over TLS, with \
+             the same subscribers.",
             1000 / PAUSE.as_millis()
         ),
         &rows,
@@ -66,11 +86,21 @@ impl Server {
         }
         Self { cluster, admin, certified }
     }
+}
 
+/// What has subscribers.
+trait Watched {
+    fn door(&self) -> Door;
+    fn process(&self) -> u32;
+    /// When it was acknowledged, and the revision that it made.
+    async fn change(&self, number: u64) -> (Instant, u64);
+}
+
+impl Watched for Server {
     fn door(&self) -> Door {
         Door {
             address: self.cluster.nodes[0].addresses().watch.clone(),
-            token: self.cluster.secrets.watch_token.clone(),
+            dialect: Dialect::Ours { token: self.cluster.secrets.watch_token.clone() },
             ca: Some(self.certified.ca.clone()),
         }
     }
@@ -87,47 +117,99 @@ impl Server {
     }
 }
 
-async fn fan_out(streams: usize, aim: &str) -> Vec<String> {
-    let server = Server::start().await;
-    let _ = server.change(0).await;
-    let before = cpu::resident_mib(server.process());
-    let arrivals = Arrivals::default();
-    let connections = streams.min(CONNECTIONS);
-    let (subscribers, door) = (Subscribers::none(), server.door());
-    for number in 0..connections {
-        subscribers.connect(&door, &format!("bench-{number}"), streams / connections, &arrivals).await;
+struct OfEtcd {
+    etcd: etcd::Watched,
+    ca: String,
+    padding: String,
+}
+
+impl OfEtcd {
+    async fn start() -> Option<Self> {
+        let certified = Authority::new("etcd-authority").certify("etcd");
+        let etcd = etcd::Watched::start(&certified).await?;
+        Some(Self { etcd, ca: certified.ca, padding: "0".repeat(1024) })
     }
-    let (mut times, mut number) = (histogram(), 0);
-    let cpu_before = cpu::time(server.process());
-    while number < CHANGES {
-        number += 1;
-        let next = Instant::now() + PAUSE;
-        let (acknowledged, revision) = server.change(number).await;
-        let all = until("every subscriber has the change", PATIENCE, async || {
-            let mut arrivals = arrivals.lock().expect("no holder panics");
-            let there = arrivals.get(&revision).map_or(0, Vec::len);
-            if there == streams { Ok(arrivals.remove(&revision).unwrap_or_default()) } else { Err(there.to_string()) }
-        })
-        .await;
-        for arrival in all {
-            record(&mut times, arrival.saturating_duration_since(acknowledged));
+}
+
+impl Watched for OfEtcd {
+    fn door(&self) -> Door {
+        Door { address: self.etcd.address.clone(), dialect: Dialect::Etcd, ca: Some(self.ca.clone()) }
+    }
+
+    fn process(&self) -> u32 {
+        self.etcd.process()
+    }
+
+    async fn change(&self, number: u64) -> (Instant, u64) {
+        let revision = self.etcd.change(number, &self.padding).await;
+        (Instant::now(), revision)
+    }
+}
+
+struct FanOut {
+    streams: usize,
+    connections: usize,
+    times: Histogram<u64>,
+    cpu: Duration,
+    grown_kib: f64,
+}
+
+impl FanOut {
+    async fn measure(server: &impl Watched, streams: usize) -> Self {
+        let _ = server.change(0).await;
+        let before = cpu::resident_mib(server.process());
+        let arrivals = Arrivals::default();
+        let connections = streams.min(CONNECTIONS);
+        let (subscribers, door) = (Subscribers::none(), server.door());
+        for number in 0..connections {
+            subscribers.connect(&door, &format!("bench-{number}"), streams / connections, &arrivals).await;
         }
-        tokio::time::sleep_until(next.into()).await;
+        let (mut times, mut number) = (histogram(), 0);
+        let cpu_before = cpu::time(server.process());
+        while number < CHANGES {
+            number += 1;
+            let next = Instant::now() + PAUSE;
+            let (acknowledged, revision) = server.change(number).await;
+            let all = until("every subscriber has the change", PATIENCE, async || {
+                let mut arrivals = arrivals.lock().expect("no holder panics");
+                let there = arrivals.get(&revision).map_or(0, Vec::len);
+                if there == streams {
+                    Ok(arrivals.remove(&revision).unwrap_or_default())
+                } else {
+                    Err(there.to_string())
+                }
+            })
+            .await;
+            for arrival in all {
+                record(&mut times, arrival.saturating_duration_since(acknowledged));
+            }
+            tokio::time::sleep_until(next.into()).await;
+        }
+        let cpu = cpu::time(server.process()).saturating_sub(cpu_before);
+        let grown_kib = (cpu::resident_mib(server.process()) - before) * 1024.0;
+        drop(subscribers);
+        Self { streams, connections, times, cpu, grown_kib }
     }
-    let used = cpu::time(server.process()).saturating_sub(cpu_before);
-    let grown = (cpu::resident_mib(server.process()) - before) * 1024.0;
-    drop(subscribers);
-    let deliveries = float(CHANGES) * float(streams as u64);
-    vec![
-        streams.to_string(),
-        connections.to_string(),
-        millis(&times, 0.5),
-        millis(&times, 0.99),
-        millis(&times, 1.0),
-        aim.to_owned(),
-        format!("{:.1}", used.as_secs_f64() * 1e6 / deliveries),
-        format!("{:.1}", grown / float(streams as u64)),
-    ]
+
+    fn p99(&self) -> f64 {
+        float(self.times.value_at_quantile(0.99))
+    }
+
+    fn row(&self, of: &str, aim: &str, beside_etcd: &str) -> Vec<String> {
+        let streams = float(self.streams as u64);
+        vec![
+            self.streams.to_string(),
+            self.connections.to_string(),
+            of.to_owned(),
+            millis(&self.times, 0.5),
+            millis(&self.times, 0.99),
+            millis(&self.times, 1.0),
+            aim.to_owned(),
+            format!("{:.1}", self.cpu.as_secs_f64() * 1e6 / (float(CHANGES) * streams)),
+            format!("{:.1}", self.grown_kib / streams),
+            beside_etcd.to_owned(),
+        ]
+    }
 }
 
 /// Writers go on while some of the subscribers, a process of their own, are stopped (SIGSTOP) or not, in turns.
@@ -142,7 +224,9 @@ async fn stopped(options: &Options) {
     let launch = Launch {
         name: "subscribers".to_owned(),
         program: std::env::current_exe().expect("a process has a program"),
-        args: ["subscribe", &door.address, &door.token, &server.certified.files[2]].map(ToOwned::to_owned).to_vec(),
+        args: ["subscribe", &door.address, &server.cluster.secrets.watch_token, &server.certified.files[2]]
+            .map(ToOwned::to_owned)
+            .to_vec(),
         env: Vec::new(),
         user: None,
         namespace: None,
@@ -227,7 +311,8 @@ async fn burst(server: &Server, arrivals: &Arrivals, measured: Duration) -> Burs
 pub(crate) async fn subscribe(arguments: &[String]) {
     let [address, token, ca] = arguments else { panic!("subscribe ADDRESS TOKEN CA-FILE") };
     let ca = std::fs::read_to_string(ca).expect("the authority's file is readable");
-    let door = Door { address: address.clone(), token: token.clone(), ca: Some(ca) };
+    let dialect = Dialect::Ours { token: token.clone() };
+    let door = Door { address: address.clone(), dialect, ca: Some(ca) };
     let subscribers = Subscribers::none();
     for number in 0..STOPPED {
         subscribers.connect(&door, &format!("stopped-{number}"), 1, &Arrivals::default()).await;

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 use tests::cluster::Cluster;
 
-use crate::etcd::Etcd;
+use crate::etcd::{Connections, Etcd};
 use crate::load::{self, float};
 use crate::options::Options;
 use crate::table::{self, count, ratio, row};
@@ -59,6 +59,7 @@ pub(crate) async fn run(options: &Options) {
         "of the load",
         "failures",
         "/ disk",
+        "etcd's connections",
         "etcd writes/s",
         "etcd p50 ms",
         "etcd p99 ms",
@@ -67,12 +68,13 @@ pub(crate) async fn run(options: &Options) {
         "/ etcd",
         "rounds",
     ])];
-    for writers in &options.writers {
+    let ways = options.writers.iter().flat_map(|writers| ways(*writers, etcd.is_some()));
+    for (writers, connections) in ways {
         let mut rounds = Vec::new();
         for _ in 0..options.rounds {
-            let mine = ours.measure(*writers, options.measured).await;
+            let mine = ours.measure(writers, options.measured).await;
             let theirs = match &etcd {
-                Some(etcd) => Some(etcd.measure(*writers, WARM_UP, options.measured).await),
+                Some(etcd) => Some(etcd.measure(writers, connections, WARM_UP, options.measured).await),
                 None => None,
             };
             let ratio = theirs.as_ref().map_or(0.0, |theirs| mine.per_second() / theirs.per_second());
@@ -92,6 +94,7 @@ pub(crate) async fn run(options: &Options) {
             mine.micros(mine.load),
             mine.failures.to_string(),
             ratio(mine.per_second(), disk),
+            of_etcd(&|_| if connections == Connections::Each { writers.to_string() } else { "1".to_owned() }),
             of_etcd(&|it| count(it.per_second())),
             of_etcd(&|it| it.millis(0.5)),
             of_etcd(&|it| it.millis(0.99)),
@@ -104,13 +107,20 @@ pub(crate) async fn run(options: &Options) {
     table::print(
         "Writes, three nodes",
         &format!(
-            "1 KiB values through the leader's admin API (JSON over HTTP, authorization, validation), etcd by its own gRPC; \
+            "1 KiB values through the leader's admin API (JSON over HTTP/1.1, authorization, validation; a connection for \
+             each writer), etcd by its own gRPC, with a connection for each writer and with one for all; \
              they take turns, and each row is the round with the middle ratio. \
              The disk alone: {} appends with fdatasync per second. Aim: 1.0 × etcd at one writer, 1.5 × from 16.",
             count(disk)
         ),
         &rows,
     );
+}
+
+/// Beside etcd each number of writers is measured with both kinds of connections, if there is a difference.
+fn ways(writers: usize, beside_etcd: bool) -> impl Iterator<Item = (usize, Connections)> {
+    let shared = (beside_etcd && writers > 1).then_some((writers, Connections::Shared));
+    std::iter::once((writers, Connections::Each)).chain(shared)
 }
 
 struct Ours {
