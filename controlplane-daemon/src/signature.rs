@@ -18,16 +18,19 @@ mod replay;
 pub mod stream;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
+use controlplane_core::Note;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use vocab::{Clock, ClusterId, ErrorCode, NodeId, Secret};
 
 use self::replay::Seen;
+use crate::audit::Notes;
 
 pub const HEADER: &str = "x-cluster-signature";
 const VERSION: &str = "v2";
@@ -125,6 +128,7 @@ struct Shared {
     keys: Vec<hmac::Key>,
     /// What pods present at the watch. It verifies nothing here: it tells a pod from a stranger.
     pods: Option<hmac::Key>,
+    notes: Option<Notes>,
     cluster_id: watch::Receiver<Option<ClusterId>>,
     clock: Arc<dyn Clock>,
     session: u64,
@@ -171,6 +175,7 @@ impl Signatures {
             node_id,
             keys,
             pods: None,
+            notes: None,
             cluster_id,
             clock,
             session: rand::random(),
@@ -185,9 +190,19 @@ impl Signatures {
     /// The same node, which knows what pods present at the watch.
     #[must_use]
     pub fn knowing_pods(mut self, token: Option<&Secret<String>>) -> Self {
-        let shared = Arc::get_mut(&mut self.shared).expect("nobody shares what was made just now");
-        shared.pods = token.map(key);
+        self.fresh().pods = token.map(key);
         self
+    }
+
+    /// The same node, which puts on record whose calls it refuses.
+    #[must_use]
+    pub fn reporting(mut self, notes: Notes) -> Self {
+        self.fresh().notes = Some(notes);
+        self
+    }
+
+    fn fresh(&mut self) -> &mut Shared {
+        Arc::get_mut(&mut self.shared).expect("nobody shares what was made just now")
     }
 
     /// The same node, not saying which cluster it belongs to: so it may ask strangers where they belong.
@@ -198,6 +213,7 @@ impl Signatures {
             node_id: *node_id,
             keys: keys.clone(),
             pods: None,
+            notes: None,
             cluster_id: watch::Sender::default().subscribe(),
             clock: Arc::clone(clock),
             session: rand::random(),
@@ -235,7 +251,7 @@ impl Signatures {
     }
 
     /// Who signed the call. `taken`: whether one to [`Receiver::AnyNode`] is good enough, or only one to this node.
-    /// A refusal is counted and logged here.
+    /// A refusal is counted and logged here; whether it goes on record is the caller's to know.
     pub fn verify(
         &self,
         header: Option<&str>,
@@ -244,11 +260,19 @@ impl Signatures {
         taken: Receiver,
     ) -> Result<NodeId, Refusal> {
         let verified = self.admit(header, call, taken).and_then(|admitted| admitted.check(body));
-        verified.inspect_err(|refusal| self.refused(*refusal, call.target))
+        verified.inspect_err(|refusal| self.count(*refusal, call.target))
     }
 
-    /// Counts and logs a refusal.
-    pub fn refused(&self, refusal: Refusal, target: &str) {
+    /// Counts and logs a refusal, and puts it on record.
+    pub fn refused(&self, refusal: Refusal, target: &str, from: Option<IpAddr>) {
+        self.count(refusal, target);
+        if let Some(notes) = &self.shared.notes {
+            let address = from.map(|address| address.to_canonical().to_string());
+            notes.note(Note::PeerRefused { address, why: refusal.to_string(), count: 1 });
+        }
+    }
+
+    fn count(&self, refusal: Refusal, target: &str) {
         metrics::counter!("hj_cp_peer_rpc_refused_total", "reason" => refusal.as_str()).increment(1);
         // Once a second: what anybody can cause must not fill the log.
         let now = self.shared.clock.now().millis();

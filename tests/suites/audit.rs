@@ -2,6 +2,8 @@
 
 #[path = "audit/nodes.rs"]
 mod nodes;
+#[path = "audit/refused.rs"]
+mod refused;
 #[path = "audit/retention.rs"]
 mod retention;
 #[path = "audit/sinks.rs"]

@@ -48,7 +48,7 @@ pub enum Note {
     LockedOut { who: String, origin: Origin },
     /// A node asked to be taken into the cluster and was not.
     JoinRefused { node_id: Option<NodeId>, address: String, why: String },
-    /// A peer's call was turned away: unsigned, stale, replayed, of another cluster, without a valid certificate.
+    /// A peer's call was turned away: unsigned, stale, replayed, of another cluster, by a node that is no member.
     PeerRefused {
         address: Option<String>,
         why: String,
@@ -83,16 +83,28 @@ const fn once() -> u64 {
 }
 
 impl Note {
-    /// What can happen very often: by what many of them are told apart, and how many this one stands for. The id of a
-    /// request tells nothing apart, nor do the paths that a stranger tries.
-    pub fn repeats(&mut self) -> Option<(String, &mut u64)> {
+    /// What can happen very often: by what many of them are told apart. The id of a request tells nothing apart, nor do
+    /// the paths that a stranger tries.
+    pub fn repeats(&self) -> Option<String> {
         match self {
-            Self::RequestRefused { actor, origin, method, path, code, count } => {
+            Self::RequestRefused { actor, origin, method, path, code, .. } => {
                 let asked = actor.as_ref().map(|actor| (actor, method, path));
-                Some((format!("{code} {:?} {:?} {asked:?}", origin.address, origin.credential), count))
+                Some(format!("{code} {:?} {:?} {asked:?}", origin.address, origin.credential))
             }
-            Self::SignInFailed { origin, count } => Some((format!("sign-in {:?}", origin.address), count)),
-            Self::PeerRefused { address, why, count } => Some((format!("peer {address:?} {why}"), count)),
+            Self::SignInFailed { origin, .. } => Some(format!("sign-in {:?}", origin.address)),
+            Self::JoinRefused { address, why, .. } => Some(format!("join {address} {why}")),
+            Self::PeerRefused { address, why, .. } => Some(format!("peer {address:?} {why}")),
+            _ => None,
+        }
+    }
+
+    /// How many this one stands for. A join that was refused does not say: the releases that read these notes know no
+    /// such field of it.
+    pub const fn count_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::RequestRefused { count, .. } | Self::SignInFailed { count, .. } | Self::PeerRefused { count, .. } => {
+                Some(count)
+            }
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use controlplane_core::model::{NodeSource, NodeSpec, Promotion};
-use controlplane_core::{Actor, NodeRecord};
+use controlplane_core::{Actor, NodeRecord, Note};
 use serde::Serialize;
 use serde_json::Value;
 use vocab::{ErrorCode, NodeId, Revision};
@@ -16,10 +16,10 @@ use super::json::{Document, OptionalDocument};
 use super::problem::Problem;
 use super::query::{Cautiously, Read};
 use super::view::rfc3339;
-use super::{Api, answer, origin};
+use super::{Api, answer, origin, sign_in};
 use crate::control_plane::{ClusterStatus, Consistency, Member};
 use crate::membership::{MemberChange, MemberError, MemberRequest};
-use crate::signature::{Call, HEADER, Receiver};
+use crate::signature::{Call, HEADER, Receiver, Refusal};
 
 type Path = web::Path<String>;
 
@@ -241,16 +241,7 @@ pub(super) async fn join(
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let call = Call { method: request.method().as_str(), target };
     let sender = api.control.signatures().verify(header, call, &body.0, Receiver::AnyNode);
-    let sender = sender.map_err(|refusal| {
-        let told = if refusal.is_among_peers() { refusal.to_string() } else { "the call was refused".to_owned() };
-        api.control.notes().note(controlplane_core::Note::JoinRefused {
-            node_id: None,
-            address: origin::of(&request).address.unwrap_or_default(),
-            why: refusal.to_string(),
-        });
-        metrics::counter!("hj_cp_joins_refused_total").increment(1);
-        Problem::new(refusal.code(), told)
-    })?;
+    let sender = sender.map_err(|refusal| refused(&api, &request, refusal))?;
     let change: MemberChange = serde_json::from_slice(&body.0)
         .map_err(|why| Problem::bad_request(format!("the request cannot be read: {why}")))?;
     match &change {
@@ -263,6 +254,24 @@ pub(super) async fn join(
     let asked = MemberRequest { change, actor: Actor::System, origin: origin::of(&request) };
     api.control.take_in(&asked).await?;
     Ok(answer::show(api.control.applied_revision(), None, &shown(&api, sender)?))
+}
+
+/// Who has no secret has to wait when it asks too often. That is looked at after the signature, which costs little: no
+/// node is kept out by others that knock from its address.
+fn refused(api: &Api, request: &HttpRequest, refusal: Refusal) -> Problem {
+    if !refusal.is_among_peers()
+        && let Err(wait) = sign_in::join_failed(api, request)
+    {
+        return wait;
+    }
+    let told = if refusal.is_among_peers() { refusal.to_string() } else { "the call was refused".to_owned() };
+    api.control.notes().note(Note::JoinRefused {
+        node_id: None,
+        address: origin::of(request).address.unwrap_or_default(),
+        why: refusal.to_string(),
+    });
+    metrics::counter!("hj_cp_joins_refused_total").increment(1);
+    Problem::new(refusal.code(), told)
 }
 
 impl From<MemberError> for Problem {

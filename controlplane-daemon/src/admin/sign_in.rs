@@ -158,6 +158,15 @@ pub(super) fn bearer_failed(api: &Api, request: &HttpRequest) {
     }
 }
 
+/// A request to join that no node has signed. `Err`: there were so many from there that nothing more is said or noted.
+pub(super) fn join_failed(api: &Api, request: &HttpRequest) -> Result<(), Problem> {
+    let Some(from) = origin::address(request) else { return Ok(()) };
+    let now = Instant::now();
+    api.throttle.check_join(from, now).map_err(too_many)?;
+    api.throttle.failed(from, Failed::Join, now);
+    Ok(())
+}
+
 fn report(api: &Api, origin: &Origin, locked: &[Locked]) {
     for locked in locked {
         let who = match locked {

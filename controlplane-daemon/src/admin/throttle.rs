@@ -21,6 +21,8 @@ const OF_ADDRESS: u32 = 30;
 /// Of tokens: a revoked signing key makes every client of an address fail at once, and a signature is quickly checked.
 const OF_BEARERS: u32 = 1000;
 const OF_CREDENTIAL: u32 = 10;
+/// Of requests to join that no node has signed: one that is set up wrongly asks every few seconds.
+const OF_JOINS: u32 = 100;
 /// The first wait; it doubles with every further failure.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
@@ -40,6 +42,7 @@ pub struct Throttle {
 struct Records {
     addresses: HashMap<IpAddr, Record>,
     bearers: HashMap<IpAddr, Record>,
+    joins: HashMap<IpAddr, Record>,
     credentials: HashMap<AdminId, Record>,
     /// Who signed in from where, and when last.
     known: HashMap<(AdminId, IpAddr), Instant>,
@@ -58,6 +61,8 @@ pub(super) enum Failed {
     SignIn(Option<AdminId>),
     /// A token of ours that is none.
     Bearer,
+    /// A request to join without the signature of a node.
+    Join,
 }
 
 /// Who has to wait.
@@ -109,9 +114,12 @@ impl Throttle {
 
     /// `Err`: wait that long before presenting another token that this node does not know.
     pub(super) fn check_bearer(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        let records = self.records.lock();
-        let record = records.bearers.get(&place(&records.bearers, network(from)));
-        record.and_then(|record| record.wait(OF_BEARERS, now)).map_or(Ok(()), Err)
+        wait_of(&self.records.lock().bearers, from, OF_BEARERS, now)
+    }
+
+    /// `Err`: it has knocked so often that it is not answered for that long.
+    pub(super) fn check_join(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        wait_of(&self.records.lock().joins, from, OF_JOINS, now)
     }
 
     /// A try that came to nothing; whom it locks out now who was not before.
@@ -124,6 +132,10 @@ impl Throttle {
                 if count(&mut records.bearers, from, now) == OF_BEARERS {
                     locked.push(Locked::Address(from));
                 }
+            }
+            // Its refusals are on record; there is nobody to tell whom it locks out.
+            Failed::Join => {
+                count(&mut records.joins, from, now);
             }
             Failed::SignIn(credential) => {
                 if count(&mut records.addresses, from, now) == OF_ADDRESS {
@@ -152,6 +164,11 @@ impl Throttle {
             records.known.insert((credential, network(from)), now);
         }
     }
+}
+
+fn wait_of(records: &HashMap<IpAddr, Record>, from: IpAddr, free: u32, now: Instant) -> Result<(), Duration> {
+    let record = records.get(&place(records, network(from)));
+    record.and_then(|record| record.wait(free, now)).map_or(Ok(()), Err)
 }
 
 /// One failure more; how many there are.

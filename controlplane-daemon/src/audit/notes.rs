@@ -2,7 +2,8 @@
 //!
 //! Noting never waits and never fails, whoever does it: what the queue has no room for is counted, and the count itself
 //! becomes a note. Notes wait while there is no leader, and are lost when the process dies meanwhile. What repeats (a
-//! stranger who tries doors) is noted once, and then at intervals with how often it was: nobody can flood the log.
+//! stranger who tries doors) is noted once, and then at intervals with how often it was. That is seen to before the
+//! queue: nobody can flood the log, or take the room of what others have to tell.
 
 mod repeats;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use controlplane_core::{Note, Noted};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vocab::{Clock, NodeId};
@@ -38,6 +40,7 @@ pub struct Notes {
 struct Shared {
     node: NodeId,
     clock: Arc<dyn Clock>,
+    repeats: Mutex<Repeats>,
     dropped: AtomicU64,
 }
 
@@ -65,7 +68,7 @@ pub struct NotNow;
 
 /// The queue of the node `node`.
 pub fn notes(node: NodeId, clock: Arc<dyn Clock>) -> (Notes, Reported) {
-    let shared = Arc::new(Shared { node, clock, dropped: AtomicU64::new(0) });
+    let shared = Arc::new(Shared { node, clock, repeats: Mutex::default(), dropped: AtomicU64::new(0) });
     let (sender, receiver) = mpsc::channel(QUEUE);
     (Notes { shared: Arc::clone(&shared), queue: sender }, Reported { shared, queue: receiver })
 }
@@ -73,6 +76,7 @@ pub fn notes(node: NodeId, clock: Arc<dyn Clock>) -> (Notes, Reported) {
 impl Notes {
     pub fn note(&self, note: Note) {
         let noted = Noted { at: self.shared.clock.now(), node: self.shared.node, note };
+        let Some(noted) = self.shared.repeats.lock().pass(noted, Instant::now()) else { return };
         if self.queue.try_send(noted).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             metrics::counter!("hj_cp_audit_notes_dropped_total").increment(1);
@@ -94,14 +98,14 @@ impl Reported {
     where
         F: Future<Output = Result<(), NotNow>>,
     {
-        let mut repeats = Repeats::default();
         loop {
+            let is_counting = !self.shared.repeats.lock().is_empty();
             let first = tokio::select! {
                 first = self.queue.recv() => match first {
                     Some(first) => Some(first),
                     None => return,
                 },
-                () = tokio::time::sleep(GATHER), if !repeats.is_empty() => None,
+                () = tokio::time::sleep(GATHER), if is_counting => None,
                 () = stopping.cancelled() => break,
             };
             if first.is_some() {
@@ -110,10 +114,8 @@ impl Reported {
                     () = stopping.cancelled() => {}
                 }
             }
-            let now = Instant::now();
-            let mut batch: Vec<Noted> =
-                self.batch(first).into_iter().filter_map(|noted| repeats.pass(noted, now)).collect();
-            batch.extend(repeats.due(now));
+            let mut batch = self.batch(first);
+            batch.extend(self.shared.repeats.lock().due(Instant::now()));
             if batch.is_empty() {
                 continue;
             }
@@ -124,9 +126,8 @@ impl Reported {
                 }
             }
         }
-        let now = Instant::now();
-        let mut last: Vec<Noted> = self.batch(None).into_iter().filter_map(|noted| repeats.pass(noted, now)).collect();
-        last.extend(repeats.rest());
+        let mut last = self.batch(None);
+        last.extend(std::mem::take(&mut *self.shared.repeats.lock()).rest());
         if !last.is_empty() {
             let _ = tokio::time::timeout(LAST_TRY, report(last)).await;
         }
@@ -157,7 +158,12 @@ mod tests {
     use super::*;
 
     fn refused(n: u64) -> Note {
-        Note::JoinRefused { node_id: Some(NodeId(n)), address: "a:1".to_owned(), why: "unsigned".to_owned() }
+        Note::JoinRefused { node_id: Some(NodeId(n)), address: format!("a:{n}"), why: "unsigned".to_owned() }
+    }
+
+    fn elected(term: u64) -> Note {
+        let (from, to) = ("candidate".to_owned(), "leader".to_owned());
+        Note::RoleTransition { node: NodeId(3), from, to, term, leader: None }
     }
 
     #[tokio::test]
@@ -186,11 +192,22 @@ mod tests {
     #[test]
     fn what_is_too_much_is_counted() {
         let (notes, mut reported) = notes(NodeId(3), Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH.into())));
-        for n in 0..QUEUE as u64 + 5 {
-            notes.note(refused(n));
+        for term in 0..QUEUE as u64 + 5 {
+            notes.note(elected(term));
         }
         let batch = reported.batch(None);
         assert_eq!(batch.len(), BATCH + 1);
         assert_eq!(batch.last().map(|noted| &noted.note), Some(&Note::Dropped { count: 5 }));
+    }
+
+    #[test]
+    fn who_repeats_himself_takes_no_room_from_others() {
+        let (notes, mut reported) = notes(NodeId(3), Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH.into())));
+        for _ in 0..2 * QUEUE {
+            notes.note(refused(7));
+        }
+        notes.note(elected(1));
+        let batch = reported.batch(None);
+        assert_eq!(batch.into_iter().map(|noted| noted.note).collect::<Vec<_>>(), [refused(7), elected(1)]);
     }
 }

@@ -247,7 +247,7 @@ fn read(
     signatures: &Signatures,
 ) -> Result<AppendEntriesRequest<Types>, Status> {
     tags.check(&message.append, &message.signature).map_err(|refusal| {
-        signatures.refused(refusal, PATH);
+        signatures.refused(refusal, PATH, None);
         to_status(ErrorCode::Unauthenticated, "the message was refused")
     })?;
     let garbled = |why: &dyn std::fmt::Display| to_status(ErrorCode::InvalidRequest, why.to_string());

@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn of(cluster: Option<ClusterId>) -> Caller {
-        Caller { node: NodeId(1), cluster }
+        Caller { node: NodeId(1), cluster, address: None }
     }
 
     fn stranger() -> Refusal {

@@ -143,7 +143,8 @@ impl Node {
         }
         let binding = Binding::open(node_id, settings.data_dir.clone(), replica.cluster_id(), fresh)?;
         let signatures = Signatures::new(node_id, &settings.hmac_secrets, binding.cluster_ids(), Arc::clone(&clock))
-            .knowing_pods(settings.watch_token.as_ref());
+            .knowing_pods(settings.watch_token.as_ref())
+            .reporting(notes.clone());
         let peers = Peers::new(
             settings.peers.clone(),
             Arc::clone(&replica),

@@ -111,14 +111,14 @@ impl Service {
         let caller = caller(request)?;
         let cluster = &self.inner.cluster;
         if cluster.turns_away(caller.node) {
-            self.inner.signatures.refused(Refusal::NotAMember, what);
+            self.inner.signatures.refused(Refusal::NotAMember, what, caller.address);
             return Err(to_status(
                 Refusal::NotAMember.code(),
                 format!("node {} is no member of this cluster", caller.node),
             ));
         }
         let heard = cluster.binding.hear(caller, || cluster.is_blank());
-        heard.map(|()| caller).map_err(|refusal| self.refuse(refusal, what))
+        heard.map(|()| caller).map_err(|refusal| self.refuse(caller, refusal, what))
     }
 
     /// For calls of a leader with something to keep.
@@ -131,11 +131,11 @@ impl Service {
     async fn bind_to(&self, caller: Caller, what: &str) -> Result<(), Status> {
         let cluster = &self.inner.cluster;
         let admitted = cluster.binding.admit(caller, || cluster.is_blank()).await;
-        admitted.map_err(|refusal| self.refuse(refusal, what))
+        admitted.map_err(|refusal| self.refuse(caller, refusal, what))
     }
 
-    fn refuse(&self, refusal: Refusal, what: &str) -> Status {
-        self.inner.signatures.refused(refusal, what);
+    fn refuse(&self, caller: Caller, refusal: Refusal, what: &str) -> Status {
+        self.inner.signatures.refused(refusal, what, caller.address);
         to_status(refusal.code(), refusal.to_string())
     }
 
@@ -152,7 +152,7 @@ impl Service {
         match cluster.binding.cluster_id() {
             Some(here) if here != theirs && !cluster.is_member(caller.node) => {
                 let refusal = Refusal::OtherCluster { caller: caller.node, theirs, node: cluster.node_id(), here };
-                Err(self.refuse(refusal, "Describe"))
+                Err(self.refuse(caller, refusal, "Describe"))
             }
             _ => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! The signature around tonic: the client's end adds it, the server's end refuses what has none.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,6 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use shared_proto::status::to_status;
 use tonic::body::Body;
 use tower::Service;
+use transport::connection;
 use vocab::{ClusterId, NodeId};
 
 use super::stream::Opened;
@@ -72,6 +74,8 @@ pub struct Caller {
     pub node: NodeId,
     /// `None`: it has not heard of one.
     pub cluster: Option<ClusterId>,
+    /// Where its connection comes from.
+    pub address: Option<IpAddr>,
 }
 
 /// Lets only signed calls through.
@@ -110,15 +114,16 @@ where
         let signatures = self.signatures.clone();
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
+            let address = address(&head);
             if STREAMS.contains(&head.uri.path()) {
                 return match open(&signatures, &head) {
                     Ok(opened) => {
-                        head.extensions.insert(Caller { node: opened.sender, cluster: opened.cluster });
+                        head.extensions.insert(Caller { node: opened.sender, cluster: opened.cluster, address });
                         head.extensions.insert(opened);
                         inner.call(Request::from_parts(head, body)).await
                     }
                     Err(refusal) => {
-                        signatures.refused(refusal, call(&head).target);
+                        signatures.refused(refusal, call(&head).target, address);
                         Ok(refuse(refusal))
                     }
                 };
@@ -129,7 +134,7 @@ where
                     inner.call(Request::from_parts(head, Body::new(Full::new(body)))).await
                 }
                 Err(refusal) => {
-                    signatures.refused(refusal, call(&head).target);
+                    signatures.refused(refusal, call(&head).target, address);
                     Ok(refuse(refusal))
                 }
             }
@@ -142,11 +147,16 @@ fn call(head: &http::request::Parts) -> Call<'_> {
     Call { method: head.method.as_str(), target }
 }
 
+/// As the listener knows it. `None` in tests without one.
+fn address(head: &http::request::Parts) -> Option<IpAddr> {
+    Some(head.extensions.get::<connection::Caller>()?.address?.ip())
+}
+
 async fn verify(signatures: &Signatures, head: &http::request::Parts, body: Body) -> Result<(Caller, Bytes), Refusal> {
     let admitted = signatures.admit(header(head)?, call(head), signatures.this_node())?;
     let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|_| Refusal::TooLarge)?.to_bytes();
     let node = admitted.check(&body)?;
-    Ok((Caller { node, cluster: admitted.cluster }, body))
+    Ok((Caller { node, cluster: admitted.cluster, address: address(head) }, body))
 }
 
 fn open(signatures: &Signatures, head: &http::request::Parts) -> Result<Opened, Refusal> {

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use controlplane_core::{Note, Noted};
+use controlplane_core::Noted;
 
 /// How long alike ones are counted before they are told.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// Kinds that are told apart at a time. Beyond it, all are one kind: who comes from everywhere is not worth a record each.
+/// Kinds that are told apart at a time. Beyond it, all of one action are one kind: who comes from everywhere is not
+/// worth a record each.
 const KINDS: usize = 512;
-const ANY_OTHER: &str = "any other";
 
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
@@ -30,15 +30,17 @@ impl Repeats {
 
     /// What to tell at once.
     pub(super) fn pass(&mut self, mut noted: Noted, now: Instant) -> Option<Noted> {
-        let Some((key, _)) = noted.note.repeats() else { return Some(noted) };
-        let is_known = self.kinds.contains_key(&key);
-        let key = if is_known || self.kinds.len() < KINDS { key } else { ANY_OTHER.to_owned() };
+        let Some(key) = noted.note.repeats() else { return Some(noted) };
+        let has_place = self.kinds.contains_key(&key) || self.kinds.len() < KINDS;
+        let key = if has_place { key } else { format!("any other {}", noted.note.action()) };
         let Some(kind) = self.kinds.get_mut(&key) else {
             self.kinds.insert(key, Kind { told: now, held: None });
             return Some(noted);
         };
-        let before = kind.held.as_mut().and_then(|held| held.note.repeats().map(|(_, count)| *count));
-        add(&mut noted.note, before.unwrap_or(0));
+        let before = kind.held.as_mut().and_then(|held| held.note.count_mut()).map_or(0, |count| *count);
+        if let Some(count) = noted.note.count_mut() {
+            *count = count.saturating_add(before);
+        }
         kind.held = Some(noted);
         None
     }
@@ -64,15 +66,9 @@ impl Repeats {
     }
 }
 
-fn add(note: &mut Note, more: u64) {
-    if let Some((_, count)) = note.repeats() {
-        *count = count.saturating_add(more);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use controlplane_core::Origin;
+    use controlplane_core::{Note, Origin};
     use vocab::{NodeId, Timestamp};
 
     use super::*;
@@ -83,7 +79,7 @@ mod tests {
     }
 
     fn count(noted: &mut Noted) -> u64 {
-        noted.note.repeats().map_or(0, |(_, count)| *count)
+        noted.note.count_mut().map_or(0, |count| *count)
     }
 
     #[test]
@@ -100,6 +96,25 @@ mod tests {
         assert!(repeats.pass(failed("b"), start + INTERVAL).is_some(), "it was quiet");
         assert!(repeats.pass(failed("a"), start + INTERVAL).is_none(), "it goes on");
         assert_eq!(repeats.rest().len(), 1);
+    }
+
+    /// Its note has no count, and yet it is told once an interval only.
+    #[test]
+    fn a_node_that_asks_again_and_again_is_told_at_intervals() {
+        let (mut repeats, start) = (Repeats::default(), Instant::now());
+        let mut knock = |address: &str, after: Duration| {
+            let (address, why) = (address.to_owned(), "node 4 was removed".to_owned());
+            let note = Note::JoinRefused { node_id: Some(NodeId(4)), address, why };
+            let told = repeats.pass(Noted { at: Timestamp::from_secs(1), node: NodeId(1), note }, start + after);
+            (told.is_some(), repeats.due(start + after).len())
+        };
+        assert_eq!(knock("a:1", Duration::ZERO), (true, 0));
+        assert_eq!(knock("b:1", Duration::ZERO), (true, 0), "another node");
+        for secs in (5..60).step_by(5) {
+            assert_eq!(knock("a:1", Duration::from_secs(secs)), (false, 0));
+        }
+        assert_eq!(knock("a:1", INTERVAL), (false, 1));
+        assert_eq!(knock("b:1", INTERVAL), (true, 0), "it was quiet");
     }
 
     #[test]

@@ -1,0 +1,94 @@
+//! Who knocks at the doors of nodes is on record, and cannot fill it.
+
+use controlplane_daemon::signature::{HEADER, Receiver};
+use serde_json::{Value, json};
+use tests::cluster::Cluster;
+use tests::peer_call::{DESCRIBE, call, clock, post, signer};
+use tests::wait::{PATIENCE, until};
+use tests::web::{self, Answer};
+use tonic::Code;
+
+use super::{FLAGS, TOKEN, export};
+
+const JOIN: &str = "/api/v1/cluster/join";
+/// Of a node that is well, unless a minute ends just then: one more.
+const AT_MOST: usize = 2;
+
+async fn join(node: &str, signature: Option<&str>, body: &str) -> Answer {
+    let mut request = web::client().post(format!("{node}{JOIN}")).body(body.to_owned());
+    if let Some(signature) = signature {
+        request = request.header(HEADER, signature);
+    }
+    web::send(request).await
+}
+
+#[tokio::test]
+async fn knocking_is_on_record_and_cannot_flood_it() {
+    let cluster = Cluster::start_with(1, FLAGS).await;
+    let admin = cluster.admin(0).await;
+    let (node, peers) = (cluster.nodes[0].admin_url(), cluster.nodes[0].addresses().raft.clone());
+
+    // Without a signature: until it has to wait.
+    let mut refused = 0;
+    let told = loop {
+        let answer = join(&node, None, "{}").await;
+        if answer.status != 401 {
+            break answer;
+        }
+        refused += 1;
+        assert!(refused < 1_000, "it is answered for ever");
+    };
+    assert_eq!(told.expect(429).code(), "too_many_requests");
+    for _ in 0..100 {
+        assert_eq!(call(&peers, DESCRIBE, None, &[]).await, Code::Unauthenticated);
+    }
+    // A node at the same address is a node. This one asks for another, which is refused with the reason, and then for itself.
+    let seventh = signer(7, &cluster.secrets.cluster_hmac, None, clock());
+    let body = |id: u64| {
+        let spec = json!({ "peer_addr": "127.0.0.1:7", "source": "gossip", "feature_level": 99 });
+        json!({ "join": { "id": id, "spec": spec, "data": "blank" } }).to_string()
+    };
+    for (id, status) in [(8, 403), (7, 200)] {
+        let body = body(id);
+        let signature = seventh.sign(Receiver::AnyNode, post(JOIN), body.as_bytes());
+        let _ = join(&node, signature.as_deref(), &body).await.expect(status);
+    }
+    // Whoever says that it is where node 1 is, is refused by the leader, each time.
+    until("node 1 is known by its address", PATIENCE, async || {
+        let members = admin.get("/cluster/members").await.expect(200).json;
+        if members["items"][0]["joined_at"].is_string() { Ok(()) } else { Err(members.to_string()) }
+    })
+    .await;
+    let spec = json!({ "peer_addr": peers, "source": "gossip", "feature_level": 99 });
+    let body = json!({ "join": { "id": 9, "spec": spec, "data": "blank" } }).to_string();
+    let ninth = signer(9, &cluster.secrets.cluster_hmac, None, clock());
+    for _ in 0..20 {
+        let signature = ninth.sign(Receiver::AnyNode, post(JOIN), body.as_bytes());
+        let _ = join(&node, signature.as_deref(), &body).await.expect(403);
+    }
+    // What is noted goes into the log in order: behind this one nothing is missing.
+    let _ = admin.with_token("made-up").get("/tenants").await.expect(401);
+    let records = until("the last one is on record", PATIENCE, async || {
+        let text = export(&admin, TOKEN).await?;
+        let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let is_there = records.iter().any(|record| record["action"] == "request.refused");
+        if is_there { Ok(records) } else { Err(format!("{} records", records.len())) }
+    })
+    .await;
+    let notes = |action: &str, why: &str| {
+        let of = |record: &&Value| {
+            record["action"] == action && record["note"]["why"].as_str().is_some_and(|it| it.contains(why))
+        };
+        records.iter().filter(of).map(|record| record["note"].clone()).collect::<Vec<_>>()
+    };
+    for (action, why, address) in [
+        ("join.refused", "not signed", "127.0.0.1"),
+        ("join.refused", "is the address of node 1", peers.as_str()),
+        ("peer.refused", "not signed", "127.0.0.1"),
+    ] {
+        let notes = notes(action, why);
+        assert!((1..=AT_MOST).contains(&notes.len()), "{action}, {why}: {notes:#?}");
+        assert_eq!(notes[0]["address"], address);
+    }
+    assert!(records.iter().all(|record| record["action"] != "audit.dropped"), "nothing was lost over it");
+}
