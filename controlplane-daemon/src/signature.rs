@@ -21,6 +21,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -134,8 +135,27 @@ struct Shared {
     session: u64,
     counter: AtomicU64,
     seen: Mutex<Seen>,
-    started_at_ms: i64,
+    start: Start,
     warned_at_ms: AtomicI64,
+}
+
+/// When this process began: by the clock that signatures name, and by one that nobody sets.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    at_ms: i64,
+    at: Instant,
+}
+
+impl Start {
+    /// What was signed before is stale by itself after the window on either side of our clock. So the start is looked
+    /// at for no longer: the clock may have been ahead then, and when it is corrected, everybody would be refused until
+    /// it gets there again.
+    const LOOKED_AT: Duration = Duration::from_millis(2 * WINDOW_MS.unsigned_abs());
+
+    fn is_stale(self, signed_at_ms: i64, now_ms: i64, now: Instant) -> bool {
+        now_ms.abs_diff(signed_at_ms) > WINDOW_MS.unsigned_abs()
+            || (signed_at_ms < self.at_ms && now.saturating_duration_since(self.at) < Self::LOOKED_AT)
+    }
 }
 
 /// A call whose head was verified; its body still has to match.
@@ -170,7 +190,7 @@ impl Signatures {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let keys = secrets.iter().map(key).collect();
-        let started_at_ms = clock.now().millis();
+        let start = Start { at_ms: clock.now().millis(), at: Instant::now() };
         let shared = Shared {
             node_id,
             keys,
@@ -181,7 +201,7 @@ impl Signatures {
             session: rand::random(),
             counter: AtomicU64::new(0),
             seen: Mutex::new(Seen::default()),
-            started_at_ms,
+            start,
             warned_at_ms: AtomicI64::new(0),
         };
         Self { shared: Arc::new(shared) }
@@ -208,7 +228,7 @@ impl Signatures {
     /// The same node, not saying which cluster it belongs to: so it may ask strangers where they belong.
     #[must_use]
     pub fn of_no_cluster(&self) -> Self {
-        let Shared { node_id, keys, clock, started_at_ms, .. } = &*self.shared;
+        let Shared { node_id, keys, clock, start, .. } = &*self.shared;
         let shared = Shared {
             node_id: *node_id,
             keys: keys.clone(),
@@ -219,7 +239,7 @@ impl Signatures {
             session: rand::random(),
             counter: AtomicU64::new(0),
             seen: Mutex::new(Seen::default()),
-            started_at_ms: *started_at_ms,
+            start: *start,
             warned_at_ms: AtomicI64::new(0),
         };
         Self { shared: Arc::new(shared) }
@@ -310,7 +330,7 @@ impl Signatures {
             return Err(Refusal::OtherCluster { caller, theirs, node, here });
         }
         let now = self.shared.clock.now().millis();
-        if now.abs_diff(claims.at_ms) > WINDOW_MS.unsigned_abs() || claims.at_ms < self.shared.started_at_ms {
+        if self.shared.start.is_stale(claims.at_ms, now, Instant::now()) {
             return Err(Refusal::Stale);
         }
         self.shared.seen.lock().first_time(claims.sender, claims.session, claims.counter, now)?;

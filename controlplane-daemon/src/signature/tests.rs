@@ -153,6 +153,21 @@ fn a_call_from_before_the_start_is_not_answered_again() {
     assert!(restarted.take(one.sign(Receiver::Node(NodeId(2)), PATH, b"").as_deref(), PATH, b"").is_ok());
 }
 
+/// A node that came up with a clock an hour ahead, which is corrected while it runs.
+#[test]
+fn a_clock_that_was_ahead_at_the_start_is_forgiven_once_it_is_right() {
+    let (right_ms, hour_ms, at) = (1_800_000_000_000, 3_600_000, Instant::now());
+    let ahead = Start { at_ms: right_ms + hour_ms, at };
+    assert!(ahead.is_stale(right_ms, right_ms + hour_ms, at), "not corrected yet");
+    assert!(ahead.is_stale(right_ms, right_ms, at), "it may be from before the start");
+    let window = Duration::from_millis(WINDOW_MS.unsigned_abs());
+    assert!(ahead.is_stale(right_ms, right_ms, at + window));
+    assert!(!ahead.is_stale(right_ms, right_ms, at + 2 * window));
+    // What a caller with the fastest clock that is taken had signed right before the start is too old by then.
+    let start = Start { at_ms: right_ms, at };
+    assert!(start.is_stale(right_ms - 1 + WINDOW_MS, right_ms + 2 * WINDOW_MS, at + 2 * window));
+}
+
 #[test]
 fn a_body_is_not_read_for_who_has_no_secret() {
     let clock = clock();
