@@ -101,11 +101,11 @@ impl Issuer {
         if let Some(key) = self.fresh(kid) {
             return Ok(key);
         }
-        if began.is_some_and(|began| began.elapsed() < MIN_INTERVAL) {
-            return match self.published.lock().as_ref() {
-                Some(_) => Err(IssuerError::UnknownKey),
-                None => Err(IssuerError::Unreachable("it did not answer a moment ago".to_owned())),
-            };
+        if let Some(last) = began.filter(|began| began.elapsed() < MIN_INTERVAL) {
+            // What it had published before that says nothing of a key that we do not know.
+            let did_answer = self.published.lock().as_ref().is_some_and(|published| published.at >= last);
+            let silent = || IssuerError::Unreachable("it did not answer a moment ago".to_owned());
+            return Err(if did_answer { IssuerError::UnknownKey } else { silent() });
         }
         *began = Some(Instant::now());
         let published = self.fetch().await.map_err(|why| {
@@ -175,6 +175,31 @@ fn reason(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever signs in meanwhile has not failed: the issuer has.
+    #[tokio::test]
+    async fn an_issuer_that_is_down_refuses_nobody() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let issuer = || Issuer::new(&format!("http://{closed}"), None).unwrap();
+        let published = |at| Some(Published { keys: Vec::new(), userinfo: None, at });
+        let now = Instant::now();
+        let expired = now.checked_sub(MAX_AGE).expect("this machine has run for longer");
+        for before in [None, published(expired), published(now)] {
+            let issuer = issuer();
+            *issuer.published.lock() = before;
+            for _ in 0..3 {
+                let answer = issuer.key(Some("k")).await;
+                assert!(matches!(answer, Err(IssuerError::Unreachable(_))), "{answer:?}");
+            }
+        }
+        let issuer = issuer();
+        *issuer.fetching.lock().await = Some(now);
+        *issuer.published.lock() = published(now);
+        assert!(
+            matches!(issuer.key(Some("k")).await, Err(IssuerError::UnknownKey)),
+            "it has answered, without that key"
+        );
+    }
 
     #[test]
     fn only_this_machine_may_speak_without_encryption() {
