@@ -34,15 +34,16 @@ impl ClaimPath {
     /// A text is one value, but for `scope`, which is a list in one text (RFC 8693 §4.2). An e-mail address that the issuer
     /// has not verified is anybody's.
     pub(super) fn values(&self, claims: &Map<String, Value>) -> Vec<String> {
-        let found = match self.0.strip_prefix('/') {
-            None => claims.get(&self.0),
+        let (claim, rest) = match self.0.strip_prefix('/') {
+            None => (self.0.clone(), ""),
             Some(path) => {
-                let (first, rest) = path.split_once('/').map_or((path, ""), |(first, rest)| (first, rest));
-                let first = claims.get(&first.replace("~1", "/").replace("~0", "~"));
-                if rest.is_empty() { first } else { first.and_then(|value| value.pointer(&format!("/{rest}"))) }
+                let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+                (first.replace("~1", "/").replace("~0", "~"), rest)
             }
         };
-        if self.0 == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
+        let found = claims.get(&claim);
+        let found = if rest.is_empty() { found } else { found.and_then(|value| value.pointer(&format!("/{rest}"))) };
+        if claim == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
             return Vec::new();
         }
         match found {
@@ -125,10 +126,18 @@ mod tests {
 
     #[test]
     fn an_address_counts_only_when_the_issuer_has_verified_it() {
-        assert_eq!(values("email", json!({"email": "a@b.example", "email_verified": true})), ["a@b.example"]);
-        for unverified in [json!(false), json!("true"), Value::Null] {
-            assert!(values("email", json!({"email": "a@b.example", "email_verified": unverified})).is_empty());
+        for path in ["email", "/email", "/email/"] {
+            assert_eq!(
+                values(path, json!({"email": "a@b.example", "email_verified": true})),
+                ["a@b.example"],
+                "{path}"
+            );
+            for unverified in [json!(false), json!("true"), Value::Null] {
+                let claims = json!({"email": "a@b.example", "email_verified": unverified});
+                assert!(values(path, claims).is_empty(), "{path}");
+            }
         }
+        assert!(values("/email/0", json!({"email": ["a@b.example"]})).is_empty());
     }
 
     #[test]
