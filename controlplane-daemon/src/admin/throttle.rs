@@ -4,7 +4,8 @@
 //! at one. That second lock must not become a way to keep an owner out: it does not hold for addresses that signed in
 //! with this credential of late, nor for the first try of an address that has not failed. So a guesser who knows an
 //! owner's id costs that owner nothing, as long as the owner is not behind the guesser's own address; then the wait is
-//! at most [`LONGEST`] after the guesser's last try.
+//! at most [`LONGEST`] after the guesser's last try. Where more networks fail than are counted apart (an IPv6 /48 has
+//! 65,536 of them), the others share a record, which does not hold for who is known either.
 //!
 //! Each node counts for itself and forgets with its process: a lock that is replicated could be used against the log.
 
@@ -94,32 +95,49 @@ impl Record {
     }
 }
 
+impl Records {
+    /// Whether that credential was used to sign in from there of late.
+    fn is_known(&self, id: AdminId, from: IpAddr, now: Instant) -> bool {
+        self.known.get(&(id, from)).is_some_and(|at| now.saturating_duration_since(*at) < KNOWN)
+    }
+
+    /// Whether anybody has signed in from there of late. Looks at all of them: for when strangers share a record.
+    fn knows(&self, from: IpAddr, now: Instant) -> bool {
+        self.known.iter().any(|((_, at), since)| *at == from && now.saturating_duration_since(*since) < KNOWN)
+    }
+}
+
 impl Throttle {
     /// `Err`: wait that long before the next sign-in.
     pub(super) fn check(&self, from: IpAddr, credential: Option<AdminId>, now: Instant) -> Result<(), Duration> {
-        let records = self.records.lock();
-        let of_address = records.addresses.get(&place(&records.addresses, network(from)));
+        let (records, from) = (self.records.lock(), network(from));
+        let is_known = credential.is_some_and(|id| records.is_known(id, from, now));
+        let place = place(&records.addresses, from);
+        // What many strangers did together is not held against who is known here.
+        let of_address = records.addresses.get(&place).filter(|_| place == from || !is_known);
         if let Some(wait) = of_address.and_then(|record| record.wait(OF_ADDRESS, now)) {
             return Err(wait);
         }
         let Some(id) = credential else { return Ok(()) };
         let clean = of_address.is_none_or(|record| record.failures_at(now) == 0);
-        let known =
-            records.known.get(&(id, network(from))).is_some_and(|at| now.saturating_duration_since(*at) < KNOWN);
         match records.credentials.get(&id).and_then(|record| record.wait(OF_CREDENTIAL, now)) {
-            Some(wait) if !clean && !known => Err(wait),
+            Some(wait) if !clean && !is_known => Err(wait),
             _ => Ok(()),
         }
     }
 
     /// `Err`: wait that long before presenting another token that this node does not know.
     pub(super) fn check_bearer(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        wait_of(&self.records.lock().bearers, from, OF_BEARERS, now)
+        let (records, from) = (self.records.lock(), network(from));
+        match wait_of(&records.bearers, from, OF_BEARERS, now) {
+            Err(_) if !records.bearers.contains_key(&from) && records.knows(from, now) => Ok(()),
+            checked => checked,
+        }
     }
 
     /// `Err`: it has knocked so often that it is not answered for that long.
     pub(super) fn check_join(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        wait_of(&self.records.lock().joins, from, OF_JOINS, now)
+        wait_of(&self.records.lock().joins, network(from), OF_JOINS, now)
     }
 
     /// A try that came to nothing; whom it locks out now who was not before.
@@ -167,7 +185,7 @@ impl Throttle {
 }
 
 fn wait_of(records: &HashMap<IpAddr, Record>, from: IpAddr, free: u32, now: Instant) -> Result<(), Duration> {
-    let record = records.get(&place(records, network(from)));
+    let record = records.get(&place(records, from));
     record.and_then(|record| record.wait(free, now)).map_or(Ok(()), Err)
 }
 
@@ -275,6 +293,26 @@ mod tests {
         }
         assert!(throttle.check_bearer(from, start).is_err());
         throttle.check(from, Some(OWNER), start).unwrap();
+    }
+
+    /// An IPv6 /48 is one site's, and has more networks than there are records.
+    #[test]
+    fn who_fails_from_everywhere_does_not_keep_out_who_is_known() {
+        let (throttle, start) = (Throttle::default(), Instant::now());
+        let (home, away) = (address("198.51.100.1"), address("198.51.100.2"));
+        throttle.succeeded(home, OWNER, start);
+        for n in 0..MOST as u128 + 1_050 {
+            let from = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8_u128 << 96) | (n << 64)));
+            throttle.failed(from, Failed::SignIn(None), start);
+            throttle.failed(from, Failed::Bearer, start);
+        }
+        let stranger = AdminId::from_uuid(Uuid::from_u128(2));
+        for (from, id) in [(away, Some(OWNER)), (home, Some(stranger)), (home, None)] {
+            assert!(throttle.check(from, id, start).is_err(), "strangers share a record");
+        }
+        throttle.check(home, Some(OWNER), start).expect("it is known");
+        assert!(throttle.check_bearer(away, start).is_err());
+        throttle.check_bearer(home, start).expect("the token that it got is looked at");
     }
 
     #[test]
