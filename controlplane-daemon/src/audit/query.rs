@@ -12,6 +12,10 @@ use crate::storage::StorageError;
 /// on from there.
 const LOOKED_AT: usize = 20_000;
 
+/// And what it holds: a record may be long (a client's, with hundreds of fields before and after), and many readers may
+/// ask at a time. One record is held whatever its length.
+const PAGE_BYTES: usize = 2 << 20;
+
 /// Which records. What is absent is not asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -129,16 +133,17 @@ pub fn page(store: &Store, query: &Query) -> Result<Page, StorageError> {
         (_, None) => {}
     }
     let mut page = Page { lines: Vec::new(), go_on_after: None, extent };
-    let mut looked_at = 0;
+    let (mut looked_at, mut bytes) = (0, 0);
     let mut last = None;
     store.read(from, through, *order, |seq, line| {
-        if page.lines.len() == *limit || looked_at == LOOKED_AT {
+        if page.lines.len() == *limit || looked_at == LOOKED_AT || bytes >= PAGE_BYTES {
             page.go_on_after = last;
             return ControlFlow::Break(());
         }
         looked_at += 1;
         last = Some(seq);
         if filter.takes(line) {
+            bytes += line.len();
             page.lines.push(line.to_owned());
         }
         ControlFlow::Continue(())
@@ -148,7 +153,33 @@ pub fn page(store: &Store, query: &Query) -> Result<Page, StorageError> {
 
 #[cfg(test)]
 mod tests {
+    use controlplane_core::audit::{Chain, Record};
+    use vocab::Revision;
+
     use super::*;
+
+    #[test]
+    fn a_page_is_bounded_by_what_it_holds_and_the_next_goes_on_behind_it() {
+        let store = Store::in_memory(&Chain::default()).unwrap();
+        let lengths = [10, PAGE_BYTES / 3, PAGE_BYTES / 3, PAGE_BYTES / 3, 2 * PAGE_BYTES, 3 * PAGE_BYTES, 10, 10];
+        let record = |(seq, length): (u64, &usize)| Record { seq, revision: Revision(seq), line: vec![b'x'; *length] };
+        store.append((1..).zip(&lengths).map(record).collect());
+        store.flush();
+        let pages = |order| {
+            let (mut after, mut counts) = (None, Vec::new());
+            loop {
+                let query = Query { filter: Filter::default(), order, after, limit: 1_000 };
+                let page = page(&store, &query).unwrap();
+                counts.push(page.lines.len());
+                after = page.go_on_after;
+                if after.is_none() {
+                    return counts;
+                }
+            }
+        };
+        assert_eq!(pages(Order::OldestFirst), [4, 1, 1, 2]);
+        assert_eq!(pages(Order::NewestFirst), [3, 1, 4]);
+    }
 
     const LINE: &str = r#"{"seq":7,"previous":"","revision":9,"time":"2026-01-02T03:04:05.678Z",
         "actor":{"kind":"admin","id":"a-1"},"action":"client.update","tenant":"acme",
