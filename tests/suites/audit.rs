@@ -8,6 +8,8 @@ mod refused;
 mod retention;
 #[path = "audit/sinks.rs"]
 mod sinks;
+#[path = "audit/successor.rs"]
+mod successor;
 #[path = "audit/writes.rs"]
 mod writes;
 

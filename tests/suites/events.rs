@@ -4,6 +4,8 @@
 mod endings;
 #[path = "events/expired.rs"]
 mod expired;
+#[path = "events/roles.rs"]
+mod roles;
 #[path = "events/shell.rs"]
 mod shell;
 #[path = "events/websocket.rs"]

@@ -10,7 +10,7 @@ use controlplane_core::Role;
 use controlplane_core::mutation::Truncation;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use vocab::{ErrorCode, Slug};
+use vocab::{ErrorCode, Slug, Timestamp};
 
 use super::Api;
 use super::auth::Principal;
@@ -61,6 +61,22 @@ impl FromRequest for Search {
     }
 }
 
+/// What a tenant's administrator may know of: its tenant, and not one that had the same slug before it.
+pub(super) fn confine(filter: &mut Filter, slug: &Slug, api: &Api) {
+    let created_at = api.control.read(|state| state.tenant(slug).map(|tenant| tenant.created_at));
+    // Of a tenant that is gone there is nothing to tell.
+    let since = as_recorded(created_at.unwrap_or_else(|| api.clock.now()));
+    let later = filter.since_time.take().filter(|asked| *asked > since);
+    filter.since_time = Some(later.unwrap_or(since));
+    filter.tenant = Some(slug.to_string());
+}
+
+/// So that text compares like time.
+fn as_recorded(time: Timestamp) -> String {
+    // Out of jiff's range (years -9999 to 9999) only by a corrupted clock.
+    jiff::Timestamp::from_millisecond(time.millis()).map_or_else(|_| time.to_string(), |time| format!("{time:.3}"))
+}
+
 impl Search {
     fn take(query: &mut Query) -> Result<Self, Problem> {
         let order = match query.take("order").as_deref() {
@@ -83,12 +99,12 @@ impl Search {
         Ok(Self(audit::Query { filter, order, after, limit: query.limit()? }))
     }
 
-    fn of(mut self, reader: &Reader) -> Result<audit::Query, Problem> {
+    fn of(mut self, reader: &Reader, api: &Api) -> Result<audit::Query, Problem> {
         if let Reader::OfTenant(slug) = reader {
             if self.0.filter.tenant.as_deref().is_some_and(|asked| asked != slug.as_str()) {
                 return Err(Problem::forbidden("your role does not allow this"));
             }
-            self.0.filter.tenant = Some(slug.to_string());
+            confine(&mut self.0.filter, slug, api);
         }
         Ok(self.0)
     }
@@ -125,7 +141,7 @@ pub(super) async fn logs(
     reader: Reader,
     search: Search,
 ) -> Result<HttpResponse, Problem> {
-    let query = search.of(&reader)?;
+    let query = search.of(&reader, &api)?;
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accepted.split(',').any(|kind| kind.trim().split(';').next() == Some(NDJSON)) {
         return export(&api, query);

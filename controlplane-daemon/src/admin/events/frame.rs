@@ -40,19 +40,22 @@ impl Frame {
     /// What `role` is shown of a record: where requests came from is for those who read the audit.
     pub(super) fn show(role: &Role, record: &Value) -> Option<Self> {
         let action = record["action"].as_str().unwrap_or_default();
-        let is_change = record.get("changes").is_some();
-        let visible = match role {
-            Role::Owner | Role::Auditor => true,
-            Role::Operator => is_change && !action.starts_with("admin."),
-            Role::TenantAdmin(slug) => is_change && record["tenant"].as_str() == Some(slug.as_str()),
+        let changes = record["changes"].as_array();
+        let mut changes = match role {
+            Role::Owner | Role::Auditor => changes.cloned(),
+            Role::Operator if action.starts_with("admin.") => return None,
+            Role::Operator => Some(without_admins(changes?)?),
+            Role::TenantAdmin(slug) if record["tenant"].as_str() == Some(slug.as_str()) => Some(changes?.clone()),
+            Role::TenantAdmin(_) => return None,
         };
-        if !visible {
-            return None;
-        }
         let mut data = Map::new();
         for name in ["revision", "seq", "time", "actor", "action", "tenant", "resource", "changes", "note"] {
-            if let Some(value) = record.get(name) {
-                data.insert(name.to_owned(), value.clone());
+            let value = match name {
+                "changes" => changes.take().map(Value::Array),
+                _ => record.get(name).cloned(),
+            };
+            if let Some(value) = value {
+                data.insert(name.to_owned(), value);
             }
         }
         let id = format!("{}-{}", record["revision"], record["seq"]);
@@ -87,5 +90,49 @@ impl Frame {
             Self::Closed(reason) => json!({"event": "closed", "data": {"reason": reason}}),
         };
         message.to_string()
+    }
+}
+
+/// A restore, or the end of a tenant, may change credentials beside other things. `None`: nothing else.
+fn without_admins(changes: &[Value]) -> Option<Vec<Value>> {
+    let is_of_admin = |change: &&Value| change["resource"].as_str().is_some_and(|path| path.starts_with("admins/"));
+    let shown: Vec<Value> = changes.iter().filter(|change| !is_of_admin(change)).cloned().collect();
+    (!shown.is_empty() || changes.is_empty()).then_some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes_shown(role: &Role, action: &str, resources: &[&str]) -> Option<usize> {
+        let changes: Vec<_> = resources.iter().map(|path| json!({ "resource": path, "change": "created" })).collect();
+        let record = json!({ "revision": 7, "seq": 3, "action": action, "tenant": "acme", "changes": changes });
+        match Frame::show(role, &record)? {
+            Frame::Change { data, .. } => data["changes"].as_array().map(Vec::len),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn operators_hear_of_no_credential_by_whatever_change() {
+        let all = ["tenants/acme", "admins/01900000-0000-7000-8000-000000000001"];
+        for role in [Role::Owner, Role::Auditor] {
+            assert_eq!(changes_shown(&role, "restore", &all), Some(2));
+            assert_eq!(changes_shown(&role, "admin.create", &all[1..]), Some(1));
+        }
+        assert_eq!(changes_shown(&Role::Operator, "restore", &all), Some(1));
+        assert_eq!(changes_shown(&Role::Operator, "tenant.delete", &all[1..]), None);
+        assert_eq!(changes_shown(&Role::Operator, "admin.create", &all[1..]), None);
+        assert_eq!(changes_shown(&Role::Operator, "tenant.update", &[]), Some(0), "nothing became different");
+        assert_eq!(changes_shown(&Role::TenantAdmin("acme".parse().unwrap()), "restore", &all[..1]), Some(1));
+        assert_eq!(changes_shown(&Role::TenantAdmin("other".parse().unwrap()), "restore", &all[..1]), None);
+    }
+
+    #[test]
+    fn notes_are_for_who_reads_the_audit() {
+        let note = json!({ "revision": 7, "seq": 3, "action": "sign_in.failed", "note": { "count": 1 } });
+        assert!(Frame::show(&Role::Owner, &note).is_some());
+        assert!(Frame::show(&Role::Operator, &note).is_none());
+        assert!(Frame::show(&Role::TenantAdmin("acme".parse().unwrap()), &note).is_none());
     }
 }

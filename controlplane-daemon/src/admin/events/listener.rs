@@ -1,6 +1,7 @@
 //! One who listens: walks the records behind a cursor of its own, and is shown what its role may see.
 
 use actix_web::web;
+use controlplane_core::Role;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use vocab::Revision;
@@ -8,6 +9,7 @@ use vocab::Revision;
 use super::frame::{Frame, Stand};
 use super::{Place, Since};
 use crate::admin::Api;
+use crate::admin::audit::confine;
 use crate::admin::auth::Principal;
 use crate::audit::{self, Filter, Order};
 use crate::control_plane::StorageError;
@@ -103,7 +105,10 @@ impl Listener {
     /// Sends some of the records after `cursor`; the last that was looked at.
     async fn piece(&self, cursor: u64, newest: u64) -> Result<u64, End> {
         self.check_credential()?;
-        let filter = Filter { until_seq: Some(newest), ..Filter::default() };
+        let mut filter = Filter { until_seq: Some(newest), ..Filter::default() };
+        if let Role::TenantAdmin(slug) = &self.who.role {
+            confine(&mut filter, slug, &self.api);
+        }
         let query = audit::Query { filter, order: Order::OldestFirst, after: Some(cursor), limit: PIECE };
         let store = self.api.control.records().clone();
         let page = web::block(move || audit::page(&store, &query)).await.map_err(|_| End::Unreadable)?;
