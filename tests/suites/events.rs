@@ -113,6 +113,11 @@ async fn changes_are_heard_everywhere_resumed_and_only_by_those_they_are_for() {
     let request = everywhere.request(Method::GET, "/events").header("last-event-id", &heard[0].id);
     let mut resumed = Stream { response: request.send().await.expect("an answer"), text: String::new() };
     assert_eq!(resumed.change().await.data["revision"], second);
+    // It keeps the address that it began with.
+    let request = everywhere.request(Method::GET, &format!("/events?since={start}"));
+    let request = request.header("last-event-id", &heard[0].id);
+    let mut resumed = Stream { response: request.send().await.expect("an answer"), text: String::new() };
+    assert_eq!(resumed.change().await.data["revision"], second, "what it had is not sent again");
     let future = everywhere.get(&format!("/events?since={}", second + 1_000)).await;
     assert_eq!(future.text_of("code"), "revision_not_reached");
 

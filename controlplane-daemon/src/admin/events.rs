@@ -66,7 +66,8 @@ impl Listeners {
     }
 }
 
-/// `?since=REVISION`, or the browser's `Last-Event-ID`.
+/// The browser's `Last-Event-ID`, or `?since=REVISION`: who comes back as WHATWG HTML §9.2.3 has it sends both, the
+/// address that it began with and how far it has come since.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Since(Option<Place>);
 
@@ -84,13 +85,16 @@ impl FromRequest for Since {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         query::extract(request, |query| {
             let last = request.headers().get(HeaderName::from_static("last-event-id"));
-            let since = query.take("since").or_else(|| Some(last?.to_str().ok()?.to_owned()));
-            let Some(since) = since else { return Ok(Self(None)) };
+            let last = last.and_then(|last| last.to_str().ok()).filter(|last| !last.is_empty());
+            let begin = query.take("since");
+            let Some(since) = last.or(begin.as_deref()) else { return Ok(Self(None)) };
             let place = match since.split_once('-') {
                 Some((_, seq)) => seq.parse().map(Place::Record),
                 None => since.parse().map(|revision| Place::Revision(Revision(revision))),
             };
-            place.map(|place| Self(Some(place))).map_err(|_| Problem::bad_request("since must be a revision"))
+            place
+                .map(|place| Self(Some(place)))
+                .map_err(|_| Problem::bad_request("since must be a revision, Last-Event-ID an event's id"))
         })
     }
 }
