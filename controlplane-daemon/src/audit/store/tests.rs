@@ -72,6 +72,23 @@ fn what_a_snapshot_jumps_over_is_missing_until_it_is_filled_in() {
     assert_eq!(seqs(&store, Order::OldestFirst), [1, 2, 3, 4, 5, 6]);
 }
 
+/// A peer's answer that was on its way when they were removed from the chain.
+#[test]
+fn what_was_removed_meanwhile_is_not_filled_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (records, _) = chain(6);
+    let store = Store::open(&dir.path().join("audit"), &Chain::default()).unwrap();
+    store.jump(&at(&records, 4));
+    store.append(records[4..].to_vec());
+    store.truncate(2);
+    let link = |seq: usize| (Link::read(records[seq - 1].text()).unwrap(), records[seq - 1].text().to_owned());
+    store.fill([4, 3, 2, 1].map(link).into());
+    store.flush();
+    let extent = store.extent();
+    assert_eq!((extent.missing(), extent.complete_from, extent.anchor), (None, 3, link(2).0.hash));
+    assert_eq!(seqs(&store, Order::OldestFirst), [3, 4, 5, 6]);
+}
+
 fn lines(store: &Store) -> Vec<(u64, String)> {
     let mut seen = Vec::new();
     let extent = store.extent();

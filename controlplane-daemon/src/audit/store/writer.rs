@@ -115,7 +115,9 @@ impl Writer {
     fn fill(&self, records: &[(Link, String)], extent: &mut Extent) -> Result<(), StorageError> {
         let mut fitting = BTreeMap::new();
         for (link, line) in records {
-            if link.seq + 1 == extent.complete_from && link.hash == extent.anchor {
+            // A peer may have answered with what was removed from the chain meanwhile.
+            let is_kept = link.seq >= extent.first;
+            if is_kept && link.seq + 1 == extent.complete_from && link.hash == extent.anchor {
                 fitting.insert(link.seq, line.as_str());
                 extent.complete_from = link.seq;
                 extent.anchor = link.previous;
