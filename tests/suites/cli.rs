@@ -51,6 +51,7 @@ async fn tenants_clients_scopes_and_keys_from_the_command_line() {
     assert!(token.status.success(), "{token:?}");
     assert_eq!(String::from_utf8_lossy(&token.stdout).trim().split('.').count(), 3, "a JWT: {token:?}");
 
+    assert!(cli.text(&["admin", "list"]).contains("LAST USED"));
     let before = cli.json(&["key", "list", "-t", &slug]).to_string();
     cli.text(&["key", "rotate", "-t", &slug]);
     assert_ne!(cli.json(&["key", "list", "-t", &slug]).to_string(), before);

@@ -15,6 +15,7 @@ const COLUMNS: &[Column] = &[
     ("ROLE", "/role"),
     ("EXPIRES", "/expires_at"),
     ("CREATED", "/created_at"),
+    ("LAST USED", "/last_used_at"),
     ("REVISION", "/revision"),
 ];
 
