@@ -17,7 +17,7 @@ mod verify;
 
 pub use notes::{NotNow, Notes, Reported, notes};
 pub use query::{Filter, Page, Query, page};
-pub use retention::{Cut, due};
+pub use retention::{Cut, due, gap};
 pub use signature::{SignatureError, check, sign, signer};
 pub use store::{Extent, Order, Store};
 pub use verify::{Head, Report, verify};

@@ -19,6 +19,7 @@ use self::unprinted::Unprinted;
 use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError};
 use crate::credential::Credential;
 use crate::raft::offline::Unannounced;
+use crate::steward::Keeper;
 use crate::storage::StorageError;
 
 const RETRY: Duration = Duration::from_millis(500);
@@ -86,14 +87,19 @@ pub async fn run(control: ControlPlane, owner: FirstOwner, out: &mut (dyn Write 
     }
 }
 
-/// Tells the audit what was done to this node's data while it did not run, until it is told.
-pub async fn tell(control: &ControlPlane, owed: Unannounced, stop: &CancellationToken) {
+/// Tells the audit what was done to this node's data while it did not run, until it is told. Then what the audit lacks since
+/// is settled: no node of this cluster has more of it.
+pub async fn tell(control: &ControlPlane, owed: Unannounced, keeper: &Keeper, stop: &CancellationToken) {
     let mut command = Command::new(Actor::System, Mutation::AuditNote { notes: vec![owed.noted.clone()] });
     // Told once, though the node may die before it has noted that.
     command.request_id = format!("announcement-{}", owed.noted.at.millis()).parse().ok();
     while !stop.is_cancelled() {
-        match control.propose(command.clone()).await {
-            Ok(_) => {
+        let told = match control.propose(command.clone()).await {
+            Ok(_) => keeper.close_gap(control).await,
+            Err(error) => Err(error.into()),
+        };
+        match told {
+            Ok(()) => {
                 if let Err(error) = owed.done() {
                     tracing::warn!(%error, "what was announced is still on file");
                 }

@@ -266,15 +266,15 @@ fn mind(
         None => FirstOwner::Generated(Unprinted::open(&settings.data_dir, settings.keyring.clone(), &**clock)?),
     };
     let owed = Unannounced::find(&settings.data_dir)?;
-    let bootstrapped = control.clone();
+    let sinks = settings.audit_sinks.iter().map(Place::name).collect();
+    let keeper = Keeper { keyring: settings.keyring.clone(), sinks };
+    let (bootstrapped, told) = (control.clone(), keeper.clone());
     tasks.spawn("bootstrap", |stop| async move {
         if let Some(owed) = owed {
-            bootstrap::tell(&bootstrapped, owed, &stop).await;
+            bootstrap::tell(&bootstrapped, owed, &told, &stop).await;
         }
         bootstrap::run(bootstrapped, owner, &mut io::stdout(), stop).await;
     });
-    let sinks = settings.audit_sinks.iter().map(Place::name).collect();
-    let keeper = Keeper { keyring: settings.keyring.clone(), sinks };
     tasks.spawn("the steward", |stop| steward::run(control.clone(), Arc::clone(clock), keeper, stop));
     let (discovery, joiner, bootstrap) = (settings.discovery.clone(), joiner(settings), settings.bootstrap);
     tasks.spawn("discovery", |stop| discovery::run(control.clone(), discovery, joiner, bootstrap, stop));

@@ -15,6 +15,7 @@ use crate::audit;
 use crate::control_plane::{Consistency, ControlPlane, ProposeError, StorageError};
 use crate::fleet::Census;
 use crate::fleet::roster::{Keep, Roster};
+use crate::jws::SignError;
 use crate::rotation::{self, Evidence, Rotation, Step};
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -108,8 +109,19 @@ async fn take(control: &ControlPlane, step: Step) {
     }
 }
 
+/// Why audit records are still there.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRemoved {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Signing(#[from] SignError),
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}
+
 /// Keeps as much of the audit as is asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Keeper {
     /// To sign with.
     pub keyring: Keyring,
@@ -125,20 +137,33 @@ impl Keeper {
             Ok(None) => return,
             Err(error) => return tracing::error!(%error, "audit records cannot be read"),
         };
-        let Some(key) = state.active_keys(KeyOwner::Global).next() else { return };
-        let truncation = match audit::sign(key, &self.keyring, cut.through_seq, cut.last_hash, cut.removed) {
-            Ok(truncation) => truncation,
-            Err(error) => return tracing::error!(%error, "the removal of audit records cannot be signed"),
-        };
-        let mutation = Mutation::AuditTruncate { truncation, removed_bytes: cut.removed_bytes };
-        let command = Command { origin: origin("audit-retention"), ..Command::new(Actor::System, mutation) };
-        match control.propose(command).await {
-            Ok(_) => {
-                metrics::counter!("hj_cp_audit_removed_total").increment(cut.removed);
-                tracing::info!(through = cut.through_seq, removed = cut.removed, "audit records were removed");
-            }
+        match self.remove(control, &state, cut).await {
+            Ok(()) => {}
+            Err(NotRemoved::Signing(error)) => tracing::error!(%error, "the removal of audit records cannot be signed"),
             Err(error) => tracing::warn!(%error, "audit records could not be removed"),
         }
+    }
+
+    /// Records that nobody can have any more, since this node's cluster was made anew with this node alone: what is missing
+    /// is final, and signed for like any other removal.
+    pub async fn close_gap(&self, control: &ControlPlane) -> Result<(), NotRemoved> {
+        let state = control.read(State::clone);
+        match gap(control, state.audit().clone()).await? {
+            Some(cut) => self.remove(control, &state, cut).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Without a key nothing is signed, and nothing removed: the cluster makes one before long.
+    async fn remove(&self, control: &ControlPlane, state: &State, cut: audit::Cut) -> Result<(), NotRemoved> {
+        let Some(key) = state.active_keys(KeyOwner::Global).next() else { return Ok(()) };
+        let truncation = audit::sign(key, &self.keyring, cut.through_seq, cut.last_hash, cut.removed)?;
+        let mutation = Mutation::AuditTruncate { truncation, removed_bytes: cut.removed_bytes };
+        let command = Command { origin: origin("audit-retention"), ..Command::new(Actor::System, mutation) };
+        control.propose(command).await?;
+        metrics::counter!("hj_cp_audit_removed_total").increment(cut.removed);
+        tracing::info!(through = cut.through_seq, removed = cut.removed, "audit records were removed");
+        Ok(())
     }
 
     async fn due(
@@ -148,6 +173,12 @@ impl Keeper {
         clock: &dyn Clock,
     ) -> Result<Option<audit::Cut>, StorageError> {
         let chain = state.audit().clone();
+        // Who is alone gets no records from anybody.
+        if control.status().members.len() == 1
+            && let Some(cut) = gap(control, chain.clone()).await?
+        {
+            return Ok(Some(cut));
+        }
         let policy = state.settings().spec.audit;
         let is_bounded = policy.max_age_secs.is_some() || policy.max_bytes.is_some();
         let cut = if is_bounded {
@@ -161,6 +192,15 @@ impl Keeper {
         };
         Ok(cut.or_else(|| renewal(state, &chain)))
     }
+}
+
+async fn gap(control: &ControlPlane, chain: Chain) -> Result<Option<audit::Cut>, StorageError> {
+    if control.records().extent().missing().is_none() {
+        return Ok(None);
+    }
+    let store = control.records().clone();
+    let looked = tokio::task::spawn_blocking(move || audit::gap(&store, &chain)).await;
+    looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Removes nothing: signs again for what was removed, before the key that signed is forgotten.

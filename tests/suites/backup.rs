@@ -1,5 +1,7 @@
 //! What is taken away and put back: snapshots, a node that recovers alone, data of the first release.
 
+#[path = "backup/audit.rs"]
+mod audit;
 #[path = "backup/broken_off.rs"]
 mod broken_off;
 #[path = "backup/golden.rs"]

@@ -81,6 +81,26 @@ pub fn due(
     Ok(cut.filter(|_| is_more_than_signatures))
 }
 
+/// What this node lacks, as a removal: for when nobody can have it any more. Nothing before a newer record is there, since
+/// a removal leaves one. Reads the disk.
+pub fn gap(store: &Store, chain: &Chain) -> Result<Option<Cut>, StorageError> {
+    // What the state knows of is on its way to the disk.
+    store.flush();
+    let extent = store.extent();
+    let Some(through_seq) = extent.missing().map(|missing| *missing.end()) else { return Ok(None) };
+    if through_seq >= chain.seq || through_seq <= chain.removed_through {
+        return Ok(None);
+    }
+    let mut kept_bytes = 0;
+    store.read(extent.complete_from, chain.seq, Order::OldestFirst, |_, line| {
+        kept_bytes += line.len() as u64;
+        ControlFlow::Continue(())
+    })?;
+    let removed = through_seq - chain.removed_through;
+    let removed_bytes = chain.bytes.saturating_sub(kept_bytes);
+    Ok(Some(Cut { through_seq, last_hash: extent.anchor, removed, removed_bytes }))
+}
+
 /// As records have it: text that sorts like time.
 fn text(time: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(time.millis()).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
@@ -154,5 +174,36 @@ mod tests {
         assert!((6..=8).contains(&cut), "{cut}");
         assert_eq!(through(&many, most(1), u64::MAX), Some(99), "the newest stays");
         assert_eq!(through(&many, most(1), 50), Some(50));
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_a_removal_once_there_is_a_record_after_it() {
+        let (whole, chain) = hourly(&["tenant.update"; 10]);
+        assert_eq!(gap(&whole, &chain).unwrap(), None);
+        let mut middle = Chain::default();
+        let mut kept_bytes = 0;
+        let mut newer = Vec::new();
+        whole
+            .read(1, 10, Order::OldestFirst, |seq, line| {
+                if seq == 7 {
+                    (middle.seq, middle.hash) = (7, Link::read(line).unwrap().hash);
+                } else if seq > 7 {
+                    kept_bytes += line.len() as u64;
+                    newer.push(Record { seq, revision: Revision(seq), line: line.as_bytes().to_vec() });
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        // As a node has it whose state came without records.
+        let store = Store::in_memory(&middle).unwrap();
+        assert_eq!(gap(&store, &middle).unwrap(), None, "nothing would be left");
+        store.append(newer);
+        let cut = gap(&store, &chain).unwrap().unwrap();
+        assert_eq!((cut.through_seq, cut.last_hash, cut.removed), (7, middle.hash, 7));
+        assert_eq!(chain.bytes - cut.removed_bytes, kept_bytes);
+        let some_gone = Chain { removed_through: 4, ..chain.clone() };
+        assert_eq!(gap(&store, &some_gone).unwrap().map(|cut| cut.removed), Some(3));
+        let all_gone = Chain { removed_through: 7, ..chain };
+        assert_eq!(gap(&store, &all_gone).unwrap(), None);
     }
 }

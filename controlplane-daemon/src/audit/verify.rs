@@ -70,9 +70,9 @@ fn compare(
     let extent = store.extent();
     let head = Head { seq: chain.seq, hash: chain.hash };
     let mut found = walk(store, &extent, chain)?;
-    if found.broken.is_none() && found.walk.last().is_none_or(|last| last.seq < chain.seq) && chain.seq > 0 {
-        let at = found.walk.last().map_or(extent.complete_from, |last| last.seq + 1);
-        found.broken = Some((at, "it is missing: the state knows of newer records".to_owned()));
+    let next = found.walk.last().map_or(extent.complete_from, |last| last.seq + 1);
+    if found.broken.is_none() && next <= chain.seq {
+        found.broken = Some((next, "it is missing: the state knows of newer records".to_owned()));
     }
     if found.broken.is_none() && found.walk.last().is_some_and(|last| last.hash != chain.hash) {
         found.broken = Some((chain.seq, "the chain ends in another record than the state names".to_owned()));
@@ -227,6 +227,15 @@ mod tests {
         assert_eq!(begin_after(2, |_| {}, false).broken_at, Some(3));
         assert_eq!(begin_after(3, |_| {}, true).broken_at, Some(4));
         assert_eq!(begin_after(2, |forged| forged.last_hash = ChainHash::ORIGIN, true).broken_at, Some(3));
+    }
+
+    #[test]
+    fn a_state_that_came_without_records_is_not_broken_but_incomplete() {
+        let chain = Chain { seq: 5, ..Chain::default() };
+        let store = Store::in_memory(&chain).unwrap();
+        let report = verify(&store, || chain.clone(), |_| Ok(())).unwrap();
+        assert!(report.valid && !report.complete, "{report:?}");
+        assert_eq!((report.records, report.missing_through_seq), (0, Some(5)));
     }
 
     #[test]

@@ -91,6 +91,9 @@ impl Recovery {
     pub async fn carry_out(self) -> Result<NewCluster, OfflineError> {
         let Self { place, store, machine, report } = self;
         let kept = keep_copy(&place)?;
+        let snapshots = machine.snapshots().clone();
+        drop(machine);
+        let machine = with_records(&place, &store, snapshots)?;
         let mut contents = machine.replica().copy();
         let at = report.last;
         let (cluster_id, advertise_addr) = alone(&mut contents, &place, at);
@@ -115,6 +118,18 @@ impl Recovery {
         ended.await;
         Ok(NewCluster { cluster_id, revision: at.index, advertise_addr, kept: Some(kept) })
     }
+}
+
+/// The same once more, as a start does it, so that what the log says of the audit is in its files: afterwards there is no
+/// log any more to make it anew from.
+fn with_records(place: &Place, store: &LogStore, snapshots: Snapshots) -> Result<StateMachine, StorageError> {
+    let data_dir = &place.data_dir;
+    let machine = StateMachine::open(snapshots, purged(store)?, feed::Limits::default(), |chain| {
+        audit::Store::open(&data_dir.join("audit"), chain)
+    })?;
+    replay(&data_dir.join("log.redb"), store, &machine)?;
+    machine.replica().records().flush();
+    Ok(machine)
 }
 
 /// Applies what the log has beyond the snapshot.
@@ -148,14 +163,18 @@ fn keep_copy(place: &Place) -> Result<PathBuf, StorageError> {
     };
     let all = || -> std::io::Result<()> {
         std::fs::create_dir_all(&kept)?;
-        let bound = place.data_dir.join("cluster.json");
-        if bound.exists() {
-            copy(&bound, &kept.join("cluster.json"))?;
+        // A release before had the audit in one file, and none which cluster it was in.
+        for name in ["node.json", "log.redb", "cluster.json", "audit.redb"] {
+            let from = place.data_dir.join(name);
+            if from.exists() {
+                copy(&from, &kept.join(name))?;
+            }
         }
-        for name in ["node.json", "log.redb"] {
-            copy(&place.data_dir.join(name), &kept.join(name))?;
-        }
-        for folder in ["journal", "snapshots"] {
+        for folder in ["journal", "snapshots", "audit"] {
+            // The records may have been taken away as damaged.
+            if !place.data_dir.join(folder).exists() {
+                continue;
+            }
             std::fs::create_dir(kept.join(folder))?;
             for entry in std::fs::read_dir(place.data_dir.join(folder))? {
                 let entry = entry?;
