@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use controlplane_core::model::{AdminSpec, Role};
+use controlplane_core::model::{AdminSpec, Promotion, Role};
 use controlplane_core::{Actor, Mutation, Rejection, ResourceRef};
 use uuid::Uuid;
 use vocab::{AdminId, ErrorCode, MasterKey, Secret, SecretDigest, SystemClock};
@@ -306,4 +306,98 @@ async fn what_an_older_voter_does_not_understand_is_not_proposed() {
     assert_eq!(node.status().feature_level, FEATURE_LEVEL);
     let _ = node.propose(Command::new(Actor::System, settings())).await.unwrap();
     stop(vec![node]).await;
+}
+
+fn asked(change: MemberChange) -> MemberRequest {
+    MemberRequest { change, actor: Actor::System, origin: Origin::default() }
+}
+
+fn learner(promotion: Option<Promotion>) -> NodeSpec {
+    NodeSpec {
+        // Nobody is there.
+        peer_addr: "127.0.0.1:1".to_owned(),
+        admin_url: None,
+        source: NodeSource::Manual,
+        version: None,
+        feature_level: 0,
+        promotion,
+    }
+}
+
+/// Every change of the membership on record, as action and node, once that one is.
+async fn changes_until(node: &ControlPlane, last: (&str, u64)) -> Vec<(String, u64)> {
+    let mut extents = node.records().extents();
+    let found = async {
+        loop {
+            extents.borrow_and_update();
+            let mut changes = Vec::new();
+            let read = node.records().read(1, u64::MAX, audit::Order::OldestFirst, |_, line| {
+                let record: serde_json::Value = serde_json::from_str(line).unwrap();
+                if record["action"] == "cluster.membership_changed" {
+                    let note = &record["note"];
+                    changes.push((note["action"].as_str().unwrap().to_owned(), note["node"].as_u64().unwrap()));
+                }
+                std::ops::ControlFlow::Continue(())
+            });
+            read.unwrap();
+            if changes.iter().any(|(action, id)| (action.as_str(), *id) == last) {
+                return changes;
+            }
+            extents.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(WAIT, found).await.unwrap()
+}
+
+/// Waits until the state is so.
+async fn until(node: &ControlPlane, is_so: impl Fn(&ControlPlane) -> bool) {
+    let mut revisions = node.revisions();
+    let reached = async {
+        while !is_so(node) {
+            revisions.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(WAIT, reached).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_leader_has_left_of_a_replacement_is_finished_and_noted_once() {
+    let mut nodes = Nodes::new(1);
+    let node = nodes.start(1).await;
+    leader_of(std::slice::from_ref(&node)).await;
+    let (me, old) = (NodeId(1), NodeId(2));
+    node.change_members(&asked(MemberChange::Add { id: old, spec: learner(None) })).await.unwrap();
+    // It votes, the other does not any more: the leader died before it took that one out and cleared the record.
+    let promotion = Some(Promotion { replaces: Some(old) });
+    let spec = NodeSpec { peer_addr: node.inner.advertise_addr.clone(), ..learner(promotion) };
+    propose_surely(&node, Command::new(Actor::System, Mutation::NodePut { id: me, spec })).await;
+    until(&node, |node| {
+        let is_done = node.read(|state| {
+            let of = |id| state.node(id).cloned().unwrap();
+            of(me).spec.promotion.is_none() && of(old).removed_at.is_some()
+        });
+        is_done && node.status().members.len() == 1
+    })
+    .await;
+    // What is so already is no change; the next one is on record behind whatever there was.
+    node.change_members(&asked(MemberChange::Promote { id: me })).await.unwrap();
+    node.change_members(&asked(MemberChange::Add { id: NodeId(3), spec: learner(None) })).await.unwrap();
+    let changes = changes_until(&node, ("add", 3)).await;
+    let expected = [("add", 2), ("promote", 1), ("add", 3)].map(|(action, id)| (action.to_owned(), id));
+    assert_eq!(changes, expected);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_demoted_is_not_promoted_any_more() {
+    let mut nodes = Nodes::new(1);
+    let node = nodes.start(1).await;
+    leader_of(std::slice::from_ref(&node)).await;
+    let id = NodeId(2);
+    let spec = learner(Some(Promotion::default()));
+    node.change_members(&asked(MemberChange::Add { id, spec })).await.unwrap();
+    let demote = MemberChange::Demote { id, caution: crate::membership::Caution::Careful };
+    node.change_members(&asked(demote)).await.unwrap();
+    assert_eq!(node.read(|state| state.node(id).cloned().unwrap().spec.promotion.clone()), None);
+    node.shutdown().await;
 }

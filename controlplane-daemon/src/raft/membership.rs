@@ -1,21 +1,25 @@
 //! Membership changes, at the leader: looked at first, then committed by Raft, then written into the table of nodes.
 
 mod asking;
+mod promotion;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use controlplane_core::model::{NodeSource, NodeSpec, Promotion};
-use controlplane_core::{Command, Mutation, Note, limits};
+use controlplane_core::{Command, Mutation, Note};
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ChangeMembers};
 use shared_proto::peer;
 use tokio::time::Instant;
 use vocab::NodeId;
 
+use self::promotion::check_promotion;
 pub(super) use self::view::View;
 use super::cluster::{Cluster, Failure, QUESTION_TIMEOUT};
+use super::types::LogId;
 use crate::membership::{Admission, Caution, Changed, Data, MemberChange, MemberError, MemberRequest, check_quorum};
 
 type Members = ChangeMembers<u64, BasicNode>;
@@ -38,11 +42,14 @@ impl Cluster {
         }
         // One after the other: each is judged by what the one before it has left.
         let _turn = self.changing.lock().await;
+        if self.is_so(&self.leading()?, &request.change) {
+            return Ok(self.as_it_is());
+        }
         let outcome = match &request.change {
             MemberChange::Add { id, spec } => self.add(*id, spec.clone(), request).await,
             MemberChange::Join { id, spec, data } => self.join(*id, spec.clone(), *data, request).await,
             MemberChange::Promote { id } => self.promote(*id, request).await,
-            MemberChange::Demote { id, caution } => self.demote(*id, *caution).await,
+            MemberChange::Demote { id, caution } => self.demote(*id, *caution, request).await,
             MemberChange::Remove { id, caution } => self.remove(*id, *caution, request).await,
             MemberChange::Transfer { to } => self.transfer(*to).await,
         };
@@ -138,58 +145,34 @@ impl Cluster {
         })
     }
 
-    async fn promote(&self, id: NodeId, request: &MemberRequest) -> Result<Changed, MemberError> {
-        let view = self.hearing(|view| view.has_caught_up(id.0)).await?;
-        if !view.nodes.contains(&id.0) {
-            return Err(MemberError::NotAMember(id));
-        }
-        if view.voters.contains(&id.0) {
-            return Ok(self.as_it_is());
-        }
-        if !view.answers(id.0) {
-            return Err(MemberError::Conflict(format!("node {id} does not answer: it cannot vote")));
-        }
-        if !view.has_caught_up(id.0) {
-            let lag = view.lag(id.0);
-            return Err(MemberError::Conflict(format!("node {id} has not caught up: it lacks {lag} entries")));
-        }
-        let record = self.replica.read(|state| state.node(id).cloned());
-        let promotion = record.as_ref().and_then(|record| record.spec.promotion.clone()).unwrap_or_default();
-        check_promotion(&view, &promotion)?;
-        let joins = ChangeMembers::AddVoterIds(BTreeSet::from([id.0]));
-        let changed = match promotion.replaces.filter(|old| view.nodes.contains(&old.0)) {
-            None => self.commit(joins, Leavers::Stay).await?,
-            Some(old) => {
-                let mut after = view.voters.clone();
-                after.remove(&old.0);
-                after.insert(id.0);
-                check_quorum(&after, |id| view.answers(id))?;
-                let goes = BTreeSet::from([old.0]);
-                let goes = if view.voters.contains(&old.0) {
-                    ChangeMembers::RemoveVoters(goes)
-                } else {
-                    ChangeMembers::RemoveNodes(goes)
-                };
-                self.commit(ChangeMembers::Batch(vec![joins, goes]), Leavers::Go).await?;
-                self.mark_removed(old, request).await?
-            }
+    /// Whether that is how things are. Then it is neither done nor noted.
+    fn is_so(&self, view: &View, change: &MemberChange) -> bool {
+        let role = |id: &NodeId, votes| {
+            view.nodes.contains(&id.0) && view.voters.contains(&id.0) == votes && self.promotion_of(*id).is_none()
         };
-        match record.filter(|record| record.spec.promotion.is_some()) {
-            Some(record) => self.put(id, NodeSpec { promotion: None, ..record.spec.clone() }, request).await,
-            None => Ok(changed),
+        match change {
+            MemberChange::Promote { id } => role(id, true),
+            MemberChange::Demote { id, .. } => role(id, false),
+            MemberChange::Transfer { to } => to.is_some_and(|to| to.0 == view.me),
+            MemberChange::Add { .. } | MemberChange::Join { .. } | MemberChange::Remove { .. } => false,
         }
     }
 
-    async fn demote(&self, id: NodeId, caution: Caution) -> Result<Changed, MemberError> {
+    async fn demote(&self, id: NodeId, caution: Caution, request: &MemberRequest) -> Result<Changed, MemberError> {
         let view = self.leading()?;
         if !view.nodes.contains(&id.0) {
             return Err(MemberError::NotAMember(id));
         }
-        if !view.voters.contains(&id.0) {
-            return Ok(self.as_it_is());
+        let votes = view.voters.contains(&id.0);
+        if votes {
+            self.check_departure(id, caution).await?;
         }
-        self.check_departure(id, caution).await?;
-        self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id.0])), Leavers::Stay).await
+        // First, or it would be promoted again.
+        let changed = self.clear_promotion(id, request).await?;
+        if votes {
+            return self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id.0])), Leavers::Stay).await;
+        }
+        Ok(changed)
     }
 
     async fn remove(&self, id: NodeId, caution: Caution, request: &MemberRequest) -> Result<Changed, MemberError> {
@@ -235,9 +218,6 @@ impl Cluster {
         let Some(to) = to.or_else(|| self.successor(&tried)) else {
             return Err(MemberError::Conflict("there is no other voter".to_owned()));
         };
-        if to.0 == view.me {
-            return Ok(self.as_it_is());
-        }
         if !view.voters.contains(&to.0) {
             return Err(if view.nodes.contains(&to.0) {
                 MemberError::Conflict(format!("node {to} is a learner: it cannot lead"))
@@ -292,15 +272,24 @@ impl Cluster {
     }
 
     pub(super) async fn commit(&self, change: Members, leavers: Leavers) -> Result<Changed, MemberError> {
+        let before = self.membership_at();
         let committed = self.raft.change_membership(change, leavers == Leavers::Stay);
         match tokio::time::timeout(COMMIT_TIMEOUT, committed).await {
             Ok(Ok(done)) => Ok(Changed { log_index: done.log_id.index }),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(MemberError::NoLeader),
+            // Of a change of two steps the second is refused, too, once this node does not lead any more.
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) if self.membership_at() == before => {
+                Err(MemberError::NoLeader)
+            }
             Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(why)))) => {
                 Err(MemberError::Conflict(why.to_string()))
             }
             Ok(Err(_)) | Err(_) => Err(MemberError::OutcomeUnknown),
         }
+    }
+
+    /// Where the newest membership that this node knows of stands in the log.
+    fn membership_at(&self) -> Option<LogId> {
+        *self.raft.metrics().borrow_watched().membership_config.log_id()
     }
 
     async fn put(&self, id: NodeId, spec: NodeSpec, request: &MemberRequest) -> Result<Changed, MemberError> {
@@ -375,19 +364,4 @@ fn describe(change: &MemberChange) -> (&'static str, Option<NodeId>, bool) {
 
 fn check_spec(spec: &NodeSpec) -> Result<(), MemberError> {
     spec.validate().into_result().map_err(MemberError::Invalid)
-}
-
-fn check_promotion(view: &View, promotion: &Promotion) -> Result<(), MemberError> {
-    let goes = promotion.replaces.filter(|old| view.voters.contains(&old.0));
-    let after = view.voters.len() + 1 - usize::from(goes.is_some());
-    if after > limits::VOTERS {
-        return Err(MemberError::TooManyVoters(limits::VOTERS as u64));
-    }
-    match promotion.replaces {
-        Some(old) if !view.nodes.contains(&old.0) => Err(MemberError::NotAMember(old)),
-        Some(old) if old.0 == view.me => {
-            Err(MemberError::Conflict(format!("node {old} leads: transfer leadership first")))
-        }
-        _ => Ok(()),
-    }
 }

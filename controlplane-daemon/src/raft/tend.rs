@@ -65,7 +65,9 @@ async fn round(cluster: &Cluster, view: &View, now: Timestamp) {
         put_unknown(cluster, NodeId(*id)).await;
     }
     let present = || records.iter().filter(|record| view.nodes.contains(&record.id.0));
-    for record in present().filter(|record| record.spec.promotion.is_some() && view.has_caught_up(record.id.0)) {
+    // Who votes already has what a leader before has left of it.
+    let is_ready = |id: NodeId| view.voters.contains(&id.0) || view.has_caught_up(id.0);
+    for record in present().filter(|record| record.spec.promotion.is_some() && is_ready(record.id)) {
         let change = MemberChange::Promote { id: record.id };
         // Why not, if not, is in the log; the next round tries again.
         let _ = cluster.carry_out(&by_itself(change)).await;

@@ -139,6 +139,24 @@ async fn a_dead_node_is_removed_or_replaced() {
 }
 
 #[tokio::test]
+async fn who_is_to_be_replaced_may_go_before_its_successor_votes() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let admin = cluster.admin(leader).await;
+    let old = cluster.nodes[(leader + 1) % 3].id;
+    let place = cluster.prepare_node(4, &["--join-only"]);
+    let address = cluster.nodes[place].raft_addr();
+    let body = json!({ "id": 4, "peer_addr": address, "role": "voter", "replaces": old });
+    let _ = admin.post("/cluster/members", &body).await.expect(201);
+    let _ = admin.delete(&format!("/cluster/members/{old}")).await.expect(204);
+    cluster.nodes[place].start().await;
+    let mut expected: Vec<u64> = (1..=3).filter(|id| *id != old).collect();
+    expected.push(4);
+    voters_are(&admin, &expected).await;
+    member_is(&admin, 4, "asked for no more", |it| it["promotion_pending"] == false).await;
+}
+
+#[tokio::test]
 async fn seven_voters_survive_three_dead_and_there_is_no_eighth() {
     let mut cluster = Cluster::start(7).await;
     let leader = cluster.leader().await;
