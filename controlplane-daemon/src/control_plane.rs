@@ -246,7 +246,7 @@ impl ControlPlane {
     /// A node has said, signed, where it is and perhaps wants to be taken in.
     pub async fn take_in(&self, request: &MemberRequest) -> Result<(), MemberError> {
         if let MemberChange::Join { id, spec, .. } = &request.change {
-            self.cluster().hear(*id, &spec.peer_addr);
+            self.cluster().hear(*id, &spec.peer_addr).await;
         }
         self.change_members(request).await
     }

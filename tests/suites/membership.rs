@@ -1,5 +1,7 @@
 //! Who is in the control plane: added, promoted, demoted, removed, replaced, moved, refused; found by seeds and by DNS.
 
+#[path = "membership/addresses.rs"]
+mod addresses;
 #[path = "membership/changes.rs"]
 mod changes;
 #[path = "membership/founding.rs"]

@@ -103,6 +103,7 @@ impl Cluster {
                         format!("node {id} is at {} and answers there: is its id used twice?", known.spec.peer_addr);
                     return Err(MemberError::Conflict(why));
                 }
+                self.peers.hear(id, &spec.peer_addr);
                 spec.source = known.spec.source;
                 spec.promotion.clone_from(&known.spec.promotion);
                 if spec == known.spec {
@@ -112,6 +113,7 @@ impl Cluster {
                     tracing::info!(node = %id, from = known.spec.peer_addr, to = spec.peer_addr, "a node has moved");
                 }
             } else {
+                self.peers.hear(id, &spec.peer_addr);
                 spec.source = NodeSource::Static;
             }
             return self.put(id, spec, request).await;

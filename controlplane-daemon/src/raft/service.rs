@@ -288,7 +288,9 @@ impl Peer for Service {
             .map_err(|why| to_status(ErrorCode::InvalidRequest, format!("the request cannot be read: {why}")))?;
         match &asked.change {
             // Whoever speaks for itself need not be a member: that is what it asks for.
-            MemberChange::Join { id, spec, .. } if caller.node == *id => self.inner.cluster.hear(*id, &spec.peer_addr),
+            MemberChange::Join { id, spec, .. } if caller.node == *id => {
+                self.inner.cluster.hear(*id, &spec.peer_addr).await;
+            }
             _ => drop(self.check_member(&request, "ChangeMembers")?),
         }
         // Not forwarded again: the asking node finds the new leader itself.

@@ -109,10 +109,17 @@ impl Cluster {
         }
     }
 
-    /// A node has said where it is. Remembered of members only, so that there is an end to it.
-    pub fn hear(&self, id: NodeId, addr: &str) {
+    /// A node has said where it is. While there is a leader it judges that, and the table tells the others. Without one it is
+    /// believed, or nobody who moved could be found, unless the node answers where it was: then its id is used twice.
+    /// Remembered of members only, so that there is an end to it.
+    pub async fn hear(&self, id: NodeId, addr: &str) {
+        if self.leader().is_some() || !controlplane_core::validate::is_host_port(addr) {
+            return;
+        }
         let membership = self.raft.metrics().borrow_watched().membership_config.clone();
-        if membership.get_node(&id.0).is_some() && controlplane_core::validate::is_host_port(addr) {
+        let Some(node) = membership.get_node(&id.0) else { return };
+        let known = self.peers.address(id, &node.addr);
+        if known == addr || !self.is_at(id, &known).await {
             self.peers.hear(id, addr);
         }
     }
