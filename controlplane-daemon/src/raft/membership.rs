@@ -66,7 +66,7 @@ impl Cluster {
         if let Some(promotion) = &spec.promotion {
             check_promotion(&view, promotion)?;
         }
-        if let Some(other) = self.at_address(&spec.peer_addr, id) {
+        if let Some(other) = self.at_address(&spec.peer_addr, id).await {
             return Err(MemberError::Conflict(format!("{} is the address of node {other}", spec.peer_addr)));
         }
         // The record first: it says what is to become of the member.
@@ -92,7 +92,7 @@ impl Cluster {
         let view = self.leading()?;
         check_spec(&spec)?;
         let known = self.replica.read(|state| state.node(id).cloned());
-        if let Some(other) = self.at_address(&spec.peer_addr, id) {
+        if let Some(other) = self.at_address(&spec.peer_addr, id).await {
             return Err(MemberError::Refused(format!("{} is the address of node {other}", spec.peer_addr)));
         }
         if view.nodes.contains(&id.0) {
@@ -139,12 +139,18 @@ impl Cluster {
         self.add(id, spec, request).await
     }
 
-    /// Who else is there, as far as the table knows.
-    fn at_address(&self, addr: &str, but: NodeId) -> Option<NodeId> {
-        self.replica.read(|state| {
-            let mut there = state.nodes().filter(|node| node.removed_at.is_none() && node.id != but);
-            there.find(|node| node.spec.peer_addr == addr).map(|node| node.id)
-        })
+    /// Who else is there: named by the table, and it answers. The address of one that is dead is free for another.
+    async fn at_address(&self, addr: &str, but: NodeId) -> Option<NodeId> {
+        let named: Vec<NodeId> = self.replica.read(|state| {
+            let there = state.nodes().filter(|node| node.removed_at.is_none() && node.id != but);
+            there.filter(|node| node.spec.peer_addr == addr).map(|node| node.id).collect()
+        });
+        for other in named {
+            if other == self.node_id() || self.is_at(other, addr).await {
+                return Some(other);
+            }
+        }
+        None
     }
 
     /// Whether that is how things are. Then it is neither done nor noted.

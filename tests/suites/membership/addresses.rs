@@ -1,4 +1,4 @@
-//! Where nodes are: an id in two places.
+//! Where nodes are: an id in two places, two nodes at one place.
 
 use tests::cluster::Cluster;
 use tests::wait::{PATIENCE, until};
@@ -30,4 +30,39 @@ async fn a_second_node_with_the_same_id_is_refused_and_nothing_is_sent_to_it() {
     let there = cluster.admin(follower).await;
     let _ = there.get("/tenants/goes-on?consistency=linearizable").await.expect(200);
     not_ready_because(&cluster, second, "").await;
+}
+
+#[tokio::test]
+async fn a_node_may_come_to_the_address_of_one_that_is_dead() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (dead, moves) = ((leader + 1) % 3, (leader + 2) % 3);
+    let admin = cluster.admin(leader).await;
+    for place in [dead, moves] {
+        let own = cluster.nodes[place].raft_addr();
+        let id = cluster.nodes[place].id;
+        member_is(&admin, id, "known", |it| it["version"].is_string() && it["peer_addr"] == own.as_str()).await;
+    }
+    cluster.nodes[dead].kill();
+    cluster.nodes[moves].kill();
+    let address = cluster.nodes[dead].raft_addr();
+    cluster.nodes[moves].launch_mut().set("--raft-addr", &address);
+    cluster.nodes[moves].launch_mut().set("--advertise-addr", &address);
+    cluster.nodes[moves].start().await;
+    cluster.nodes[moves].ready().await;
+    let id = cluster.nodes[moves].id;
+    // By the table, which is what every node goes by: a third one hears of nothing else.
+    until("the table says where it is", PATIENCE, async || {
+        let log = cluster.logs();
+        if log.contains("a node has moved") { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    let asked = cluster.admin(leader).await;
+    member_is(&asked, id, "where it is now", |it| it["peer_addr"] == address.as_str()).await;
+    is_written(&asked, "goes-on").await;
+
+    // While a node answers there nobody else is taken in at its address.
+    let body = serde_json::json!({ "id": 4, "peer_addr": address });
+    let refused = asked.post("/cluster/members", &body).await.expect(409);
+    assert!(refused.text_of("detail").contains(&format!("is the address of node {id}")), "{refused:#?}");
 }
