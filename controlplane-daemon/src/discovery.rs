@@ -11,8 +11,8 @@
 mod dns;
 mod join;
 mod seed;
+mod told;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::membership::{Bootstrap, MemberError};
 use dns::Resolver;
 pub use join::{Answer, Joiner};
 pub use seed::{DnsName, Seed};
+use told::Told;
 
 /// Between two announcements of a node that is where it is known to be.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -65,9 +66,9 @@ pub async fn run(
 ) {
     let work = async {
         let resolver = discovery.dns.clone().map(|name| Resolver::new(name, discovery.resolver));
-        let (mut pause, mut rounds, mut said) = (FIRST_PAUSE, 0, BTreeSet::new());
+        let (mut pause, mut rounds, mut told) = (FIRST_PAUSE, 0, Told::default());
         loop {
-            let round = round(&control, &discovery, resolver.as_ref(), &joiner, &mut said).await;
+            let round = round(&control, &discovery, resolver.as_ref(), &joiner, &mut told).await;
             rounds += 1;
             let may_found = bootstrap == Bootstrap::ThisNodeAfterAsking && rounds >= ROUNDS_BEFORE_FOUNDING;
             match round {
@@ -93,13 +94,12 @@ pub async fn run(
     }
 }
 
-/// Each refusal is told once: it may stay for long.
 async fn round(
     control: &ControlPlane,
     discovery: &Discovery,
     resolver: Option<&Resolver>,
     joiner: &Joiner,
-    said: &mut BTreeSet<(String, String)>,
+    told: &mut Told,
 ) -> Round {
     let mut is_settled = false;
     match control.announce().await {
@@ -119,23 +119,29 @@ async fn round(
     if let Some(resolver) = resolver {
         targets.extend(resolver.look_up().await.into_iter().map(|seed| (seed, NodeSource::Dns)));
     }
+    told.keep_only(targets.iter().map(|(seed, _)| seed));
     let mut in_cluster = false;
     for (seed, source) in targets {
         match joiner.ask(control, &seed, source).await {
             // By itself: it is among its seeds.
             Answer::TakenIn if is_settled => {}
             Answer::TakenIn => {
+                told.forget(&seed);
                 tracing::info!(%seed, "this node is known to the cluster");
                 return Round::Settled;
             }
             Answer::NotYet => in_cluster = true,
             Answer::Refused(why) => {
                 in_cluster = true;
-                if said.insert((seed.to_string(), why.clone())) {
+                if told.is_news(&seed, &why) {
                     tracing::error!(%seed, why, "this node is not taken in");
                 }
             }
-            Answer::InNoCluster | Answer::Silent => {}
+            Answer::InNoCluster => told.forget(&seed),
+            Answer::Silent(why) if told.is_news(&seed, &why) => {
+                tracing::warn!(%seed, why, "a node to join does not answer; it is asked again");
+            }
+            Answer::Silent(why) => tracing::debug!(%seed, why, "a node to join does not answer"),
         }
     }
     match in_cluster {

@@ -35,7 +35,8 @@ pub enum Answer {
     NotYet,
     Refused(String),
     InNoCluster,
-    Silent,
+    /// It was not reached, or not understood.
+    Silent(String),
 }
 
 #[derive(Deserialize)]
@@ -48,13 +49,7 @@ struct Problem {
 
 impl Joiner {
     pub async fn ask(&self, control: &ControlPlane, seed: &Seed, source: NodeSource) -> Answer {
-        match self.try_ask(control, seed, source).await {
-            Ok(answer) => answer,
-            Err(why) => {
-                tracing::debug!(%seed, %why, "a node to join does not answer");
-                Answer::Silent
-            }
-        }
+        self.try_ask(control, seed, source).await.unwrap_or_else(|why| Answer::Silent(explain(&*why)))
     }
 
     async fn try_ask(
@@ -107,4 +102,10 @@ impl Joiner {
         }
         Ok(builder.build()?)
     }
+}
+
+/// With what lies below: reqwest's own text names only the URL, not the certificate that is wrong.
+fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

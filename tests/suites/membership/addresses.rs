@@ -1,4 +1,4 @@
-//! Where nodes are: an id in two places, two nodes at one place.
+//! Where nodes are: an id in two places, two nodes at one place, and a place that cannot be reached.
 
 use tests::cluster::Cluster;
 use tests::wait::{PATIENCE, until};
@@ -65,4 +65,23 @@ async fn a_node_may_come_to_the_address_of_one_that_is_dead() {
     let body = serde_json::json!({ "id": 4, "peer_addr": address });
     let refused = asked.post("/cluster/members", &body).await.expect(409);
     assert!(refused.text_of("detail").contains(&format!("is the address of node {id}")), "{refused:#?}");
+}
+
+#[tokio::test]
+async fn why_a_seed_does_not_answer_is_said_once() {
+    let mut cluster = Cluster::start(1).await;
+    // It speaks plain HTTP: what a certificate of the wrong authority is, too, to whoever asks.
+    let seed = format!("https://{}", cluster.nodes[0].addresses().admin);
+    let place = cluster.prepare_node(2, &["--join-only", "--discovery-seeds", &seed]);
+    cluster.nodes[place].launch_mut().args.extend(["--log-level".to_owned(), "debug".to_owned()]);
+    cluster.nodes[place].start().await;
+    let log = until("it was asked more than once", PATIENCE, async || {
+        let log = cluster.nodes[place].process_mut().log();
+        let asked = log.lines().filter(|line| line.contains("a node to join does not answer")).count();
+        if asked > 2 { Ok(log) } else { Err(log) }
+    })
+    .await;
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("it is asked again")).collect();
+    let [warning] = warnings[..] else { panic!("{warnings:#?}") };
+    assert!(warning.contains("WARN") && warning.contains("error sending request"), "{warning}");
 }
