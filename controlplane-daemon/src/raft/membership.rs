@@ -96,6 +96,10 @@ impl Cluster {
             return Err(MemberError::Refused(format!("{} is the address of node {other}", spec.peer_addr)));
         }
         if view.nodes.contains(&id.0) {
+            // It is on its way out. A leader is not: it was taken for lost, and the cluster made of it alone.
+            if id.0 != view.me && known.as_ref().is_some_and(|known| known.removed_at.is_some()) {
+                return Err(MemberError::Removed(id));
+            }
             if let Some(known) = known.filter(|known| known.removed_at.is_none()) {
                 let moved = known.spec.peer_addr != spec.peer_addr;
                 if moved && id.0 != view.me && self.is_at(id, &known.spec.peer_addr).await {
@@ -190,8 +194,14 @@ impl Cluster {
         }
         if view.voters.contains(&id.0) {
             self.check_departure(id, caution).await?;
+            let is_forced = caution == Caution::Forced;
+            if is_forced {
+                // Perhaps the last thing that a majority takes for now: by this whoever leads then finishes it.
+                self.mark_removed(id, request).await?;
+            }
             // First a learner, and told so: one that does not know that it votes no more would go on standing.
-            let changed = self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id.0])), Leavers::Stay).await?;
+            let voted = self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id.0])), Leavers::Stay).await;
+            let changed = voted.map_err(|why| if is_forced { MemberError::OutcomeUnknown } else { why })?;
             self.wait_for(id, changed.log_index, &view).await;
         }
         self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([id.0])), Leavers::Go).await?;

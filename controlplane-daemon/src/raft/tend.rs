@@ -15,7 +15,7 @@ use vocab::{Clock, NodeId, Timestamp};
 
 use super::cluster::Cluster;
 use super::membership::{Leavers, View};
-use crate::membership::{MemberChange, MemberRequest};
+use crate::membership::{Caution, MemberChange, MemberRequest};
 
 const ROUND: Duration = Duration::from_millis(500);
 /// How coarse `last_seen` is: one entry for all nodes in this time.
@@ -70,6 +70,11 @@ async fn round(cluster: &Cluster, view: &View, now: Timestamp) {
     for record in present().filter(|record| record.spec.promotion.is_some() && is_ready(record.id)) {
         let change = MemberChange::Promote { id: record.id };
         // Why not, if not, is in the log; the next round tries again.
+        let _ = cluster.carry_out(&by_itself(change)).await;
+    }
+    // Marked first, and then there was no majority, or the leader died.
+    for record in present().filter(|record| record.removed_at.is_some() && record.id.0 != view.me) {
+        let change = MemberChange::Remove { id: record.id, caution: Caution::Forced };
         let _ = cluster.carry_out(&by_itself(change)).await;
     }
     strike_strangers(cluster).await;

@@ -98,6 +98,13 @@ async fn what_would_cost_the_quorum_is_refused_with_the_figures_unless_forced() 
     })
     .await;
     is_written(&at_dead, "goes-on").await;
+    // Whoever leads by now goes on to take it out.
+    until("the removed one is gone", PATIENCE, async || match member(&at_dead, living_id).await {
+        None => Ok(()),
+        Some(still) => Err(still.to_string()),
+    })
+    .await;
+    not_ready_because(&cluster, living, "was removed from the cluster").await;
 }
 
 #[tokio::test]
