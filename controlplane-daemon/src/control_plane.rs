@@ -83,6 +83,7 @@ impl ControlPlane {
             Failure::Unknown => ProposeError::OutcomeUnknown,
             Failure::KeyGeneration => ProposeError::KeyGeneration,
             Failure::TooNew => ProposeError::TooNew,
+            Failure::TooLarge => ProposeError::TooLarge,
             Failure::Stopping => ProposeError::Stopping,
         })
     }

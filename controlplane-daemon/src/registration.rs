@@ -306,6 +306,7 @@ impl Registrar {
             Failure::NoLeader => fault(ErrorCode::NoLeader, "the control plane has no leader"),
             Failure::Unknown => fault(ErrorCode::OutcomeUnknown, "whether it was done is not known"),
             Failure::TooNew => fault(ErrorCode::UpgradeIncomplete, "a node runs an older build"),
+            Failure::TooLarge => fault(ErrorCode::PayloadTooLarge, "the registration is too large"),
             Failure::KeyGeneration => fault(ErrorCode::Internal, "a signing key could not be made"),
             Failure::Stopping => fault(ErrorCode::Unavailable, "the node is stopping"),
         })

@@ -1,5 +1,8 @@
 //! Configuration from files that the leader follows, and as files that every node keeps: real processes, real folders.
 
+#[path = "gitops/limits.rs"]
+mod limits;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -28,6 +28,9 @@ pub enum ProposeError {
     /// Nothing was changed.
     #[error("a voter of an older build would not understand the change; nothing was changed. Upgrade every node first")]
     TooNew,
+    /// Nothing was changed: no other node could have been sent it.
+    #[error("the change makes more than the 16 MiB that an entry of the log may have; nothing was changed. Divide it")]
+    TooLarge,
 }
 
 impl ProposeError {
@@ -39,6 +42,7 @@ impl ProposeError {
             Self::Stopping => ErrorCode::Unavailable,
             Self::KeyGeneration => ErrorCode::Internal,
             Self::TooNew => ErrorCode::UpgradeIncomplete,
+            Self::TooLarge => ErrorCode::PayloadTooLarge,
         }
     }
 }

@@ -115,6 +115,23 @@ async fn stop(nodes: Vec<ControlPlane>) {
     futures::future::join_all(nodes.iter().map(ControlPlane::shutdown)).await;
 }
 
+/// Once in the leader's log it would be sent to the followers for ever, and refused by them, and all behind it would wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_follower_could_be_sent_does_not_get_into_the_log() {
+    let mut nodes = Nodes::new(3);
+    let running = nodes.start_all().await;
+    let leader = leader_of(&running).await;
+    let spec = AdminSpec { name: "x".repeat(33 << 20), role: Role::Owner, expires_at: None };
+    let id = AdminId::from_uuid(Uuid::from_u128(1));
+    let mutation = Mutation::AdminCreate { id, spec, digest: SecretDigest::of(b"secret") };
+    for (place, number) in [(leader, 10), ((leader + 1) % 3, 11)] {
+        let refused = running[place].propose(Command::new(Actor::System, mutation.clone())).await.unwrap_err();
+        assert_eq!((&refused, refused.code()), (&ProposeError::TooLarge, ErrorCode::PayloadTooLarge));
+        propose_surely(&running[place], create_admin(number)).await;
+    }
+    stop(running).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_node_writes_refuses_replays_and_comes_back() {
     let mut nodes = Nodes::new(1);

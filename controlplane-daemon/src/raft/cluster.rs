@@ -20,7 +20,7 @@ use vocab::{ErrorCode, NodeId, Revision};
 use super::binding::Binding;
 use super::contact::Contact;
 use super::peers::{Client, Peers, Purpose, never_arrived, refused_connection};
-use super::proposals::{Done, NotHere, Proposals};
+use super::proposals::{Done, MAX_ENTRY_BYTES, NotHere, Proposals};
 use super::replica::Replica;
 use super::types::{Raft, Types};
 use crate::audit::Notes;
@@ -49,6 +49,7 @@ pub enum Failure {
     Unknown,
     KeyGeneration,
     TooNew,
+    TooLarge,
     Stopping,
 }
 
@@ -61,6 +62,7 @@ impl Failure {
             Self::Unknown => Some("unknown"),
             Self::KeyGeneration => Some("key_generation"),
             Self::TooNew => Some("too_new"),
+            Self::TooLarge => Some("too_large"),
             Self::Stopping => Some("stopping"),
         }
     }
@@ -193,6 +195,7 @@ impl Cluster {
                 Err(NotHere::Unknown) => Attempt::Failed(Failure::Unknown),
                 Err(NotHere::KeyGeneration) => Attempt::Failed(Failure::KeyGeneration),
                 Err(NotHere::TooNew) => Attempt::Failed(Failure::TooNew),
+                Err(NotHere::TooLarge) => Attempt::Failed(Failure::TooLarge),
             },
             Some(leader) => self.forward(leader, command).await,
             None => Attempt::Again,
@@ -202,6 +205,10 @@ impl Cluster {
     async fn forward(&self, leader: NodeId, command: &Command) -> Attempt {
         let Some(mut client) = self.client(leader) else { return Attempt::Again };
         let json = serde_json::to_vec(command).expect("a command has string keys and serializes");
+        // The leader would refuse it, too, if it could be sent so far: the entry is longer than the command.
+        if json.len() > MAX_ENTRY_BYTES {
+            return Attempt::Failed(Failure::TooLarge);
+        }
         let request = peer::ForwardRequest { command: json.into() };
         let reply = tokio::select! {
             reply = tokio::time::timeout(FORWARD_TIMEOUT, client.forward(request)) => match reply {
@@ -416,6 +423,7 @@ fn refused(status: &Status) -> Attempt {
         Some(ErrorCode::NoLeader | ErrorCode::Unauthenticated) => Attempt::Again,
         Some(ErrorCode::Internal) => Attempt::Failed(Failure::KeyGeneration),
         Some(ErrorCode::UpgradeIncomplete) => Attempt::Failed(Failure::TooNew),
+        Some(ErrorCode::PayloadTooLarge) => Attempt::Failed(Failure::TooLarge),
         None if never_arrived(status) => Attempt::Again,
         _ => Attempt::Failed(Failure::Unknown),
     }

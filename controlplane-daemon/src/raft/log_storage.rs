@@ -12,8 +12,8 @@ use super::record;
 use super::types::{Entry, LeaderId, LogId, Types, Vote};
 use crate::storage::log_store::{Fact, LogStore};
 
-/// Bytes of records that go into one message to a peer.
-const MESSAGE_BYTES: usize = 1 << 20;
+/// Bytes of records that go into one message to a peer; a longer record goes alone.
+pub(super) const MESSAGE_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub struct LogStorage {

@@ -328,7 +328,9 @@ impl Cluster {
             Ok(applied) => Ok(Changed { log_index: applied.revision.0 }),
             Err(Failure::Rejected(why)) => Err(MemberError::Conflict(why.to_string())),
             Err(Failure::NoLeader | Failure::Stopping) => Err(MemberError::NoLeader),
-            Err(Failure::Unknown | Failure::KeyGeneration | Failure::TooNew) => Err(MemberError::OutcomeUnknown),
+            Err(Failure::Unknown | Failure::KeyGeneration | Failure::TooNew | Failure::TooLarge) => {
+                Err(MemberError::OutcomeUnknown)
+            }
         }
     }
 

@@ -15,10 +15,17 @@ use uuid::Uuid;
 use vocab::{Clock, ClusterId, Keyring, NodeId, Timestamp};
 
 use super::gathering::Gathering;
+use super::log_storage::MESSAGE_BYTES;
 use super::replica::Replica;
 use super::types::{Answer, Payload, Raft};
 use crate::keys;
+use crate::signature::layer::MAX_BODY_BYTES;
 
+/// Bytes of one entry. What a follower cannot be sent must not get into the log: the leader would try for ever, and nothing
+/// behind it would ever be committed.
+pub(super) const MAX_ENTRY_BYTES: usize = 16 << 20;
+/// A message has one entry at least, and little besides that is not of the entries.
+const _: () = assert!(MAX_ENTRY_BYTES + MESSAGE_BYTES <= MAX_BODY_BYTES, "an append carries any entry");
 /// A commit takes milliseconds; without a majority it never comes.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A leader that cannot reach a majority within this is none.
@@ -63,6 +70,8 @@ pub enum NotHere {
     KeyGeneration,
     /// Nothing was proposed: a voter would stop at it.
     TooNew,
+    /// Nothing was proposed: the followers could not be sent it.
+    TooLarge,
 }
 
 impl Proposals {
@@ -82,7 +91,11 @@ impl Proposals {
             return Err(NotHere::TooNew);
         }
         let stamp = self.stamp(command).await?;
-        let (answer, log_index) = self.write(Payload::entry(command, &stamp)).await?;
+        let payload = Payload::entry(command, &stamp);
+        if payload.0.len() > MAX_ENTRY_BYTES {
+            return Err(NotHere::TooLarge);
+        }
+        let (answer, log_index) = self.write(payload).await?;
         match answer {
             Answer::Outcome(outcome) => Ok(Done { outcome: *outcome, log_index }),
             Answer::Nothing => Err(NotHere::Unknown),

@@ -275,6 +275,7 @@ impl Peer for Service {
             Err(NotHere::NotLeader) => Err(to_status(ErrorCode::NoLeader, "this node does not lead")),
             Err(NotHere::Unknown) => Err(to_status(ErrorCode::OutcomeUnknown, "the outcome is unknown")),
             Err(NotHere::TooNew) => Err(to_status(ErrorCode::UpgradeIncomplete, "a voter would not understand it")),
+            Err(NotHere::TooLarge) => Err(to_status(ErrorCode::PayloadTooLarge, "the entry would be too large")),
             Err(NotHere::KeyGeneration) => Err(to_status(ErrorCode::Internal, "no signing key could be generated")),
         }
     }

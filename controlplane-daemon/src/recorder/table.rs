@@ -62,7 +62,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "hj_cp_proposal_failures_total",
-        &[of("why", &["no_leader", "unknown", "key_generation", "too_new", "stopping"])],
+        &[of("why", &["no_leader", "unknown", "key_generation", "too_new", "too_large", "stopping"])],
         "changes asked of this node that no leader carried out, or with an outcome that nobody knows; a change that \
          was refused is none",
     ),
