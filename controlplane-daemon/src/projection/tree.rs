@@ -1,15 +1,16 @@
 //! The folder and what stands in it. Every file is replaced whole (a file beside it, renamed), so that whoever reads
 //! finds the old one or the new one.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use controlplane_core::State;
 use controlplane_core::model::KeyOwner;
+use controlplane_core::state::Touched;
 use serde_json::{Value, json};
-use vocab::{Revision, Slug, TenantId};
+use vocab::{KeyId, Revision, TenantId};
 
 use crate::admin::shown;
 
@@ -22,43 +23,63 @@ pub(super) struct Tree {
     written: Option<State>,
 }
 
+/// What a file shows.
+enum Shows {
+    Tenant(TenantId),
+    Clients(TenantId),
+    Scopes(TenantId),
+    Key(KeyOwner, KeyId),
+}
+
 impl Tree {
     pub(super) fn new(root: PathBuf) -> Self {
         Self { root, written: None }
     }
 
-    /// After an error some files are newer than others; the next time writes them all once more.
     pub(super) fn write(&mut self, revision: Revision, state: State) -> io::Result<()> {
-        if self.written.is_none() {
-            self.claim()?;
-        }
-        let before = self.written.clone().unwrap_or_default();
+        // After an error it is not known what was written, and of which state: the next time begins anew.
+        let known = self.written.take();
+        let before = known.clone().unwrap_or_default();
         let touched = state.touched_since(&before);
-        let of_tenant = |id: &TenantId| slug(&state, &before, *id);
-        for (ids, name) in [(&touched.tenants, "tenant"), (&touched.clients, "clients"), (&touched.scopes, "scopes")] {
-            for (id, slug) in ids.iter().filter_map(|id| Some((id, of_tenant(id)?))) {
-                let folder = self.root.join("tenants").join(slug.as_str());
-                put(&folder.join(format!("{name}.json")), shown_of(&state, *id, name, revision))?;
-            }
+        let (old, new) = (self.files(&before, &touched), self.files(&state, &touched));
+        if known.is_none() {
+            self.claim()?;
+            self.sweep(&new)?;
         }
-        for owner in &touched.keys {
-            let name = match owner {
-                KeyOwner::Global => Some("global".to_owned()),
-                KeyOwner::Tenant(id) => of_tenant(id).map(ToString::to_string),
-            };
-            let Some(name) = name else { continue };
-            let folder = self.root.join("keys").join(name);
-            let kids = |state: &State| state.keys_of(*owner).map(|key| key.kid.clone()).collect::<BTreeSet<_>>();
-            for kid in kids(&before).union(&kids(&state)) {
-                let shown = state.key(*owner, kid).map(|key| json!({"revision": revision, "key": shown::key(key)}));
-                put(&folder.join(format!("{kid}.json")), shown)?;
-            }
+        // A file of something that is gone may by now be that of something else, of the same name.
+        for path in old.keys().filter(|path| !new.contains_key(*path)) {
+            remove(path)?;
         }
-        if self.written.is_none() {
-            self.sweep(&state)?;
+        for (path, shows) in &new {
+            put(path, &shows.value(&state, revision))?;
         }
         self.written = Some(state);
         Ok(())
+    }
+
+    /// The files that there are, in that state, of what was touched.
+    fn files(&self, state: &State, touched: &Touched) -> BTreeMap<PathBuf, Shows> {
+        let mut files = BTreeMap::new();
+        let mut add = |id: TenantId, name: &str, shows: Shows| {
+            if let Some(tenant) = state.tenant_by_id(id) {
+                files.insert(self.root.join("tenants").join(tenant.slug.as_str()).join(name), shows);
+            }
+        };
+        touched.tenants.iter().for_each(|id| add(*id, "tenant.json", Shows::Tenant(*id)));
+        let clients = touched.clients.iter().filter(|id| state.client_count(**id) > 0);
+        clients.for_each(|id| add(*id, "clients.json", Shows::Clients(*id)));
+        let scopes = touched.scopes.iter().filter(|id| state.scope_count(**id) > 0);
+        scopes.for_each(|id| add(*id, "scopes.json", Shows::Scopes(*id)));
+        for owner in &touched.keys {
+            let name = match owner {
+                KeyOwner::Global => Some("global"),
+                KeyOwner::Tenant(id) => state.tenant_by_id(*id).map(|tenant| tenant.slug.as_str()),
+            };
+            let Some(folder) = name.map(|name| self.root.join("keys").join(name)) else { continue };
+            let shown = |key: &KeyId| (folder.join(format!("{key}.json")), Shows::Key(*owner, key.clone()));
+            files.extend(state.keys_of(*owner).map(|key| shown(&key.kid)));
+        }
+        files
     }
 
     /// The folder must be empty or ours.
@@ -75,54 +96,52 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes what was left from before and is no longer so.
-    fn sweep(&self, state: &State) -> io::Result<()> {
-        let mut expected = BTreeSet::new();
-        for tenant in state.tenants_after(None) {
-            let folder = self.root.join("tenants").join(tenant.slug.as_str());
-            expected.insert(folder.join("tenant.json"));
-            for (name, there) in
-                [("clients", state.client_count(tenant.id) > 0), ("scopes", state.scope_count(tenant.id) > 0)]
-            {
-                if there {
-                    expected.insert(folder.join(format!("{name}.json")));
-                }
+    /// Removes what was left from before and is no longer so, and what is in the way.
+    fn sweep(&self, expected: &BTreeMap<PathBuf, Shows>) -> io::Result<()> {
+        for kind in ["tenants", "keys"].map(|kind| self.root.join(kind)) {
+            if !is_folder(&kind) {
+                clear(&kind)?;
+                continue;
             }
-            let keys = self.root.join("keys").join(tenant.slug.as_str());
-            expected
-                .extend(state.keys_of(KeyOwner::Tenant(tenant.id)).map(|key| keys.join(format!("{}.json", key.kid))));
-        }
-        let global = self.root.join("keys").join("global");
-        expected.extend(state.keys_of(KeyOwner::Global).map(|key| global.join(format!("{}.json", key.kid))));
-        for kind in ["tenants", "keys"] {
-            for folder in children(&self.root.join(kind))? {
-                for file in children(&folder)?.into_iter().filter(|file| !expected.contains(file)) {
-                    remove(&file)?;
+            for folder in children(&kind)? {
+                if !is_folder(&folder) {
+                    clear(&folder)?;
+                    continue;
                 }
+                let stays = |file: &PathBuf| expected.contains_key(file) && is_file(file);
+                for file in children(&folder)?.iter().filter(|file| !stays(file)) {
+                    clear(file)?;
+                }
+                remove_if_empty(&folder);
             }
         }
         Ok(())
     }
 }
 
-/// Of a tenant that is there, or was.
-fn slug<'a>(state: &'a State, before: &'a State, id: TenantId) -> Option<&'a Slug> {
-    state.tenant_by_id(id).or_else(|| before.tenant_by_id(id)).map(|tenant| &tenant.slug)
+impl Shows {
+    fn value(&self, state: &State, revision: Revision) -> Value {
+        match self {
+            Self::Tenant(id) => {
+                let tenant = state.tenant_by_id(*id).map(|tenant| shown::tenant(tenant));
+                json!({"revision": revision, "tenant": tenant})
+            }
+            Self::Clients(id) => {
+                let clients: Vec<Value> = state.clients_of(*id, None).map(|client| shown::client(client)).collect();
+                json!({"revision": revision, "clients": clients})
+            }
+            Self::Scopes(id) => {
+                let scopes: Vec<Value> = state.scopes_of(*id, None).map(|scope| shown::scope(scope)).collect();
+                json!({"revision": revision, "scopes": scopes})
+            }
+            Self::Key(owner, kid) => {
+                json!({"revision": revision, "key": state.key(*owner, kid).map(|key| shown::key(key))})
+            }
+        }
+    }
 }
 
-/// `None`: there is nothing to show.
-fn shown_of(state: &State, id: TenantId, name: &str, revision: Revision) -> Option<Value> {
-    let tenant = state.tenant_by_id(id)?;
-    let items: Vec<Value> = match name {
-        "clients" => state.clients_of(id, None).map(|client| shown::client(client)).collect(),
-        "scopes" => state.scopes_of(id, None).map(|scope| shown::scope(scope)).collect(),
-        _ => return Some(json!({"revision": revision, "tenant": shown::tenant(tenant)})),
-    };
-    (!items.is_empty()).then(|| json!({"revision": revision, name: items}))
-}
-
-fn put(path: &Path, value: Option<Value>) -> io::Result<()> {
-    let Some(value) = value else { return remove(path) };
+fn put(path: &Path, value: &Value) -> io::Result<()> {
     let folder = path.parent().expect("every file stands in a folder of the tree");
     fs::create_dir_all(folder)?;
     let mut temporary = path.as_os_str().to_owned();
@@ -133,20 +152,40 @@ fn put(path: &Path, value: Option<Value>) -> io::Result<()> {
 
 /// And its folder, if it was the last in it.
 fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    if let Some(folder) = path.parent() {
-        // Not empty, or gone: both are fine.
-        let _ = fs::remove_dir(folder);
-    }
+    gone(fs::remove_file(path))?;
+    path.parent().into_iter().for_each(remove_if_empty);
     Ok(())
 }
 
-fn children(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read?.map(|entry| Ok(entry?.path())).collect(),
+/// Whatever it is. Links are removed, not followed.
+fn clear(path: &Path) -> io::Result<()> {
+    gone(if is_folder(path) { fs::remove_dir_all(path) } else { fs::remove_file(path) })
+}
+
+/// That it was not there is fine.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
+
+fn remove_if_empty(folder: &Path) {
+    // Not empty, or gone: both are fine.
+    let _ = fs::remove_dir(folder);
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_file())
+}
+
+fn children(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+#[cfg(test)]
+mod tests;
