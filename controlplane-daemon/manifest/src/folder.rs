@@ -1,5 +1,6 @@
 //! The files of a folder that hold documents.
 
+use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,9 @@ const MAX_DEPTH: usize = 16;
 /// Every `.yaml`, `.yml` and `.json` below `folder`, in the order of their names; `folder` itself if it is a file.
 /// Names that begin with a dot are passed over: version control, editors, and the `..data` of a Kubernetes volume, whose
 /// files stand beside it as links.
+///
+/// What cannot be looked into is listed as well, whatever its name: there may be documents in it, or were, and whoever
+/// reads it finds out why it cannot be.
 pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     if folder.metadata()?.is_file() {
         return Ok(vec![folder.to_owned()]);
@@ -23,19 +27,31 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<
     if depth > MAX_DEPTH {
         return Err(io::Error::other(format!("{}: more than {MAX_DEPTH} folders deep", folder.display())));
     }
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
+    let entries = match std::fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(error) if depth == 0 => return Err(error),
+        Err(_) => {
+            found.push(folder.to_owned());
+            return Ok(());
+        }
+    };
+    for path in entries.iter().map(DirEntry::path) {
         if path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b".")) {
             continue;
         }
-        let metadata = path.metadata()?;
-        if metadata.is_dir() {
-            collect(&path, depth + 1, found)?;
-        } else if path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known)) {
-            found.push(path);
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => collect(&path, depth + 1, found)?,
+            Ok(_) if !holds_documents(&path) => {}
+            // It was removed meanwhile.
+            Err(_) if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {}
+            Ok(_) | Err(_) => found.push(path),
         }
     }
     Ok(())
+}
+
+fn holds_documents(path: &Path) -> bool {
+    path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known))
 }
 
 #[cfg(test)]
@@ -57,5 +73,19 @@ mod tests {
         assert_eq!(files(root.path()).unwrap(), [at("a.yaml"), at("sub/b.json")]);
         assert_eq!(files(&at("README.md")).unwrap(), [at("README.md")]);
         assert!(files(&at("gone")).is_err());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_keeps_nobody_from_the_rest() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for (target, name) in [("nowhere", "b.yaml"), ("nowhere", "tenants"), ("turning", "turning")] {
+            std::os::unix::fs::symlink(target, at(name)).unwrap();
+        }
+        std::fs::write(at("a.yaml"), "").unwrap();
+        std::os::unix::fs::symlink("a.yaml", at("c.json")).unwrap();
+        std::os::unix::fs::symlink("nowhere", at(".#editor")).unwrap();
+        let names = ["a.yaml", "b.yaml", "c.json", "tenants", "turning"];
+        assert_eq!(files(root.path()).unwrap(), names.map(at));
     }
 }
