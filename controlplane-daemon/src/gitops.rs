@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use controlplane_core::{Actor, Origin};
-use manifest::Document;
+use manifest::{Document, Reserved};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use vocab::Revision;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub prune: Prune,
     /// How often it is looked without anybody saying that something changed.
     pub resync: Duration,
+    /// What no document may refer to.
+    pub reserved: Reserved,
 }
 
 /// What the status page shows.
@@ -102,8 +104,8 @@ impl Gitops {
 
     async fn reconcile(&mut self) {
         let began = Instant::now();
-        let dir = self.settings.dir.clone();
-        let read = tokio::task::spawn_blocking(move || files::read(&dir)).await;
+        let Settings { dir, reserved, .. } = self.settings.clone();
+        let read = tokio::task::spawn_blocking(move || files::read(&dir, &reserved)).await;
         let files = match read.map_err(std::io::Error::other).and_then(|read| read) {
             Ok(files) => files,
             Err(error) => return self.failed(format!("{}: {error}", self.settings.dir.display())),

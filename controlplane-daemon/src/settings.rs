@@ -31,7 +31,7 @@ use crate::oidc::OidcSettings;
 use crate::sinks::Place;
 use crate::tls::TlsSettings;
 pub use reference::reference;
-use sources::{Environment, Gathered};
+use sources::Environment;
 
 /// `EX_CONFIG` of sysexits.h.
 pub const EXIT_CONFIG: u8 = 78;
@@ -125,9 +125,9 @@ pub fn read(args: impl IntoIterator<Item = OsString>, env: Environment<'_>) -> R
         Err(error) => return Err(SettingsError { problems: vec![error.to_string().trim_end().to_owned()] }),
     };
     let flags = |flag: &str| matches.get_one::<String>(flag).cloned();
-    let Gathered { values, problems } = sources::gather(&flags, env);
-    let printed = print(&values);
-    let settings = judge::judge(values, problems).map_err(|problems| SettingsError { problems })?;
+    let gathered = sources::gather(&flags, env);
+    let printed = print(&gathered.values);
+    let settings = judge::judge(gathered).map_err(|problems| SettingsError { problems })?;
     Ok(match matches.subcommand_name() {
         Some("config") => Invocation::Print(printed),
         Some("recover") => {

@@ -2,6 +2,8 @@
 
 #[path = "gitops/limits.rs"]
 mod limits;
+#[path = "gitops/references.rs"]
+mod references;
 
 use std::fs;
 use std::path::{Path, PathBuf};

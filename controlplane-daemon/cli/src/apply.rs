@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use manifest::{Document, Fault, Format, Plain, References};
+use manifest::{Document, Fault, Format, Plain, References, Reserved};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -105,7 +105,9 @@ fn read(paths: &[PathBuf], plain: Plain) -> Result<Vec<Document>, Failure> {
             }
         }
     }
-    let references = References::Follow { forbidden: |_| false };
+    // The operator's own: whatever they may read.
+    let nothing = Reserved::default();
+    let references = References::Follow(&nothing);
     faults.extend(documents.iter_mut().flat_map(|document| manifest::resolve(document, plain, references)));
     if !faults.is_empty() {
         return Err(Failure::Usage(faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")));
@@ -126,7 +128,7 @@ fn texts(path: &Path) -> Result<Vec<(String, String)>, Failure> {
     }
     let files = manifest::files(path).map_err(|error| cannot(path, &error))?;
     let read = |file: PathBuf| {
-        let text = std::fs::read_to_string(&file).map_err(|error| cannot(&file, &error))?;
+        let text = manifest::text(&file).map_err(|error| cannot(&file, &error))?;
         Ok((file.display().to_string(), text))
     };
     files.into_iter().map(read).collect()

@@ -14,6 +14,7 @@
 //! imports nothing of ours.
 
 mod document;
+mod file;
 mod folder;
 mod json;
 mod secrets;
@@ -22,8 +23,9 @@ mod tree;
 mod yaml;
 
 pub use document::{Document, Fault, Kind, MAX_DOCUMENTS, MAX_FILE_BYTES};
+pub use file::text;
 pub use folder::files;
-pub use secrets::{Plain, References, resolve};
+pub use secrets::{Plain, References, Reserved, resolve};
 pub use tree::{Tree, tree};
 
 /// What a file's name or a content type says it holds.

@@ -1,11 +1,12 @@
 //! Secrets stand beside the documents, not in them: `{from_env: NAME}` or `{from_file: PATH}`, put in by whoever reads
 //! the files. After that they stand in the body as plain text, on their way to be sealed or hashed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::document::{Document, Fault, Kind};
+use crate::file;
 
 /// What to do with a secret that stands in a document as plain text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,20 +15,39 @@ pub enum Plain {
     Allow,
 }
 
+/// What is the reader's own: a document that names it does not get it.
+#[derive(Clone, Debug, Default)]
+pub struct Reserved {
+    /// What the names of its variables begin with.
+    pub variables: Vec<String>,
+    /// Its files, and folders with all that is below them.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Reserved {
+    fn has_variable(&self, name: &str) -> bool {
+        self.variables.iter().any(|beginning| name.starts_with(beginning))
+    }
+
+    /// `path` leads through no link. Those of the reader's own are followed anew each time: a volume's change.
+    fn has_file(&self, path: &Path) -> bool {
+        self.paths.iter().any(|own| path.starts_with(own.canonicalize().as_ref().unwrap_or(own)))
+    }
+}
+
 /// What to do with references.
 #[derive(Clone, Copy, Debug)]
-pub enum References {
+pub enum References<'a> {
     /// The reader has no business with files or variables of ours: documents that came over the network.
     Refuse,
-    /// Variables for which this answers true are not to be had: the reader's own.
-    Follow { forbidden: fn(&str) -> bool },
+    Follow(&'a Reserved),
 }
 
 /// Longer is no secret but a mistake.
-const MAX_SECRET_BYTES: u64 = 16 * 1024;
+const MAX_SECRET_BYTES: usize = 16 * 1024;
 
 /// Puts the secrets in. Every problem is found, and none of the texts is repeated.
-pub fn resolve(document: &mut Document, plain: Plain, references: References) -> Vec<Fault> {
+pub fn resolve(document: &mut Document, plain: Plain, references: References<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for pointer in places(document) {
         let Some(value) = body_pointer(document, &pointer) else { continue };
@@ -76,7 +96,7 @@ fn split(pointer: &str) -> (&str, &str) {
 }
 
 /// `None`: it stays what it is.
-fn secret(value: &Value, file: &Path, plain: Plain, references: References) -> Result<Option<String>, String> {
+fn secret(value: &Value, file: &Path, plain: Plain, references: References<'_>) -> Result<Option<String>, String> {
     let shape = || Err("must be {from_env: NAME} or {from_file: PATH}".to_owned());
     match value {
         Value::String(_) if plain == Plain::Allow => Ok(None),
@@ -85,14 +105,14 @@ fn secret(value: &Value, file: &Path, plain: Plain, references: References) -> R
                 .to_owned())
         }
         Value::Object(members) if members.len() == 1 => {
-            let References::Follow { forbidden } = references else {
+            let References::Follow(reserved) = references else {
                 return Err(
                     "references are followed where the files are: by `hellojohn apply` or --gitops-dir".to_owned()
                 );
             };
             match members.iter().next() {
-                Some((name, Value::String(variable))) if name == "from_env" => from_env(variable, forbidden).map(Some),
-                Some((name, Value::String(path))) if name == "from_file" => from_file(path, file).map(Some),
+                Some((name, Value::String(variable))) if name == "from_env" => from_env(variable, reserved).map(Some),
+                Some((name, Value::String(path))) if name == "from_file" => from_file(path, file, reserved).map(Some),
                 _ => shape(),
             }
         }
@@ -100,8 +120,8 @@ fn secret(value: &Value, file: &Path, plain: Plain, references: References) -> R
     }
 }
 
-fn from_env(variable: &str, forbidden: fn(&str) -> bool) -> Result<String, String> {
-    if forbidden(variable) {
+fn from_env(variable: &str, reserved: &Reserved) -> Result<String, String> {
+    if reserved.has_variable(variable) {
         return Err(format!("the variable {variable} is not for documents"));
     }
     match std::env::var(variable) {
@@ -112,14 +132,15 @@ fn from_env(variable: &str, forbidden: fn(&str) -> bool) -> Result<String, Strin
 }
 
 /// A relative path is looked up beside the document. One line end at the end is the editor's, not the secret's.
-fn from_file(path: &str, document: &Path) -> Result<String, String> {
+fn from_file(path: &str, document: &Path, reserved: &Reserved) -> Result<String, String> {
     let full = document.parent().unwrap_or(Path::new("")).join(path);
     let cannot = |why: &dyn std::fmt::Display| format!("{}: {why}", full.display());
-    let size = std::fs::metadata(&full).map_err(|error| cannot(&error))?.len();
-    if size > MAX_SECRET_BYTES {
-        return Err(cannot(&format_args!("has more than {MAX_SECRET_BYTES} bytes")));
+    // What is judged is what is read, whichever links lead there.
+    let real = full.canonicalize().map_err(|error| cannot(&error))?;
+    if reserved.has_file(&real) {
+        return Err(cannot(&"is not for documents: whoever reads them keeps it for itself"));
     }
-    let text = std::fs::read_to_string(&full).map_err(|error| cannot(&error))?;
+    let text = file::at_most(&real, MAX_SECRET_BYTES).map_err(|error| cannot(&error))?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
     if text.is_empty() { Err(cannot(&"is empty")) } else { Ok(text.to_owned()) }
 }
@@ -129,7 +150,9 @@ mod tests {
     use super::*;
     use crate::{Format, read};
 
-    const FOLLOW: References = References::Follow { forbidden: |name| name.starts_with("HJ_") };
+    fn reserved(paths: &[&Path]) -> Reserved {
+        Reserved { variables: vec!["HJ_".to_owned()], paths: paths.iter().map(|path| (*path).to_owned()).collect() }
+    }
 
     fn document(file: &str, secret: &str) -> Document {
         let text = format!("kind: Client\nclient_id: web\nsecret: {secret}\n");
@@ -142,22 +165,55 @@ mod tests {
         std::fs::write(folder.path().join("web.secret"), "geheim\n").unwrap();
         let file = folder.path().join("a.yaml").display().to_string();
         let mut document = document(&file, "{from_file: web.secret}");
-        assert!(resolve(&mut document, Plain::Refuse, FOLLOW).is_empty());
+        assert!(resolve(&mut document, Plain::Refuse, References::Follow(&reserved(&[]))).is_empty());
         assert_eq!(document.body["secret"], "geheim");
         assert!(!format!("{document:?}").contains("geheim"));
     }
 
     #[test]
+    fn the_readers_own_files_are_not_to_be_had_by_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("own/deep")).unwrap();
+        std::fs::create_dir_all(at("volume/v1")).unwrap();
+        for name in ["own/deep/key", "volume/v1/key", "other"] {
+            std::fs::write(at(name), "geheim").unwrap();
+        }
+        // As the reader names its key: through a link that changes.
+        std::os::unix::fs::symlink("v1", at("volume/..data")).unwrap();
+        std::os::unix::fs::symlink("..data/key", at("volume/key")).unwrap();
+        std::os::unix::fs::symlink("volume/v1/key", at("innocent")).unwrap();
+        let reserved = reserved(&[&at("own"), &at("volume/key")]);
+        let file = at("a.yaml").display().to_string();
+        let said = |path: &str| {
+            let faults = resolve(
+                &mut document(&file, &format!("{{from_file: {path}}}")),
+                Plain::Refuse,
+                References::Follow(&reserved),
+            );
+            faults.iter().map(ToString::to_string).collect::<String>()
+        };
+        for path in ["own/deep/key", "volume/key", "volume/v1/key", "innocent", "own/../innocent"] {
+            let said = said(path);
+            assert!(said.contains(&format!("{path}: is not for documents")) && !said.contains("geheim"), "{said}");
+        }
+        assert_eq!(said("other"), "");
+    }
+
+    #[test]
     fn what_cannot_be_had_is_said_with_its_place_and_never_with_the_secret() {
+        let reserved = reserved(&[]);
+        let follow = References::Follow(&reserved);
         let rows = [
-            ("geheim", Plain::Refuse, FOLLOW, "plain text"),
-            ("{from_env: HJ_X}", Plain::Refuse, FOLLOW, "not for documents"),
-            ("{from_env: NOBODY_SET_THIS}", Plain::Refuse, FOLLOW, "not set"),
-            ("{from_file: /nowhere/at/all}", Plain::Refuse, FOLLOW, "/nowhere/at/all"),
+            ("geheim", Plain::Refuse, follow, "plain text"),
+            ("{from_env: HJ_X}", Plain::Refuse, follow, "not for documents"),
+            ("{from_env: NOBODY_SET_THIS}", Plain::Refuse, follow, "not set"),
+            ("{from_file: /nowhere/at/all}", Plain::Refuse, follow, "/nowhere/at/all"),
+            ("{from_file: /dev/zero}", Plain::Refuse, follow, "/dev/zero: is not a regular file"),
             ("{from_env: PATH}", Plain::Refuse, References::Refuse, "where the files are"),
-            ("{from_env: A, from_file: b}", Plain::Allow, FOLLOW, "must be"),
-            ("{value: geheim}", Plain::Allow, FOLLOW, "must be"),
-            ("[geheim]", Plain::Allow, FOLLOW, "must be"),
+            ("{from_env: A, from_file: b}", Plain::Allow, follow, "must be"),
+            ("{value: geheim}", Plain::Allow, follow, "must be"),
+            ("[geheim]", Plain::Allow, follow, "must be"),
         ];
         for (secret, plain, references, what) in rows {
             let faults = resolve(&mut document("a.yaml", secret), plain, references);

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::document::{Document, Fault, Kind, Located, MAX_FILE_BYTES, Part};
-use crate::{Format, json, yaml};
+use crate::document::{Document, Fault, Kind, Located, Part};
+use crate::{Format, file, json, yaml};
 
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -108,10 +108,7 @@ impl File {
 
     fn read(path: &Path) -> Result<Self, Fault> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| fault(path, &format!("cannot be read: {error}")))?;
-        if text.len() > MAX_FILE_BYTES {
-            return Err(fault(path, &format!("a file may have at most {MAX_FILE_BYTES} bytes")));
-        }
+        let text = file::text(path).map_err(|error| fault(path, &format!("cannot be read: {error}")))?;
         let parsed = match Format::of(&name) {
             Format::Json => json::whole(&text),
             Format::Yaml => yaml::parse(&text).and_then(single),

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use manifest::{Document, Fault, Format, Plain, References};
+use manifest::{Document, Fault, Format, Plain, References, Reserved};
 
 use super::status::FileStatus;
 
@@ -21,12 +21,12 @@ impl File {
 }
 
 /// Fails only when the folder itself cannot be read.
-pub(super) fn read(dir: &Path) -> io::Result<Vec<File>> {
+pub(super) fn read(dir: &Path, reserved: &Reserved) -> io::Result<Vec<File>> {
     // Through the link, so that a swap in the middle does not mix two versions.
     let root = dir.canonicalize()?;
     let read = |path: std::path::PathBuf| {
         let shown = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
-        match documents(&path) {
+        match documents(&path, reserved) {
             Ok(documents) => File { path: shown, documents, errors: Vec::new() },
             Err(errors) => File { path: shown, documents: Vec::new(), errors },
         }
@@ -34,21 +34,15 @@ pub(super) fn read(dir: &Path) -> io::Result<Vec<File>> {
     Ok(manifest::files(&root)?.into_iter().map(read).collect())
 }
 
-fn documents(path: &Path) -> Result<Vec<Document>, Vec<String>> {
+fn documents(path: &Path, reserved: &Reserved) -> Result<Vec<Document>, Vec<String>> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{name}: {error}")])?;
+    let text = manifest::text(path).map_err(|error| vec![format!("{name}: {error}")])?;
     let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>();
     let mut documents = manifest::read(&name, &text, Format::of(&name)).map_err(said)?;
-    let references = References::Follow { forbidden: is_own };
+    let references = References::Follow(reserved);
     let faults: Vec<Fault> =
         documents.iter_mut().flat_map(|document| manifest::resolve(document, Plain::Refuse, references)).collect();
     if faults.is_empty() { Ok(documents) } else { Err(said(faults)) }
-}
-
-/// The daemon's own settings: whoever writes manifests has no business with its keys.
-fn is_own(variable: &str) -> bool {
-    let bare = ["SECRETBOX_MASTER_KEY", "CLUSTER_HMAC_SECRET", "AUDIT_API_TOKEN"];
-    variable.starts_with("HJ_") || bare.iter().any(|name| variable.starts_with(name))
 }
 
 /// Notes what is wrong with the file of `document` and takes its documents out. False: it was out already.

@@ -11,13 +11,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use controlplane_core::validate::is_host_port;
+use manifest::Reserved;
 use telemetry::{Filter, Format, InvalidTraces, Traces};
 use transport::forwarded::TrustedProxies;
 use transport::host::Host;
 use transport::material::{Files, IdentityFiles};
 use vocab::{Keyring, NodeId, Secret};
 
-use super::sources::Given;
+use super::sources::{Gathered, Given};
 use super::{FollowerWrites, Settings, catalogue};
 use crate::admin::declarative::Prune;
 use crate::credential::Credential;
@@ -28,8 +29,9 @@ use crate::tls::TlsSettings;
 
 const MIN_WATCH_TOKEN_LEN: usize = 16;
 
-pub(super) fn judge(values: BTreeMap<&'static str, Given>, problems: Vec<String>) -> Result<Settings, Vec<String>> {
-    let mut judge = Judge { values, problems };
+pub(super) fn judge(gathered: Gathered) -> Result<Settings, Vec<String>> {
+    let Gathered { values, secret_files, problems } = gathered;
+    let mut judge = Judge { values, secret_files, problems };
     let settings = judge.settings();
     match settings {
         Some(settings) if judge.problems.is_empty() => Ok(settings),
@@ -43,6 +45,7 @@ pub(super) fn judge(values: BTreeMap<&'static str, Given>, problems: Vec<String>
 
 struct Judge {
     values: BTreeMap<&'static str, Given>,
+    secret_files: Vec<PathBuf>,
     problems: Vec<String>,
 }
 
@@ -135,7 +138,19 @@ impl Judge {
         }
         let prune = self.word("gitops-prune", &[("true", Prune::Delete), ("false", Prune::Keep)]);
         let resync = self.number("gitops-resync-secs", 1, 86_400).map(Duration::from_secs);
-        Some(gitops::Settings { dir: self.text("gitops-dir").map(PathBuf::from)?, set, prune: prune?, resync: resync? })
+        let dir = self.text("gitops-dir").map(PathBuf::from)?;
+        Some(gitops::Settings { dir, set, prune: prune?, resync: resync?, reserved: self.reserved() })
+    }
+
+    /// What whoever writes documents has no business with: this daemon's keys, and the system's view of it.
+    fn reserved(&self) -> Reserved {
+        let secrets = catalogue::ALL.iter().filter(|setting| setting.is_secret());
+        let bare = secrets.flat_map(catalogue::Setting::variables).filter(|name| !name.starts_with("HJ_"));
+        let variables = std::iter::once("HJ_".to_owned()).chain(bare).collect();
+        let named = self.values.iter().filter(|(flag, _)| flag.ends_with("-file")).map(|(_, given)| &given.text);
+        let system = ["/proc", "/sys", "/dev"].map(PathBuf::from);
+        let paths = self.secret_files.iter().cloned().chain(named.map(PathBuf::from)).chain(system).collect();
+        Reserved { variables, paths }
     }
 
     fn text(&self, flag: &str) -> Option<String> {

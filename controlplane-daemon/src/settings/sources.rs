@@ -17,6 +17,8 @@ pub(super) struct Given {
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) values: BTreeMap<&'static str, Given>,
+    /// Where secrets were read from.
+    pub(super) secret_files: Vec<PathBuf>,
     pub(super) problems: Vec<String>,
 }
 
@@ -86,6 +88,7 @@ impl Gathered {
     }
 
     fn secret_file(&mut self, path: &str, origin: String) -> Option<Given> {
+        self.secret_files.push(PathBuf::from(path));
         match std::fs::read_to_string(path) {
             Ok(text) => Some(Given { text: text.trim_end_matches(['\r', '\n']).to_owned(), origin }),
             Err(error) => {
@@ -105,6 +108,8 @@ impl Gathered {
     }
 
     fn file(&mut self, path: &Path) -> ConfigFile {
+        // Secrets may stand in it themselves.
+        self.secret_files.push(path.to_owned());
         let read = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"));
         // Without the offending line that toml's Display shows: it may hold a secret.
         let parsed = read.and_then(|text| {
