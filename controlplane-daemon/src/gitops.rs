@@ -74,31 +74,34 @@ impl Gitops {
     /// Until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut leading = self.applier.control.leadership();
-        let mut revisions = self.applier.control.revisions();
-        let mut watcher = watcher::Watcher::start(&self.settings.dir);
         loop {
             let leads = *leading.borrow_and_update();
             self.status.lock().active = leads;
-            if leads {
-                watcher.look_again();
-                revisions.mark_unchanged();
-                self.reconcile().await;
-            } else {
-                self.in_force = None;
-            }
-            let woken = async {
-                tokio::select! {
-                    () = watcher.changed() => {}
-                    _ = revisions.changed() => {}
-                    () = tokio::time::sleep(self.settings.resync) => {}
-                }
-                tokio::time::sleep(SETTLE).await;
-            };
             tokio::select! {
-                () = woken, if leads => {}
+                // Whatever is under way ends with leadership: it would go on through the successor, which has files of
+                // its own.
+                () = self.follow(), if leads => {}
                 changed = leading.changed() => if changed.is_err() { return },
                 () = stop.cancelled() => return,
             }
+        }
+    }
+
+    /// As long as this node leads.
+    async fn follow(&mut self) {
+        self.in_force = None;
+        let mut revisions = self.applier.control.revisions();
+        let mut watcher = watcher::Watcher::start(&self.settings.dir);
+        loop {
+            watcher.look_again();
+            revisions.mark_unchanged();
+            self.reconcile().await;
+            tokio::select! {
+                () = watcher.changed() => {}
+                _ = revisions.changed() => {}
+                () = tokio::time::sleep(self.settings.resync) => {}
+            }
+            tokio::time::sleep(SETTLE).await;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Configuration from files that the leader follows, and as files that every node keeps: real processes, real folders.
 
+#[path = "gitops/leadership.rs"]
+mod leadership;
 #[path = "gitops/limits.rs"]
 mod limits;
 #[path = "gitops/references.rs"]

@@ -1,0 +1,50 @@
+//! A leader that is none any more leaves its files alone: its successor follows its own.
+
+use std::time::Duration;
+
+use super::*;
+
+/// Long enough to notice that a file changed, and not to have waited for more.
+const NOTICED: Duration = Duration::from_millis(100);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_replaced_does_not_go_on_through_its_successor() {
+    let mut cluster = Cluster::prepare(3, &[]);
+    let mut dirs = Vec::new();
+    for node in &mut cluster.nodes {
+        let dir = scratch::folder("own-files");
+        write(&dir.join("tenant.yaml"), TENANT);
+        write(&dir.join("orders.yaml"), &scope("orders", "of all"));
+        node.launch_mut().args.extend(["--gitops-dir".to_owned(), dir.display().to_string()]);
+        dirs.push(dir);
+    }
+    cluster.start_all().await;
+    cluster.ready().await;
+    let old = cluster.leader().await;
+    let admin = cluster.admin(old).await;
+    shows(&admin, "/tenants/acme/scopes/orders", "/description", "of all").await;
+    status(&admin, "all is well", |status| status["result"] == "ok").await;
+    let before = admin.get("/tenants/acme/scopes/orders").await.expect(200).json["revision"].clone();
+    let other = cluster.admin((old + 1) % 3).await;
+
+    // It stands still in the middle of a look, and does not know when it goes on that somebody else leads.
+    write(&dirs[old].join("orders.yaml"), &scope("orders", "of the old leader"));
+    tokio::time::sleep(NOTICED).await;
+    cluster.nodes[old].process().pause();
+    until("another one leads", PATIENCE, async || {
+        let status = other.try_get("/cluster/status").await.map_err(|error| error.to_string())?;
+        match status.json["leader_id"].as_u64() {
+            Some(leader) if leader != cluster.nodes[old].id => Ok(()),
+            leader => Err(format!("{leader:?}")),
+        }
+    })
+    .await;
+    cluster.nodes[old].process().resume();
+    let new = cluster.leader().await;
+    assert_ne!(new, old);
+    status(&admin, "the old leader has stopped", |status| status["active"] == false).await;
+    let admin = cluster.admin(new).await;
+    status(&admin, "the new leader has looked", |status| status["result"] == "ok").await;
+    let after = admin.get("/tenants/acme/scopes/orders?consistency=linearizable").await.expect(200).json;
+    assert_eq!((&after["description"], &after["revision"]), (&"of all".into(), &before), "nobody has touched it");
+}
