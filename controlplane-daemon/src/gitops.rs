@@ -2,17 +2,19 @@
 //!
 //! ```text
 //!   files changed ─┐
-//!   state changed ─┼─▶ (leading?) ─▶ read every file ─▶ apply all that is right, one batch ─▶ status, metrics
+//!   state changed ─┼─▶ read every file until they hold still ─▶ apply all that is right, one batch ─▶ status, metrics
 //!   time passed ───┘
 //! ```
 //!
 //! Only the leader works; the others wait until they lead. A file that is broken is left out and reported, the rest goes
-//! on; while one is broken, nothing is pruned. What somebody changed by hand is put back and reported as drift.
+//! on; while one is broken, nothing is pruned, nor while the files keep changing. What somebody changed by hand is put
+//! back and reported as drift.
 
 mod files;
 mod status;
 mod watcher;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +29,11 @@ use crate::admin::declarative::{Action, Applier, ApplyError, Asker, Bounds, Owne
 use files::File;
 pub use status::{Drift, FileStatus, Status};
 
-/// Several files are written one after the other; a burst of changes is one.
+/// Several files are written one after the other, and each piece by piece: they hold still when nothing is noticed, and
+/// nothing found to be other than before, for so long.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Files that never hold still are taken as they are after so long.
+const RESTLESS: Duration = Duration::from_secs(2);
 
 /// What it is set to.
 #[derive(Clone, Debug)]
@@ -50,9 +55,20 @@ pub struct Gitops {
     settings: Settings,
     applier: Applier,
     status: Shared,
-    /// What was in force after the last run without any error: a difference from it that the files do not explain is
-    /// drift.
-    in_force: Option<Vec<Document>>,
+    /// The files when they last held still.
+    settled: Option<Settled>,
+}
+
+struct Settled {
+    files: Vec<File>,
+    /// Whether they were made so, all of them: then a difference that the files do not explain is drift.
+    in_force: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Files {
+    HoldStill,
+    KeepChanging,
 }
 
 impl std::fmt::Debug for Gitops {
@@ -64,7 +80,7 @@ impl std::fmt::Debug for Gitops {
 impl Gitops {
     pub fn new(settings: Settings, applier: Applier) -> Self {
         let status = Status { dir: settings.dir.clone(), set: settings.set.clone(), ..Status::default() };
-        Self { settings, applier, status: Arc::new(Mutex::new(status)), in_force: None }
+        Self { settings, applier, status: Arc::new(Mutex::new(status)), settled: None }
     }
 
     pub fn status(&self) -> Shared {
@@ -89,41 +105,76 @@ impl Gitops {
 
     /// As long as this node leads.
     async fn follow(&mut self) {
-        self.in_force = None;
+        self.settled = None;
         let mut revisions = self.applier.control.revisions();
         let mut watcher = watcher::Watcher::start(&self.settings.dir);
         loop {
             watcher.look_again();
             revisions.mark_unchanged();
-            self.reconcile().await;
-            tokio::select! {
-                () = watcher.changed() => {}
-                _ = revisions.changed() => {}
-                () = tokio::time::sleep(self.settings.resync) => {}
+            if self.reconcile().await == Files::HoldStill {
+                tokio::select! {
+                    () = watcher.changed() => {}
+                    _ = revisions.changed() => {}
+                    () = tokio::time::sleep(self.settings.resync) => {}
+                }
             }
-            tokio::time::sleep(SETTLE).await;
+            let began = Instant::now();
+            while tokio::time::timeout(SETTLE, watcher.changed()).await.is_ok() && began.elapsed() < RESTLESS {}
         }
     }
 
-    async fn reconcile(&mut self) {
+    async fn reconcile(&mut self) -> Files {
         let began = Instant::now();
+        let (files, stillness) = match self.read().await {
+            Ok(read) => read,
+            Err(error) => {
+                self.failed(format!("{}: {error}", self.settings.dir.display()));
+                return Files::HoldStill;
+            }
+        };
+        let run = self.apply(files, stillness).await;
+        self.report(run, began.elapsed());
+        stillness
+    }
+
+    /// What is half written, or half swapped, reads like something from which the rest was removed.
+    async fn read(&self) -> io::Result<(Vec<File>, Files)> {
+        let began = Instant::now();
+        let mut files = self.read_once().await?;
+        if self.settled.as_ref().is_some_and(|settled| settled.files == files) {
+            return Ok((files, Files::HoldStill));
+        }
+        loop {
+            tokio::time::sleep(SETTLE).await;
+            let before = std::mem::replace(&mut files, self.read_once().await?);
+            if before == files {
+                return Ok((files, Files::HoldStill));
+            }
+            if began.elapsed() >= RESTLESS {
+                return Ok((files, Files::KeepChanging));
+            }
+        }
+    }
+
+    async fn read_once(&self) -> io::Result<Vec<File>> {
         let Settings { dir, reserved, .. } = self.settings.clone();
         let read = tokio::task::spawn_blocking(move || files::read(&dir, &reserved)).await;
-        let files = match read.map_err(std::io::Error::other).and_then(|read| read) {
-            Ok(files) => files,
-            Err(error) => return self.failed(format!("{}: {error}", self.settings.dir.display())),
-        };
-        let run = self.apply(files).await;
-        self.report(run, began.elapsed());
+        read.map_err(io::Error::other).and_then(|read| read)
     }
 
     /// Applies what can be applied: files that turn out to be wrong are left out, and the rest is tried again.
-    async fn apply(&mut self, mut files: Vec<File>) -> Run {
+    async fn apply(&mut self, mut files: Vec<File>, stillness: Files) -> Run {
         let asker = Asker { actor: Actor::Gitops, origin: Origin::default(), request_id: None };
         let mut run = Run::default();
         let mut prune = self.settings.prune;
+        let was_in_force = self.settled.take().is_some_and(|settled| settled.in_force && settled.files == files);
+        let settled = (stillness == Files::HoldStill).then(|| files.clone());
+        let mut in_force = false;
+        if stillness == Files::KeepChanging {
+            run.error = Some("the files keep changing while they are read: nothing is pruned".to_owned());
+        }
         loop {
-            let documents: Vec<Document> = files.iter().flat_map(|file| file.documents.clone()).collect();
+            let documents: Vec<Document> = files.iter().flat_map(|file| file.documents.iter().cloned()).collect();
             if documents.is_empty() && run.error.is_none() {
                 // An empty volume must not empty the configuration.
                 run.error = Some("the folder holds no documents: nothing is done, nothing is pruned".to_owned());
@@ -143,9 +194,8 @@ impl Gitops {
                     let changed = outcome.plan.steps.iter().filter(|step| step.action != Action::Unchanged);
                     run.changed = changed.map(|step| format!("{} {}", step.action.as_str(), step.resource)).collect();
                     run.revision = Some(outcome.revision);
-                    run.drifted = !run.changed.is_empty() && self.in_force.as_ref() == Some(&documents);
-                    let clean = run.error.is_none() && files.iter().all(|file| file.errors.is_empty());
-                    self.in_force = clean.then_some(documents);
+                    run.drifted = !run.changed.is_empty() && was_in_force;
+                    in_force = run.error.is_none() && files.iter().all(|file| file.errors.is_empty());
                     break;
                 }
                 Err(ApplyError::Faults(faults)) => {
@@ -168,6 +218,7 @@ impl Gitops {
                 }
             }
         }
+        self.settled = settled.map(|files| Settled { files, in_force });
         run.files = files.into_iter().map(File::status).collect();
         run
     }

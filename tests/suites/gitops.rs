@@ -6,6 +6,8 @@ mod leadership;
 mod limits;
 #[path = "gitops/references.rs"]
 mod references;
+#[path = "gitops/writing.rs"]
+mod writing;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,15 +2,17 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use manifest::{Document, Fault, Format, Plain, References, Reserved};
 
 use super::status::FileStatus;
 
+#[derive(Clone, PartialEq)]
 pub(super) struct File {
     path: String,
     /// None of them, once something is wrong with one.
-    pub(super) documents: Vec<Document>,
+    pub(super) documents: Arc<[Document]>,
     pub(super) errors: Vec<String>,
 }
 
@@ -27,8 +29,8 @@ pub(super) fn read(dir: &Path, reserved: &Reserved) -> io::Result<Vec<File>> {
     let read = |path: std::path::PathBuf| {
         let shown = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
         match documents(&path, reserved) {
-            Ok(documents) => File { path: shown, documents, errors: Vec::new() },
-            Err(errors) => File { path: shown, documents: Vec::new(), errors },
+            Ok(documents) => File { path: shown, documents: documents.into(), errors: Vec::new() },
+            Err(errors) => File { path: shown, documents: Arc::default(), errors },
         }
     };
     Ok(manifest::files(&root)?.into_iter().map(read).collect())
@@ -37,6 +39,10 @@ pub(super) fn read(dir: &Path, reserved: &Reserved) -> io::Result<Vec<File>> {
 fn documents(path: &Path, reserved: &Reserved) -> Result<Vec<Document>, Vec<String>> {
     let name = path.display().to_string();
     let text = manifest::text(path).map_err(|error| vec![format!("{name}: {error}")])?;
+    if text.trim().is_empty() {
+        // So is one whose writer has just begun: what it stated would be deleted.
+        return Err(vec![format!("{name}: is empty; remove it if it is to state nothing")]);
+    }
     let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>();
     let mut documents = manifest::read(&name, &text, Format::of(&name)).map_err(said)?;
     let references = References::Follow(reserved);
@@ -51,7 +57,7 @@ pub(super) fn blame(files: &mut [File], document: &Document, pointer: &str, deta
     let Some(file) = files.iter_mut().find(theirs) else { return false };
     file.errors.push(document.fault(pointer, detail).to_string());
     let had = !file.documents.is_empty();
-    file.documents.clear();
+    file.documents = Arc::default();
     had
 }
 

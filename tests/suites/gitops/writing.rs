@@ -1,0 +1,94 @@
+//! Files that are looked at while somebody writes them: nothing is deleted for what is not there yet.
+
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use super::*;
+
+/// Between two pieces of a file. Shorter than what gitops takes for the end.
+const PIECE: Duration = Duration::from_millis(50);
+
+fn tenant(slug: &str) -> String {
+    format!("---\nkind: Tenant\nslug: {slug}\ndisplay_name: {slug}\n")
+}
+
+/// A tenant that was deleted and made again has another one.
+async fn id_of(admin: &Admin, slug: &str) -> String {
+    admin.get(&format!("/tenants/{slug}")).await.expect(200).text_of("id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_written_in_place_lose_nothing() {
+    let dir = scratch::folder("in-place");
+    let slugs: Vec<String> = (0..20).map(|number| format!("t{number}")).collect();
+    let all = dir.join("all.yaml");
+    fs::write(&all, slugs.iter().map(|slug| tenant(slug)).collect::<String>()).expect("written");
+    fs::write(dir.join("other.yaml"), tenant("first")).expect("written");
+    let cluster = Cluster::start_with(1, &["--gitops-dir", dir.to_str().expect("UTF-8")]).await;
+    let admin = cluster.admin(0).await;
+    shows(&admin, "/tenants/t19", "/slug", "t19").await;
+    let mut ids = Vec::new();
+    for slug in &slugs {
+        ids.push(id_of(&admin, slug).await);
+    }
+
+    // A writer that is slow, and one that stops where nothing is written yet.
+    for begins_late in [false, true] {
+        let mut file = fs::File::create(&all).expect("truncated");
+        if begins_late {
+            status(&admin, "the empty file is reported", |status| status.to_string().contains("is empty")).await;
+        }
+        for slug in &slugs {
+            file.write_all(tenant(slug).as_bytes()).expect("written");
+            tokio::time::sleep(PIECE).await;
+        }
+        drop(file);
+        // What is stated after it is there once all of it has been looked at.
+        let marker = if begins_late { "third" } else { "second" };
+        fs::write(dir.join("other.yaml"), [tenant("first"), tenant(marker)].concat()).expect("written");
+        shows(&admin, &format!("/tenants/{marker}"), "/slug", marker).await;
+        status(&admin, "all is well", |status| status["result"] == "ok").await;
+        for (slug, id) in slugs.iter().zip(&ids) {
+            assert_eq!(&id_of(&admin, slug).await, id, "{slug} is what it was");
+        }
+    }
+    is_gone(&admin, "/tenants/second").await;
+}
+
+/// Each file is a link of its own through `..data`: a swap that comes between two of them shows some of both versions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_swapped_while_it_is_read_loses_nothing() {
+    let volume = scratch::folder("volume");
+    let swap = |target: &str| {
+        symlink(target, volume.join("..data_tmp")).expect("linked");
+        fs::rename(volume.join("..data_tmp"), volume.join("..data")).expect("swapped");
+    };
+    // The tenant is in another file each time, so that between the two it can seem to be in neither.
+    for (version, files) in
+        [("..1", ["# nothing\n".to_owned(), tenant("acme")]), ("..2", [tenant("acme"), "# nothing\n".to_owned()])]
+    {
+        fs::create_dir(volume.join(version)).expect("made");
+        for (name, text) in ["a.yaml", "b.yaml"].iter().zip(files) {
+            fs::write(volume.join(version).join(name), text).expect("written");
+        }
+        fs::write(volume.join(version).join("c.yaml"), tenant(&format!("version-{}", &version[2..]))).expect("written");
+    }
+    swap("..1");
+    for name in ["a.yaml", "b.yaml", "c.yaml"] {
+        symlink(format!("..data/{name}"), volume.join(name)).expect("linked");
+    }
+    let flags = ["--gitops-dir", volume.to_str().expect("UTF-8"), "--gitops-resync-secs", "86400"];
+    let cluster = Cluster::start_with(1, &flags).await;
+    let admin = cluster.admin(0).await;
+    shows(&admin, "/tenants/acme", "/slug", "acme").await;
+    let id = id_of(&admin, "acme").await;
+    for number in 0..60 {
+        swap(if number % 2 == 0 { "..2" } else { "..1" });
+        tokio::time::sleep(PIECE).await;
+    }
+    swap("..2");
+    shows(&admin, "/tenants/version-2", "/slug", "version-2").await;
+    is_gone(&admin, "/tenants/version-1").await;
+    assert_eq!(id_of(&admin, "acme").await, id);
+}
