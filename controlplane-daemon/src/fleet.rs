@@ -81,7 +81,10 @@ pub struct Pod {
     pub connected_at: Timestamp,
     /// When it last acknowledged another revision than before; `None` until its first acknowledgement.
     pub acknowledged_at: Option<Timestamp>,
+    /// The signing keys first.
     pub rejected: Vec<RejectedResource>,
+    /// How many there are, listed or not.
+    pub rejected_count: u64,
     /// How long ago the pod last knew that it had everything, by its own word.
     pub staleness: Option<Duration>,
     /// It is stopping: it finishes what it has begun.
@@ -93,6 +96,7 @@ pub struct Pod {
 pub struct Report {
     pub acknowledged_revision: Revision,
     pub rejected: Vec<RejectedResource>,
+    pub rejected_count: u64,
     pub staleness: Option<Duration>,
     pub draining: bool,
 }
@@ -102,6 +106,20 @@ pub struct Report {
 pub struct RejectedResource {
     pub resource: String,
     pub reason: String,
+}
+
+impl RejectedResource {
+    pub fn is_signing_key(&self) -> bool {
+        let mut path = self.resource.split('/');
+        (path.next(), path.nth(1)) == (Some("tenants"), Some("keys"))
+    }
+}
+
+impl Pod {
+    /// Whether it may reject signing keys that are not listed: something else is listed only when all of them are.
+    pub fn rejects_unlisted_keys(&self) -> bool {
+        self.rejected_count > self.rejected.len() as u64 && self.rejected.iter().all(RejectedResource::is_signing_key)
+    }
 }
 
 /// What a wait for the fleet came to.

@@ -188,14 +188,15 @@ impl Subscriber {
         let mut turn = 0;
         while let Some(uri) = self.endpoints.get(turn).cloned() {
             turn = (turn + 1) % self.endpoints.len();
-            let mut heard = false;
+            let (begun, mut heard) = (Instant::now(), false);
             let ended = self.session(&uri, &mut heard, stop).await;
             self.serving.status.disconnected();
             if stop.is_cancelled() {
                 return;
             }
             tracing::warn!(endpoint = %uri, reason = %ended, "no watch from there; trying the next address");
-            if heard {
+            // A stream that ends at once again and again is of no use, whatever was heard on it.
+            if heard && begun.elapsed() >= LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }
             // Jitter, so that pods which lost one node together do not come back together.
@@ -252,6 +253,7 @@ impl Subscriber {
         watch::Ack {
             revision: self.mirror.directory().revision.get(),
             rejected: self.mirror.rejected(),
+            rejected_count: Some(self.mirror.rejected_count() as u64),
             staleness_ms: Some(u64::try_from(status.staleness().as_millis()).unwrap_or(u64::MAX)),
             draining: *status.stopping().borrow(),
         }

@@ -74,10 +74,16 @@ fn show(api: &Api, fleet: &Value, before: &str) -> Result<Reader, Failure> {
     let table = api.output.render_list(&items(fleet, "/pods"), COLUMNS)?;
     let reader = tell(format_args!("{before}{table}"))?;
     for pod in items(fleet, "/pods") {
-        for rejected in items(&pod, "/rejected") {
+        let name = pod.pointer("/pod_id").and_then(Value::as_str).unwrap_or_default();
+        let listed = items(&pod, "/rejected");
+        for rejected in &listed {
             let text = |pointer| rejected.pointer(pointer).and_then(Value::as_str).unwrap_or_default().escape_debug();
-            let pod = pod.pointer("/pod_id").and_then(Value::as_str).unwrap_or_default();
-            note(format_args!("{pod} cannot use {}: {}", text("/resource"), text("/reason")));
+            note(format_args!("{name} cannot use {}: {}", text("/resource"), text("/reason")));
+        }
+        let all = pod.pointer("/rejected_count").and_then(Value::as_u64).unwrap_or_default();
+        let unlisted = all.saturating_sub(listed.len() as u64);
+        if unlisted > 0 {
+            note(format_args!("{name} cannot use {unlisted} more"));
         }
     }
     let nodes = items(fleet, "/unreachable_nodes");

@@ -36,7 +36,9 @@ struct PodView {
     lag_ms: Option<u64>,
     staleness_ms: Option<u64>,
     acknowledged_at: Option<String>,
+    /// The signing keys first; of very many only some.
     rejected: Vec<RejectedView>,
+    rejected_count: u64,
 }
 
 #[derive(Serialize)]
@@ -64,6 +66,7 @@ impl PodView {
             lag_ms: lag.map(millis),
             staleness_ms: pod.staleness.map(millis),
             acknowledged_at: pod.acknowledged_at.map(rfc3339),
+            rejected_count: pod.rejected_count,
             rejected: pod
                 .rejected
                 .into_iter()

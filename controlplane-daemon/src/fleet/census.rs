@@ -26,7 +26,7 @@ pub struct Census {
 
 impl Census {
     /// Every connection; a pod that moved may be listed by the node that has not missed it yet, too.
-    pub fn connections(&self) -> impl Iterator<Item = &Pod> {
+    pub fn connections(&self) -> impl Iterator<Item = &Pod> + Clone {
         self.nodes.iter().flat_map(|node| &node.connected)
     }
 

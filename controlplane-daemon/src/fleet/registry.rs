@@ -59,6 +59,7 @@ impl Registry {
             connected_at: self.inner.clock.now(),
             acknowledged_at: None,
             rejected: Vec::new(),
+            rejected_count: 0,
             staleness: None,
             draining: false,
         };
@@ -113,12 +114,12 @@ impl Connection {
         let now = self.registry.inner.clock.now();
         {
             let mut pod = self.pod.lock();
-            let Report { acknowledged_revision, rejected, staleness, draining } = report;
+            let Report { acknowledged_revision, rejected, rejected_count, staleness, draining } = report;
             if pod.acknowledged_at.is_none() || pod.acknowledged_revision != acknowledged_revision {
                 pod.acknowledged_at = Some(now);
             }
-            (pod.acknowledged_revision, pod.rejected) = (acknowledged_revision, rejected);
-            (pod.staleness, pod.draining) = (staleness, draining);
+            (pod.acknowledged_revision, pod.staleness, pod.draining) = (acknowledged_revision, staleness, draining);
+            (pod.rejected, pod.rejected_count) = (rejected, rejected_count);
         }
         // Whoever waits has begun to before he looks at the pods, and the lock has told us: mostly nobody does.
         if self.registry.inner.changed.receiver_count() > 0 {
@@ -156,6 +157,7 @@ impl From<&Pod> for peer::Pod {
                 .collect(),
             staleness_ms: pod.staleness.map(|staleness| u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX)),
             draining: pod.draining,
+            rejected_count: Some(pod.rejected_count),
         }
     }
 }
@@ -171,6 +173,7 @@ impl Pod {
             acknowledged_revision: Revision(pod.acknowledged_revision),
             connected_at: Timestamp::from_millis(pod.connected_at_ms),
             acknowledged_at: pod.acknowledged_at_ms.map(Timestamp::from_millis),
+            rejected_count: pod.rejected_count.unwrap_or_default().max(pod.rejected.len() as u64),
             rejected: pod
                 .rejected
                 .into_iter()

@@ -133,6 +133,7 @@ mod tests {
             connected_at: Timestamp::from_secs(1),
             acknowledged_at: None,
             rejected: vec![],
+            rejected_count: 0,
             staleness: None,
             draining,
         }

@@ -65,6 +65,7 @@ fn absent_pod(record: &PodRecord, last: Option<&Pod>, now: Timestamp) -> FleetPo
         connected_at: record.since,
         acknowledged_at: None,
         rejected: Vec::new(),
+        rejected_count: 0,
         staleness: None,
         draining: false,
     });

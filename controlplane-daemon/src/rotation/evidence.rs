@@ -6,20 +6,50 @@ use controlplane_core::State;
 use controlplane_core::model::{KeyOwner, Presence, SigningKey};
 use vocab::{Revision, Slug};
 
-use crate::fleet::Census;
+use crate::fleet::{Census, Pod};
 
 #[derive(Clone, Debug)]
 pub struct Evidence {
     /// What every connected pod has acknowledged; `None` when none is connected.
     acknowledged: Option<Revision>,
-    /// Resources that some connected pod cannot use.
-    rejected: BTreeSet<String>,
+    /// What some connected pod cannot use.
+    rejected: Rejected,
     /// What every pod that is somewhere, but not connected, had when it was last seen.
     cut_off: Option<Revision>,
     /// What every node that answered has applied.
     applied: Revision,
     /// Some node did not answer: nobody knows what its pods have.
     blind: bool,
+}
+
+/// What some pods cannot use.
+#[derive(Clone, Debug)]
+struct Rejected {
+    resources: BTreeSet<String>,
+    /// One of them has more keys to reject than it names.
+    any_key: bool,
+}
+
+impl Rejected {
+    fn by<'a>(pods: impl Iterator<Item = &'a Pod> + Clone) -> Self {
+        Self {
+            any_key: pods.clone().any(Pod::rejects_unlisted_keys),
+            resources: pods.flat_map(|pod| &pod.rejected).map(|it| it.resource.clone()).collect(),
+        }
+    }
+
+    /// A pod names a tenant by its slug, or by its id when it could not use the tenant itself.
+    fn include(&self, owner: KeyOwner, tenant: &Slug, key: &SigningKey) -> bool {
+        if self.resources.is_empty() {
+            return self.any_key;
+        }
+        let kid = &key.kid;
+        let by_id = match owner {
+            KeyOwner::Tenant(id) => self.resources.contains(&format!("tenants/{id}/keys/{kid}")),
+            KeyOwner::Global => false,
+        };
+        self.any_key || by_id || self.resources.contains(&format!("tenants/{tenant}/keys/{kid}"))
+    }
 }
 
 impl Evidence {
@@ -40,7 +70,7 @@ impl Evidence {
         });
         Self {
             acknowledged: census.connections().map(|pod| pod.acknowledged_revision).min(),
-            rejected: census.connections().flat_map(|pod| &pod.rejected).map(|it| it.resource.clone()).collect(),
+            rejected: Rejected::by(census.connections()),
             cut_off: had.min(),
             applied: census.applied_everywhere(),
             blind: !census.unreachable_nodes.is_empty(),
@@ -55,19 +85,8 @@ impl Evidence {
         tenant: &Slug,
         keys: &[&SigningKey],
     ) -> bool {
-        self.acknowledged.is_some_and(|acknowledged| acknowledged < needed) || {
-            !self.rejected.is_empty() && keys.iter().any(|key| self.is_rejected(owner, tenant, key))
-        }
-    }
-
-    /// A pod names a tenant by its slug, or by its id when it could not use the tenant itself.
-    fn is_rejected(&self, owner: KeyOwner, tenant: &Slug, key: &SigningKey) -> bool {
-        let kid = &key.kid;
-        let by_id = match owner {
-            KeyOwner::Tenant(id) => self.rejected.contains(&format!("tenants/{id}/keys/{kid}")),
-            KeyOwner::Global => false,
-        };
-        by_id || self.rejected.contains(&format!("tenants/{tenant}/keys/{kid}"))
+        self.acknowledged.is_some_and(|acknowledged| acknowledged < needed)
+            || keys.iter().any(|key| self.rejected.include(owner, tenant, key))
     }
 
     /// Whether a pod that is cut off may lack `needed`.

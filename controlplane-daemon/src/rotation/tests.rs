@@ -133,9 +133,14 @@ fn pod(name: &str) -> Pod {
         connected_at: Timestamp::from_secs(1),
         acknowledged_at: None,
         rejected: vec![],
+        rejected_count: 0,
         staleness: None,
         draining: false,
     }
+}
+
+fn rejected(resource: &str) -> RejectedResource {
+    RejectedResource { resource: resource.to_owned(), reason: "sealed".to_owned() }
 }
 
 fn on_roster(name: &str, presence: Presence, acknowledged: u64) -> Mutation {
@@ -203,11 +208,24 @@ fn a_pod_that_rejects_the_key_holds_it_up_by_either_name() {
         let kid = world.state.next_key(owner, KeyFamily::P256).unwrap().kid.clone();
         let tenant = tenant.map_or_else(|| world.tenant().id.to_string(), ToOwned::to_owned);
         let resource = format!("tenants/{tenant}/keys/{kid}");
-        world.pods[0].rejected = vec![RejectedResource { resource, reason: "sealed".to_owned() }];
+        world.pods[0].rejected = vec![rejected(&resource)];
         assert_eq!(world.until_due(10 * STALE), None);
         world.pods[0].rejected.clear();
         assert_eq!(world.until_due(200), Some((vec!["activate"], CACHE + 1)));
     }
+}
+
+#[test]
+fn a_pod_that_rejects_more_keys_than_it_lists_may_reject_any() {
+    let mut world = World::new().published();
+    world.acknowledge();
+    world.pods[0].rejected_count = 2;
+    world.pods[0].rejected = vec![rejected("tenants/other/keys/k1")];
+    assert_eq!(world.until_due(10 * STALE), None);
+    // Keys are listed first: what is not listed is something else.
+    world.pods[0].rejected.push(rejected("tenants/other/clients/keys"));
+    world.pods[0].rejected_count = 1000;
+    assert_eq!(world.until_due(200), Some((vec!["activate"], CACHE + 1)));
 }
 
 #[test]

@@ -32,9 +32,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a pod that is ahead of this node waits for the leader's word.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(3);
-/// A pod says little: its name, or what it could not use.
-const MAX_POD_MESSAGE: usize = 256 << 10;
-const MAX_REJECTED: usize = 1000;
+/// A pod says little: its name, or some of what it could not use. One of an older build lists all of that, and would only
+/// come back and say the same if it were not heard to the end.
+const MAX_POD_MESSAGE: usize = 4 << 20;
+const MAX_REJECTED: usize = 100;
 /// An acknowledgement has a dozen bytes. tonic's own buffer, 8 KiB for each stream, would be a fifth of what a pod costs.
 const POD_BUFFER: usize = 512;
 
@@ -233,12 +234,15 @@ impl Subscription {
         let Some(pod_message::Kind::Ack(ack)) = message.kind else {
             return Err(invalid("after Hello only Ack may come"));
         };
-        let Ack { revision, rejected, staleness_ms, draining } = ack;
-        let rejected = rejected.into_iter().take(MAX_REJECTED);
-        let rejected = rejected.map(|it| RejectedResource { resource: it.resource, reason: it.reason }).collect();
-        let staleness = staleness_ms.map(Duration::from_millis);
+        let Ack { revision, rejected, staleness_ms, draining, rejected_count } = ack;
         self.deliveries.acknowledged(Revision(revision));
-        self.connection.report(Report { acknowledged_revision: Revision(revision), rejected, staleness, draining });
+        self.connection.report(Report {
+            acknowledged_revision: Revision(revision),
+            rejected_count: rejected_count.unwrap_or_default().max(rejected.len() as u64),
+            rejected: listed(rejected),
+            staleness: staleness_ms.map(Duration::from_millis),
+            draining,
+        });
         Ok(())
     }
 
@@ -302,6 +306,17 @@ impl Drop for Counted {
     fn drop(&mut self) {
         metrics::gauge!("hj_cp_watch_subscribers").decrement(1.0);
     }
+}
+
+/// As many as are kept of what a pod rejects, the signing keys first.
+fn listed(rejected: Vec<watch::RejectedResource>) -> Vec<RejectedResource> {
+    let rejected = rejected.into_iter().map(|it| RejectedResource { resource: it.resource, reason: it.reason });
+    let mut rejected: Vec<_> = rejected.collect();
+    if rejected.len() > MAX_REJECTED {
+        rejected.sort_by_key(|it| !it.is_signing_key());
+        rejected.truncate(MAX_REJECTED);
+    }
+    rejected
 }
 
 fn invalid(why: &str) -> Status {

@@ -7,7 +7,7 @@ use controlplane_core::{Actor, Command, Mutation};
 use shared_proto::status::error_code;
 use shared_proto::watch::event::Kind;
 use shared_proto::watch::watch_client::WatchClient;
-use shared_proto::watch::{Ack, Event, Hello, PodMessage, Position, pod_message};
+use shared_proto::watch::{Ack, Event, Hello, PodMessage, Position, RejectedResource, pod_message};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
@@ -81,7 +81,10 @@ impl Pod {
     }
 
     async fn acknowledge(&self, revision: Revision) {
-        let ack = Ack { revision: revision.0, ..Ack::default() };
+        self.report(Ack { revision: revision.0, ..Ack::default() }).await;
+    }
+
+    async fn report(&self, ack: Ack) {
         self.out.send(PodMessage { kind: Some(pod_message::Kind::Ack(ack)) }).await.unwrap();
     }
 
@@ -164,6 +167,35 @@ async fn a_pod_that_does_not_acknowledge_is_named() {
     let applied = node.propose(create_tenant("acme")).await.unwrap();
     let wait = node.wait_for_fleet(applied.revision, Duration::from_millis(50)).await;
     assert_eq!(wait.laggards, ["pod-a".parse().unwrap()]);
+    node.shutdown().await;
+}
+
+/// A pod of an older build lists all that it rejects, its signing keys last: it is heard, and the keys are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_rejects_very_much_is_heard() {
+    let (_dir, node, addr) = node().await;
+    let mut pod = Pod::connect(addr, "token", None).await.unwrap();
+    let (at, _) = pod.snapshot().await;
+    let rejected = |resource: String| RejectedResource { resource, reason: "x".repeat(100) };
+    let mut all: Vec<_> = (0..5000).map(|n| rejected(format!("tenants/acme/clients/client-{n}"))).collect();
+    all.push(rejected("tenants/acme/keys/k1".to_owned()));
+    pod.report(Ack { revision: at.revision, rejected: all, ..Ack::default() }).await;
+    assert!(node.wait_for_fleet(Revision(at.revision), Duration::from_secs(20)).await.is_complete());
+    // It goes on on the same stream.
+    let applied = node.propose(create_tenant("acme")).await.unwrap();
+    assert_eq!(pod.delta_of(applied.revision).await, 2);
+    let heard = node.fleet().await.pods.remove(0).pod;
+    assert_eq!((heard.acknowledged_revision.0, heard.rejected_count), (at.revision, 5001));
+    assert_eq!(heard.rejected[0].resource, "tenants/acme/keys/k1");
+    assert!(heard.rejected.len() <= 100 && !heard.rejects_unlisted_keys());
+
+    // One of this build says how many there are.
+    let listed = vec![rejected("tenants/acme/keys/k1".to_owned())];
+    let ack = Ack { revision: applied.revision.0, rejected: listed, rejected_count: Some(9), ..Ack::default() };
+    pod.report(ack).await;
+    assert!(node.wait_for_fleet(applied.revision, Duration::from_secs(20)).await.is_complete());
+    let heard = node.fleet().await.pods.remove(0).pod;
+    assert!(heard.rejected_count == 9 && heard.rejects_unlisted_keys());
     node.shutdown().await;
 }
 

@@ -39,6 +39,10 @@ pub struct Surroundings {
     pub pools: Arc<PodPools>,
 }
 
+/// What a control plane is told at most of what could not be used: all of it may be, and it is told again and again.
+const MOST_LISTED: usize = 50;
+const MOST_REASON_CHARS: usize = 256;
+
 #[derive(Debug)]
 pub struct Mirror {
     surroundings: Surroundings,
@@ -94,18 +98,22 @@ impl Mirror {
         Some(Saved { cluster_id, revision: self.directory.revision, resources: self.encoded.clone() })
     }
 
-    /// What could not be used, each with the reason.
+    /// What could not be used, each with the reason: the signing keys first, for which the rotation of keys waits, and of
+    /// very many only some.
     pub fn rejected(&self) -> Vec<watch::RejectedResource> {
         let name = |key: &ResourceKey| {
             let id = key.tenant();
             let slug = id.and_then(|id| self.tenants.get(&id)?.record.as_ref()).map(|record| record.slug.to_string());
             slug.or_else(|| id.map(|id| id.to_string())).unwrap_or_default()
         };
-        self.rejected
-            .iter()
+        let is_signing_key = |key: &ResourceKey| matches!(key, ResourceKey::SigningKey(..));
+        let keys = self.rejected.iter().filter(|(key, _)| is_signing_key(key));
+        let others = self.rejected.iter().filter(|(key, _)| !is_signing_key(key));
+        keys.chain(others)
+            .take(MOST_LISTED)
             .map(|(key, rejection)| watch::RejectedResource {
                 resource: key.path(&name(key)),
-                reason: rejection.reason.clone(),
+                reason: rejection.reason.chars().take(MOST_REASON_CHARS).collect(),
             })
             .collect()
     }

@@ -196,6 +196,9 @@ pub struct Pod {
     pub staleness_ms: ::core::option::Option<u64>,
     #[prost(bool, tag = "9")]
     pub draining: bool,
+    /// How many there are, listed in `rejected` or not. Absent: those listed are all.
+    #[prost(uint64, optional, tag = "10")]
+    pub rejected_count: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RejectedResource {

@@ -42,7 +42,8 @@ pub struct Position {
 pub struct Ack {
     #[prost(uint64, tag = "1")]
     pub revision: u64,
-    /// What the pod could not use and therefore kept at its last good state. Complete: each Ack replaces the list.
+    /// What the pod could not use and therefore kept at its last good state; each Ack replaces the list. The signing keys
+    /// come first. Complete, unless `rejected_count` says that there are more.
     #[prost(message, repeated, tag = "2")]
     pub rejected: ::prost::alloc::vec::Vec<RejectedResource>,
     /// How long ago the pod last knew that it had everything, in milliseconds. Repeated with every few heartbeats.
@@ -51,6 +52,9 @@ pub struct Ack {
     /// The pod is stopping: it finishes what it has begun and then leaves for good.
     #[prost(bool, tag = "4")]
     pub draining: bool,
+    /// How many resources the pod could not use, listed or not. Absent: those listed are all.
+    #[prost(uint64, optional, tag = "5")]
+    pub rejected_count: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RejectedResource {

@@ -217,6 +217,22 @@ fn keys_of_an_unknown_master_key_are_named() {
 }
 
 #[test]
+fn of_very_many_that_are_rejected_the_keys_are_named_first() {
+    let mut mirror = two_tenants();
+    let unusable =
+        |n: u32| watch::Client { token_endpoint_auth_method: "x".repeat(1000), ..client(1, &format!("client-{n}")) };
+    let mut changes: Vec<_> = (0..2000).map(|n| put(Kind::Client(unusable(n)))).collect();
+    changes.push(put(Kind::SigningKey(key(1, "k9", 5))));
+    mirror.apply(Revision(11), changes);
+    let listed = mirror.rejected();
+    assert_eq!((listed.len(), mirror.rejected_count()), (MOST_LISTED, 2001));
+    assert_eq!(listed[0].resource, "tenants/acme/keys/k9");
+    assert!(listed[1].resource.starts_with("tenants/acme/clients/"));
+    let bytes: usize = listed.iter().map(prost::Message::encoded_len).sum();
+    assert!(bytes < 64 << 10, "{bytes}");
+}
+
+#[test]
 fn a_dsn_of_an_unknown_master_key_is_named_and_the_last_good_one_kept() {
     let mut mirror = two_tenants();
     let sealed = |byte: u8| watch::Database {
