@@ -116,6 +116,10 @@ impl RejectedResource {
 }
 
 impl Pod {
+    pub fn rejects_keys(&self) -> bool {
+        self.rejected.iter().any(RejectedResource::is_signing_key)
+    }
+
     /// Whether it may reject signing keys that are not listed: something else is listed only when all of them are.
     pub fn rejects_unlisted_keys(&self) -> bool {
         self.rejected_count > self.rejected.len() as u64 && self.rejected.iter().all(RejectedResource::is_signing_key)

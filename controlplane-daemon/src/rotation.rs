@@ -46,7 +46,7 @@ pub struct Rotation {
 struct Wait {
     /// The state of the key that this is about.
     status: KeyStatus,
-    /// When this leader first saw it so.
+    /// When this leader first saw it so, and last that a connected pod rejects it: whoever has it not is as old as that.
     seen: Instant,
     /// Since when nobody holds the step up.
     clear: Option<Instant>,
@@ -169,13 +169,20 @@ impl Round<'_> {
             seen: self.now,
             clear: None,
         });
-        let cut_off_serve = self.now.saturating_duration_since(wait.seen) < policy.cut_off_serves + CUT_OFF_MARGIN;
         let held_up = match tenant {
             None => self.evidence.holds_up_nodes(key.revision),
             Some(slug) => {
                 let needed = used.iter().map(|key| key.revision).max().unwrap_or_default();
-                self.evidence.holds_up_connected(needed, key.owner, slug, used)
-                    || (cut_off_serve && self.evidence.holds_up_cut_off(needed))
+                let is_rejected = self.evidence.is_rejected_by_connected(slug, used);
+                if is_rejected {
+                    // It is told everything and does not grow old: its time begins when it is cut off.
+                    wait.seen = self.now;
+                }
+                let seen_for = self.now.saturating_duration_since(wait.seen);
+                is_rejected
+                    || self.evidence.is_lacked_by_connected(needed)
+                    || (seen_for < policy.cut_off_serves + CUT_OFF_MARGIN
+                        && self.evidence.holds_up_cut_off(needed, slug, used))
             }
         };
         wait.clear = if held_up { None } else { wait.clear.or(Some(self.now)) };

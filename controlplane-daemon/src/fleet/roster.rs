@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use controlplane_core::model::{PodSighting, Presence};
 use controlplane_core::{Mutation, State};
-use vocab::PodId;
+use vocab::{PodId, Revision};
 
 use super::{Census, Pod};
 
@@ -100,7 +100,8 @@ fn sighting(pod: &Pod, presence: Presence) -> PodSighting {
         version: pod.version.clone(),
         address: pod.address.clone(),
         presence,
-        acknowledged_revision: pod.acknowledged_revision,
+        // A key that it has and cannot use it has not. Which one it was is forgotten with its last node.
+        acknowledged_revision: if pod.rejects_keys() { Revision::ZERO } else { pod.acknowledged_revision },
     }
 }
 
@@ -117,9 +118,10 @@ fn missing(known: &PodSighting, last: Option<&Pod>) -> PodSighting {
 mod tests {
     use super::*;
     use crate::fleet::NodePods;
+    use crate::fleet::RejectedResource;
     use controlplane_core::model::PodRecord;
     use controlplane_core::{Actor, Command, Entry, Stamp};
-    use vocab::{NodeId, Revision, Timestamp};
+    use vocab::{NodeId, Timestamp};
 
     const KEEP: Keep = Keep { stopped: Duration::from_mins(1), gone: Duration::from_mins(10) };
 
@@ -184,6 +186,16 @@ mod tests {
         let due = successor.due(&state, &census(&[one], &[]), KEEP, at(1300)).unwrap();
         apply(&mut state, due);
         assert_eq!(presence(&state, "one"), Some(Presence::Connected));
+    }
+
+    #[test]
+    fn who_could_not_use_a_key_is_written_down_as_having_none() {
+        let had = |resource: &str| {
+            let rejected = vec![RejectedResource { resource: resource.to_owned(), reason: "sealed".to_owned() }];
+            sighting(&Pod { rejected, ..pod("one", false) }, Presence::Gone).acknowledged_revision
+        };
+        assert_eq!(had("tenants/acme/keys/k1"), Revision::ZERO);
+        assert_eq!(had("tenants/acme/clients/web"), Revision(7));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Evidence {
     rejected: Rejected,
     /// What every pod that is somewhere, but not connected, had when it was last seen.
     cut_off: Option<Revision>,
+    /// What some of these could not use then.
+    cut_off_rejected: Rejected,
     /// What every node that answered has applied.
     applied: Revision,
     /// Some node did not answer: nobody knows what its pods have.
@@ -38,60 +40,58 @@ impl Rejected {
         }
     }
 
+    fn include_one_of(&self, tenant: &Slug, keys: &[&SigningKey]) -> bool {
+        self.any_key || (!self.resources.is_empty() && keys.iter().any(|key| self.name(tenant, key)))
+    }
+
     /// A pod names a tenant by its slug, or by its id when it could not use the tenant itself.
-    fn include(&self, owner: KeyOwner, tenant: &Slug, key: &SigningKey) -> bool {
-        if self.resources.is_empty() {
-            return self.any_key;
-        }
+    fn name(&self, tenant: &Slug, key: &SigningKey) -> bool {
         let kid = &key.kid;
-        let by_id = match owner {
+        let by_id = match key.owner {
             KeyOwner::Tenant(id) => self.resources.contains(&format!("tenants/{id}/keys/{kid}")),
             KeyOwner::Global => false,
         };
-        self.any_key || by_id || self.resources.contains(&format!("tenants/{tenant}/keys/{kid}"))
+        by_id || self.resources.contains(&format!("tenants/{tenant}/keys/{kid}"))
     }
 }
 
 impl Evidence {
     pub fn of(census: &Census, state: &State) -> Self {
         let connected = census.connected();
-        let absent = state.pods().filter(|record| {
-            record.sighting.presence != Presence::Stopped && !connected.contains_key(&record.sighting.pod_id)
-        });
         let departed = census.departed();
-        let had = absent.filter_map(|record| {
-            let sighting = &record.sighting;
-            match departed.get(&sighting.pod_id) {
-                Some(pod) if pod.draining => None,
-                Some(pod) => Some(pod.acknowledged_revision.max(sighting.acknowledged_revision)),
-                // What a pod on the roster had when it was first seen is not what it has now, but certainly that much.
-                None => Some(sighting.acknowledged_revision),
-            }
+        let absent = state
+            .pods()
+            .map(|record| &record.sighting)
+            .filter(|sighting| sighting.presence != Presence::Stopped && !connected.contains_key(&sighting.pod_id));
+        let absent = absent.map(|sighting| (sighting, departed.get(&sighting.pod_id).copied()));
+        let cut_off: Vec<_> = absent.filter(|(_, last)| !last.is_some_and(|pod| pod.draining)).collect();
+        let had = cut_off.iter().map(|(sighting, last)| {
+            // What a pod on the roster had when it was first seen is not what it has now, but certainly that much.
+            last.map_or(Revision::ZERO, |pod| pod.acknowledged_revision).max(sighting.acknowledged_revision)
         });
         Self {
             acknowledged: census.connections().map(|pod| pod.acknowledged_revision).min(),
             rejected: Rejected::by(census.connections()),
             cut_off: had.min(),
+            cut_off_rejected: Rejected::by(cut_off.iter().filter_map(|(_, last)| *last)),
             applied: census.applied_everywhere(),
             blind: !census.unreachable_nodes.is_empty(),
         }
     }
 
-    /// Whether a connected pod lacks `needed` or cannot use one of `keys`.
-    pub(super) fn holds_up_connected(
-        &self,
-        needed: Revision,
-        owner: KeyOwner,
-        tenant: &Slug,
-        keys: &[&SigningKey],
-    ) -> bool {
+    /// Whether a connected pod lacks `needed`.
+    pub(super) fn is_lacked_by_connected(&self, needed: Revision) -> bool {
         self.acknowledged.is_some_and(|acknowledged| acknowledged < needed)
-            || keys.iter().any(|key| self.rejected.include(owner, tenant, key))
     }
 
-    /// Whether a pod that is cut off may lack `needed`.
-    pub(super) fn holds_up_cut_off(&self, needed: Revision) -> bool {
-        self.blind || self.cut_off.is_some_and(|had| had < needed)
+    /// Whether a connected pod cannot use one of `keys`.
+    pub(super) fn is_rejected_by_connected(&self, tenant: &Slug, keys: &[&SigningKey]) -> bool {
+        self.rejected.include_one_of(tenant, keys)
+    }
+
+    /// Whether a pod that is cut off may lack `needed`, or could not use one of `keys`.
+    pub(super) fn holds_up_cut_off(&self, needed: Revision, tenant: &Slug, keys: &[&SigningKey]) -> bool {
+        self.blind || self.cut_off.is_some_and(|had| had < needed) || self.cut_off_rejected.include_one_of(tenant, keys)
     }
 
     /// Whether a node lacks `needed`.

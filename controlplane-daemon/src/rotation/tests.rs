@@ -21,6 +21,7 @@ struct World {
     state: State,
     rotation: Rotation,
     pods: Vec<Pod>,
+    departed: Vec<Pod>,
     unreachable: Vec<NodeId>,
     revision: u64,
     begin: Instant,
@@ -33,6 +34,7 @@ impl World {
             state: State::default(),
             rotation: Rotation::default(),
             pods: vec![pod("one")],
+            departed: vec![],
             unreachable: vec![],
             revision: 0,
             begin: Instant::now(),
@@ -84,7 +86,8 @@ impl World {
 
     /// What is due now, carried out.
     fn look(&mut self) -> Vec<&'static str> {
-        let node = NodePods { connected: self.pods.clone(), departed: vec![], applied: Revision(self.revision) };
+        let (connected, departed) = (self.pods.clone(), self.departed.clone());
+        let node = NodePods { connected, departed, applied: Revision(self.revision) };
         let census = Census { nodes: vec![node], unreachable_nodes: self.unreachable.clone() };
         let evidence = Evidence::of(&census, &self.state);
         let (now, wall) = (self.begin + Duration::from_secs(self.secs), Timestamp::from_secs(self.secs.cast_signed()));
@@ -244,6 +247,23 @@ fn a_pod_that_is_cut_off_holds_it_up_until_its_service_has_ended() {
         world.acknowledge();
         assert_eq!(world.until_due(200), Some((vec!["activate"], expected)), "{presence:?} {has_it}");
     }
+}
+
+/// However long it was connected, and told everything: it goes on without the key for as long as the policy lets it.
+#[test]
+fn a_pod_that_rejects_the_key_holds_it_up_also_once_it_is_cut_off() {
+    let mut world = World::new().published();
+    let all = world.revision;
+    world.apply(on_roster("one", Presence::Connected, all));
+    world.acknowledge();
+    let owner = KeyOwner::Tenant(world.tenant().id);
+    let kid = world.state.next_key(owner, KeyFamily::P256).unwrap().kid.clone();
+    world.pods[0].rejected = vec![rejected(&format!("tenants/acme/keys/{kid}"))];
+    assert_eq!(world.until_due(10 * STALE), None);
+    world.departed = std::mem::take(&mut world.pods);
+    world.apply(on_roster("one", Presence::Gone, all));
+    let cut_off = STALE + CUT_OFF_MARGIN.as_secs() + CACHE;
+    assert_eq!(world.until_due(200), Some((vec!["activate"], cut_off)));
 }
 
 #[test]

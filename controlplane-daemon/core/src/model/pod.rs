@@ -23,7 +23,7 @@ pub struct PodSighting {
     pub version: String,
     pub address: String,
     pub presence: Presence,
-    /// What it had then.
+    /// What it surely had then: nothing, when it could not use a signing key.
     pub acknowledged_revision: Revision,
 }
 
