@@ -46,9 +46,9 @@ use crate::registrar::Registrar;
 use crate::settings::{self, EX_CONFIG, Invocation, Job, Refusal, Settings};
 use crate::store::pool::PodPools;
 use crate::sync::Sync;
-use crate::sync::confirmed::ConfirmedFile;
+use crate::sync::keeper::Files;
 use crate::sync::mirror::Surroundings;
-use crate::sync::state_file::{LoadError, Loaded, StateFile};
+use crate::sync::state_file::{LoadError, Loaded};
 use crate::sync::status::Status;
 use crate::sync::subscription::PodIdentity;
 use crate::tls;
@@ -135,7 +135,7 @@ impl Pod {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let pools = PodPools::new(settings.pools, settings.keyring.clone(), settings.migrate);
         let watch = settings.watch_tls.take().map(|files| tls::load(files, Arc::clone(&clock))).transpose()?;
-        let (state_file, loaded) = load_state(settings)?;
+        let (files, loaded) = load_state(settings)?;
         let mut pod = Self {
             directory: Arc::default(),
             status: Arc::default(),
@@ -160,8 +160,7 @@ impl Pod {
             status: Arc::clone(&pod.status),
             clock,
             surroundings: Surroundings { keyring: settings.keyring.clone(), public_url, pools: Arc::clone(&pools) },
-            state_file,
-            confirmed_file: settings.state_dir.as_deref().map(ConfirmedFile::in_dir),
+            files,
             loaded,
         };
         pod.tasks.spawn(sync.run(pod.stop.clone()));
@@ -179,10 +178,10 @@ impl Pod {
 }
 
 /// A file that is damaged is of no use, but no harm either; one that the master key does not open stops the start.
-fn load_state(settings: &Settings) -> anyhow::Result<(Option<StateFile>, Option<Loaded>)> {
+fn load_state(settings: &Settings) -> anyhow::Result<(Option<Files>, Option<Loaded>)> {
     let Some(dir) = &settings.state_dir else { return Ok((None, None)) };
-    let file = StateFile::in_dir(dir).with_context(|| format!("state-dir {}", dir.display()))?;
-    let loaded = match file.load(&settings.keyring) {
+    let files = Files::in_dir(dir).with_context(|| format!("state-dir {}", dir.display()))?;
+    let loaded = match files.state.load(&settings.keyring) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::WrongKey { .. }) => return Err(error.into()),
         Err(error @ LoadError::Unusable { .. }) => {
@@ -190,7 +189,7 @@ fn load_state(settings: &Settings) -> anyhow::Result<(Option<StateFile>, Option<
             None
         }
     };
-    Ok((Some(file), loaded))
+    Ok((Some(files), loaded))
 }
 
 async fn serve(mut settings: Settings, telemetry: Telemetry) -> anyhow::Result<()> {

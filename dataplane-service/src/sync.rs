@@ -4,11 +4,12 @@
 //!   subscription ──step──▶ mirror ──directory──▶ LiveDirectory ──▶ requests
 //!        ▲                   │
 //!        └──── Ack ──────────┤ (after the swap)
-//!                            └──▶ state file, off this task
+//!                            └──▶ keeper: state file, and how old that is
 //! ```
 
 pub mod confirmed;
 pub mod decode;
+pub mod keeper;
 pub mod mirror;
 pub mod state_file;
 pub mod status;
@@ -21,27 +22,36 @@ use rand::seq::SliceRandom as _;
 use shared_proto::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Uri;
-use vocab::{Clock, Keyring, Revision, Timestamp};
+use vocab::{Clock, ClusterId, Revision, Timestamp};
 
 use crate::directory::LiveDirectory;
-use confirmed::{BootTime, ConfirmedFile};
+use confirmed::BootTime;
+use keeper::{Files, Held, Keeper};
 use mirror::{Mirror, Saved, Surroundings};
-use state_file::{Loaded, StateFile};
-use status::{Source, Status};
+use state_file::Loaded;
+use status::{Complete, Source, Status};
 use subscription::{Ended, FAREWELL, PodIdentity, Step, Subscription};
 
 /// How long a control plane may take before the sealed state is served.
 const GRACE: Duration = Duration::from_millis(250);
-/// Changes come in bursts; the file is written once per burst.
-const DEBOUNCE: Duration = Duration::from_millis(500);
-/// The file is the whole state: under a stream of changes, writing it takes no more than one part in so many of the time.
-const PAUSES_PER_SAVE: u32 = 20;
 /// When nothing changes, the control plane is told this often how the pod is.
 const HEARTBEATS_PER_REPORT: u64 = 5;
-/// How often it is noted on disk that the configuration is complete: what may be missing of its youth after a crash.
-const CONFIRM: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A revision means nothing without the cluster that it was counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub cluster_id: ClusterId,
+    pub revision: Revision,
+}
+
+impl Position {
+    /// Whether whoever has this has all of `other`.
+    pub fn includes(self, other: Self) -> bool {
+        self.cluster_id == other.cluster_id && self.revision >= other.revision
+    }
+}
 
 /// What synchronisation needs from the rest of the pod.
 #[derive(Debug)]
@@ -52,8 +62,7 @@ pub struct Sync {
     pub status: Arc<Status>,
     pub clock: Arc<dyn Clock>,
     pub surroundings: Surroundings,
-    pub state_file: Option<StateFile>,
-    pub confirmed_file: Option<ConfirmedFile>,
+    pub files: Option<Files>,
     /// What the state file held at the start.
     pub loaded: Option<Loaded>,
 }
@@ -62,26 +71,28 @@ impl Sync {
     /// Runs until cancelled; the last state is on disk when this returns.
     pub async fn run(self, stop: CancellationToken) {
         let (save, pending) = tokio::sync::watch::channel(None);
-        let keeper = self.state_file.clone().map(|file| {
-            let keyring = self.surroundings.keyring.clone();
-            tokio::spawn(keep(file, keyring, Arc::clone(&self.clock), pending))
-        });
         let keyring = self.surroundings.keyring.clone();
         let mut mirror = Mirror::new(self.surroundings);
         let serving = Serving { directory: self.directory, status: self.status };
+        let mut held = None;
         let sealed = self.loaded.map(|loaded| {
             let now = self.clock.now();
-            let confirmed = self.confirmed_file.as_ref();
-            let age = confirmed.and_then(|file| file.age(loaded.cluster_id, now, BootTime::now().as_ref(), &keyring));
+            let position = Position { cluster_id: loaded.cluster_id, revision: loaded.revision };
+            let confirmed = self.files.as_ref().map(|files| &files.confirmed);
+            let age = confirmed.and_then(|file| file.age(position, now, BootTime::now().as_ref(), &keyring));
             let age = age.unwrap_or_else(|| confirmed::by_wall_clock(loaded.saved_at, now));
             mirror.replace(loaded.cluster_id, loaded.revision, loaded.resources);
             // Also before it is served: what a control plane says may be no newer.
-            serving.status.aged(age);
+            let complete = Complete { position, noted: Instant::now(), age_then: age };
+            serving.status.was_complete(complete);
+            held = Some(Held { position, complete: Some(complete) });
             serve_sealed(&serving, &mirror, age)
         });
-        let confirming = self.confirmed_file.map(|file| {
-            let (serving, clock, stop) = (serving.clone(), Arc::clone(&self.clock), stop.clone());
-            tokio::spawn(confirm(file, keyring, clock, serving, stop))
+        let keeping = self.files.map(|files| {
+            let keeper = Keeper::new(files, keyring, Arc::clone(&self.clock), Arc::clone(&serving.status), held);
+            let keeping = tokio::spawn(Arc::clone(&keeper).keep(pending));
+            let noting = tokio::spawn(Arc::clone(&keeper).note_regularly(stop.clone()));
+            (keeper, keeping, noting)
         });
         let mut endpoints = self.endpoints;
         // Many pods that start together spread over the nodes.
@@ -102,18 +113,15 @@ impl Sync {
             // Neither of the two interrupts the other between its check and its swap: they are one task.
             _ = async { tokio::join!(subscriber.run(&stop), futures::future::OptionFuture::from(sealed)) } => {}
         }
-        if let Some(confirming) = confirming
-            && let Err(error) = confirming.await
-        {
-            tracing::error!(%error, "noting the age of the configuration failed");
-        }
         // Dropping the subscriber closes the channel, on which the keeper writes what is left and ends.
         drop(subscriber);
-        if let Some(keeper) = keeper
-            && let Err(error) = keeper.await
-        {
-            tracing::error!(%error, "the state file's task failed");
+        let Some((keeper, keeping, noting)) = keeping else { return };
+        for task in [keeping, noting] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "keeping the configuration on disk failed");
+            }
         }
+        keeper.note_finally().await;
     }
 }
 
@@ -135,37 +143,6 @@ fn serve_sealed(serving: &Serving, mirror: &Mirror, age: Duration) -> impl Futur
         tracing::warn!(revision = %directory.revision, age_secs, "no control plane answers: serving from the sealed state");
         serving.directory.swap(directory);
         serving.status.serving(Source::Sealed);
-    }
-}
-
-/// Notes on disk, every few seconds and at the end, when the configuration was last known to be complete.
-async fn confirm(
-    file: ConfirmedFile,
-    keyring: Keyring,
-    clock: Arc<dyn Clock>,
-    serving: Serving,
-    stop: CancellationToken,
-) {
-    let mut noted = None;
-    loop {
-        let stopped = stop.run_until_cancelled(tokio::time::sleep(CONFIRM)).await.is_none();
-        let confirmed = serving.status.confirmations();
-        let cluster_id = serving.directory.load().cluster_id;
-        if let Some(cluster_id) = cluster_id.filter(|_| noted != Some(confirmed)) {
-            let (file, keyring, status, now) =
-                (file.clone(), keyring.clone(), Arc::clone(&serving.status), clock.now());
-            let write = tokio::task::spawn_blocking(move || {
-                file.save(cluster_id, status.staleness(), now, BootTime::now(), &keyring)
-            });
-            match write.await {
-                Ok(Ok(())) => noted = Some(confirmed),
-                Ok(Err(error)) => tracing::error!(%error, "the age of the configuration could not be noted on disk"),
-                Err(error) => tracing::error!(%error, "the write to disk failed"),
-            }
-        }
-        if stopped {
-            return;
-        }
     }
 }
 
@@ -306,15 +283,21 @@ impl Subscriber {
         let synced = has_leader && commit <= known;
         status.synced(synced);
         if synced {
-            status.current_at(now);
+            self.was_complete(commit, now);
             if !self.serving.is_watching() && self.mirror.directory().is_ready() {
                 self.publish();
             }
-        } else if let Some((_, at)) = self.last_commit.filter(|(last, _)| *last <= known) {
-            status.current_at(at);
+        } else if let Some((last, at)) = self.last_commit.filter(|(last, _)| *last <= known) {
+            self.was_complete(last, at);
         }
         // Without a leader the node may not know what was committed elsewhere.
         self.last_commit = has_leader.then_some((commit, now));
+    }
+
+    fn was_complete(&self, revision: Revision, noted: Instant) {
+        let Some(cluster_id) = self.mirror.directory().cluster_id else { return };
+        let position = Position { cluster_id, revision };
+        self.serving.status.was_complete(Complete { position, noted, age_then: Duration::ZERO });
     }
 
     fn publish(&self) {
@@ -350,41 +333,6 @@ impl Serving {
         self.directory.swap(directory);
         true
     }
-}
-
-/// Writes the newest state, a moment after it came; the last one when the sender is gone.
-async fn keep(
-    file: StateFile,
-    keyring: Keyring,
-    clock: Arc<dyn Clock>,
-    mut pending: tokio::sync::watch::Receiver<Option<Saved>>,
-) {
-    let mut pause = DEBOUNCE;
-    loop {
-        let open = pending.changed().await.is_ok();
-        let more_to_come = open && tokio::time::timeout(pause, closed(&mut pending)).await.is_err();
-        let newest = pending.borrow_and_update().clone();
-        if let Some(saved) = newest.filter(|_| open) {
-            let (file, keyring, now) = (file.clone(), keyring.clone(), clock.now());
-            let begun = Instant::now();
-            let write = tokio::task::spawn_blocking(move || file.save(&saved, now, &keyring));
-            let written = write.await;
-            pause = DEBOUNCE.max(begun.elapsed() * PAUSES_PER_SAVE);
-            match written {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "the configuration could not be kept on disk"),
-                Err(error) => tracing::error!(%error, "the write to disk failed"),
-            }
-        }
-        if !more_to_come {
-            return;
-        }
-    }
-}
-
-/// Returns when the sender is gone.
-async fn closed(pending: &mut tokio::sync::watch::Receiver<Option<Saved>>) {
-    while pending.changed().await.is_ok() {}
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vocab::{ClusterId, Keyring, Sealed, Timestamp};
+use vocab::{ClusterId, Keyring, Revision, Sealed, Timestamp};
+
+use super::Position;
 
 const NAME: &str = "confirmed.sealed";
 /// Clocks may differ by that much around a reboot.
@@ -27,6 +29,9 @@ pub struct ConfirmedFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Confirmed {
     cluster_id: ClusterId,
+    /// What it had then. Absent: written by a build that did not look whether it was on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<Revision>,
     wall: Timestamp,
     /// Absent where the system has no such clock.
     boot: Option<BootTime>,
@@ -55,36 +60,32 @@ impl ConfirmedFile {
         Self { path: dir.join(NAME) }
     }
 
-    /// Notes that the configuration is `age` old now. Not forced to disk: what is lost is older, which is safe.
+    /// Notes that whoever has `position` has a configuration that is `age` old now. Not forced to disk: what is lost is older, which is safe.
     pub fn save(
         &self,
-        cluster_id: ClusterId,
+        position: Position,
         age: Duration,
         now: Timestamp,
         boot: Option<BootTime>,
         keyring: &Keyring,
     ) -> io::Result<()> {
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let wall = Timestamp::from_millis(now.millis().saturating_sub(i64::try_from(age_ms).unwrap_or(i64::MAX)));
+        let wall = before(now, age);
         // Confirmed before the boot: then only the wall clock can tell.
         let boot = boot.and_then(|boot| Some(BootTime { since_ms: boot.since_ms.checked_sub(age_ms)?, ..boot }));
-        let text = serde_json::to_vec(&Confirmed { cluster_id, wall, boot })?;
+        let Position { cluster_id, revision } = position;
+        let text = serde_json::to_vec(&Confirmed { cluster_id, revision: Some(revision), wall, boot })?;
         let temporary = self.path.with_extension("tmp");
         fs::write(&temporary, keyring.seal(&text, rand::random()).to_string())?;
         fs::rename(&temporary, &self.path)
     }
 
-    /// How old the configuration of `cluster_id` is; `None` when nothing usable is noted.
-    pub fn age(
-        &self,
-        cluster_id: ClusterId,
-        now: Timestamp,
-        boot: Option<&BootTime>,
-        keyring: &Keyring,
-    ) -> Option<Duration> {
+    /// How old the configuration is of whoever has `held`; `None` when nothing is noted of that.
+    pub fn age(&self, held: Position, now: Timestamp, boot: Option<&BootTime>, keyring: &Keyring) -> Option<Duration> {
         let sealed: Sealed = fs::read_to_string(&self.path).ok()?.parse().ok()?;
         let confirmed: Confirmed = serde_json::from_slice(keyring.open(&sealed).ok()?.expose()).ok()?;
-        if confirmed.cluster_id != cluster_id {
+        let noted = Position { cluster_id: confirmed.cluster_id, revision: confirmed.revision.unwrap_or_default() };
+        if !held.includes(noted) {
             return None;
         }
         Some(match (&confirmed.boot, boot) {
@@ -94,6 +95,11 @@ impl ConfirmedFile {
             _ => by_wall_clock(confirmed.wall, now),
         })
     }
+}
+
+pub fn before(now: Timestamp, age: Duration) -> Timestamp {
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(now.millis().saturating_sub(age_ms))
 }
 
 /// The age of what was confirmed at `then`, as far as a wall clock can tell.
@@ -116,6 +122,10 @@ mod tests {
         ClusterId::from_uuid(uuid::Uuid::from_u128(n))
     }
 
+    fn at(cluster_id: u128, revision: u64) -> Position {
+        Position { cluster_id: cluster(cluster_id), revision: Revision(revision) }
+    }
+
     fn boot(id: &str, secs: u64) -> BootTime {
         BootTime { boot_id: id.to_owned(), since_ms: secs * 1000 }
     }
@@ -124,10 +134,13 @@ mod tests {
     fn age(now: Timestamp, boot_now: Option<&BootTime>) -> Option<Duration> {
         let dir = tempfile::tempdir().unwrap();
         let file = ConfirmedFile::in_dir(dir.path());
-        file.save(cluster(1), Duration::from_secs(10), NOON, Some(boot("a", 510)), &ring(1)).unwrap();
-        assert_eq!(file.age(cluster(2), now, boot_now, &ring(1)), None, "another cluster's");
-        assert_eq!(file.age(cluster(1), now, boot_now, &ring(2)), None, "another key's");
-        file.age(cluster(1), now, boot_now, &ring(1))
+        file.save(at(1, 7), Duration::from_secs(10), NOON, Some(boot("a", 510)), &ring(1)).unwrap();
+        assert_eq!(file.age(at(2, 7), now, boot_now, &ring(1)), None, "another cluster's");
+        assert_eq!(file.age(at(1, 7), now, boot_now, &ring(2)), None, "another key's");
+        assert_eq!(file.age(at(1, 6), now, boot_now, &ring(1)), None, "of more than there is");
+        let age = file.age(at(1, 7), now, boot_now, &ring(1));
+        assert_eq!(file.age(at(1, 8), now, boot_now, &ring(1)), age);
+        age
     }
 
     #[test]
@@ -147,13 +160,34 @@ mod tests {
         }
     }
 
+    /// As the release before writes and reads it.
+    #[test]
+    fn the_release_before_understands_it_and_is_understood() {
+        #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+        struct Before {
+            cluster_id: ClusterId,
+            wall: Timestamp,
+            boot: Option<BootTime>,
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = ConfirmedFile::in_dir(dir.path());
+        let before = Before { cluster_id: cluster(1), wall: NOON, boot: Some(boot("a", 500)) };
+        let text = ring(1).seal(&serde_json::to_vec(&before).unwrap(), [3; 24]);
+        fs::write(&file.path, text.to_string()).unwrap();
+        assert_eq!(file.age(at(1, 7), NOON, Some(&boot("a", 600)), &ring(1)), Some(Duration::from_secs(100)));
+
+        file.save(at(1, 7), Duration::ZERO, NOON, Some(boot("a", 500)), &ring(1)).unwrap();
+        let sealed: Sealed = fs::read_to_string(&file.path).unwrap().parse().unwrap();
+        assert_eq!(serde_json::from_slice::<Before>(ring(1).open(&sealed).unwrap().expose()).unwrap(), before);
+    }
+
     #[test]
     fn nothing_is_known_without_a_file_or_from_a_damaged_one() {
         let dir = tempfile::tempdir().unwrap();
         let file = ConfirmedFile::in_dir(dir.path());
-        assert_eq!(file.age(cluster(1), NOON, None, &ring(1)), None);
+        assert_eq!(file.age(at(1, 7), NOON, None, &ring(1)), None);
         fs::write(&file.path, "hjs1.0a1b2c3d.AAAA").unwrap();
-        assert_eq!(file.age(cluster(1), NOON, None, &ring(1)), None);
+        assert_eq!(file.age(at(1, 7), NOON, None, &ring(1)), None);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub struct StateFile {
 pub struct Loaded {
     pub cluster_id: ClusterId,
     pub revision: Revision,
+    /// When it was last known to be complete.
     pub saved_at: Timestamp,
     pub resources: Vec<watch::Resource>,
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::Position;
+
 /// Shared by the subscriber, which writes it, and the ops listener, which shows it.
 #[derive(Debug)]
 pub struct Status {
@@ -18,18 +20,31 @@ pub struct Status {
 
 #[derive(Debug)]
 struct Facts {
-    /// The last moment at which the configuration was known to be the newest, by the monotonic clock; the start, when
-    /// it never was.
-    current_at: Instant,
-    /// What had passed already when `current_at` was noted: the age of a sealed state.
-    age_then: Duration,
-    /// How often it was known to be complete.
-    confirmations: u64,
+    began: Instant,
+    /// `None`: it never was.
+    complete: Option<Complete>,
     connected_to: Option<String>,
     synced: bool,
     source: Option<Source>,
     blocked: Option<String>,
     rejected: usize,
+}
+
+/// That the configuration was known to be complete, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Complete {
+    /// All that was committed then. There may be more here, of which it is not known whether it is all.
+    pub position: Position,
+    /// By the monotonic clock.
+    pub noted: Instant,
+    /// What had passed already when it was noted: the age of a sealed state.
+    pub age_then: Duration,
+}
+
+impl Complete {
+    pub fn age(&self) -> Duration {
+        self.noted.elapsed() + self.age_then
+    }
 }
 
 /// Where the configuration in use came from.
@@ -53,9 +68,8 @@ pub struct View {
 impl Default for Status {
     fn default() -> Self {
         let facts = Facts {
-            current_at: Instant::now(),
-            age_then: Duration::ZERO,
-            confirmations: 0,
+            began: Instant::now(),
+            complete: None,
             connected_to: None,
             synced: false,
             source: None,
@@ -89,7 +103,7 @@ impl Status {
     /// Time since the configuration was last known to be the newest; since the start, when it never was.
     pub fn staleness(&self) -> Duration {
         let facts = self.facts.lock();
-        facts.current_at.elapsed() + facts.age_then
+        facts.complete.map_or_else(|| facts.began.elapsed(), |complete| complete.age())
     }
 
     pub fn view(&self) -> View {
@@ -132,24 +146,17 @@ impl Status {
         self.ready.send_replace(true);
     }
 
-    /// The configuration is from before this process, and as old as that.
-    pub(super) fn aged(&self, age: Duration) {
-        let mut facts = self.facts.lock();
-        facts.current_at = Instant::now();
-        facts.age_then = age;
+    pub(super) fn complete(&self) -> Option<Complete> {
+        self.facts.lock().complete
     }
 
-    /// Changes whenever the configuration was known to be complete.
-    pub(super) fn confirmations(&self) -> u64 {
-        self.facts.lock().confirmations
-    }
-
-    /// All that was committed by `at` is here.
-    pub(super) fn current_at(&self, at: Instant) {
+    /// Counts unless a later moment is known already.
+    pub(super) fn was_complete(&self, now: Complete) {
         let mut facts = self.facts.lock();
-        facts.current_at = facts.current_at.max(at);
-        facts.age_then = Duration::ZERO;
-        facts.confirmations += 1;
+        let known = facts.complete.filter(|known| known.position.cluster_id == now.position.cluster_id);
+        if known.is_none_or(|known| known.age() > now.age()) {
+            facts.complete = Some(now);
+        }
     }
 
     /// Whether anything newer is known to be missing.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status as Refusal, Streaming};
 use uuid::Uuid;
-use vocab::{MasterKey, Secret, SystemClock};
+use vocab::{Keyring, MasterKey, Secret, SystemClock};
 
 use super::*;
 use crate::store::migrate::Mode;
@@ -127,8 +127,8 @@ struct Pod {
 }
 
 impl Pod {
-    fn start(node: SocketAddr, state_file: Option<StateFile>) -> Self {
-        let loaded = state_file.as_ref().and_then(|file| file.load(&keyring()).unwrap());
+    fn start(node: SocketAddr, files: Option<Files>) -> Self {
+        let loaded = files.as_ref().and_then(|files| files.state.load(&keyring()).unwrap());
         let limits = Limits { per_tenant: 1, total: 1, idle: Duration::from_secs(1) };
         let pools = PodPools::new(limits, keyring(), Mode::Off);
         let (directory, status, stop) = (Arc::default(), Arc::default(), CancellationToken::new());
@@ -144,8 +144,7 @@ impl Pod {
             status: Arc::clone(&status),
             clock: Arc::new(SystemClock),
             surroundings: Surroundings { keyring: keyring(), public_url: "https://id.example".parse().unwrap(), pools },
-            state_file,
-            confirmed_file: None,
+            files,
             loaded,
         };
         Self { directory, status, task: tokio::spawn(sync.run(stop.clone())), stop }
@@ -228,9 +227,9 @@ async fn a_snapshot_that_miscounts_and_a_change_out_of_order_end_the_stream() {
 #[tokio::test]
 async fn a_pod_starts_from_its_sealed_state_and_resumes_from_there() {
     let dir = tempfile::tempdir().unwrap();
-    let file = || Some(StateFile::in_dir(dir.path()).unwrap());
+    let files = || Some(Files::in_dir(dir.path()).unwrap());
     let (address, mut opened) = node().await;
-    let pod = Pod::start(address, file());
+    let pod = Pod::start(address, files());
     let mut stream = opened.recv().await.unwrap();
     stream.snapshot(5, &["acme"]).await;
     stream.acknowledged(5).await;
@@ -239,7 +238,7 @@ async fn a_pod_starts_from_its_sealed_state_and_resumes_from_there() {
     pod.stop().await;
 
     // The node takes the stream and says nothing: as good as no node.
-    let pod = Pod::start(address, file());
+    let pod = Pod::start(address, files());
     let mut stream = opened.recv().await.unwrap();
     assert_eq!(stream.hello.resume_after, Some(position(6)));
     pod.status.until_ready().await;
@@ -250,6 +249,55 @@ async fn a_pod_starts_from_its_sealed_state_and_resumes_from_there() {
     stream.acknowledged(7).await;
     assert_eq!(pod.status.view().source, Some(Source::Watch));
     pod.stop().await;
+}
+
+/// What is not on disk does not make young what is; and it gets there once it can.
+#[tokio::test]
+async fn only_what_is_on_disk_is_noted_and_what_could_not_be_written_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Files::in_dir(dir.path()).unwrap();
+    let (address, mut opened) = node().await;
+    let pod = Pod::start(address, Some(files.clone()));
+    let mut stream = opened.recv().await.unwrap();
+    let beat =
+        |commit_revision| event::Kind::Heartbeat(watch::Heartbeat { commit_revision, has_leader: true, time_ms: 0 });
+    let noted = |revision: u64| {
+        let position = Position { cluster_id: cluster().parse().unwrap(), revision: Revision(revision) };
+        files.confirmed.age(position, SystemClock.now(), BootTime::now().as_ref(), &keyring())
+    };
+    let on_disk = || files.state.load(&keyring()).unwrap().map(|loaded| loaded.revision.get());
+    stream.snapshot(5, &["acme"]).await;
+    stream.say(beat(5)).await;
+    until(|| on_disk() == Some(5) && noted(5).is_some()).await;
+
+    // Its temporary file cannot be made.
+    let obstacle = dir.path().join("configuration.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    stream.delta(6, "beta").await;
+    stream.acknowledged(6).await;
+    let begun = Instant::now();
+    until(|| {
+        let _ = stream.to_pod.try_send(Ok(watch::Event { kind: Some(beat(6)) }));
+        begun.elapsed() > Duration::from_secs(4)
+    })
+    .await;
+    assert!(pod.status.staleness() < Duration::from_secs(2), "the pod itself has everything");
+    assert!(noted(5).is_some_and(|age| age > Duration::from_secs(3)), "{:?}", noted(5));
+
+    std::fs::remove_dir(&obstacle).unwrap();
+    until(|| {
+        let _ = stream.to_pod.try_send(Ok(watch::Event { kind: Some(beat(6)) }));
+        on_disk() == Some(6) && noted(5).is_none() && noted(6).is_some()
+    })
+    .await;
+    pod.stop().await;
+    assert!(noted(6).is_some_and(|age| age < Duration::from_secs(3)), "{:?}", noted(6));
+}
+
+async fn until(mut done: impl FnMut() -> bool) {
+    while !done() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
