@@ -21,6 +21,7 @@ use std::future::{Ready, ready};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
@@ -29,6 +30,7 @@ use shared_proto::watch::registration_server::RegistrationServer;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
@@ -39,13 +41,16 @@ use tower::Service;
 use transport::connection::Caller;
 use transport::incoming::Incoming;
 use transport::server::ClientCertificate;
-use vocab::{Clock, ErrorCode, Keyring, Secret};
+use vocab::{Clock, ErrorCode, Keyring, Revision, Secret};
 
 use self::snapshot::SnapshotCache;
 use crate::fleet::Registry;
 use crate::raft::cluster::Cluster;
 use crate::registration::Registrar;
 use crate::tls::{self, Tls};
+
+/// How long a leader is waited for at a time.
+const LEADER_WAIT: Duration = Duration::from_secs(3);
 
 /// What subscriptions are served from.
 #[derive(Debug)]
@@ -69,6 +74,8 @@ struct Shared {
     source: Source,
     snapshots: SnapshotCache,
     bell: Bell,
+    /// Whether this node, since its start, has once had all that its leader had.
+    caught_up: tokio::sync::watch::Sender<bool>,
 }
 
 /// What the streams wait for.
@@ -110,8 +117,10 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     let stopping = source.stopping.clone();
     let (cluster, clock, keyring) = (source.cluster.clone(), Arc::clone(&source.clock), source.keyring.clone());
     let registrar = Registrar { cluster, clock, keyring };
-    let shared = Arc::new(Shared { source, snapshots: SnapshotCache::default(), bell: Bell::default() });
+    let (snapshots, bell, caught_up) = Default::default();
+    let shared = Arc::new(Shared { source, snapshots, bell, caught_up });
     let ringing = AbortOnDropHandle::new(tokio::spawn(ring(Arc::clone(&shared))));
+    let catching_up = AbortOnDropHandle::new(tokio::spawn(catch_up(Arc::clone(&shared))));
     let watch = Watch { shared };
     let checking = watch.clone();
     let check = move |request: tonic::Request<()>| {
@@ -124,7 +133,7 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     let routes = Routes::new(watch).add_service(registration);
     Ok(tokio::spawn(async move {
         connections::serve(incoming, routes, stopping).await;
-        drop(ringing);
+        drop((ringing, catching_up));
     }))
 }
 
@@ -145,6 +154,21 @@ async fn ring(shared: Arc<Shared>) {
     };
     stopping.run_until_cancelled(ringing).await;
     shared.bell.ring();
+}
+
+/// Returns once this node has applied all that had been committed when a leader was first asked.
+async fn catch_up(shared: Arc<Shared>) {
+    let Source { cluster, stopping, .. } = &shared.source;
+    let catching_up = async {
+        while !cluster.is_stopping() {
+            if let Some(newest) = cluster.read_index(Instant::now() + LEADER_WAIT).await {
+                cluster.replica.reach(Revision(newest)).await;
+                shared.caught_up.send_replace(true);
+                return;
+            }
+        }
+    };
+    stopping.run_until_cancelled(catching_up).await;
 }
 
 impl NamedService for Watch {

@@ -264,8 +264,8 @@ impl Subscriber {
                 metrics::histogram!("hj_dp_propagation_seconds").record(taken.as_secs_f64());
                 tracing::debug!(%revision, change_count, "applied");
             }
-            Step::Heartbeat { commit_revision, has_leader } => {
-                self.hear_heartbeat(commit_revision, has_leader);
+            Step::Heartbeat { commit_revision, has_leader, staleness } => {
+                self.hear_heartbeat(commit_revision, has_leader, staleness);
                 self.heartbeats += 1;
                 return self.heartbeats % HEARTBEATS_PER_REPORT == 1;
             }
@@ -275,29 +275,31 @@ impl Subscriber {
     }
 
     /// Under steady writes the newest revision is always a little ahead, so it also counts when what was committed at the
-    /// heartbeat before has come: the pod was current then.
-    fn hear_heartbeat(&mut self, commit: Revision, has_leader: bool) {
+    /// heartbeat before has come: the pod was current then. A node without a leader knows how old its own word is.
+    fn hear_heartbeat(&mut self, commit: Revision, has_leader: bool, staleness: Option<Duration>) {
         let status = &self.serving.status;
         let known = self.mirror.directory().revision;
         let now = Instant::now();
         let synced = has_leader && commit <= known;
         status.synced(synced);
         if synced {
-            self.was_complete(commit, now);
+            self.was_complete(commit, now, Duration::ZERO);
             if !self.serving.is_watching() && self.mirror.directory().is_ready() {
                 self.publish();
             }
         } else if let Some((last, at)) = self.last_commit.filter(|(last, _)| *last <= known) {
-            self.was_complete(last, at);
+            self.was_complete(last, at, Duration::ZERO);
+        } else if let Some(staleness) = staleness.filter(|_| !has_leader && commit <= known) {
+            self.was_complete(commit, now, staleness);
         }
         // Without a leader the node may not know what was committed elsewhere.
         self.last_commit = has_leader.then_some((commit, now));
     }
 
-    fn was_complete(&self, revision: Revision, noted: Instant) {
+    fn was_complete(&self, revision: Revision, noted: Instant, age_then: Duration) {
         let Some(cluster_id) = self.mirror.directory().cluster_id else { return };
         let position = Position { cluster_id, revision };
-        self.serving.status.was_complete(Complete { position, noted, age_then: Duration::ZERO });
+        self.serving.status.was_complete(Complete { position, noted, age_then });
     }
 
     fn publish(&self) {

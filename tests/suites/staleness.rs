@@ -106,6 +106,44 @@ async fn each_tenants_policy_decides_what_an_old_configuration_is_worth() {
     assert_eq!(ops(&pod, "/readyz?tenant=away").await.status, 200);
 }
 
+/// A pod that comes when there is no leader, and knows nothing, takes what a node has for as old as it is; also when the
+/// node was restarted and has heard no leader since.
+#[tokio::test]
+async fn a_new_pod_at_a_node_without_a_leader_knows_how_old_its_word_is() {
+    let mut cluster = Cluster::start(3).await;
+    let control_plane = cluster.watch_urls();
+    let plan = Plan { name: "pod-witness", control_plane: &control_plane, ..Plan::default() };
+    let witness = Pod::start(&plan, &cluster.secrets).await;
+    let admin = cluster.admin(0).await;
+    let policy = json!({ "warn_after_secs": 1, "refuse_after_secs": 3, "fail_mode": "refuse" });
+    let usual = tenant(&admin, &witness, "usual", Value::Null).await;
+    let strict = tenant(&admin, &witness, "strict", policy).await;
+    let _ = admin.get(&format!("/fleet/wait?revision={}&timeout=15s", admin.get("/settings").await.revision())).await;
+    for node in &mut cluster.nodes[1..] {
+        node.kill();
+    }
+    let _ = refuses(&strict).await;
+
+    for restarted in [false, true] {
+        if restarted {
+            cluster.nodes[0].kill();
+            cluster.nodes[0].start().await;
+        }
+        let control_plane = format!("http://{}", cluster.nodes[0].addresses().watch);
+        let name = if restarted { "pod-newest" } else { "pod-new" };
+        let plan = Plan { name, control_plane: &control_plane, ..Plan::default() };
+        let pod = Pod::start(&plan, &cluster.secrets).await;
+        let config = pod.debug_config().await;
+        assert!(config["staleness_ms"].as_u64() > Some(3000), "{config}");
+        // Restarted, it need not know of the newest entries that they were committed.
+        if !restarted {
+            let at = |party: &RelyingParty, slug: &str| party.at(&format!("{}/t/{slug}", pod.url()));
+            let _ = token(&at(&strict, "strict")).await.expect(503);
+            let _ = token(&at(&usual, "usual")).await.expect(200);
+        }
+    }
+}
+
 /// When there is nobody left to serve, the pod says so to whoever balances the load; the cluster's settings are the policy
 /// of tenants without their own, at once and without a write to any tenant.
 #[tokio::test]

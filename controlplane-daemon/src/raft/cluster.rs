@@ -116,6 +116,11 @@ impl Cluster {
         self.contact.leader(&self.raft.metrics().borrow_watched())
     }
 
+    /// How long ago this node last heard a leader or, leading, a majority; `None`: not since its start.
+    pub fn silence(&self) -> Option<Duration> {
+        self.contact.silence(&self.raft.metrics().borrow_watched())
+    }
+
     /// Whether `sender` has nothing to say in Raft: it is no member, as far as this node knows, and this node is in touch
     /// with a leader that is somebody else. A node that was removed and does not know it would otherwise depose that
     /// leader with a higher term.

@@ -60,18 +60,24 @@ impl Contact {
     }
 
     fn is_kept(&self, now: &RaftMetrics<Types>) -> bool {
+        self.silence(now).is_some_and(|silence| silence <= self.inner.patience)
+    }
+
+    /// How long ago this node last heard a leader or, leading, a majority; `None`: never.
+    pub fn silence(&self, now: &RaftMetrics<Types>) -> Option<Duration> {
         if now.current_leader != Some(now.id) {
             let heard_ms = self.inner.heard_ms.load(Ordering::Relaxed);
-            return heard_ms != NEVER
-                && self.inner.began.elapsed().saturating_sub(Duration::from_millis(heard_ms)) <= self.inner.patience;
+            return (heard_ms != NEVER)
+                .then(|| self.inner.began.elapsed().saturating_sub(Duration::from_millis(heard_ms)));
         }
-        let is_alone = now.membership_config.voter_ids().all(|id| id == now.id);
-        is_alone
-            || match now.last_quorum_acked {
-                Some(at) => at.elapsed() <= self.inner.patience,
-                // A majority has just voted for it. If none follows it, it is no leader: they may be another's by now.
-                None => self.won(now.current_term).elapsed() <= self.inner.patience,
-            }
+        if now.membership_config.voter_ids().all(|id| id == now.id) {
+            return Some(Duration::ZERO);
+        }
+        Some(match now.last_quorum_acked {
+            Some(at) => at.elapsed(),
+            // A majority has just voted for it. If none follows it, it is no leader: they may be another's by now.
+            None => self.won(now.current_term).elapsed(),
+        })
     }
 
     /// When the election of that term was won, as far as anybody has looked.
@@ -114,6 +120,17 @@ mod tests {
         contact.won(1);
         assert!(!contact.leads(&now) && contact.leader(&now).is_none(), "nobody has followed it since");
         assert!(contact.leads(&elected(&[ELECTED], 1)), "it waits for nobody");
+    }
+
+    #[test]
+    fn silence_counts_from_the_last_word_of_a_leader() {
+        let contact = Contact::new(Duration::from_hours(1));
+        let follower = RaftMetrics::new_initial(2);
+        assert_eq!(contact.silence(&follower), None, "nobody was ever heard");
+        contact.heard();
+        assert!(contact.silence(&follower).is_some_and(|silence| silence < Duration::from_mins(1)));
+        assert!(contact.leader(&follower).is_none(), "it was a leader, whoever");
+        assert_eq!(contact.silence(&elected(&[ELECTED], 1)), Some(Duration::ZERO));
     }
 
     #[test]

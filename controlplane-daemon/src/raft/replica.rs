@@ -66,6 +66,11 @@ impl Replica {
         self.copy.read().clone()
     }
 
+    /// When the newest entry was made.
+    pub fn last_stamp(&self) -> Timestamp {
+        self.copy.read().last_stamp
+    }
+
     pub fn feed(&self) -> &Feed {
         &self.feed
     }

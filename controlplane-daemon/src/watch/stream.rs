@@ -22,16 +22,14 @@ use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 use vocab::{ClusterId, ErrorCode, PodId, Revision};
 
-use super::Shared;
 use super::deliveries::Deliveries;
 use super::snapshot::Frames;
+use super::{LEADER_WAIT, Shared, Source};
 use crate::feed::encode;
 use crate::fleet::{Connection, RejectedResource, Report};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a pod that is ahead of this node waits for the leader's word.
-const LEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// A pod says little: its name, or some of what it could not use. One of an older build lists all of that, and would only
 /// come back and say the same if it were not heard to the end.
 const MAX_POD_MESSAGE: usize = 4 << 20;
@@ -129,6 +127,9 @@ impl Subscription {
         };
         let pod_id: PodId = hello.pod_id.parse().map_err(|why: vocab::InvalidId| invalid(&why.to_string()))?;
         let resumed = shared.resume_point(&hello).await?;
+        if resumed.is_none() {
+            shared.until_caught_up().await?;
+        }
         let has = resumed.unwrap_or_default();
         let [version, address] = [hello.version, hello.address].map(|text| text.chars().take(256).collect());
         let connection = shared.source.pods.connect(pod_id, version, address, has);
@@ -247,11 +248,15 @@ impl Subscription {
     }
 
     fn beat(&self) -> Bytes {
-        let source = &self.shared.source;
+        let Source { cluster, clock, .. } = &self.shared.source;
+        // Until it has caught up, all it knows is that what it has was the newest when that was made.
+        let silence = cluster.silence().filter(|_| *self.shared.caught_up.borrow());
+        let staleness = silence.unwrap_or_else(|| clock.now().since(cluster.replica.last_stamp()));
         encode::frame(Kind::Heartbeat(watch::Heartbeat {
-            commit_revision: source.cluster.committed().0,
-            time_ms: source.clock.now().millis(),
-            has_leader: source.cluster.leader().is_some(),
+            commit_revision: cluster.committed().0,
+            time_ms: clock.now().millis(),
+            has_leader: cluster.leader().is_some(),
+            staleness_ms: Some(u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX)),
         }))
     }
 }
@@ -268,7 +273,7 @@ impl Shared {
         let revision = Revision(position.revision);
         if revision > cluster.committed() {
             // Either this node is behind, or the cluster is: restored from a backup, it never came so far.
-            let leads_to = cluster.read_index(Instant::now() + LEADER_TIMEOUT).await;
+            let leads_to = cluster.read_index(Instant::now() + LEADER_WAIT).await;
             let newest = leads_to.ok_or_else(|| {
                 to_status(ErrorCode::Unavailable, "the pod is ahead of this node, which knows no leader")
             })?;
@@ -277,6 +282,18 @@ impl Shared {
             }
         }
         Ok(Some(revision).filter(|revision| cluster.replica.feed().covers(*revision)))
+    }
+
+    /// What a node has that was away may be old: it is handed out once the leader has told the rest. Without a leader it is
+    /// all there is, and heartbeats say how old.
+    async fn until_caught_up(&self) -> Result<(), Status> {
+        let mut caught_up = self.caught_up.subscribe();
+        match tokio::time::timeout(LEADER_WAIT, caught_up.wait_for(|done| *done)).await {
+            Err(_) if self.source.cluster.leader().is_some() => {
+                Err(to_status(ErrorCode::Unavailable, "this node has not caught up with its leader yet"))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     fn cluster_id(&self) -> Result<ClusterId, Status> {

@@ -56,9 +56,23 @@ pub enum Ended {
 /// What the mirror has to do.
 #[derive(Debug)]
 pub enum Step {
-    Replace { cluster_id: ClusterId, revision: Revision, resources: Vec<watch::Resource> },
-    Apply { revision: Revision, changes: Vec<watch::Change>, stamped_at_ms: i64, traceparent: Option<String> },
-    Heartbeat { commit_revision: Revision, has_leader: bool },
+    Replace {
+        cluster_id: ClusterId,
+        revision: Revision,
+        resources: Vec<watch::Resource>,
+    },
+    Apply {
+        revision: Revision,
+        changes: Vec<watch::Change>,
+        stamped_at_ms: i64,
+        traceparent: Option<String>,
+    },
+    /// `staleness`: how old the configuration of the node may be, if it says that.
+    Heartbeat {
+        commit_revision: Revision,
+        has_leader: bool,
+        staleness: Option<Duration>,
+    },
 }
 
 pub struct Subscription {
@@ -183,6 +197,7 @@ impl Subscription {
             Some(event::Kind::Heartbeat(heartbeat)) => Ok(Some(Step::Heartbeat {
                 commit_revision: Revision(heartbeat.commit_revision),
                 has_leader: heartbeat.has_leader,
+                staleness: heartbeat.staleness_ms.map(Duration::from_millis),
             })),
             Some(event::Kind::Reset(reset)) => {
                 tracing::info!(reason = reset.reason, "the watch starts over with a snapshot");

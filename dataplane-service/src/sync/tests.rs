@@ -259,8 +259,9 @@ async fn only_what_is_on_disk_is_noted_and_what_could_not_be_written_is_tried_ag
     let (address, mut opened) = node().await;
     let pod = Pod::start(address, Some(files.clone()));
     let mut stream = opened.recv().await.unwrap();
-    let beat =
-        |commit_revision| event::Kind::Heartbeat(watch::Heartbeat { commit_revision, has_leader: true, time_ms: 0 });
+    let beat = |commit_revision| {
+        event::Kind::Heartbeat(watch::Heartbeat { commit_revision, has_leader: true, ..Default::default() })
+    };
     let noted = |revision: u64| {
         let position = Position { cluster_id: cluster().parse().unwrap(), revision: Revision(revision) };
         files.confirmed.age(position, SystemClock.now(), BootTime::now().as_ref(), &keyring())
@@ -308,7 +309,7 @@ async fn heartbeats_tell_whether_the_pod_is_current() {
     stream.snapshot(5, &["acme"]).await;
     stream.acknowledged(5).await;
     let beat = |commit_revision, has_leader| {
-        event::Kind::Heartbeat(watch::Heartbeat { commit_revision, has_leader, time_ms: 0 })
+        event::Kind::Heartbeat(watch::Heartbeat { commit_revision, has_leader, ..Default::default() })
     };
     // Each change after a heartbeat is acknowledged once the heartbeat was taken.
     for (revision, kind, synced) in
@@ -318,6 +319,35 @@ async fn heartbeats_tell_whether_the_pod_is_current() {
         stream.delta(revision, "beta").await;
         stream.acknowledged(revision).await;
         assert_eq!(pod.status.view().synced, synced, "before {revision}");
+    }
+    pod.stop().await;
+}
+
+/// A pod that knows nobody else's word takes a node's without a leader for as old as it is.
+#[tokio::test]
+async fn what_a_node_without_a_leader_says_is_as_old_as_it_says() {
+    const DAY: Duration = Duration::from_hours(24);
+    let (address, mut opened) = node().await;
+    let pod = Pod::start(address, None);
+    let mut stream = opened.recv().await.unwrap();
+    let beat = |commit_revision, has_leader, staleness_ms| {
+        event::Kind::Heartbeat(watch::Heartbeat { commit_revision, has_leader, staleness_ms, ..Default::default() })
+    };
+    let day_ms = Some(u64::try_from(DAY.as_millis()).unwrap());
+    stream.snapshot(5, &["acme"]).await;
+    // (what the node says, whether the pod is then at least a day old)
+    for (revision, kind, is_old) in [
+        (6, beat(5, false, day_ms), true),
+        // It does not help that the node knows of more.
+        (7, beat(9, false, Some(0)), true),
+        (8, beat(7, true, Some(0)), false),
+        // The word of a leader counts on.
+        (9, beat(8, false, day_ms), false),
+    ] {
+        stream.say(kind).await;
+        stream.delta(revision, "beta").await;
+        stream.acknowledged(revision).await;
+        assert_eq!(pod.status.staleness() >= DAY, is_old, "before {revision}");
     }
     pod.stop().await;
 }

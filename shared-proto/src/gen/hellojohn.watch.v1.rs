@@ -132,6 +132,10 @@ pub struct Heartbeat {
     /// False while the node has no leader: commit_revision may be old then.
     #[prost(bool, tag = "3")]
     pub has_leader: bool,
+    /// How long ago this node last heard the leader that it had caught up with, as far as it can tell: how old the
+    /// configuration is of a pod that has all of commit_revision and has heard nobody else. Absent: the node does not say.
+    #[prost(uint64, optional, tag = "4")]
+    pub staleness_ms: ::core::option::Option<u64>,
 }
 /// The stream cannot continue from where the pod is; a snapshot follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
