@@ -1,7 +1,7 @@
 //! What a pod does with a configuration that grows old: as each tenant's policy says, also over a restart, and until the
 //! control plane is back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::admin::Admin;
@@ -142,6 +142,39 @@ async fn a_new_pod_at_a_node_without_a_leader_knows_how_old_its_word_is() {
             let _ = token(&at(&usual, "usual")).await.expect(200);
         }
     }
+}
+
+/// What was sent while a pod did not run was not heard then.
+#[tokio::test]
+async fn what_waited_for_a_pod_that_was_paused_makes_it_no_younger() {
+    let cluster = Cluster::start(1).await;
+    let control_plane = cluster.watch_urls();
+    let plan = Plan { name: "pod-paused", control_plane: &control_plane, ..Plan::default() };
+    let pod = Pod::start(&plan, &cluster.secrets).await;
+    until("it is current", PATIENCE, async || match pod.debug_config().await {
+        config if config["synced"] == true => Ok(()),
+        config => Err(config.to_string()),
+    })
+    .await;
+    pod.process().pause();
+    // Longer than a stream may be silent; the node goes on sending meanwhile.
+    let paused = Instant::now();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    cluster.nodes[0].process().pause();
+    pod.process().resume();
+    let resumed = Instant::now();
+    while resumed.elapsed() < Duration::from_secs(1) {
+        let config = pod.debug_config().await;
+        let (age, at_least) =
+            (config["staleness_ms"].as_u64(), paused.elapsed().saturating_sub(Duration::from_secs(2)));
+        assert!(age > u64::try_from(at_least.as_millis()).ok(), "{config}");
+    }
+    cluster.nodes[0].process().resume();
+    until("it is current again", PATIENCE, async || match pod.debug_config().await {
+        config if config["staleness_ms"].as_u64() < Some(2000) => Ok(()),
+        config => Err(config.to_string()),
+    })
+    .await;
 }
 
 /// When there is nobody left to serve, the pod says so to whoever balances the load; the cluster's settings are the policy

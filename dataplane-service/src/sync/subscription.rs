@@ -1,7 +1,7 @@
 //! One stream of the watch: hello, then a snapshot or the changes since, then changes as they come.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use shared_proto::watch::watch_client::WatchClient;
@@ -80,6 +80,8 @@ pub struct Subscription {
     acks: tokio::sync::watch::Sender<watch::Ack>,
     assembly: Option<Assembly>,
     applied: Option<Revision>,
+    /// When the last message came.
+    heard: Instant,
 }
 
 impl std::fmt::Debug for Subscription {
@@ -131,7 +133,8 @@ impl Subscription {
         let mut client = WatchClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
         let events = tokio::time::timeout(SILENCE, client.subscribe(request)).await.map_err(|_| Ended::Silent)?;
         let events = events.map_err(Box::new)?.into_inner();
-        Ok(Self { events, acks, assembly: None, applied: resume.map(|(_, revision)| revision) })
+        let applied = resume.map(|(_, revision)| revision);
+        Ok(Self { events, acks, assembly: None, applied, heard: Instant::now() })
     }
 
     /// Tells the node what was applied and what could not be used.
@@ -154,6 +157,10 @@ impl Subscription {
         loop {
             let event = tokio::time::timeout(SILENCE, self.events.message()).await.map_err(|_| Ended::Silent)?;
             let event = event.map_err(Box::new)?.ok_or(Ended::Closed)?;
+            // The pod itself may have been stopped: then what waited for it since is no news any more.
+            if std::mem::replace(&mut self.heard, Instant::now()).elapsed() > SILENCE {
+                return Err(Ended::Silent);
+            }
             if let Some(step) = self.take(event)? {
                 return Ok(step);
             }
