@@ -42,6 +42,9 @@ const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the watch streams may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Between two looks for pods that are connected nowhere.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
@@ -156,12 +159,18 @@ impl ControlPlane {
         })
     }
 
-    /// Waits until every connected pod has acknowledged `revision`.
+    /// Waits until every connected pod has acknowledged `revision`, also those that are between two nodes.
     pub async fn wait_for_fleet(&self, revision: Revision, timeout: Duration) -> FleetWait {
-        let census = self.census(revision, timeout).await;
-        let behind = census.connected().into_values().filter(|pod| pod.acknowledged_revision < revision);
-        let laggards = behind.map(|pod| pod.pod_id.clone()).collect();
-        FleetWait { laggards, unreachable_nodes: census.unreachable_nodes }
+        let deadline = Instant::now() + timeout;
+        loop {
+            let census = self.census(revision, deadline.saturating_duration_since(Instant::now())).await;
+            let missing = self.read(|state| census.missing(state));
+            if missing.is_empty() || Instant::now() >= deadline {
+                return FleetWait::of(census, revision, missing);
+            }
+            // Nobody here is told at which node one turns up.
+            tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)).await;
+        }
     }
 
     /// Asks every node at once; each answers when its own pods have acknowledged `revision` or `wait` is over.

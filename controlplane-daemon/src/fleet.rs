@@ -14,6 +14,7 @@ mod registry;
 pub mod roster;
 mod view;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub use census::{Census, NodePods};
@@ -129,13 +130,20 @@ impl Pod {
 /// What a wait for the fleet came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetWait {
-    /// Pods that had not acknowledged the revision when time ran out, in order.
+    /// Pods that had not acknowledged the revision when time ran out, or were connected nowhere, in order.
     pub laggards: Vec<PodId>,
     /// Nodes whose pods are not known.
     pub unreachable_nodes: Vec<NodeId>,
 }
 
 impl FleetWait {
+    /// `missing` pods may have whatever.
+    pub(crate) fn of(census: Census, revision: Revision, missing: BTreeSet<PodId>) -> Self {
+        let behind = census.connected().into_values().filter(|pod| pod.acknowledged_revision < revision);
+        let laggards: BTreeSet<_> = behind.map(|pod| pod.pod_id.clone()).chain(missing).collect();
+        Self { laggards: laggards.into_iter().collect(), unreachable_nodes: census.unreachable_nodes }
+    }
+
     pub fn is_complete(&self) -> bool {
         self.laggards.is_empty() && self.unreachable_nodes.is_empty()
     }

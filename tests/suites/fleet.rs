@@ -215,6 +215,31 @@ async fn whoever_waits_for_the_fleet_is_told_who_lags() {
     quick.has_revision(admin.get("/settings").await.expect(200).json["revision"].as_u64().expect("a number")).await;
 }
 
+/// A pod whose node has died serves on with what it has: it is waited for until it is back.
+#[tokio::test]
+async fn a_pod_between_two_nodes_is_waited_for() {
+    let mut cluster = Cluster::start(3).await;
+    let pod = start(&cluster, "pod-a").await;
+    let admin = cluster.admin(0).await;
+    let node = until("it is on the roster", PATIENCE, async || {
+        let it = listed(&admin, "pod-a").await?;
+        if it["recorded"] == true { Ok(it["node_id"].as_u64().expect("a node")) } else { Err(it.to_string()) }
+    })
+    .await;
+    let node = usize::try_from(node).expect("a small number") - 1;
+    let survivor = cluster.admin((node + 1) % 3).await;
+    pod.process().pause();
+    cluster.nodes[node].kill();
+    let answer = survivor.patch("/settings?wait=fleet&timeout=500ms", &json!({ "gone_pods_kept_secs": 900 })).await;
+    assert_eq!(answer.header("x-fleet"), Some("timeout"), "{answer:?}");
+    assert_eq!(answer.header("x-fleet-laggards"), Some("pod-a"), "{answer:?}");
+    pod.process().resume();
+    let revision = answer.expect(200).revision();
+    let waited = survivor.get(&format!("/fleet/wait?revision={revision}&timeout=30s")).await.expect(200).json;
+    assert_eq!((&waited["complete"], &waited["laggards"]), (&json!(true), &json!([])), "{waited}");
+    pod.has_revision(revision).await;
+}
+
 /// A pod that was told to stop finishes what it has begun; that it does is seen, at the pod and at the control plane.
 #[tokio::test]
 async fn a_draining_pod_says_so_and_finishes_its_requests() {

@@ -1,7 +1,9 @@
 //! What every node says of its pods, asked at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use controlplane_core::State;
+use controlplane_core::model::Presence;
 use vocab::{NodeId, PodId, Revision};
 
 use super::Pod;
@@ -41,6 +43,20 @@ impl Census {
         let mut departed = newest(self.nodes.iter().flat_map(|node| &node.departed));
         departed.retain(|pod_id, _| !connected.contains_key(pod_id));
         departed
+    }
+
+    /// Pods that were connected a moment ago and are on no node's list: on their way to another one, as long as they are not
+    /// written down as gone. The state is to be read after the census: then they were connected before, not after.
+    pub fn missing(&self, state: &State) -> BTreeSet<PodId> {
+        let (connected, departed) = (self.connected(), self.departed());
+        let absent = state.pods().map(|record| &record.sighting).filter(|known| {
+            known.presence == Presence::Connected
+                && !connected.contains_key(&known.pod_id)
+                && !departed.get(&known.pod_id).is_some_and(|last| last.draining)
+                // That node itself is named as one whose pods are not known.
+                && !self.unreachable_nodes.contains(&known.node_id)
+        });
+        absent.map(|known| known.pod_id.clone()).collect()
     }
 
     /// What every node that answered has applied.
