@@ -134,6 +134,9 @@ pub struct FleetWait {
     pub laggards: Vec<PodId>,
     /// Nodes whose pods are not known.
     pub unreachable_nodes: Vec<NodeId>,
+    /// Connected pods that cannot use something, whatever it is, in order: an acknowledgement says only that it was looked
+    /// at.
+    pub rejecting: Vec<PodId>,
 }
 
 impl FleetWait {
@@ -141,7 +144,10 @@ impl FleetWait {
     pub(crate) fn of(census: Census, revision: Revision, missing: BTreeSet<PodId>) -> Self {
         let behind = census.connected().into_values().filter(|pod| pod.acknowledged_revision < revision);
         let laggards: BTreeSet<_> = behind.map(|pod| pod.pod_id.clone()).chain(missing).collect();
-        Self { laggards: laggards.into_iter().collect(), unreachable_nodes: census.unreachable_nodes }
+        let rejecting = census.connected().into_values().filter(|pod| pod.rejected_count > 0);
+        let rejecting = rejecting.map(|pod| pod.pod_id.clone()).collect();
+        let laggards = laggards.into_iter().collect();
+        Self { laggards, rejecting, unreachable_nodes: census.unreachable_nodes }
     }
 
     pub fn is_complete(&self) -> bool {

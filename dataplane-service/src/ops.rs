@@ -110,6 +110,7 @@ fn number(count: usize) -> f64 {
 async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
     // Gauges that move by themselves are set when somebody looks.
     metrics::gauge!("hj_dp_config_staleness_seconds").set(ops.status.staleness().as_secs_f64());
+    metrics::gauge!("hj_dp_config_rejected_resources").set(number(ops.status.view().rejected));
     let judged = ops.directory.load().judge(ops.status.staleness());
     for verdict in [Verdict::Fresh, Verdict::Warn, Verdict::NotReady, Verdict::Refuse] {
         let tenants = u32::try_from(judged.get(&verdict).copied().unwrap_or_default()).unwrap_or(u32::MAX);

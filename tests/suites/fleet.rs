@@ -168,6 +168,25 @@ async fn what_a_pod_rejects_is_named_and_its_last_good_one_is_served() {
     let shown = hellojohn(&cluster, 0, &["fleet"]);
     let told = String::from_utf8_lossy(&shown.stderr);
     assert!(shown.status.success() && told.contains("pod-a cannot use tenants/acme"), "{shown:?}");
+
+    // Whoever waits for the fleet is told, and so is whoever watches the pod.
+    let patch = json!({ "display_name": "Acme Ltd" });
+    let waited = admin.patch("/tenants/acme?wait=fleet&timeout=15s", &patch).await.expect(200);
+    assert_eq!(waited.header("x-fleet"), Some("complete"), "{waited:?}");
+    assert_eq!(waited.header("x-fleet-rejected"), Some("pod-a"), "{waited:?}");
+    let revision = waited.revision();
+    let waited = admin.get(&format!("/fleet/wait?revision={revision}&timeout=15s")).await.expect(200).json;
+    assert_eq!((&waited["complete"], &waited["rejecting"]), (&json!(true), &json!(["pod-a"])), "{waited}");
+    for args in [
+        &["fleet", "wait", &revision.to_string()][..],
+        &["settings", "set", "--gone-pods-kept-secs", "901", "--wait", "fleet"],
+    ] {
+        let told = hellojohn(&cluster, 0, args);
+        let note = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.status.success() && note.contains("cannot use something: pod-a"), "{told:?}");
+    }
+    let metrics = web::send(web::client().get(format!("{}/metrics", pod.ops_url()))).await.expect(200).text;
+    assert!(metrics.contains("hj_dp_config_rejected_resources 2"), "{metrics}");
 }
 
 /// Waiting for the fleet: at a write, after it, from a shell; laggards are named, and the exit code tells.

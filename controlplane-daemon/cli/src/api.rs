@@ -61,8 +61,30 @@ pub(crate) struct Change<'a> {
 pub(crate) struct Answer {
     /// `null` for 204.
     pub(crate) body: Value,
-    /// The pods that `--wait fleet` waited for in vain.
-    pub(crate) laggards: Option<String>,
+    fleet: FleetWait,
+}
+
+/// What came of `--wait fleet`.
+#[derive(Debug)]
+struct FleetWait {
+    /// The pods that were waited for in vain.
+    laggards: Option<String>,
+    /// Pods that cannot use something.
+    rejecting: Option<String>,
+}
+
+impl Answer {
+    /// Says which pods cannot use something. A failure when some were waited for in vain.
+    pub(crate) fn check_fleet(&self) -> Result<(), Failure> {
+        if let Some(pods) = &self.fleet.rejecting {
+            note_rejecting(pods);
+        }
+        self.fleet.laggards.clone().map_or(Ok(()), |pods| Err(Failure::Laggards(pods)))
+    }
+}
+
+pub(crate) fn note_rejecting(pods: &str) {
+    note(format_args!("Pods that cannot use something: {pods}. `hellojohn fleet` says what, and why."));
 }
 
 impl Api {
@@ -239,9 +261,9 @@ impl Api {
             }
         };
         let pause = retry_after(&response).unwrap_or(Duration::from_millis(500)).min(MAX_PAUSE);
-        let laggards = laggards(&response);
+        let fleet = FleetWait::of(&response);
         match self.read_body(response).await {
-            Ok(body) => Ok(Answer { body, laggards }),
+            Ok(body) => Ok(Answer { body, fleet }),
             Err(Failure::Problem(problem))
                 if matches!(problem.code, Some(ErrorCode::NoLeader | ErrorCode::OutcomeUnknown)) =>
             {
@@ -315,8 +337,8 @@ impl Api {
             }
         };
         let response = response.map_err(lost)?;
-        let laggards = laggards(&response);
-        Ok(Answer { body: self.read_body(response).await?, laggards })
+        let fleet = FleetWait::of(&response);
+        Ok(Answer { body: self.read_body(response).await?, fleet })
     }
 
     async fn read_body(&self, response: Response) -> Result<Value, Failure> {
@@ -382,11 +404,13 @@ pub(crate) fn parse_server(server: &str) -> Result<Url, Failure> {
     }
 }
 
-/// The pods that were waited for in vain.
-fn laggards(response: &Response) -> Option<String> {
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    (header("x-fleet").as_deref() == Some("timeout"))
-        .then(|| header("x-fleet-laggards").unwrap_or_else(|| "(not named)".to_owned()))
+impl FleetWait {
+    fn of(response: &Response) -> Self {
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let laggards = (header("x-fleet").as_deref() == Some("timeout"))
+            .then(|| header("x-fleet-laggards").unwrap_or_else(|| "(not named)".to_owned()));
+        Self { laggards, rejecting: header("x-fleet-rejected") }
+    }
 }
 
 /// Where a follower says the leader is. Never from https to http.

@@ -46,10 +46,7 @@ pub(crate) struct ApplyArgs {
 pub(crate) async fn apply(api: &Api, args: ApplyArgs) -> Result<(), Failure> {
     let answer = send(api, &args.documents, args.dry_run).await?;
     show(api, &answer.body)?;
-    match answer.laggards {
-        Some(pods) => Err(Failure::Laggards(pods)),
-        None => Ok(()),
-    }
+    answer.check_fleet()
 }
 
 /// As diff(1): 0 when nothing differs, 1 when something does, more when it could not be found out.

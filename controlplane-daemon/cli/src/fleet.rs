@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::api::{Api, Change};
+use crate::api::{Api, Change, note_rejecting};
 use crate::failure::Failure;
 use crate::output::{Column, Reader, note, say, tell};
 
@@ -119,6 +119,10 @@ async fn wait(api: &Api, revision: u64, timeout: u32) -> Result<(), Failure> {
     let outcome = api.get_with(&["fleet", "wait"], &query).await?;
     if !api.output.is_table() {
         api.output.document(&outcome)?;
+    }
+    let rejecting: Vec<_> = items(&outcome, "/rejecting").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    if !rejecting.is_empty() {
+        note_rejecting(&rejecting.join(","));
     }
     if outcome.pointer("/complete") == Some(&Value::Bool(true)) {
         if api.output.is_table() {

@@ -75,10 +75,7 @@ async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
     let answer = apply_documents(api, &documents, args.set(), &flags).await?;
     let secrets = if args.dry_run { Vec::new() } else { secrets };
     report(api, &answer.body, &secrets, &left_out)?;
-    match answer.laggards {
-        Some(pods) => Err(Failure::Laggards(pods)),
-        None => Ok(()),
-    }
+    answer.check_fleet()
 }
 
 fn text<'a>(document: &'a Document, name: &str) -> &'a str {

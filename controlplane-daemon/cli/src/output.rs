@@ -99,10 +99,7 @@ impl Output {
                 note(format_args!("Keep the {once}: it is shown this once."));
             }
         }
-        match &answer.laggards {
-            Some(pods) => Err(Failure::Laggards(pods.clone())),
-            None => Ok(()),
-        }
+        answer.check_fleet()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::fleet::FleetWait;
 pub(super) const X_REVISION: HeaderName = HeaderName::from_static("x-revision");
 const X_FLEET: HeaderName = HeaderName::from_static("x-fleet");
 const X_FLEET_LAGGARDS: HeaderName = HeaderName::from_static("x-fleet-laggards");
+const X_FLEET_REJECTED: HeaderName = HeaderName::from_static("x-fleet-rejected");
 
 /// A read: as of `revision`.
 pub(super) fn show(revision: Revision, etag: Option<Revision>, document: &impl Serialize) -> HttpResponse {
@@ -86,6 +87,10 @@ fn tell_fleet(response: &mut HttpResponseBuilder, fleet: Option<&FleetWait>) {
             let laggards: Vec<String> = pods.chain(nodes).collect();
             response.insert_header((X_FLEET, "timeout"));
             response.insert_header((X_FLEET_LAGGARDS, laggards.join(",")));
+        }
+        if !fleet.rejecting.is_empty() {
+            let pods: Vec<_> = fleet.rejecting.iter().map(ToString::to_string).collect();
+            response.insert_header((X_FLEET_REJECTED, pods.join(",")));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::query::{Create, Read, WaitFor};
 use super::view::rfc3339;
 use super::{Api, answer};
-use crate::fleet::{Fleet, FleetPod, RejectedResource};
+use crate::fleet::{Fleet, FleetPod, FleetWait, RejectedResource};
 
 #[derive(Serialize)]
 struct FleetView {
@@ -96,6 +96,8 @@ struct WaitView {
     /// As `/fleet` shows them.
     laggards: Vec<PodView>,
     unreachable_nodes: Vec<NodeId>,
+    /// Connected pods that cannot use something.
+    rejecting: Vec<PodId>,
 }
 
 /// Answers when every connected pod has acknowledged the revision, or time is up.
@@ -104,7 +106,8 @@ pub(super) async fn wait(api: web::Data<Api>, wait: WaitFor) -> Result<HttpRespo
     let outcome = api.control.wait_for_fleet(revision, timeout).await;
     let complete = outcome.is_complete();
     let laggards = if complete { Vec::new() } else { laggards(api.control.fleet().await, &outcome.laggards, revision) };
-    let view = WaitView { revision, complete, laggards, unreachable_nodes: outcome.unreachable_nodes };
+    let FleetWait { unreachable_nodes, rejecting, .. } = outcome;
+    let view = WaitView { revision, complete, laggards, unreachable_nodes, rejecting };
     Ok(answer::show(api.control.applied_revision(), None, &view))
 }
 

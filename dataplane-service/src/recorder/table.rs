@@ -17,6 +17,12 @@ pub const METRICS: &[Metric] = &[
         "time since the configuration was last known to be the newest",
     ),
     gauge(
+        "hj_dp_config_rejected_resources",
+        Unit::Count,
+        &[],
+        "resources that this pod [cannot use](fleet.md#what-a-pod-cannot-use)",
+    ),
+    gauge(
         "hj_dp_config_tenants",
         Unit::Count,
         &[of("staleness", &["fresh", "warn", "not_ready", "refuse"])],
