@@ -33,6 +33,7 @@ use crate::membership::{Data, MemberChange, MemberError, MemberRequest};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::founding;
 use crate::raft::node::{self, Node};
+use crate::rotation;
 use crate::signature::Signatures;
 pub use crate::storage::StorageError;
 pub use crate::storage::snapshots::{Incoming, SnapshotFile};
@@ -154,7 +155,8 @@ impl ControlPlane {
         let census = self.census(Revision::ZERO, Duration::ZERO).await;
         let (revision, state) = self.cluster().replica.state();
         let feed = self.cluster().replica.feed();
-        Fleet::of(&census, &state, revision, self.inner.clock.now(), |acknowledged| {
+        let awaited = rotation::awaited(&state);
+        Fleet::of(&census, &state, revision, awaited, self.inner.clock.now(), |acknowledged| {
             encode::stamp_of(&feed.after(acknowledged).ok()??)
         })
     }

@@ -68,6 +68,18 @@ pub fn longest_cut_off(state: &State) -> Duration {
     tenants.max().unwrap_or_default() + CUT_OFF_MARGIN
 }
 
+/// The newest change to a key that a rotation which is under way needs everybody to have; zero: there is none.
+pub fn awaited(state: &State) -> Revision {
+    let rotating = state.tenants_after(None).filter(|tenant| Policy::of_tenant(state, tenant).is_some());
+    let keys = rotating.flat_map(|tenant| state.keys_of(KeyOwner::Tenant(tenant.id)));
+    let awaited = keys.filter_map(|key| match key.status {
+        KeyStatus::Next => Some(key.revision),
+        KeyStatus::Retiring => Some(state.active_key(key.owner, key.family).map_or(key.revision, |it| it.revision)),
+        KeyStatus::Active | KeyStatus::Revoked => None,
+    });
+    awaited.max().unwrap_or_default()
+}
+
 impl Rotation {
     /// All steps that are due, of every owner.
     pub fn due(&mut self, state: &State, evidence: &Evidence, now: Instant, wall: Timestamp) -> Vec<Step> {

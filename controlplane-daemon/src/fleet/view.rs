@@ -9,11 +9,13 @@ use vocab::{Revision, Timestamp};
 use super::{Census, Fleet, FleetPod, Pod, PodState};
 
 impl Fleet {
-    /// `lag_since` tells when the revision after the given one was made.
+    /// `lag_since` tells when the revision after the given one was made. Who is gone and lacks `awaited` is shown for as
+    /// long as the roster has it: something waits for it.
     pub(crate) fn of(
         census: &Census,
         state: &State,
         revision: Revision,
+        awaited: Revision,
         now: Timestamp,
         lag_since: impl Fn(Revision) -> Option<Timestamp>,
     ) -> Self {
@@ -40,11 +42,16 @@ impl Fleet {
         let departed = census.departed();
         pods.extend(absent.filter_map(|record| {
             let pod = absent_pod(record, departed.get(&record.sighting.pod_id).copied(), now);
-            (now.since(pod.since) < kept).then_some(pod)
+            let is_recent = now.since(pod.since) < kept;
+            (is_recent || (pod.state == PodState::Gone && may_lack(&pod.pod, awaited))).then_some(pod)
         }));
         pods.sort_by(|a, b| a.pod.pod_id.cmp(&b.pod.pod_id));
         Self { revision, pods, unreachable_nodes: census.unreachable_nodes.clone() }
     }
+}
+
+fn may_lack(pod: &Pod, awaited: Revision) -> bool {
+    pod.acknowledged_revision < awaited || (awaited > Revision::ZERO && pod.rejects_keys())
 }
 
 fn absent_pod(record: &PodRecord, last: Option<&Pod>, now: Timestamp) -> FleetPod {
@@ -70,4 +77,42 @@ fn absent_pod(record: &PodRecord, last: Option<&Pod>, now: Timestamp) -> FleetPo
         draining: false,
     });
     FleetPod { state, since, recorded: true, pod: Pod { staleness: None, ..pod }, lag: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use controlplane_core::model::PodSighting;
+    use controlplane_core::{Actor, Command, Entry, Mutation, Stamp};
+    use vocab::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn who_is_gone_is_shown_for_a_while_or_as_long_as_somebody_waits_for_it() {
+        let mut state = State::default();
+        let sighting = |name: &str, presence| PodSighting {
+            pod_id: name.parse().unwrap(),
+            node_id: NodeId(1),
+            version: String::new(),
+            address: String::new(),
+            presence,
+            acknowledged_revision: Revision(7),
+        };
+        let sightings = vec![sighting("gone", Presence::Gone), sighting("stopped", Presence::Stopped)];
+        let left_at = Timestamp::from_secs(5);
+        let stamp = Stamp { at: left_at, id: uuid::Uuid::nil(), key: None, more_keys: vec![] };
+        let mutation = Mutation::FleetUpdate { sightings, forget: vec![] };
+        let entry = Entry::new(Command::new(Actor::System, mutation), stamp);
+        controlplane_core::apply(&mut state, Revision(1), entry).unwrap();
+        let shown = |awaited: u64, after_secs: i64| {
+            let now = left_at.plus_secs(after_secs);
+            let fleet = Fleet::of(&Census::default(), &state, Revision(9), Revision(awaited), now, |_| None);
+            fleet.pods.iter().map(|it| it.pod.pod_id.to_string()).collect::<Vec<_>>()
+        };
+        // Ten minutes are the default.
+        assert_eq!(shown(0, 599), ["gone", "stopped"]);
+        assert_eq!(shown(0, 600), Vec::<String>::new());
+        assert_eq!(shown(7, 80_000), Vec::<String>::new());
+        assert_eq!(shown(8, 80_000), ["gone"]);
+    }
 }

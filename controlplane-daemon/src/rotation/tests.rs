@@ -161,11 +161,15 @@ fn on_roster(name: &str, presence: Presence, acknowledged: u64) -> Mutation {
 #[test]
 fn a_whole_rotation_takes_what_its_phases_take() {
     let mut world = World::new();
+    assert_eq!(awaited(&world.state), Revision::ZERO);
     assert_eq!(world.until_due(200), Some((vec!["publish"], MAX_AGE)));
+    assert_eq!(awaited(&world.state), Revision(world.revision));
     world.acknowledge();
     assert_eq!(world.until_due(200), Some((vec!["activate"], CACHE + 1)));
+    assert_eq!(awaited(&world.state), Revision(world.revision));
     world.acknowledge();
     assert_eq!(world.until_due(200), Some((vec!["revoke"], TOKENS + 1)));
+    assert_eq!(awaited(&world.state), Revision::ZERO);
     let owner = KeyOwner::Tenant(world.tenant().id);
     let states: Vec<_> = world.state.keys_of(owner).map(|key| key.status).collect();
     assert_eq!(states, [KeyStatus::Revoked, KeyStatus::Active]);
