@@ -93,6 +93,10 @@ impl Bell {
         listener
     }
 
+    fn listeners(&self) -> usize {
+        self.rope.receiver_count()
+    }
+
     /// Returns once there is somebody to ring for.
     async fn heard(&self) {
         while self.rope.receiver_count() == 0 {

@@ -1,5 +1,7 @@
 //! How a change is subscribed to: from a node of the control plane as pods do, or from an etcd.
 
+use std::time::Duration;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::Request;
 use prost::Message;
@@ -21,6 +23,8 @@ pub(crate) enum Heard {
     /// From here on every change comes.
     Synced(u64),
     Change(u64),
+    /// Acknowledgements are wanted within that time from now on.
+    Spread(Duration),
     Nothing,
 }
 
@@ -103,6 +107,9 @@ impl Dialect {
             Self::Ours { .. } => match Event::decode(message).expect("a node sends events").kind {
                 Some(event::Kind::Delta(delta)) => Heard::Change(delta.revision),
                 Some(event::Kind::SnapshotEnd(end)) => Heard::Synced(end.at.map_or(0, |at| at.revision)),
+                Some(event::Kind::Heartbeat(heartbeat)) => {
+                    Heard::Spread(Duration::from_millis(heartbeat.acknowledge_within_ms.unwrap_or(0).into()))
+                }
                 _ => Heard::Nothing,
             },
             Self::Etcd => {

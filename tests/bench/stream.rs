@@ -2,9 +2,7 @@
 //! with the node that is measured, and what they cost is in every figure of time.
 //!
 //! TLS, HTTP/2 and protobuf are a pod's; every change is decoded and acknowledged. What is left out is tonic: h2 is used
-//! directly, a connection and its streams are one task, and there are as many threads as processors. Whoever has a
-//! change lets the others read theirs before it acknowledges: pods have machines of their own, where one's
-//! acknowledgement does not keep another one waiting.
+//! directly, a connection and its streams are one task, and there are as many threads as processors.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -133,7 +131,19 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
     out.send_data(dialect.hello(&name), false)?;
     let mut body = response.await?.into_body();
     let (mut unread, mut synced) = (BytesMut::new(), Some(synced));
-    while let Some(chunk) = body.data().await {
+    let (mut spread, mut owed): (Duration, Option<Owed>) = (Duration::ZERO, None);
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            chunk = body.data() => chunk,
+            () = tokio::time::sleep_until(owed.as_ref().map_or_else(Instant::now, |owed| owed.due).into()), if owed.is_some() => {
+                if let Some(Owed { acknowledgement, .. }) = owed.take() {
+                    out.send_data(acknowledgement, false)?;
+                }
+                continue;
+            }
+        };
+        let Some(chunk) = chunk else { return Ok(()) };
         let chunk = chunk?;
         body.flow_control().release_capacity(chunk.len())?;
         unread.extend_from_slice(&chunk);
@@ -151,16 +161,26 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
                     }
                     upto = Some(revision);
                 }
+                Heard::Spread(within) => spread = within,
                 Heard::Nothing => {}
             }
         }
-        if let Some(acknowledgement) = upto.and_then(|revision| dialect.acknowledgement(revision)) {
+        let Some(acknowledgement) = upto.and_then(|revision| dialect.acknowledgement(revision)) else { continue };
+        if spread.is_zero() {
             // Those whose change is there already read it first, as they would on machines of their own.
             tokio::task::yield_now().await;
             out.send_data(acknowledgement, false)?;
+        } else {
+            let due = owed.map_or_else(|| Instant::now() + spread.mul_f64(rand::random()), |earlier| earlier.due);
+            owed = Some(Owed { due, acknowledgement });
         }
     }
-    Ok(())
+}
+
+/// An acknowledgement that is spread out, as pods do.
+struct Owed {
+    due: Instant,
+    acknowledgement: Bytes,
 }
 
 /// The next whole gRPC message, without its head.

@@ -39,6 +39,10 @@ const POD_BUFFER: usize = 512;
 
 /// Before others get their turn. A pod has one to say per change.
 const HEARD_AT_ONCE: usize = 32;
+/// So many pods acknowledge at once, those beyond are spread out.
+const AT_ONCE: usize = 200;
+const ACKNOWLEDGED_PER_MS: u32 = 20;
+const LATEST_ACKNOWLEDGEMENT_MS: u32 = 1_000;
 /// Changes that are sent before the pod is listened to again.
 const UNHEARD: usize = 32;
 
@@ -257,6 +261,7 @@ impl Subscription {
             time_ms: clock.now().millis(),
             has_leader: cluster.leader().is_some(),
             staleness_ms: Some(u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX)),
+            acknowledge_within_ms: Some(acknowledge_within_ms(self.shared.bell.listeners())),
         }))
     }
 }
@@ -325,6 +330,12 @@ impl Drop for Counted {
     }
 }
 
+/// Of many pods each acknowledgement costs this node about as much as a delivery: they come when the deliveries are over.
+fn acknowledge_within_ms(pods: usize) -> u32 {
+    let crowd = u32::try_from(pods.saturating_sub(AT_ONCE)).unwrap_or(u32::MAX);
+    (crowd / ACKNOWLEDGED_PER_MS).min(LATEST_ACKNOWLEDGEMENT_MS)
+}
+
 /// As many as are kept of what a pod rejects, the signing keys first.
 fn listed(rejected: Vec<watch::RejectedResource>) -> Vec<RejectedResource> {
     let rejected = rejected.into_iter().map(|it| RejectedResource { resource: it.resource, reason: it.reason });
@@ -338,4 +349,15 @@ fn listed(rejected: Vec<watch::RejectedResource>) -> Vec<RejectedResource> {
 
 fn invalid(why: &str) -> Status {
     to_status(ErrorCode::InvalidRequest, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_pods_acknowledge_at_once_and_many_later() {
+        let within = [0, 1, 200, 300, 1_200, 1_000_000].map(acknowledge_within_ms);
+        assert_eq!(within, [0, 0, 0, 5, 50, LATEST_ACKNOWLEDGEMENT_MS]);
+    }
 }

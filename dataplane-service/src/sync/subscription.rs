@@ -1,12 +1,12 @@
 //! One stream of the watch: hello, then a snapshot or the changes since, then changes as they come.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use shared_proto::watch::watch_client::WatchClient;
 use shared_proto::watch::{self, event, pod_message};
-use tokio_stream::wrappers::WatchStream;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Endpoint, Uri};
 use tonic::{Request, Streaming};
@@ -17,6 +17,8 @@ use vocab::{ClusterId, PodId, Revision, Secret};
 const SILENCE: Duration = Duration::from_secs(5);
 /// What a node may take to hear a last word.
 pub const FAREWELL: Duration = Duration::from_secs(1);
+/// No node may keep a pod from acknowledging for longer.
+const LONGEST_SPREAD: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A part of a snapshot holds many resources; a single one is far smaller.
 const MESSAGE_LIMIT: usize = 64 * 1024 * 1024;
@@ -78,6 +80,8 @@ pub enum Step {
 pub struct Subscription {
     events: Streaming<watch::Event>,
     acks: tokio::sync::watch::Sender<watch::Ack>,
+    /// Milliseconds within which the node wants them.
+    spread: Arc<AtomicU32>,
     assembly: Option<Assembly>,
     applied: Option<Revision>,
     /// When the last message came.
@@ -95,6 +99,22 @@ impl std::fmt::Debug for Subscription {
 struct Assembly {
     at: Option<watch::Position>,
     resources: Vec<watch::Resource>,
+}
+
+/// The newest acknowledgement, each after a random part of `spread` ms, and what was replaced meanwhile not at all.
+fn spread_out(
+    acks: tokio::sync::watch::Receiver<watch::Ack>,
+    spread: Arc<AtomicU32>,
+) -> impl Stream<Item = watch::Ack> {
+    futures::stream::unfold((acks, spread), |(mut acks, spread)| async move {
+        acks.changed().await.ok()?;
+        let longest = Duration::from_millis(spread.load(Ordering::Relaxed).into()).min(LONGEST_SPREAD);
+        if !longest.is_zero() {
+            tokio::time::sleep(longest.mul_f64(rand::random())).await;
+        }
+        let ack = acks.borrow_and_update().clone();
+        Some((ack, (acks, spread)))
+    })
 }
 
 impl Subscription {
@@ -119,11 +139,12 @@ impl Subscription {
                 revision: revision.get(),
             }),
         };
+        let spread = Arc::new(AtomicU32::new(0));
         // One slot: each acknowledgement is complete, so a newer one replaces an older one that was not sent yet.
         let (acks, pending) = tokio::sync::watch::channel(watch::Ack::default());
         let message = |kind| watch::PodMessage { kind: Some(kind) };
         let messages = futures::stream::iter([message(pod_message::Kind::Hello(hello))])
-            .chain(WatchStream::from_changes(pending).map(move |ack| message(pod_message::Kind::Ack(ack))));
+            .chain(spread_out(pending, Arc::clone(&spread)).map(move |ack| message(pod_message::Kind::Ack(ack))));
         let mut request = Request::new(messages);
         if let Some(token) = &pod.token {
             let mut value: MetadataValue<_> = format!("Bearer {}", token.expose()).parse().map_err(|_| Ended::Token)?;
@@ -134,7 +155,7 @@ impl Subscription {
         let events = tokio::time::timeout(SILENCE, client.subscribe(request)).await.map_err(|_| Ended::Silent)?;
         let events = events.map_err(Box::new)?.into_inner();
         let applied = resume.map(|(_, revision)| revision);
-        Ok(Self { events, acks, assembly: None, applied, heard: Instant::now() })
+        Ok(Self { events, acks, spread, assembly: None, applied, heard: Instant::now() })
     }
 
     /// Tells the node what was applied and what could not be used.
@@ -201,11 +222,14 @@ impl Subscription {
                     traceparent: delta.traceparent,
                 }))
             }
-            Some(event::Kind::Heartbeat(heartbeat)) => Ok(Some(Step::Heartbeat {
-                commit_revision: Revision(heartbeat.commit_revision),
-                has_leader: heartbeat.has_leader,
-                staleness: heartbeat.staleness_ms.map(Duration::from_millis),
-            })),
+            Some(event::Kind::Heartbeat(heartbeat)) => {
+                self.spread.store(heartbeat.acknowledge_within_ms.unwrap_or_default(), Ordering::Relaxed);
+                Ok(Some(Step::Heartbeat {
+                    commit_revision: Revision(heartbeat.commit_revision),
+                    has_leader: heartbeat.has_leader,
+                    staleness: heartbeat.staleness_ms.map(Duration::from_millis),
+                }))
+            }
             Some(event::Kind::Reset(reset)) => {
                 tracing::info!(reason = reset.reason, "the watch starts over with a snapshot");
                 self.assembly = None;
@@ -230,5 +254,39 @@ impl Subscription {
         let revision = Revision(at.revision);
         self.applied = Some(revision);
         Ok(Step::Replace { cluster_id, revision, resources: assembly.resources })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn acknowledgements_are_spread_and_only_the_newest_is_sent() {
+        let (acks, pending) = tokio::sync::watch::channel(watch::Ack::default());
+        let spread = Arc::new(AtomicU32::new(0));
+        let mut spread_out = Box::pin(spread_out(pending, Arc::clone(&spread)));
+        let ack = |revision| watch::Ack { revision, ..watch::Ack::default() };
+        acks.send_replace(ack(1));
+        assert_eq!(
+            spread_out.next().now_or_never(),
+            Some(Some(ack(1))),
+            "at once, as long as the node asks for nothing"
+        );
+
+        spread.store(100, Ordering::Relaxed);
+        acks.send_replace(ack(2));
+        assert_eq!(spread_out.next().now_or_never(), None, "it waits for its moment");
+        acks.send_replace(ack(3));
+        assert_eq!(spread_out.next().await, Some(ack(3)));
+
+        // No node may keep a pod from acknowledging; and one that leaves says its last word.
+        spread.store(u32::MAX, Ordering::Relaxed);
+        acks.send_replace(ack(4));
+        drop(acks);
+        let rest = tokio::time::timeout(LONGEST_SPREAD * 10, spread_out.collect::<Vec<_>>()).await;
+        assert_eq!(rest, Ok(vec![ack(4)]));
     }
 }
