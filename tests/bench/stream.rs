@@ -55,6 +55,9 @@ struct Place {
     dialect: Dialect,
     name: String,
     arrivals: Arrivals,
+    /// When in the time that the node gives for it this one acknowledges; all streams of a connection alike, since only
+    /// here do several share one.
+    moment: f64,
     synced: mpsc::UnboundedSender<()>,
 }
 
@@ -67,10 +70,12 @@ impl Subscribers {
     /// One more connection with that many streams; returns once each has its snapshot.
     pub(crate) async fn connect(&self, door: &Door, name: &str, streams: usize, arrivals: &Arrivals) {
         let (synced, mut done) = mpsc::unbounded_channel();
+        let moment = rand::random();
         let place = |number: usize| Place {
             dialect: door.dialect.clone(),
             name: format!("{name}-{number}"),
             arrivals: Arc::clone(arrivals),
+            moment,
             synced: synced.clone(),
         };
         let places: Vec<_> = (0..streams).map(place).collect();
@@ -126,7 +131,7 @@ async fn speak<T: AsyncRead + AsyncWrite + Unpin + Send>(stream: T, places: Vec<
 }
 
 async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2::Error> {
-    let Place { dialect, name, arrivals, synced } = place;
+    let Place { dialect, name, arrivals, moment, synced } = place;
     let (response, mut out) = requests.ready().await?.send_request(dialect.request(), false)?;
     out.send_data(dialect.hello(&name), false)?;
     let mut body = response.await?.into_body();
@@ -171,7 +176,7 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
             tokio::task::yield_now().await;
             out.send_data(acknowledgement, false)?;
         } else {
-            let due = owed.map_or_else(|| Instant::now() + spread.mul_f64(rand::random()), |earlier| earlier.due);
+            let due = owed.map_or_else(|| Instant::now() + spread.mul_f64(moment), |earlier| earlier.due);
             owed = Some(Owed { due, acknowledgement });
         }
     }
