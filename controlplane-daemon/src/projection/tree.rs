@@ -50,7 +50,9 @@ impl Tree {
         for path in old.keys().filter(|path| !new.contains_key(*path)) {
             remove(path)?;
         }
-        for (path, shows) in &new {
+        // The tenants' own first: whoever sees what is a tenant's finds the tenant, too.
+        let (tenants, rest): (Vec<_>, Vec<_>) = new.iter().partition(|(_, shows)| matches!(shows, Shows::Tenant(_)));
+        for (path, shows) in tenants.into_iter().chain(rest) {
             put(path, &shows.value(&state, revision))?;
         }
         self.written = Some(state);

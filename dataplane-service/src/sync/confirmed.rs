@@ -60,7 +60,8 @@ impl ConfirmedFile {
         Self { path: dir.join(NAME) }
     }
 
-    /// Notes that whoever has `position` has a configuration that is `age` old now. Not forced to disk: what is lost is older, which is safe.
+    /// Notes that whoever has `position` has a configuration that is `age` old now. Not forced to disk: what is lost is
+    /// older, which is safe.
     pub fn save(
         &self,
         position: Position,
