@@ -22,6 +22,8 @@ use transport::one_task::OneTask;
 
 use crate::dialect::{Dialect, Heard};
 
+/// Where changes follow each other, a pod acknowledges once in so many times what the node gives it for one.
+const REST: u32 = 4;
 /// As tonic's default.
 const WINDOW: u32 = 1 << 20;
 
@@ -137,13 +139,15 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
     let mut body = response.await?.into_body();
     let (mut unread, mut synced) = (BytesMut::new(), Some(synced));
     let (mut spread, mut owed): (Duration, Option<Owed>) = (Duration::ZERO, None);
+    let mut earliest = Instant::now();
     loop {
         let chunk = tokio::select! {
             biased;
             chunk = body.data() => chunk,
             () = tokio::time::sleep_until(owed.as_ref().map_or_else(Instant::now, |owed| owed.due).into()), if owed.is_some() => {
-                if let Some(Owed { acknowledgement, .. }) = owed.take() {
+                if let Some(Owed { acknowledgement, due }) = owed.take() {
                     out.send_data(acknowledgement, false)?;
+                    earliest = due + spread * REST;
                 }
                 continue;
             }
@@ -176,7 +180,7 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
             tokio::task::yield_now().await;
             out.send_data(acknowledgement, false)?;
         } else {
-            let due = owed.map_or_else(|| Instant::now() + spread.mul_f64(moment), |earlier| earlier.due);
+            let due = owed.map_or_else(|| earliest.max(Instant::now() + spread.mul_f64(moment)), |earlier| earlier.due);
             owed = Some(Owed { due, acknowledgement });
         }
     }

@@ -19,6 +19,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// No node may keep a pod from acknowledging for longer.
 const LONGEST_SPREAD: Duration = Duration::from_secs(1);
+/// Where changes follow each other, a pod acknowledges once in so many times what the node gives it for one.
+const REST: u32 = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A part of a snapshot holds many resources; a single one is far smaller.
 const MESSAGE_LIMIT: usize = 64 * 1024 * 1024;
@@ -101,19 +103,24 @@ struct Assembly {
     resources: Vec<watch::Resource>,
 }
 
-/// The newest acknowledgement, each after a random part of `spread` ms, and what was replaced meanwhile not at all.
+/// The newest acknowledgement, each after a random part of `spread` ms and [`REST`] of them after the one before; what was
+/// replaced meanwhile not at all, and the last one at once.
 fn spread_out(
     acks: tokio::sync::watch::Receiver<watch::Ack>,
     spread: Arc<AtomicU32>,
 ) -> impl Stream<Item = watch::Ack> {
-    futures::stream::unfold((acks, spread), |(mut acks, spread)| async move {
+    let earliest = tokio::time::Instant::now();
+    futures::stream::unfold((acks, spread, earliest), |(mut acks, spread, mut earliest)| async move {
         acks.changed().await.ok()?;
-        let longest = Duration::from_millis(spread.load(Ordering::Relaxed).into()).min(LONGEST_SPREAD);
-        if !longest.is_zero() {
-            tokio::time::sleep(longest.mul_f64(rand::random())).await;
+        let within = Duration::from_millis(spread.load(Ordering::Relaxed).into()).min(LONGEST_SPREAD);
+        if !within.is_zero() {
+            let due = earliest.max(tokio::time::Instant::now() + within.mul_f64(rand::random()));
+            earliest = due + (within * REST).min(LONGEST_SPREAD);
+            let ended = async { while acks.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout_at(due, ended).await;
         }
         let ack = acks.borrow_and_update().clone();
-        Some((ack, (acks, spread)))
+        Some((ack, (acks, spread, earliest)))
     })
 }
 
@@ -282,11 +289,26 @@ mod tests {
         acks.send_replace(ack(3));
         assert_eq!(spread_out.next().await, Some(ack(3)));
 
-        // No node may keep a pod from acknowledging; and one that leaves says its last word.
+        // No node may keep a pod from acknowledging; and one that leaves says its last word at once.
         spread.store(u32::MAX, Ordering::Relaxed);
         acks.send_replace(ack(4));
+        assert_eq!(tokio::time::timeout(LONGEST_SPREAD * 10, spread_out.next()).await, Ok(Some(ack(4))));
+        acks.send_replace(ack(5));
         drop(acks);
-        let rest = tokio::time::timeout(LONGEST_SPREAD * 10, spread_out.collect::<Vec<_>>()).await;
-        assert_eq!(rest, Ok(vec![ack(4)]));
+        assert_eq!(spread_out.collect::<Vec<_>>().now_or_never(), Some(vec![ack(5)]));
+    }
+
+    #[tokio::test]
+    async fn changes_that_follow_each_other_are_acknowledged_once_in_a_while() {
+        let within = Duration::from_millis(10);
+        let (acks, pending) = tokio::sync::watch::channel(watch::Ack::default());
+        let mut spread_out = Box::pin(spread_out(pending, Arc::new(AtomicU32::new(10))));
+        acks.send_replace(watch::Ack::default());
+        spread_out.next().await;
+        let first = Instant::now();
+        acks.send_replace(watch::Ack::default());
+        spread_out.next().await;
+        // The first may have come late, and was due at most `within` before.
+        assert!(first.elapsed() > within * (REST - 2), "{:?}", first.elapsed());
     }
 }
