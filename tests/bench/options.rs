@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub kills: usize,
     /// Whether etcd stands beside.
     pub etcd: bool,
+    /// How many tenants are many.
+    pub tenants: u64,
 }
 
 impl Options {
@@ -27,6 +29,7 @@ impl Options {
             measured: Duration::from_secs(5),
             kills: 30,
             etcd: true,
+            tenants: 10_000,
         };
         for argument in arguments {
             let number = |text: &str| text.parse().map_err(|why| format!("{argument}: {why}"));
@@ -35,6 +38,7 @@ impl Options {
                 Some(("writers", text)) => options.writers = text.split(',').map(number).collect::<Result<_, _>>()?,
                 Some(("secs", text)) => options.measured = Duration::from_secs(number(text)? as u64),
                 Some(("kills", text)) => options.kills = number(text)?,
+                Some(("tenants", text)) => options.tenants = number(text)? as u64,
                 Some(("etcd", "no")) => options.etcd = false,
                 None if benches.contains(&argument.as_str()) => options.benches.push(argument),
                 _ => return Err(format!("there is no bench or option {argument:?}; benches: {}", benches.join(", "))),

@@ -1,5 +1,7 @@
 //! Ten thousand tenants with ten clients each, beside a hundred of them: what grows with them and what must not.
 
+mod transfer;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,10 +19,10 @@ use tonic::transport::Endpoint;
 use crate::cpu;
 use crate::load::{self, float, histogram};
 use crate::options::Options;
+use crate::scale::transfer::Transfer;
 use crate::table::{self, count, row};
 
 const SMALL: u64 = 100;
-const LARGE: u64 = 10_000;
 const CLIENTS: u64 = 10;
 /// Requests under way at once while filling.
 const CONNECTIONS: usize = 64;
@@ -30,8 +32,9 @@ const CHANGES: u64 = 1_000;
 
 pub(crate) async fn run(options: &Options) {
     let mut small = Filled::start(SMALL).await;
-    let mut large = Filled::start(LARGE).await;
-    let mut pair: Vec<Vec<String>> = vec![row(["what", "100 tenants", "10,000 tenants", "ratio", "aim"])];
+    let mut large = Filled::start(options.tenants).await;
+    let [few, many] = [SMALL, options.tenants].map(|tenants| format!("{} tenants", count(float(tenants))));
+    let mut pair = vec![row(["what", &few, &many, "ratio", "aim"])];
     let compared: [(&str, Operation); 4] = [
         ("creating one more tenant, ms (median)", Operation::CreateTenant),
         ("first page of 100 tenants, ms", Operation::FirstPage),
@@ -56,7 +59,8 @@ pub(crate) async fn run(options: &Options) {
 
     let sync = [small.first_sync().await, large.first_sync().await];
     let restart = [small.restart().await, large.restart().await];
-    let mut rows = vec![row(["what", "100 tenants", "10,000 tenants", "aim"])];
+    let moved = [small.transfer().await, large.transfer().await];
+    let mut rows = vec![row(["what", &few, &many, "aim"])];
     let mut line = |what: &str, of: &dyn Fn(&Filled) -> String, aim: &str| {
         rows.push(vec![what.to_owned(), of(&small), of(&large), aim.to_owned()]);
     };
@@ -66,12 +70,21 @@ pub(crate) async fn run(options: &Options) {
     line("pod, resident MiB", &|it| count(it.resident_pod), "");
     rows.push(seconds("node, killed: exec to ready, s", &restart, "5"));
     rows.push(seconds("pod without a file: exec to ready, s", &sync, "3"));
+    rows.push(seconds("`hellojohn export`, s", &moved.each_ref().map(|it| it.export), ""));
+    rows.push(seconds("`hellojohn import` into a fresh node, s", &moved.each_ref().map(|it| it.import), "60"));
+    let mut line = |what: &str, of: &dyn Fn(&Transfer) -> f64, aim: &str| {
+        let [of_small, of_large] = moved.each_ref().map(|it| count(of(it)));
+        rows.push(vec![what.to_owned(), of_small, of_large, aim.to_owned()]);
+    };
+    line("that file, MiB", &|it| it.file_mib, "");
+    line("that node, resident MiB after it", &|it| it.resident_mib, "600");
+    line("that node, resident MiB at its most", &|it| it.peak_mib, "600");
     table::print(
         "Many tenants",
         &format!(
-            "One node, {LARGE} tenants (ES256) of {CLIENTS} clients each, made over the admin API with {CONNECTIONS} \
+            "One node, {many} (ES256) of {CLIENTS} clients each, made over the admin API with {CONNECTIONS} \
              connections: {} writes.",
-            count(float(LARGE * (CLIENTS + 1)))
+            count(float(options.tenants * (CLIENTS + 1)))
         ),
         &rows,
     );
@@ -224,6 +237,10 @@ impl Filled {
         let took = begin.elapsed();
         drop(pod);
         took
+    }
+
+    async fn transfer(&self) -> Transfer {
+        transfer::transfer(&self.cluster, self.tenants * (1 + CLIENTS)).await
     }
 
     async fn restart(&mut self) -> Duration {
