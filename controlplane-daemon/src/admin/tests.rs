@@ -3,6 +3,7 @@
 mod abuse;
 mod access;
 mod apply;
+mod import;
 mod resources;
 
 use std::collections::BTreeMap;

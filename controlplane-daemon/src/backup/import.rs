@@ -13,11 +13,12 @@ use vocab::{AdminId, ErrorCode, Keyring, Revision, Timestamp};
 
 use super::read::{self, ReadError, Survey};
 use super::steps::{Basis, Mode, Step, Tally, steps};
-use crate::control_plane::{ControlPlane, ProposeError, SnapshotFile};
+use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError, SnapshotFile};
 
 /// How long one entry may find no leader, or nobody knowing what became of it.
 const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(200);
+const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Steps that are made while one is being committed.
 const AHEAD: usize = 4;
 
@@ -46,6 +47,8 @@ pub struct Report {
 pub enum ImportError {
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    Stale(#[from] BarrierError),
     #[error(
         "its secrets are sealed with master keys that this node does not have: {}; \
          add them to SECRETBOX_MASTER_KEY of every node and import again",
@@ -84,6 +87,7 @@ impl ImportError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Read(_) => ErrorCode::InvalidRequest,
+            Self::Stale(why) => why.code(),
             Self::MissingKeys(_) | Self::Conflicts(_) => ErrorCode::Conflict,
             Self::Refused { rejection, .. } => rejection.code(),
             Self::Stopped { why, .. } => why.code(),
@@ -96,6 +100,9 @@ impl ImportError {
 #[derive(Debug)]
 pub struct Plan {
     survey: Survey,
+    /// Against which it was made. What the file was found to say already is not put: who changes it meanwhile is not undone.
+    state: State,
+    revision: Revision,
     steps: usize,
     pub tally: Tally,
 }
@@ -104,6 +111,8 @@ impl Import {
     /// Reads all of the file and tries all of it. Nothing is changed.
     pub async fn plan(&self, file: &SnapshotFile) -> Result<Plan, ImportError> {
         let file = file.clone();
+        // A follower may still have what was removed elsewhere, and would leave it out.
+        self.control.barrier(Consistency::Linearizable, FRESHNESS_TIMEOUT).await?;
         let (revision, state) = self.control.state();
         let known: BTreeSet<String> = self.keyring.keys().map(|key| key.id().to_owned()).collect();
         let (mode, importer, now) = (self.mode, self.importer.clone(), self.now);
@@ -124,7 +133,7 @@ impl Import {
             }
             match trial.refused {
                 Some((line, rejection)) => Err(ImportError::Refused { line, rejection }),
-                None => Ok(Plan { steps: trial.steps, survey, tally }),
+                None => Ok(Plan { steps: trial.steps, survey, tally, state, revision }),
             }
         });
         planned.await.map_err(|_| ImportError::Broken)?
@@ -132,8 +141,7 @@ impl Import {
 
     /// Makes the changes, one entry after the other.
     pub async fn carry_out(&self, plan: Plan, file: SnapshotFile) -> Result<Report, ImportError> {
-        let Plan { survey, steps: of, tally } = plan;
-        let (mut revision, state) = self.control.state();
+        let Plan { survey, state, mut revision, steps: of, tally } = plan;
         let (mode, importer) = (self.mode, credential(&self.importer));
         let (made, mut next) = mpsc::channel(AHEAD);
         let maker = tokio::task::spawn_blocking(move || {

@@ -247,3 +247,35 @@ async fn sealed_secrets_are_of_use_where_they_are_restored() {
     let answer = web::send(web::client().post(format!("{issuer}/oauth2/token")).form(&form)).await;
     let _ = answer.expect(200).text_of("access_token");
 }
+
+/// What a node has that hears of no leader may be gone elsewhere: nothing is judged by it.
+#[tokio::test]
+async fn a_node_that_is_behind_imports_nothing_by_what_it_has() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (behind, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let (admin, at_behind) = (cluster.admin(leader).await, cluster.admin(behind).await);
+    let made = admin.post("/tenants", &tenant("acme")).await.expect(201).revision();
+    let file = export(&at_behind).await;
+    // So that it has the tenant, also when it is alone and starts anew.
+    let kept = web::send(at_behind.request(Method::POST, "/cluster/snapshot")).await.expect(200);
+    assert!(kept.json["snapshot_revision"].as_u64() >= Some(made), "{kept:?}");
+    cluster.nodes[behind].kill();
+    let _ = admin.delete("/tenants/acme").await.expect(204);
+    for place in [leader, other] {
+        cluster.nodes[place].kill();
+    }
+    cluster.nodes[behind].start().await;
+    let alone = cluster.admin(behind).await;
+    let _ = alone.get("/tenants/acme").await.expect(200);
+    for query in ["?dry_run=true", ""] {
+        assert_eq!(import(&alone, query, &file).await.expect(503).code(), "no_leader");
+    }
+    for place in [leader, other] {
+        cluster.nodes[place].start().await;
+    }
+    cluster.ready().await;
+    let again = import(&cluster.admin(behind).await, "", &file).await.expect(200).json;
+    assert!(again["summary"]["created"].as_u64() > Some(0), "{again:#}");
+    let _ = cluster.admin(leader).await.get("/tenants/acme?consistency=linearizable").await.expect(200);
+}
