@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use tests::cluster::{Cluster, Node};
+use tests::programs;
 use tests::wait::{PATIENCE, until};
 use tests::web;
 
@@ -38,7 +39,12 @@ async fn one_node_goes_on_alone_and_the_others_are_strangers() {
     }
     assert_eq!((names(&cluster.nodes[1]), identity(&cluster.nodes[1])), before);
 
-    let recovered = cluster.nodes[1].run_subcommand(&["recover", "--yes"]).await;
+    // As the command line has it, which becomes the daemon's own program.
+    let mut typed = cluster.nodes[1].launch_mut().clone();
+    typed.program = programs::hellojohn();
+    typed.args.splice(0..0, ["cluster", "recover", "--yes"].map(ToOwned::to_owned));
+    typed.log.set_file_name("log-typed");
+    let recovered = typed.run(PATIENCE).await;
     assert_eq!(recovered.code, Some(0), "{}", recovered.output);
     let mut kept = fs::read_dir(cluster.nodes[1].data_dir()).expect("readable").flatten();
     let kept = kept.find(|entry| entry.file_name().to_string_lossy().starts_with("before-recovery-"));

@@ -75,11 +75,16 @@ async fn the_log_shrinks_after_snapshots_and_the_rest_is_enough() {
 #[tokio::test]
 async fn a_damaged_snapshot_is_survived_and_two_are_not_hidden() {
     let mut cluster = stopped_with(90).await;
-    flip_a_bit(&snapshots(&cluster.nodes[0])[0]);
+    let newest = snapshots(&cluster.nodes[0]).swap_remove(0);
+    flip_a_bit(&newest);
     cluster.nodes[0].start().await;
     cluster.ready().await;
     let admin = cluster.admin(0).await;
     assert_eq!(tenants(&admin).await, 90);
+    let (log, path) = (cluster.logs(), newest.display().to_string());
+    let is_told = |line: &str| line.contains("ERROR") && line.contains("a snapshot is damaged") && line.contains(&path);
+    assert!(log.lines().any(is_told), "{log}");
+    assert!(newest.with_extension("damaged").exists(), "it is kept for whoever wants to know");
     for number in 90..150 {
         let _ = admin.post("/tenants", &tenant(&format!("kept-{number}"))).await.expect(201);
     }
