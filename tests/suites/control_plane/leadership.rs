@@ -1,10 +1,12 @@
 //! Leadership given away, followers that send writers to the leader.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use tests::admin::Admin;
 use tests::cluster::Cluster;
 use tests::wait::{PATIENCE, until};
 use tests::web;
@@ -19,8 +21,22 @@ async fn patient_cluster() -> Cluster {
     cluster
 }
 
+/// Of all tenants, as they are at a majority.
+async fn slugs(admin: &Admin) -> BTreeSet<String> {
+    let (mut slugs, mut cursor) = (BTreeSet::new(), String::new());
+    loop {
+        let page = admin.get(&format!("/tenants?limit=500&consistency=linearizable{cursor}")).await.expect(200).json;
+        let items = page["items"].as_array().expect("a list").iter();
+        slugs.extend(items.filter_map(|tenant| tenant["slug"].as_str()).map(ToOwned::to_owned));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return slugs,
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_rolling_restart_refuses_no_write() {
+async fn a_rolling_restart_refuses_no_write_and_loses_none() {
     let mut cluster = patient_cluster().await;
     let leader = cluster.leader().await;
     // The leader last but one, so that leadership moves at least twice.
@@ -55,6 +71,12 @@ async fn a_rolling_restart_refuses_no_write() {
         cluster.nodes[place].ready().await;
         stop.store(true, Ordering::Relaxed);
         let longest = writes.await.expect("no write was refused");
+        // What was acknowledged meanwhile is at the one that was away, too.
+        let last = count.load(Ordering::Relaxed);
+        let back = cluster.admin(place).await;
+        let wanted: BTreeSet<String> = (0..last).map(|number| format!("turn-{turn}-{number}")).collect();
+        let there = slugs(&back).await;
+        assert!(wanted.is_subset(&there), "missing: {:?}", wanted.difference(&there).collect::<Vec<_>>());
         // Nobody stands for election before.
         assert!(longest < Duration::from_secs(8), "the longest write took {longest:?}");
     }

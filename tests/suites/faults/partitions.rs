@@ -3,6 +3,7 @@
 use reqwest::Method;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::counters::count;
 use tests::network::Network;
 use tests::wait::{PATIENCE, until};
 use tests::web;
@@ -108,6 +109,17 @@ async fn a_follower_that_comes_back_does_not_depose_the_leader() {
     scene.network.heal();
     assert_eq!(leader_among(&scene.admins, &scene.cluster, &[0, 1, 2]).await, scene.leader);
     let _ = all_agree(&scene.admins).await;
+    // It is counted and on record that it was without one.
+    let ops = scene.cluster.nodes[follower].ops_url();
+    assert!(count(&ops, "hj_cp_role_transitions_total", &[("to", "lost_leader")]).await >= 1);
+    until("it is on record", PATIENCE, async || {
+        let found = scene.admins[scene.leader].get("/audit/logs?action=node.role_transition").await.expect(200).json;
+        let notes = found["items"].as_array().expect("items").iter().map(|record| &record["note"]);
+        let mut of_follower = notes.filter(|note| note["node"].as_u64() == Some(scene.id(follower)));
+        let is_there = of_follower.any(|note| note["to"] == "lost_leader");
+        if is_there { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
     for admin in &scene.admins {
         let seen = status(admin).await.expect("every node answers");
         assert_eq!(seen["term"].as_u64(), term, "no election was held: {seen:#}");
