@@ -76,6 +76,20 @@ async fn rename(admin: &Admin, slug: &str, name: &str) -> u64 {
     admin.patch(&format!("/tenants/{slug}"), &json!({"display_name": name})).await.expect(200).revision()
 }
 
+/// Where nothing happens comments come, and each names the place to go on from.
+#[tokio::test]
+async fn a_silent_stream_is_told_that_it_is_alive() {
+    let cluster = Cluster::start_with(1, &["--events-heartbeat-secs", "1"]).await;
+    let mut stream = Stream::open(&cluster.admin(0).await, "/events").await;
+    // The first is what the stream was opened with.
+    while stream.text.matches("\n: revision ").count() < 3 {
+        let piece = tokio::time::timeout(PATIENCE, stream.response.chunk()).await.expect("something comes");
+        stream.text.push_str(&String::from_utf8_lossy(&piece.expect("the stream goes on").expect("and does not end")));
+    }
+    let frames = stream.text.split("\n\n").filter(|frame| frame.contains("\n: revision "));
+    assert!(frames.clone().count() >= 3 && frames.clone().all(|frame| frame.starts_with("id: ")), "{}", stream.text);
+}
+
 #[tokio::test]
 async fn changes_are_heard_everywhere_resumed_and_only_by_those_they_are_for() {
     let cluster = Cluster::start(3).await;

@@ -12,7 +12,8 @@ use tests::web::{self, Answer};
 
 use super::{FLAGS, TOKEN, export};
 
-/// What is no document of the configuration. The modules on nodes and on restored clusters try what is on record of it.
+/// What is no document of the configuration. The modules on nodes and on restored clusters try what is on record of it, and
+/// the suites of what it does.
 const OF_THE_MACHINES: [&str; 8] = [
     "/keys/reseal",
     "/import",
