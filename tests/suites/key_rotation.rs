@@ -280,6 +280,13 @@ async fn a_pod_that_is_cut_off_holds_the_rotation_up_until_it_is_back_or_forgott
     let times = count(&keys(&world.cluster, "waiting").await.expect("it answers"), "revoked");
     until("its rotation is held up again", LONG, async || held_up(&world).await).await;
     let _ = admin.delete("/fleet/pod-b?wait=fleet").await.expect(204);
+    let records = admin.get("/audit/logs?resource=fleet/pod-b").await.expect(200).json;
+    let record = &records["items"][0];
+    assert_eq!(
+        (&record["actor"]["kind"], &record["source_address"]),
+        (&json!("admin"), &json!("127.0.0.1")),
+        "{records:#}"
+    );
     rotated(&world, times + 1).await;
 }
 

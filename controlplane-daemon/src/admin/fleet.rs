@@ -132,7 +132,9 @@ pub(super) async fn forget(
             "the pod is connected: only one that is gone can be forgotten",
         ));
     }
-    let mutation = Mutation::FleetUpdate { sightings: Vec::new(), forget: vec![pod_id] };
+    // By itself it would be what the cluster has seen of itself, which is not on record.
+    let items = vec![Mutation::FleetUpdate { sightings: Vec::new(), forget: vec![pod_id] }];
+    let mutation = Mutation::Batch { items, planned_on: Vec::new(), managed_by: None };
     let done = api.change(&who, &write.0, mutation, None).await?;
     Ok(answer::deleted(&done))
 }
