@@ -271,7 +271,7 @@ impl Signatures {
     }
 
     /// Who signed the call. `taken`: whether one to [`Receiver::AnyNode`] is good enough, or only one to this node.
-    /// A refusal is counted and logged here; whether it goes on record is the caller's to know.
+    /// A refusal is the caller's to [`Self::count`], and to put on record.
     pub fn verify(
         &self,
         header: Option<&str>,
@@ -279,20 +279,20 @@ impl Signatures {
         body: &[u8],
         taken: Receiver,
     ) -> Result<NodeId, Refusal> {
-        let verified = self.admit(header, call, taken).and_then(|admitted| admitted.check(body));
-        verified.inspect_err(|refusal| self.count(*refusal, call.target))
+        self.admit(header, call, taken).and_then(|admitted| admitted.check(body))
     }
 
     /// Counts and logs a refusal, and puts it on record.
     pub fn refused(&self, refusal: Refusal, target: &str, from: Option<IpAddr>) {
-        self.count(refusal, target);
+        let address = from.map(|address| address.to_canonical().to_string());
+        self.count(refusal, target, address.as_deref());
         if let Some(notes) = &self.shared.notes {
-            let address = from.map(|address| address.to_canonical().to_string());
             notes.note(Note::PeerRefused { address, why: refusal.to_string(), count: 1 });
         }
     }
 
-    fn count(&self, refusal: Refusal, target: &str) {
+    /// Counts and logs a refusal.
+    pub fn count(&self, refusal: Refusal, target: &str, address: Option<&str>) {
         metrics::counter!("hj_cp_peer_rpc_refused_total", "reason" => refusal.as_str()).increment(1);
         // Once a second: what anybody can cause must not fill the log.
         let now = self.shared.clock.now().millis();
@@ -302,7 +302,7 @@ impl Signatures {
         {
             // Without the query: what a stranger puts there may be anything, secrets sent to the wrong place among it.
             let path = target.split('?').next().unwrap_or_default();
-            tracing::warn!(%refusal, path, "a call between nodes was refused");
+            tracing::warn!(%refusal, path, address, "a call between nodes was refused");
         }
     }
 

@@ -259,6 +259,8 @@ pub(super) async fn join(
 /// Who has no secret has to wait when it asks too often. That is looked at after the signature, which costs little: no
 /// node is kept out by others that knock from its address.
 fn refused(api: &Api, request: &HttpRequest, refusal: Refusal) -> Problem {
+    let address = origin::of(request).address;
+    api.control.signatures().count(refusal, request.path(), address.as_deref());
     if !refusal.is_among_peers()
         && let Err(wait) = sign_in::join_failed(api, request)
     {
@@ -267,7 +269,7 @@ fn refused(api: &Api, request: &HttpRequest, refusal: Refusal) -> Problem {
     let told = if refusal.is_among_peers() { refusal.to_string() } else { "the call was refused".to_owned() };
     api.control.notes().note(Note::JoinRefused {
         node_id: None,
-        address: origin::of(request).address.unwrap_or_default(),
+        address: address.unwrap_or_default(),
         why: refusal.to_string(),
     });
     metrics::counter!("hj_cp_joins_refused_total").increment(1);

@@ -1,12 +1,18 @@
 //! Who knocks at the doors of nodes is on record, and cannot fill it.
 
-use controlplane_daemon::signature::{HEADER, Receiver};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use controlplane_daemon::signature::{HEADER, Receiver, Signatures};
 use serde_json::{Value, json};
+use shared_proto::peer;
 use tests::cluster::Cluster;
-use tests::peer_call::{DESCRIBE, call, clock, post, signer};
+use tests::counters::count;
+use tests::peer_call::{DESCRIBE, VOTE, call, clock, framed, post, signer};
 use tests::wait::{PATIENCE, until};
 use tests::web::{self, Answer};
 use tonic::Code;
+use vocab::{Clock as _, ClusterId, ManualClock, NodeId, SystemClock};
 
 use super::{FLAGS, TOKEN, export};
 
@@ -91,4 +97,64 @@ async fn knocking_is_on_record_and_cannot_flood_it() {
         assert_eq!(notes[0]["address"], address);
     }
     assert!(records.iter().all(|record| record["action"] != "audit.dropped"), "nothing was lost over it");
+}
+
+/// Whatever is wrong with a call, it is counted by that, logged, and on record with the address that it came from.
+#[tokio::test]
+async fn a_call_between_nodes_that_is_turned_away_is_counted_and_on_record_by_its_reason() {
+    let cluster = Cluster::start_with(1, FLAGS).await;
+    let admin = cluster.admin(0).await;
+    let (peers, ops) = (cluster.nodes[0].addresses().raft.clone(), cluster.nodes[0].ops_url());
+    let own: ClusterId =
+        admin.get("/cluster/status").await.expect(200).text_of("cluster_id").parse().expect("an id is an id");
+    let (secret, here) = (cluster.secrets.cluster_hmac.as_str(), Receiver::Node(NodeId(1)));
+    let body = framed(&peer::DescribeRequest::default());
+    let vote = framed(&peer::VoteRequest::default());
+    let describe = |by: &Signatures| by.sign(here, post(DESCRIBE), &body);
+    let second = signer(2, secret, Some(own), clock());
+    let behind = Arc::new(ManualClock::at(SystemClock.now().plus_secs(-300)));
+    let captured = describe(&second);
+    assert_eq!(call(&peers, DESCRIBE, captured.as_deref(), &body).await, Code::Ok);
+    let foreign = ClusterId::from_uuid(uuid::Uuid::from_u128(7));
+    let another_secret = "another-secret-of-quite-enough-bytes";
+    // (the metric's reason, a part of the record's, what is called, with which signature)
+    let cases = [
+        ("unsigned", "not signed", DESCRIBE, None),
+        ("malformed", "cannot be read", DESCRIBE, Some("made-up".to_owned())),
+        ("mismatch", "does not match", DESCRIBE, describe(&signer(2, another_secret, Some(own), clock()))),
+        (
+            "of_a_pod",
+            "what pods have",
+            DESCRIBE,
+            describe(&signer(2, &cluster.secrets.watch_token, Some(own), clock())),
+        ),
+        ("stale", "older than the window", DESCRIBE, describe(&signer(2, secret, Some(own), behind))),
+        ("replayed", "seen before", DESCRIBE, captured),
+        ("other_receiver", "another node", DESCRIBE, second.sign(Receiver::Node(NodeId(9)), post(DESCRIBE), &body)),
+        ("other_cluster", "another cluster", DESCRIBE, describe(&signer(2, secret, Some(foreign), clock()))),
+        ("other_body", "the one that was signed", DESCRIBE, second.sign(here, post(DESCRIBE), b"another")),
+        ("not_a_member", "no member", VOTE, second.sign(here, post(VOTE), &vote)),
+    ];
+    for (reason, _, path, signature) in &cases {
+        let body = if *path == VOTE { &vote } else { &body };
+        let code = call(&peers, path, signature.as_deref(), body).await;
+        assert!([Code::Unauthenticated, Code::PermissionDenied].contains(&code), "{reason}: {code}");
+        assert_eq!(count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", *reason)]).await, 1, "{reason}");
+    }
+    let notes = until("all are on record", PATIENCE, async || {
+        let text = export(&admin, TOKEN).await?;
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let refused = records.filter(|record| record["action"] == "peer.refused");
+        let notes: BTreeMap<_, _> = refused.map(|it| (it["note"]["why"].to_string(), it["note"].clone())).collect();
+        if notes.len() >= cases.len() { Ok(notes) } else { Err(format!("{notes:#?}")) }
+    })
+    .await;
+    for (reason, why, ..) in &cases {
+        let of: Vec<_> = notes.iter().filter(|(known, _)| known.contains(why)).map(|(_, note)| note).collect();
+        assert_eq!(of.len(), 1, "{reason}: {notes:#?}");
+        assert_eq!((&of[0]["address"], &of[0]["count"]), (&json!("127.0.0.1"), &json!(1)), "{reason}");
+    }
+    let log = cluster.nodes[0].process().log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("a call between nodes was refused")).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("127.0.0.1")), "{lines:#?}");
 }
