@@ -14,7 +14,7 @@ use transport::client::{ClientTls, Connector};
 use vocab::{ClusterId, PodId, Revision, Secret};
 
 /// Heartbeats come about every second: a stream that is silent for this long is dead.
-const SILENCE: Duration = Duration::from_secs(5);
+pub const SILENCE: Duration = Duration::from_secs(5);
 /// What a node may take to hear a last word.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// No node may keep a pod from acknowledging for longer.

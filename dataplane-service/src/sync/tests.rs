@@ -119,6 +119,15 @@ fn keyring() -> Keyring {
     Keyring::new(MasterKey::new([1; 32]), vec![])
 }
 
+fn identity() -> PodIdentity {
+    PodIdentity {
+        pod_id: "pod-1".parse().unwrap(),
+        address: "127.0.0.1:1".into(),
+        token: Some(Secret::new("t0k3n".into())),
+        tls: None,
+    }
+}
+
 struct Pod {
     directory: Arc<LiveDirectory>,
     status: Arc<Status>,
@@ -134,12 +143,7 @@ impl Pod {
         let (directory, status, stop) = (Arc::default(), Arc::default(), CancellationToken::new());
         let sync = Sync {
             endpoints: vec![format!("http://{node}").parse().unwrap()],
-            identity: PodIdentity {
-                pod_id: "pod-1".parse().unwrap(),
-                address: "127.0.0.1:1".into(),
-                token: Some(Secret::new("t0k3n".into())),
-                tls: None,
-            },
+            identity: identity(),
             directory: Arc::clone(&directory),
             status: Arc::clone(&status),
             clock: Arc::new(SystemClock),
@@ -349,5 +353,47 @@ async fn what_a_node_without_a_leader_says_is_as_old_as_it_says() {
         stream.acknowledged(revision).await;
         assert_eq!(pod.status.staleness() >= DAY, is_old, "before {revision}");
     }
+    pod.stop().await;
+}
+
+/// Heartbeats go on coming to a pod that does not run; when it does again, they are old.
+#[tokio::test]
+async fn what_waited_for_a_pod_that_did_not_run_is_no_news() {
+    let (address, mut opened) = node().await;
+    let uri = format!("http://{address}").parse().unwrap();
+    let mut subscription = Subscription::open(&uri, &identity(), None).await.unwrap();
+    let stream = opened.recv().await.unwrap();
+    let beat = || event::Kind::Heartbeat(watch::Heartbeat { has_leader: true, ..Default::default() });
+    stream.say(beat()).await;
+    assert!(matches!(subscription.next().await, Ok(Step::Heartbeat { .. })));
+
+    let stopped = Instant::now();
+    until(|| {
+        let _ = stream.to_pod.try_send(Ok(watch::Event { kind: Some(beat()) }));
+        stopped.elapsed() > subscription::SILENCE
+    })
+    .await;
+    let next = subscription.next().await;
+    assert!(matches!(next, Err(Ended::Silent)), "{next:?}");
+}
+
+/// A node that says something each time, and ends the stream then, is as good as none.
+#[tokio::test]
+async fn streams_that_end_at_once_are_opened_ever_more_rarely() {
+    let (address, mut opened) = node().await;
+    let pod = Pod::start(address, None);
+    let mut stream = opened.recv().await.unwrap();
+    stream.snapshot(5, &["acme"]).await;
+    stream.acknowledged(5).await;
+    let begun = Instant::now();
+    for revision in 6..=10 {
+        drop(stream);
+        stream = opened.recv().await.unwrap();
+        // It is heard each time.
+        stream.delta(revision, "acme").await;
+        stream.acknowledged(revision).await;
+    }
+    // Half of each pause at least: 50, 100, 200, 400 and 800 ms.
+    assert!(begun.elapsed() > FIRST_PAUSE * 31 / 2, "{:?}", begun.elapsed());
     pod.stop().await;
 }
