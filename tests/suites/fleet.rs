@@ -234,6 +234,66 @@ async fn whoever_waits_for_the_fleet_is_told_who_lags() {
     quick.has_revision(admin.get("/settings").await.expect(200).json["revision"].as_u64().expect("a number")).await;
 }
 
+/// Each node answers for its own pods, whichever is asked: a pod that lags is named, and a node that says nothing.
+#[tokio::test]
+async fn who_lags_is_named_whichever_node_is_asked() {
+    let cluster = Cluster::start(3).await;
+    let mut pods = Vec::new();
+    for (node, name) in cluster.nodes.iter().zip(["pod-1", "pod-2", "pod-3"]) {
+        let control_plane = format!("http://{}", node.addresses().watch);
+        let plan = Plan { name, control_plane: &control_plane, ..Plan::default() };
+        pods.push(Pod::start(&plan, &cluster.secrets).await);
+    }
+    let asked = cluster.leader().await;
+    let away = (asked + 1) % 3;
+    let (at, own, other) = (cluster.admin(asked).await, cluster.admin(away).await, cluster.admin((away + 1) % 3).await);
+    for (node, pod) in cluster.nodes.iter().zip(&pods) {
+        until(&format!("{} is on the roster", pod.name), PATIENCE, async || match listed(&at, &pod.name).await? {
+            it if it["recorded"] == true && it["node_id"] == node.id => Ok(()),
+            it => Err(it.to_string()),
+        })
+        .await;
+    }
+    let (pod, id) = (&pods[away], cluster.nodes[away].id);
+    pod.process().pause();
+    let change = json!({ "gone_pods_kept_secs": 900 });
+    let answer = at.patch("/settings?wait=fleet&timeout=2s", &change).await.expect(200);
+    assert_eq!(answer.header("x-fleet"), Some("timeout"), "{answer:?}");
+    assert_eq!(answer.header("x-fleet-laggards"), Some(pod.name.as_str()), "{answer:?}");
+    let revision = answer.revision();
+    for admin in [&at, &own, &other] {
+        let waited = admin.get(&format!("/fleet/wait?revision={revision}&timeout=500ms")).await.expect(200).json;
+        let laggards: Vec<_> = waited["laggards"].as_array().into_iter().flatten().collect();
+        assert_eq!((laggards.len(), &waited["complete"]), (1, &json!(false)), "{waited}");
+        assert_eq!((&laggards[0]["pod_id"], &laggards[0]["node_id"]), (&json!(pod.name), &json!(id)), "{waited}");
+    }
+    let output = hellojohn(&cluster, asked, &["fleet", "wait", &revision.to_string(), "--timeout", "1"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(8), "{output:?}");
+    for it in &pods {
+        assert_eq!(told.contains(&it.name), it.name == pod.name, "{output:?}");
+    }
+    pod.process().resume();
+    let waited = at.get(&format!("/fleet/wait?revision={revision}&timeout=30s")).await.expect(200).json;
+    assert_eq!((&waited["complete"], &waited["laggards"]), (&json!(true), &json!([])), "{waited}");
+
+    // Of the pods of a node that says nothing nothing is known: it is named, and not they.
+    cluster.nodes[away].process().pause();
+    let answer = at.patch("/settings?wait=fleet&timeout=2s", &json!({ "gone_pods_kept_secs": 901 })).await.expect(200);
+    assert_eq!(answer.header("x-fleet"), Some("timeout"), "{answer:?}");
+    assert_eq!(answer.header("x-fleet-laggards"), Some(format!("node:{id}").as_str()), "{answer:?}");
+    let revision = answer.revision();
+    let waited = at.get(&format!("/fleet/wait?revision={revision}&timeout=500ms")).await.expect(200).json;
+    assert_eq!((&waited["complete"], &waited["laggards"]), (&json!(false), &json!([])), "{waited}");
+    assert_eq!(waited["unreachable_nodes"], json!([id]), "{waited}");
+    let output = hellojohn(&cluster, asked, &["fleet", "wait", &revision.to_string(), "--timeout", "1"]);
+    assert_eq!(output.status.code(), Some(8), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("node:{id}")), "{output:?}");
+    cluster.nodes[away].process().resume();
+    let waited = at.get(&format!("/fleet/wait?revision={revision}&timeout=30s")).await.expect(200).json;
+    assert_eq!((&waited["complete"], &waited["unreachable_nodes"]), (&json!(true), &json!([])), "{waited}");
+}
+
 /// A pod whose node has died serves on with what it has: it is waited for until it is back.
 #[tokio::test]
 async fn a_pod_between_two_nodes_is_waited_for() {

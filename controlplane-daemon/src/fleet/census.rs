@@ -75,3 +75,63 @@ fn newest<'a>(pods: impl Iterator<Item = &'a Pod>) -> BTreeMap<&'a PodId, &'a Po
     }
     by_id
 }
+
+#[cfg(test)]
+mod tests {
+    use controlplane_core::model::PodSighting;
+    use controlplane_core::{Actor, Command, Entry, Mutation, Stamp};
+    use vocab::Timestamp;
+
+    use super::*;
+
+    fn pod(name: &str, draining: bool) -> Pod {
+        Pod {
+            pod_id: name.parse().unwrap(),
+            node_id: NodeId(1),
+            version: String::new(),
+            address: String::new(),
+            acknowledged_revision: Revision::ZERO,
+            connected_at: Timestamp::from_secs(1),
+            acknowledged_at: None,
+            rejected: vec![],
+            rejected_count: 0,
+            staleness: None,
+            draining,
+        }
+    }
+
+    #[test]
+    fn who_was_connected_and_has_not_said_goodbye_is_missing() {
+        let sighting = |name: &str, node: u64, presence| PodSighting {
+            pod_id: name.parse().unwrap(),
+            node_id: NodeId(node),
+            version: String::new(),
+            address: String::new(),
+            presence,
+            acknowledged_revision: Revision::ZERO,
+        };
+        let sightings = vec![
+            sighting("here", 1, Presence::Connected),
+            sighting("moved", 3, Presence::Connected),
+            sighting("lost", 1, Presence::Connected),
+            sighting("lost-with-its-node", 4, Presence::Connected),
+            sighting("stopping", 1, Presence::Connected),
+            sighting("stopped", 1, Presence::Stopped),
+            sighting("gone", 1, Presence::Gone),
+            sighting("of-a-silent-node", 2, Presence::Connected),
+        ];
+        let mut state = State::default();
+        let stamp = Stamp { at: Timestamp::from_secs(1), id: uuid::Uuid::nil(), key: None, more_keys: vec![] };
+        let mutation = Mutation::FleetUpdate { sightings, forget: vec![] };
+        let entry = Entry::new(Command::new(Actor::System, mutation), stamp);
+        controlplane_core::apply(&mut state, Revision(1), entry).unwrap();
+        let node = NodePods {
+            connected: vec![pod("here", false), pod("moved", false)],
+            departed: vec![pod("lost", false), pod("stopping", true), pod("moved", true)],
+            ..NodePods::default()
+        };
+        let census = Census { nodes: vec![node], unreachable_nodes: vec![NodeId(2)] };
+        let missing: Vec<_> = census.missing(&state).iter().map(ToString::to_string).collect();
+        assert_eq!(missing, ["lost", "lost-with-its-node"]);
+    }
+}
