@@ -279,6 +279,13 @@ async fn a_pod_that_is_cut_off_holds_the_rotation_up_until_it_is_back_or_forgott
     world.pods[1].kill();
     let times = count(&keys(&world.cluster, "waiting").await.expect("it answers"), "revoked");
     until("its rotation is held up again", LONG, async || held_up(&world).await).await;
+    // It is shown however soon others are not any more: it is written down as gone within three seconds, and waited for.
+    let _ = admin.patch("/settings", &json!({ "gone_pods_kept_secs": 1 })).await.expect(200);
+    let (begun, mut pace) = (Instant::now(), interval(Duration::from_millis(200)));
+    while begun.elapsed() < Duration::from_secs(7) {
+        pace.tick().await;
+        assert_eq!(state_of("pod-b").await.as_deref(), Ok("gone"));
+    }
     let _ = admin.delete("/fleet/pod-b?wait=fleet").await.expect(204);
     let records = admin.get("/audit/logs?resource=fleet/pod-b").await.expect(200).json;
     let record = &records["items"][0];

@@ -86,6 +86,7 @@ mod tests {
     use vocab::NodeId;
 
     use super::*;
+    use crate::fleet::{NodePods, RejectedResource};
 
     #[test]
     fn who_is_gone_is_shown_for_a_while_or_as_long_as_somebody_waits_for_it() {
@@ -114,5 +115,16 @@ mod tests {
         assert_eq!(shown(0, 600), Vec::<String>::new());
         assert_eq!(shown(7, 80_000), Vec::<String>::new());
         assert_eq!(shown(8, 80_000), ["gone"]);
+
+        // One that rejected a key has all, and may lack the one that is waited for.
+        let rejected = vec![RejectedResource { resource: "tenants/acme/keys/k1".to_owned(), reason: String::new() }];
+        let last = absent_pod(state.pods().next().unwrap(), None, left_at).pod;
+        let departed = vec![Pod { acknowledged_revision: Revision(8), rejected, rejected_count: 1, ..last }];
+        let census = Census { nodes: vec![NodePods { departed, ..NodePods::default() }], ..Census::default() };
+        let is_shown = |awaited: u64| {
+            let now = left_at.plus_secs(80_000);
+            !Fleet::of(&census, &state, Revision(9), Revision(awaited), now, |_| None).pods.is_empty()
+        };
+        assert!(is_shown(8) && !is_shown(0));
     }
 }
