@@ -96,6 +96,12 @@ impl Network {
         self.filter(to, &["add", "rule", "inet", "cuts", "in", "ip", "saddr", &self.address(from), "drop"]);
     }
 
+    /// What `from` sends to that port of `to` does not reach it: `to` can call `from`, and not the other way.
+    pub fn silence_calls(&self, from: u64, to: u64, port: &str) {
+        let from = self.address(from);
+        self.filter(to, &["add", "rule", "inet", "cuts", "in", "ip", "saddr", &from, "tcp", "dport", port, "drop"]);
+    }
+
     /// Everybody reaches everybody again.
     pub fn heal(&self) {
         for node in &self.nodes {

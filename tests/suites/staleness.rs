@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::network::Network;
 use tests::pod::{Plan, Pod};
 use tests::relying_party::RelyingParty;
 use tests::tenant::Tenant;
@@ -142,6 +143,58 @@ async fn a_new_pod_at_a_node_without_a_leader_knows_how_old_its_word_is() {
             let _ = token(&at(&usual, "usual")).await.expect(200);
         }
     }
+}
+
+/// A node that was restarted and hears its leader, but does not know what was committed meanwhile, has nothing to hand out;
+/// without a leader it has, and that is as old as its newest entry, whatever it has heard since.
+#[tokio::test]
+async fn a_node_that_has_not_caught_up_makes_no_new_pod_young() {
+    let Some(network) = Network::new(3) else { return };
+    let mut cluster = Cluster::prepare_in(&network, 3, &[]);
+    cluster.start_all().await;
+    cluster.ready().await;
+    let leader = cluster.leader().await;
+    let place = (leader + 1) % 3;
+    let admin = cluster.admin(leader).await;
+    cluster.nodes[place].kill();
+    for other in [leader, (leader + 2) % 3] {
+        network.silence_calls(cluster.nodes[place].id, cluster.nodes[other].id, "7000");
+    }
+    cluster.nodes[place].start().await;
+    let control_plane = format!("http://{}", cluster.nodes[place].addresses().watch);
+    let prepare =
+        |name| Pod::prepare(&Plan { name, control_plane: &control_plane, ..Plan::default() }, &cluster.secrets);
+    let (mut early, mut late) = (prepare("pod-early"), prepare("pod-late"));
+    early.start_again().await;
+    until("it is told to wait", PATIENCE, async || {
+        let log = early.process().log();
+        if log.contains("has not caught up with its leader") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert_eq!(ops(&early, "/readyz").await.status, 503);
+    early.kill();
+
+    // Long after the newest entry the node still hears its leader.
+    let (mut newest, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_secs(6) {
+        let revision = admin.get("/settings").await.expect(200).revision();
+        if revision > newest {
+            (newest, since) = (revision, Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for other in [leader, (leader + 2) % 3] {
+        cluster.nodes[other].kill();
+    }
+    late.start_again().await;
+    late.ready().await;
+    until("it knows how old that is", PATIENCE, async || {
+        let at_least = since.elapsed().saturating_sub(Duration::from_secs(1));
+        let config = late.debug_config().await;
+        let is_old = config["staleness_ms"].as_u64() > u64::try_from(at_least.as_millis()).ok();
+        if is_old { Ok(()) } else { Err(config.to_string()) }
+    })
+    .await;
 }
 
 /// What was sent while a pod did not run was not heard then.
