@@ -10,6 +10,7 @@ use tonic::transport::Channel;
 use vocab::{Clock, ClusterId, NodeId, Secret, SystemClock};
 
 pub const APPEND: &str = "/hellojohn.peer.v1.Peer/Append";
+pub const APPEND_STREAM: &str = "/hellojohn.peer.v1.Peer/AppendStream";
 pub const VOTE: &str = "/hellojohn.peer.v1.Peer/RequestVote";
 pub const DESCRIBE: &str = "/hellojohn.peer.v1.Peer/Describe";
 

@@ -38,11 +38,11 @@ use super::peers::StreamClient;
 use super::types::Types;
 use super::wire;
 use crate::signature::stream::{Opened, Tags};
-use crate::signature::{Call, HEADER, Signatures};
+use crate::signature::{Call, HEADER, Refusal, Signatures};
 
 /// Messages that may be unanswered: while one is on the follower's disk, the next one travels and a third gathers.
 const IN_FLIGHT: usize = 3;
-const PATH: &str = "/hellojohn.peer.v1.Peer/AppendStream";
+pub const PATH: &str = "/hellojohn.peer.v1.Peer/AppendStream";
 
 pub type Replies<'a> = BoxStream<'a, Result<StreamAppendResult<Types>, RPCError<Types>>>;
 
@@ -173,15 +173,16 @@ impl Unanswered {
     }
 }
 
-/// The follower's end: checks each message and answers in order. A message that is not the next one ends it.
+/// The follower's end: checks each message and answers in order. A message that is not the next one ends it, and `refused`
+/// is told why.
 pub fn answer(
     cluster: &Cluster,
-    signatures: Signatures,
     opened: &Opened,
+    refused: impl Fn(Refusal) + Send + 'static,
     messages: Streaming<peer::SignedAppend>,
 ) -> BoxStream<'static, Result<peer::AppendReply, Status>> {
     let end = Arc::new(Mutex::new(None));
-    let requests = checked(messages, opened.tags(), signatures, Arc::clone(&end));
+    let requests = checked(messages, opened.tags(), refused, Arc::clone(&end));
     let cluster = cluster.clone();
     let answers = cluster.raft.stream_append(requests).map(move |answer| match answer {
         Ok(result) => {
@@ -219,19 +220,19 @@ pub fn until(
 fn checked(
     messages: Streaming<peer::SignedAppend>,
     tags: Tags,
-    signatures: Signatures,
+    refused: impl Fn(Refusal) + Send + 'static,
     end: Arc<Mutex<Option<Status>>>,
 ) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
-    stream::unfold((messages, tags), move |(mut messages, mut tags)| {
-        let (signatures, end) = (signatures.clone(), Arc::clone(&end));
+    stream::unfold((messages, tags, refused), move |(mut messages, mut tags, refused)| {
+        let end = Arc::clone(&end);
         async move {
             let read = match messages.message().await {
-                Ok(Some(message)) => read(&message, &mut tags, &signatures),
+                Ok(Some(message)) => read(&message, &mut tags, &refused),
                 Ok(None) => return None,
                 Err(status) => Err(status),
             };
             match read {
-                Ok(request) => Some((request, (messages, tags))),
+                Ok(request) => Some((request, (messages, tags, refused))),
                 Err(status) => {
                     *end.lock() = Some(status);
                     None
@@ -244,10 +245,10 @@ fn checked(
 fn read(
     message: &peer::SignedAppend,
     tags: &mut Tags,
-    signatures: &Signatures,
+    refused: impl Fn(Refusal),
 ) -> Result<AppendEntriesRequest<Types>, Status> {
     tags.check(&message.append, &message.signature).map_err(|refusal| {
-        signatures.refused(refusal, PATH, None);
+        refused(refusal);
         to_status(ErrorCode::Unauthenticated, "the message was refused")
     })?;
     let garbled = |why: &dyn std::fmt::Display| to_status(ErrorCode::InvalidRequest, why.to_string());

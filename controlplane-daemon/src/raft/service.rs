@@ -122,9 +122,9 @@ impl Service {
     }
 
     /// For calls of a leader with something to keep.
-    async fn check_leader<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
+    async fn check_leader<T>(&self, request: &Request<T>, what: &str) -> Result<Caller, Status> {
         let caller = self.check_member(request, what)?;
-        self.bind_to(caller, what).await
+        self.bind_to(caller, what).await.map(|()| caller)
     }
 
     /// A node without a cluster belongs to the caller's afterwards.
@@ -185,11 +185,12 @@ impl Peer for Service {
         &self,
         request: Request<Streaming<peer::SignedAppend>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
-        self.check_leader(&request, "AppendStream").await?;
+        let caller = self.check_leader(&request, "AppendStream").await?;
         let opened = request.extensions().get::<Opened>().cloned();
         let opened = opened.ok_or_else(|| to_status(ErrorCode::Unauthenticated, "the stream is not signed"))?;
         let signatures = self.inner.signatures.clone();
-        let answers = append_stream::answer(&self.inner.cluster, signatures, &opened, request.into_inner());
+        let refused = move |refusal| signatures.refused(refusal, append_stream::PATH, caller.address);
+        let answers = append_stream::answer(&self.inner.cluster, &opened, refused, request.into_inner());
         Ok(Response::new(append_stream::until(self.inner.stopping.clone(), answers)))
     }
 

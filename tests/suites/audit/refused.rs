@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared_proto::peer;
 use tests::cluster::Cluster;
 use tests::counters::count;
-use tests::peer_call::{DESCRIBE, VOTE, call, clock, framed, post, signer};
+use tests::peer_call::{APPEND_STREAM, DESCRIBE, VOTE, call, clock, framed, post, signer};
 use tests::wait::{PATIENCE, until};
 use tests::web::{self, Answer};
 use tonic::Code;
@@ -135,22 +135,34 @@ async fn a_call_between_nodes_that_is_turned_away_is_counted_and_on_record_by_it
         ("other_body", "the one that was signed", DESCRIBE, second.sign(here, post(DESCRIBE), b"another")),
         ("not_a_member", "no member", VOTE, second.sign(here, post(VOTE), &vote)),
     ];
+    // Within a stream that was opened as it must be, too: a message that does not match.
+    let mismatches = async || count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", "mismatch")]).await;
+    let opening = signer(1, secret, Some(own), clock()).open_stream(NodeId(1), post(APPEND_STREAM));
+    let (opening, _) = opening.expect("there is a secret");
+    let _ = call(&peers, APPEND_STREAM, Some(&opening), &framed(&peer::SignedAppend::default())).await;
+    until("its message is refused", PATIENCE, async || match mismatches().await {
+        1 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
     for (reason, _, path, signature) in &cases {
+        let before = count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", *reason)]).await;
         let body = if *path == VOTE { &vote } else { &body };
         let code = call(&peers, path, signature.as_deref(), body).await;
         assert!([Code::Unauthenticated, Code::PermissionDenied].contains(&code), "{reason}: {code}");
-        assert_eq!(count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", *reason)]).await, 1, "{reason}");
+        assert_eq!(count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", *reason)]).await, before + 1, "{reason}");
     }
     let notes = until("all are on record", PATIENCE, async || {
         let text = export(&admin, TOKEN).await?;
         let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         let refused = records.filter(|record| record["action"] == "peer.refused");
-        let notes: BTreeMap<_, _> = refused.map(|it| (it["note"]["why"].to_string(), it["note"].clone())).collect();
+        let kind = |it: &Value| (it["note"]["why"].to_string(), it["note"]["address"].to_string());
+        let notes: BTreeMap<_, _> = refused.map(|it| (kind(&it), it["note"].clone())).collect();
         if notes.len() >= cases.len() { Ok(notes) } else { Err(format!("{notes:#?}")) }
     })
     .await;
     for (reason, why, ..) in &cases {
-        let of: Vec<_> = notes.iter().filter(|(known, _)| known.contains(why)).map(|(_, note)| note).collect();
+        let of: Vec<_> = notes.iter().filter(|((known, _), _)| known.contains(why)).map(|(_, note)| note).collect();
         assert_eq!(of.len(), 1, "{reason}: {notes:#?}");
         assert_eq!((&of[0]["address"], &of[0]["count"]), (&json!("127.0.0.1"), &json!(1)), "{reason}");
     }

@@ -9,7 +9,7 @@ use shared_proto::peer;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
 use tests::counters::count;
-use tests::peer_call::{APPEND, DESCRIBE, VOTE, call, clock, framed, post, signer};
+use tests::peer_call::{APPEND, APPEND_STREAM, DESCRIBE, VOTE, call, clock, framed, post, signer};
 use tests::wait::{PATIENCE, until};
 use tests::wall_clock::WallClock;
 use tests::web;
@@ -19,7 +19,6 @@ use vocab::{Clock, ClusterId, ManualClock, NodeId, SystemClock};
 use super::absurd;
 use super::tenant;
 
-const APPEND_STREAM: &str = "/hellojohn.peer.v1.Peer/AppendStream";
 pub(super) const SNAPSHOT: &str = "/hellojohn.peer.v1.Peer/InstallSnapshot";
 pub(super) const TRANSFER: &str = "/hellojohn.peer.v1.Peer/TransferLeader";
 const FORWARD: &str = "/hellojohn.peer.v1.Peer/Forward";
