@@ -134,6 +134,12 @@ impl Cluster {
         !is_member && self.contact.leader(&now).is_some_and(|leader| leader != sender)
     }
 
+    /// Whether `sender` may hear what this node knows: members only, leader or none. One that this node does not know yet
+    /// can ask again; what was told is not taken back. A node without a log knows no members, and has nothing to tell.
+    pub fn confides_in(&self, sender: NodeId) -> bool {
+        self.is_blank() || self.is_member(sender)
+    }
+
     pub fn is_member(&self, node: NodeId) -> bool {
         self.raft.metrics().borrow_watched().membership_config.membership().get_node(&node.0).is_some()
     }

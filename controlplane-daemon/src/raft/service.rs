@@ -111,14 +111,22 @@ impl Service {
         let caller = caller(request)?;
         let cluster = &self.inner.cluster;
         if cluster.turns_away(caller.node) {
-            self.inner.signatures.refused(Refusal::NotAMember, what, caller.address);
-            return Err(to_status(
-                Refusal::NotAMember.code(),
-                format!("node {} is no member of this cluster", caller.node),
-            ));
+            return Err(self.refuse_stranger(caller, what));
         }
         let heard = cluster.binding.hear(caller, || cluster.is_blank());
         heard.map(|()| caller).map_err(|refusal| self.refuse(caller, refusal, what))
+    }
+
+    /// For questions that nobody but a member is answered.
+    fn check_asker<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
+        let caller = caller(request)?;
+        if self.inner.cluster.confides_in(caller.node) { Ok(()) } else { Err(self.refuse_stranger(caller, what)) }
+    }
+
+    fn refuse_stranger(&self, caller: Caller, what: &str) -> Status {
+        let refusal = Refusal::NotAMember;
+        self.inner.signatures.refused(refusal, what, caller.address);
+        to_status(refusal.code(), format!("node {} is no member of this cluster", caller.node))
     }
 
     /// For calls of a leader with something to keep.
@@ -301,7 +309,11 @@ impl Peer for Service {
         Ok(Response::new(peer::ChangeMembersReply { outcome }))
     }
 
-    async fn read_index(&self, _: Request<peer::ReadIndexRequest>) -> Result<Response<peer::ReadIndexReply>, Status> {
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Result<Response<peer::ReadIndexReply>, Status> {
+        self.check_asker(&request, "ReadIndex")?;
         match self.inner.proposals.read_index().await {
             Some(log_index) => Ok(Response::new(peer::ReadIndexReply { log_index })),
             None => Err(to_status(ErrorCode::NoLeader, "this node does not lead")),
@@ -312,6 +324,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::ListPodsRequest>,
     ) -> Result<Response<peer::ListPodsReply>, Status> {
+        self.check_asker(&request, "ListPods")?;
         let request = request.into_inner();
         if request.wait_ms > 0 {
             let wait = Duration::from_millis(request.wait_ms.into());
@@ -327,6 +340,7 @@ impl Peer for Service {
         &self,
         request: Request<peer::ListRecordsRequest>,
     ) -> Result<Response<peer::ListRecordsReply>, Status> {
+        self.check_asker(&request, "ListRecords")?;
         let peer::ListRecordsRequest { first_seq, last_seq } = request.into_inner();
         let store = self.inner.machine.replica().records().clone();
         let lines = tokio::task::spawn_blocking(move || backfill::page(&store, first_seq, last_seq));

@@ -24,6 +24,7 @@ pub(super) const TRANSFER: &str = "/hellojohn.peer.v1.Peer/TransferLeader";
 const FORWARD: &str = "/hellojohn.peer.v1.Peer/Forward";
 const READ_INDEX: &str = "/hellojohn.peer.v1.Peer/ReadIndex";
 const LIST_PODS: &str = "/hellojohn.peer.v1.Peer/ListPods";
+const LIST_RECORDS: &str = "/hellojohn.peer.v1.Peer/ListRecords";
 const CHANGE_MEMBERS: &str = "/hellojohn.peer.v1.Peer/ChangeMembers";
 
 /// Term, leader, members and tenants. The log itself grows by what the cluster notes of its own accord.
@@ -56,8 +57,18 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         (FORWARD, framed(&peer::ForwardRequest { command: bytes::Bytes::from_static(b"{}") })),
         (READ_INDEX, framed(&peer::ReadIndexRequest {})),
         (LIST_PODS, framed(&peer::ListPodsRequest::default())),
+        (LIST_RECORDS, framed(&peer::ListRecordsRequest { first_seq: 1, last_seq: u64::MAX })),
         (DESCRIBE, framed(&peer::DescribeRequest::default())),
     ]
+}
+
+/// As the call is signed where nothing is wrong with it.
+fn signed(signer: &Signatures, receiver: NodeId, path: &str, body: &[u8]) -> Option<String> {
+    if path == APPEND_STREAM {
+        signer.open_stream(receiver, post(path)).map(|(header, _)| header)
+    } else {
+        signer.sign(Receiver::Node(receiver), post(path), body)
+    }
 }
 
 #[tokio::test]
@@ -262,13 +273,9 @@ async fn a_node_that_was_removed_has_no_say_and_the_term_stays() {
         let signer = signer(sender, &cluster.secrets.cluster_hmac, Some(own), clock());
         for place in [leader, other] {
             let address = cluster.nodes[place].addresses().raft.clone();
-            let receiver = Receiver::Node(NodeId(cluster.nodes[place].id));
+            let receiver = NodeId(cluster.nodes[place].id);
             for (path, body) in messages(sender) {
-                let signature = if path == APPEND_STREAM {
-                    signer.open_stream(NodeId(cluster.nodes[place].id), post(path)).map(|(header, _)| header)
-                } else {
-                    signer.sign(receiver, post(path), &body)
-                };
+                let signature = signed(&signer, receiver, path, &body);
                 let code = call(&address, path, signature.as_deref(), &body).await;
                 assert_eq!(code, Code::PermissionDenied, "{path} by {sender}");
             }
@@ -289,9 +296,34 @@ async fn a_node_that_was_removed_has_no_say_and_the_term_stays() {
     let (term, named, ..) = status(&admin).await;
     assert_eq!((term, named), (before.0, before.1));
     let _ = admin.post("/tenants", &tenant("after-the-removal")).await.expect(201);
+
+    // Nor is it told more where nobody leads; a member is.
+    cluster.nodes[leader].kill();
+    until("nobody leads", PATIENCE, async || {
+        let status = at_other.try_get("/cluster/status").await.map_err(|error| error.to_string())?.json;
+        if status["leader_id"].is_null() { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    let (address, receiver) = (cluster.nodes[other].addresses().raft.clone(), NodeId(cluster.nodes[other].id));
+    let cases = [(id, Code::PermissionDenied), (9, Code::PermissionDenied), (cluster.nodes[leader].id, Code::Ok)];
+    for (sender, expected) in cases {
+        let signer = signer(sender, &cluster.secrets.cluster_hmac, Some(own), clock());
+        for (path, body) in questions() {
+            let code = call(&address, path, signed(&signer, receiver, path, &body).as_deref(), &body).await;
+            assert_eq!(code, expected, "{path} by {sender}");
+        }
+    }
 }
 
-/// Whatever could raise the term, replace the log or the state, or change something: `other` is a member.
+/// What every member answers, whoever leads.
+fn questions() -> Vec<(&'static str, Vec<u8>)> {
+    let mut messages = messages();
+    messages.retain(|(path, _)| [LIST_PODS, LIST_RECORDS].contains(path));
+    messages
+}
+
+/// Whatever could raise the term, replace the log or the state, change something, or have a node tell what it knows:
+/// `other` is a member.
 fn raft_messages(sender: u64, snapshot: &Bytes, other: u64) -> Vec<(&'static str, Vec<u8>)> {
     let vote = Some(peer::Vote { term: (1 << 63) - 1, node_id: sender, committed: true });
     let last_log = Some(peer::LogId { term: (1 << 63) - 1, node_id: sender, index: (1 << 63) - 1 });
@@ -300,7 +332,7 @@ fn raft_messages(sender: u64, snapshot: &Bytes, other: u64) -> Vec<(&'static str
         framed(&peer::VoteRequest { vote, last_log, leadership_transfer, pre_vote })
     };
     let mut messages = messages();
-    messages.retain(|(path, _)| ![READ_INDEX, LIST_PODS, DESCRIBE].contains(path));
+    messages.retain(|(path, _)| *path != DESCRIBE);
     messages.extend([(VOTE, ask(false, false)), (VOTE, ask(true, false)), (VOTE, ask(false, true))]);
     messages.push((
         APPEND,
