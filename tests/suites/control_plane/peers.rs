@@ -1,5 +1,6 @@
 //! Calls between nodes from those who are none: refused, and nothing changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -58,8 +59,22 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         (READ_INDEX, framed(&peer::ReadIndexRequest {})),
         (LIST_PODS, framed(&peer::ListPodsRequest::default())),
         (LIST_RECORDS, framed(&peer::ListRecordsRequest { first_seq: 1, last_seq: u64::MAX })),
+        (CHANGE_MEMBERS, change(&json!({ "remove": { "id": 3, "caution": "forced" } }))),
         (DESCRIBE, framed(&peer::DescribeRequest::default())),
     ]
+}
+
+fn change(change: &serde_json::Value) -> Vec<u8> {
+    let request = json!({ "change": change, "actor": { "kind": "system" }, "origin": {} }).to_string();
+    framed(&peer::ChangeMembersRequest { request: request.into() })
+}
+
+#[test]
+fn every_call_that_there_is_between_nodes_is_tried() {
+    let calls = include_str!("../../../shared-proto/proto/hellojohn/peer/v1/peer.proto").lines();
+    let calls = calls.filter_map(|line| line.trim().strip_prefix("rpc ")?.split_once('('));
+    let calls: BTreeSet<String> = calls.map(|(name, _)| format!("/hellojohn.peer.v1.Peer/{name}")).collect();
+    assert_eq!(messages().into_iter().map(|(path, _)| path.to_owned()).collect::<BTreeSet<_>>(), calls);
 }
 
 /// As the call is signed where nothing is wrong with it.
@@ -150,18 +165,28 @@ async fn a_replayed_call_is_refused_also_after_a_restart() {
         admin.get("/cluster/status").await.expect(200).text_of("cluster_id").parse().expect("an id is an id");
     let address = cluster.nodes[0].addresses().raft.clone();
     let signer = signer(2, &cluster.secrets.cluster_hmac, Some(own), clock());
-    let (path, body) = (DESCRIBE, framed(&peer::DescribeRequest::default()));
-    let captured = signer.sign(Receiver::Node(NodeId(1)), post(path), &body).expect("there is a secret");
-    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Ok);
-    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);
+    let mut captured = Vec::new();
+    for (path, body) in messages() {
+        let signature = signed(&signer, NodeId(1), path, &body);
+        // Node 2 is no member; it is heard all the same, and told so.
+        let first = if path == DESCRIBE { Code::Ok } else { Code::PermissionDenied };
+        assert_eq!(call(&address, path, signature.as_deref(), &body).await, first, "{path}");
+        assert_eq!(call(&address, path, signature.as_deref(), &body).await, Code::Unauthenticated, "{path} again");
+        captured.push((path, body, signature));
+    }
     let ops = cluster.nodes[0].ops_url();
-    assert_eq!(count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", "replayed")]).await, 1);
+    let replayed = count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", "replayed")]).await;
+    assert_eq!(replayed, captured.len() as u64);
     cluster.nodes[0].kill();
     cluster.nodes[0].start().await;
     cluster.ready().await;
-    assert_eq!(call(&address, path, Some(&captured), &body).await, Code::Unauthenticated);
-    let fresh = signer.sign(Receiver::Node(NodeId(1)), post(path), &body).expect("there is a secret");
-    assert_eq!(call(&address, path, Some(&fresh), &body).await, Code::Ok);
+    for (path, body, signature) in captured {
+        let code = call(&address, path, signature.as_deref(), &body).await;
+        assert_eq!(code, Code::Unauthenticated, "{path} after a restart");
+    }
+    let (path, body) = (DESCRIBE, framed(&peer::DescribeRequest::default()));
+    let fresh = signed(&signer, NodeId(1), path, &body);
+    assert_eq!(call(&address, path, fresh.as_deref(), &body).await, Code::Ok);
 }
 
 /// Its time over, a captured call is too old; and it stays so when the node has forgotten that it saw it.
@@ -342,15 +367,14 @@ fn raft_messages(sender: u64, snapshot: &Bytes, other: u64) -> Vec<(&'static str
     let whole = peer::SnapshotChunk { vote, transfer_id, data: snapshot.clone(), last: true, ..Default::default() };
     messages.push((SNAPSHOT, framed(&whole)));
     let spec = json!({ "peer_addr": "127.0.0.1:1", "source": "gossip", "feature_level": 99 });
-    for change in [
+    for it in [
         json!({ "remove": { "id": other, "caution": "forced" } }),
         json!({ "demote": { "id": other, "caution": "forced" } }),
         json!({ "transfer": { "to": other } }),
         json!({ "add": { "id": 8, "spec": spec } }),
         json!({ "join": { "id": 8, "spec": spec, "data": "blank" } }),
     ] {
-        let request = json!({ "change": change, "actor": { "kind": "system" }, "origin": {} }).to_string();
-        messages.push((CHANGE_MEMBERS, framed(&peer::ChangeMembersRequest { request: request.into() })));
+        messages.push((CHANGE_MEMBERS, change(&it)));
     }
     messages
 }
