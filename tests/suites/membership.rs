@@ -10,6 +10,8 @@ mod founding;
 mod joining;
 #[path = "membership/leadership.rs"]
 mod leadership;
+#[path = "membership/promotion.rs"]
+mod promotion;
 #[path = "membership/signature.rs"]
 mod signature;
 
