@@ -33,7 +33,7 @@ use vocab::{ErrorCode, NodeId};
 
 use super::acknowledged::{Follower, Question};
 use super::cluster::Cluster;
-use super::network::APPEND_TIMEOUT;
+use super::network::{APPEND_TIMEOUT, append_timeout};
 use super::peers::StreamClient;
 use super::types::Types;
 use super::wire;
@@ -64,7 +64,10 @@ struct Unanswered {
 #[derive(Debug)]
 struct Asked {
     question: Question,
+    bytes: usize,
     at: Instant,
+    /// For the answer: what is asked before it travels first.
+    timeout: Duration,
 }
 
 /// The leader's end. Ends when `requests` do, or with the first error.
@@ -92,7 +95,7 @@ where
     let replies = match tokio::time::timeout(APPEND_TIMEOUT, client.append_stream(request)).await {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return Err(unreachable(status)),
-        Err(_) => return Err(timed_out(&unanswered.ends)),
+        Err(_) => return Err(timed_out(&unanswered.ends, APPEND_TIMEOUT)),
     };
     let state = Some((replies, unanswered));
     Ok(Box::pin(stream::unfold(state, |state| async move {
@@ -116,9 +119,8 @@ where
         // Before the request is made: the longer it waits, the more it carries. Given back with the answer.
         unanswered.room.acquire().await.ok()?.forget();
         let request = requests.next().await?;
-        let asked = Asked { question: unanswered.ends.to.ask(&request), at: Instant::now() };
-        unanswered.asked.lock().push_back(asked);
         let append = Bytes::from(wire::append(&request).encode_to_vec());
+        unanswered.ask(unanswered.ends.to.ask(&request), append.len());
         let signature = Bytes::copy_from_slice(tags.sign(&append).as_ref());
         Some((peer::SignedAppend { append, signature }, (requests, tags, unanswered)))
     })
@@ -133,8 +135,11 @@ async fn next_reply(
         match tokio::time::timeout(APPEND_TIMEOUT / 2, replies.message()).await {
             Ok(reply) => break reply,
             // Nothing to answer, or not asked for long.
-            Err(_) if unanswered.wait() < APPEND_TIMEOUT => {}
-            Err(_) => return Some(Err(timed_out(&unanswered.ends))),
+            Err(_) => {
+                if let Some(timeout) = unanswered.overdue() {
+                    return Some(Err(timed_out(&unanswered.ends, timeout)));
+                }
+            }
         }
     };
     match reply {
@@ -167,9 +172,17 @@ pub fn answered(
 }
 
 impl Unanswered {
-    /// How long the oldest has been waiting.
-    fn wait(&self) -> Duration {
-        self.asked.lock().front().map_or(Duration::ZERO, |asked| asked.at.elapsed())
+    fn ask(&self, question: Question, bytes: usize) {
+        let mut asked = self.asked.lock();
+        let under_way = asked.iter().map(|before| before.bytes).sum::<usize>() + bytes;
+        asked.push_back(Asked { question, bytes, at: Instant::now(), timeout: append_timeout(under_way) });
+    }
+
+    /// The timeout of the oldest, if that is over.
+    fn overdue(&self) -> Option<Duration> {
+        let asked = self.asked.lock();
+        let oldest = asked.front()?;
+        (oldest.at.elapsed() >= oldest.timeout).then_some(oldest.timeout)
     }
 }
 
@@ -260,7 +273,45 @@ fn unreachable(why: impl std::fmt::Display) -> RPCError<Types> {
     RPCError::Unreachable(Unreachable::from_string(why))
 }
 
-fn timed_out(ends: &Ends) -> RPCError<Types> {
+fn timed_out(ends: &Ends, timeout: Duration) -> RPCError<Types> {
     let (id, target) = (ends.from.0, ends.to.id.0);
-    RPCError::Timeout(Timeout { action: RPCTypes::AppendEntries, id, target, timeout: APPEND_TIMEOUT })
+    RPCError::Timeout(Timeout { action: RPCTypes::AppendEntries, id, target, timeout })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::acknowledged::Followers;
+    use super::super::types::Vote;
+    use super::*;
+
+    #[test]
+    fn an_append_may_take_as_long_as_a_slow_link_takes_to_carry_it_and_what_is_before_it() {
+        let to = Followers::default().get(NodeId(2));
+        let nothing = AppendEntriesRequest {
+            vote: Vote::new_committed(3, 1),
+            prev_log_id: None,
+            entries: vec![],
+            leader_commit: None,
+        };
+        let ends = Ends { from: NodeId(1), to: to.clone() };
+        let unanswered = Unanswered { ends, room: Semaphore::new(IN_FLIGHT), asked: Mutex::default() };
+        for bytes in [0, 16 << 20, 1 << 18] {
+            unanswered.ask(to.ask(&nothing), bytes);
+        }
+        let timeouts = |unanswered: &Unanswered| -> Vec<u64> {
+            unanswered.asked.lock().iter().map(|asked| asked.timeout.as_secs()).collect()
+        };
+        assert_eq!(timeouts(&unanswered), [2, 66, 67]);
+        assert_eq!(unanswered.overdue(), None);
+
+        // What is answered is not waited for.
+        unanswered.asked.lock().clear();
+        unanswered.ask(to.ask(&nothing), 1 << 18);
+        assert_eq!(timeouts(&unanswered), [3]);
+        for (waited, overdue) in [(2, None), (4, Some(Duration::from_secs(3)))] {
+            let before = Instant::now().checked_sub(Duration::from_secs(waited)).unwrap();
+            unanswered.asked.lock()[0].at = before;
+            assert_eq!(unanswered.overdue(), overdue);
+        }
+    }
 }

@@ -11,6 +11,7 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use openraft::{BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use prost::Message as _;
 use shared_proto::peer;
 use vocab::NodeId;
 
@@ -23,10 +24,18 @@ use crate::storage::snapshots::SnapshotFile;
 
 /// An append waits for the follower's disk; openraft's own limit is the heartbeat's, which a slow fsync exceeds.
 pub(super) const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// The slowest link between nodes, in bytes a second: what takes longer to travel is given up and sent again, for ever.
+const SLOWEST_LINK: u32 = 256 << 10;
 /// The last piece waits for the snapshot to be installed.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a receiver must hold in memory at a time.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// What an append of so many bytes may take.
+pub(super) fn append_timeout(bytes: usize) -> Duration {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    APPEND_TIMEOUT + Duration::from_secs(1) * bytes / SLOWEST_LINK
+}
 
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -110,8 +119,11 @@ impl RaftNetworkV2<Types> for Connection {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let timeout = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_TIMEOUT };
         let (question, message) = (self.target.ask(&request), wire::append(&request));
+        let timeout = match request.entries.as_slice() {
+            [] => option.hard_ttl(),
+            _ => append_timeout(message.encoded_len()),
+        };
         let reply = self
             .call(RPCTypes::AppendEntries, timeout, |mut client| async move { client.append(message).await })
             .await?;
