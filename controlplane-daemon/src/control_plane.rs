@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use controlplane_core::level::FEATURE_LEVEL;
 use controlplane_core::model::{NodeSource, NodeSpec};
-use controlplane_core::{Actor, Applied, Command, Origin, State};
+use controlplane_core::{Actor, Applied, Command, Origin, Stamp, State};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -33,6 +33,7 @@ use crate::membership::{Data, MemberChange, MemberError, MemberRequest};
 use crate::raft::cluster::{Cluster, Failure, PodsAnswer};
 use crate::raft::founding;
 use crate::raft::node::{self, Node};
+use crate::raft::proposals::payload;
 use crate::rotation;
 use crate::signature::Signatures;
 pub use crate::storage::StorageError;
@@ -90,6 +91,11 @@ impl ControlPlane {
             Failure::TooLarge => ProposeError::TooLarge,
             Failure::Stopping => ProposeError::Stopping,
         })
+    }
+
+    /// Refuses what [`ControlPlane::propose`] would refuse for its size, if it were stamped so.
+    pub fn judge_size(command: &Command, stamp: &Stamp) -> Result<(), ProposeError> {
+        payload(command, stamp).map(drop).ok_or(ProposeError::TooLarge)
     }
 
     /// Looks at the local state. `f` must be short: writes wait for it.

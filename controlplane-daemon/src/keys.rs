@@ -47,6 +47,19 @@ pub fn generate(family: KeyFamily, keyring: &Keyring) -> Result<FreshKey, KeyGen
     Ok(FreshKey { kid, family, public_jwk, private_key })
 }
 
+/// No key, but as large as one: to see how large an entry with such keys would be.
+pub fn stand_in(family: KeyFamily, number: usize, keyring: &Keyring) -> FreshKey {
+    let (public_bytes, private_bytes) = match family {
+        KeyFamily::P256 | KeyFamily::P256Encryption => (224, 138),
+        KeyFamily::P384 => (274, 185),
+        KeyFamily::Ed25519 => (135, 83),
+        KeyFamily::Rsa | KeyFamily::RsaEncryption => (471, 1217),
+    };
+    let kid = format!("stand-in-{number:034}").parse().expect("is a key id by its grammar");
+    let private_key = keyring.seal(&vec![0; private_bytes], [0; 24]);
+    FreshKey { kid, family, public_jwk: format!("{:public_bytes$}", "{}"), private_key }
+}
+
 struct Pair {
     pkcs8: Secret<Vec<u8>>,
     public: PublicKey,
@@ -167,6 +180,15 @@ mod tests {
             };
             assert!(verify(&fresh.public_jwk).is_ok(), "{family:?}");
             assert!(verify(&other.public_jwk).is_err(), "{family:?}");
+        }
+    }
+
+    #[test]
+    fn a_stand_in_is_as_large_as_a_key() {
+        for family in KeyFamily::ALL {
+            let [key, stand_in] = [generate(family, &ring()).unwrap(), stand_in(family, 7, &ring())]
+                .map(|key| serde_json::to_vec(&key).unwrap().len());
+            assert!(key.abs_diff(stand_in) <= 32, "{family:?}: {key}, {stand_in}");
         }
     }
 

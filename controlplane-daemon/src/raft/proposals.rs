@@ -91,10 +91,7 @@ impl Proposals {
             return Err(NotHere::TooNew);
         }
         let stamp = self.stamp(command).await?;
-        let payload = Payload::entry(command, &stamp);
-        if payload.0.len() > MAX_ENTRY_BYTES {
-            return Err(NotHere::TooLarge);
-        }
+        let payload = payload(command, &stamp).ok_or(NotHere::TooLarge)?;
         let (answer, log_index) = self.write(payload).await?;
         match answer {
             Answer::Outcome(outcome) => Ok(Done { outcome: *outcome, log_index }),
@@ -156,6 +153,11 @@ impl Proposals {
         };
         key.map_err(|_| NotHere::KeyGeneration)
     }
+}
+
+/// The entry, unless it would be too large.
+pub fn payload(command: &Command, stamp: &Stamp) -> Option<Payload> {
+    Some(Payload::entry(command, stamp)).filter(|payload| payload.0.len() <= MAX_ENTRY_BYTES)
 }
 
 /// A UUIDv7 (RFC 9562 §5.7).

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use controlplane_core::model::KeyFamily;
-use controlplane_core::{Actor, Command, Entry, FreshKey, Mutation, Origin, Rejection, Stamp, State};
+use controlplane_core::{Actor, Command, Entry, Mutation, Origin, Rejection, Stamp, State};
 use vocab::{Clock, ErrorCode, Keyring, RequestId, Revision};
 
 use super::outline::{Fault, Plan, Request, Source};
 use super::plan::Planner;
 use crate::admin::problem::Problem;
 use crate::control_plane::{BarrierError, Consistency, ControlPlane, ProposeError};
-use crate::id;
+use crate::{id, keys};
 
 /// For how long it is planned again when something was changed meanwhile. Each time that somebody is overtaken somebody
 /// else was not, so it takes as long as all who write at once take one after another.
@@ -107,18 +107,14 @@ impl Applier {
             return Ok(plan);
         }
         let mutation = batch(&plan, request.set);
-        let stand_in = |(number, family): (usize, KeyFamily)| FreshKey {
-            kid: format!("rehearsal-{number}").parse().expect("is a key id by its grammar"),
-            family,
-            public_jwk: "{}".to_owned(),
-            private_key: self.keyring.seal(b"", [0; 24]),
-        };
+        let stand_in = |(number, family): (usize, KeyFamily)| keys::stand_in(family, number, &self.keyring);
         let keys = mutation.fresh_keys(&state).into_iter().enumerate().map(stand_in).collect();
         let stamp = Stamp::new(self.clock.now(), id::fresh(&*self.clock), keys);
         let revision = Revision(self.control.applied_revision().0 + 1);
-        let entry = Entry::new(Command::new(Actor::System, mutation), stamp);
-        match controlplane_core::apply(&mut state, revision, entry) {
-            Ok(_) => Ok(plan),
+        let command = Command::new(Actor::System, mutation);
+        let size = ControlPlane::judge_size(&command, &stamp);
+        match controlplane_core::apply(&mut state, revision, Entry::new(command, stamp)) {
+            Ok(_) => Ok(size.map(|()| plan)?),
             Err(rejection) => Err(ApplyError::Faults(faults_of(rejection, &plan))),
         }
     }

@@ -220,3 +220,22 @@ async fn a_tenants_administrator_applies_to_its_tenant_only() {
     assert_eq!(summary(&pruned), [0, 0, 2, 0]);
     node.get("/tenants/acme").await.expect(200);
 }
+
+/// A quotation mark has one byte in YAML and two in an entry of the log, and a tenant brings a key along.
+#[actix_web::test]
+async fn a_dry_run_refuses_what_is_too_large_for_an_entry() {
+    let node = Node::start().await;
+    let mail = format!("{{subject: Hello, text: '{{{{ link }}}}', html: '{{{{ link }}}}{}'}}", "\"".repeat(32_000));
+    let mails = format!("settings: {{branding: {{mails: {{reset_password: {mail}, verify_email: {mail}}}}}}}");
+    let tenant = |number, more: &str| format!("kind: Tenant\nslug: t{number}\ndisplay_name: x\n{more}\n---\n");
+    let large = (0..120).map(|number| tenant(number, &mails));
+    let documents: String = large.chain((120..2_000).map(|number| tenant(number, ""))).collect();
+    for query in ["dry_run=true", "dry_run=false"] {
+        let request = Node::request(&node.owner, Method::POST, &format!("/apply?{query}"));
+        let yaml = request.insert_header(("content-type", "application/yaml")).set_payload(documents.clone());
+        let refused = node.send(yaml).await.expect(413);
+        assert_eq!(refused.code(), "payload_too_large", "{query}");
+        assert!(refused.body["detail"].as_str().is_some_and(|detail| detail.contains("16 MiB")), "{}", refused.body);
+    }
+    node.get("/tenants/t0").await.expect(404);
+}
