@@ -92,6 +92,9 @@ impl Gitops {
         let mut leading = self.applier.control.leadership();
         loop {
             let leads = *leading.borrow_and_update();
+            if !leads {
+                count(0, 0);
+            }
             self.status.lock().active = leads;
             tokio::select! {
                 // Whatever is under way ends with leadership: it would go on through the successor, which has files of
@@ -236,9 +239,7 @@ impl Gitops {
         };
         metrics::counter!("hj_cp_gitops_runs_total", "result" => result).increment(1);
         metrics::histogram!("hj_cp_gitops_run_seconds").record(took.as_secs_f64());
-        for (state, count) in [("ok", run.files.len() - broken), ("broken", broken)] {
-            metrics::gauge!("hj_cp_gitops_files", "state" => state).set(u32::try_from(count).unwrap_or(u32::MAX));
-        }
+        count(run.files.len() - broken, broken);
         let now = crate::admin::shown::time(self.applier.clock.now());
         let mut status = self.status.lock();
         // Said once, not at every look.
@@ -258,6 +259,12 @@ impl Gitops {
         status.revision = run.revision.or(status.revision);
         status.error = run.error;
         status.files = run.files;
+    }
+}
+
+fn count(ok: usize, broken: usize) {
+    for (state, files) in [("ok", ok), ("broken", broken)] {
+        metrics::gauge!("hj_cp_gitops_files", "state" => state).set(u32::try_from(files).unwrap_or(u32::MAX));
     }
 }
 

@@ -130,7 +130,12 @@ pub const METRICS: &[Metric] = &[
         "looks at --gitops-dir by this node as leader; partial: a file is broken",
     ),
     histogram("hj_cp_gitops_run_seconds", &[], "what such a look took"),
-    gauge("hj_cp_gitops_files", Unit::Count, &[of("state", &["ok", "broken"])], "files at the last look"),
+    gauge(
+        "hj_cp_gitops_files",
+        Unit::Count,
+        &[of("state", &["ok", "broken"])],
+        "files at its last look; none where it does not lead",
+    ),
     counter("hj_cp_gitops_drift_total", &[], "times that a change by hand was put back"),
     gauge("hj_cp_projection_revision", Unit::Count, &[], "the revision that the files of --fs-projection show"),
     counter("hj_cp_projection_failures_total", &[], "times that they could not be written"),

@@ -24,6 +24,8 @@ async fn a_leader_that_was_replaced_does_not_go_on_through_its_successor() {
     let admin = cluster.admin(old).await;
     shows(&admin, "/tenants/acme/scopes/orders", "/description", "of all").await;
     status(&admin, "all is well", |status| status["result"] == "ok").await;
+    let files = async |place: usize| count(&cluster.nodes[place].ops_url(), "hj_cp_gitops_files", &[]).await;
+    assert_eq!((files(old).await, files((old + 1) % 3).await), (2, 0));
     let before = admin.get("/tenants/acme/scopes/orders").await.expect(200).json["revision"].clone();
     let other = cluster.admin((old + 1) % 3).await;
 
@@ -45,6 +47,7 @@ async fn a_leader_that_was_replaced_does_not_go_on_through_its_successor() {
     status(&admin, "the old leader has stopped", |status| status["active"] == false).await;
     let admin = cluster.admin(new).await;
     status(&admin, "the new leader has looked", |status| status["result"] == "ok").await;
+    assert_eq!((files(old).await, files(new).await), (0, 2));
     let after = admin.get("/tenants/acme/scopes/orders?consistency=linearizable").await.expect(200).json;
     assert_eq!((&after["description"], &after["revision"]), (&"of all".into(), &before), "nobody has touched it");
 }
