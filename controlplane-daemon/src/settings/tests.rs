@@ -51,6 +51,22 @@ fn flag_before_environment_before_file_before_default() {
 }
 
 #[test]
+fn documents_get_no_file_that_a_setting_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (key, config) = (file("key", KEY), file("hj.toml", "addresses_file = \"/own/no-secret\"\n"));
+    let flags = ["--gitops-dir", "/files", "--config", &config, "--secretbox-master-key-file", &key];
+    let reserved = settings(&flags, &[]).gitops.expect("there are files to follow").reserved;
+    for own in [&*key, &config, "/own/no-secret", "/proc", "/sys", "/dev"] {
+        assert!(reserved.paths.iter().any(|path| path == std::path::Path::new(own)), "{own}: {:?}", reserved.paths);
+    }
+}
+
+#[test]
 fn secrets_come_from_files_too_and_only_one_way() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("key");
