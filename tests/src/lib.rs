@@ -52,6 +52,7 @@ pub mod relying_party;
 pub mod routes;
 pub mod scratch;
 pub mod security_key;
+pub mod sluice;
 pub mod stores;
 pub mod table;
 pub mod tenant;

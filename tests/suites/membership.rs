@@ -6,6 +6,8 @@ mod addresses;
 mod changes;
 #[path = "membership/founding.rs"]
 mod founding;
+#[path = "membership/halfway.rs"]
+mod halfway;
 #[path = "membership/joining.rs"]
 mod joining;
 #[path = "membership/leadership.rs"]

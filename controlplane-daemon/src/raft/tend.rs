@@ -18,6 +18,8 @@ use super::membership::{Leavers, View};
 use crate::membership::{Caution, MemberChange, MemberRequest};
 
 const ROUND: Duration = Duration::from_millis(500);
+/// What a successor gets to take over.
+const HAND_OVER: Duration = Duration::from_secs(3);
 /// How coarse `last_seen` is: one entry for all nodes in this time.
 const SEEN_EVERY_SECS: i64 = 600;
 
@@ -58,6 +60,11 @@ async fn round(cluster: &Cluster, view: &View, now: Timestamp) {
             let finished = cluster.commit(ChangeMembers::AddVoterIds(BTreeSet::new()), Leavers::Stay).await;
             tracing::info!(?finished, "a change of membership was left halfway");
         }
+        return;
+    }
+    // What it has finished for its predecessor may have taken its own vote. Whoever leads is neither replaced nor removed.
+    if !view.voters.contains(&view.me) {
+        cluster.hand_over(HAND_OVER).await;
         return;
     }
     let records: Vec<Arc<NodeRecord>> = cluster.replica.read(|state| state.nodes().cloned().collect());

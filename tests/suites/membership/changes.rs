@@ -108,6 +108,35 @@ async fn what_would_cost_the_quorum_is_refused_with_the_figures_unless_forced() 
 }
 
 #[tokio::test]
+async fn without_a_majority_nothing_is_forced() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let admin = cluster.admin(leader).await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    let ids = others.map(|place| cluster.nodes[place].id);
+    for place in others {
+        cluster.nodes[place].kill();
+    }
+    until("nobody leads", PATIENCE, async || {
+        let status = admin.try_get("/cluster/status").await.map_err(|error| error.to_string())?.json;
+        if status["leader_id"].is_null() { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    let refused = admin.delete(&format!("/cluster/members/{}?force=true", ids[0])).await.expect(503);
+    assert_eq!(refused.code(), "no_leader");
+
+    for place in others {
+        cluster.nodes[place].start().await;
+    }
+    cluster.ready().await;
+    is_written(&admin, "goes-on").await;
+    assert_eq!(voters(&admin).await, [1, 2, 3]);
+    for id in ids {
+        member_is(&admin, id, "in the table", |it| it["joined_at"].is_string()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_dead_node_is_removed_or_replaced() {
     let mut cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
