@@ -11,6 +11,7 @@ mod writing;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::admin::Admin;
@@ -19,6 +20,8 @@ use tests::counters::count;
 use tests::scratch;
 use tests::wait::{PATIENCE, until};
 
+/// Who has not looked for so long has nothing to look for.
+const RESTS: Duration = Duration::from_secs(1);
 const TENANT: &str = "kind: Tenant\nslug: acme\ndisplay_name: Acme\n";
 
 fn scope(name: &str, description: &str) -> String {
@@ -150,6 +153,15 @@ async fn swapped_links_are_followed_and_an_empty_volume_prunes_nothing() {
     std::os::unix::fs::symlink("..data/all.yaml", volume.join("all.yaml")).expect("linked");
     swap("volume", root.join("current"));
     shows(&admin, "/tenants/acme/scopes/orders", "/description", "three").await;
+    // By a notice from the folder to which the link leads now: nothing else makes it look any more.
+    let ops = cluster.nodes[0].ops_url();
+    until("it rests", PATIENCE, async || {
+        let looks = count(&ops, "hj_cp_gitops_runs_total", &[]).await;
+        tokio::time::sleep(RESTS).await;
+        let more = count(&ops, "hj_cp_gitops_runs_total", &[]).await - looks;
+        if more == 0 { Ok(()) } else { Err(format!("{more} looks")) }
+    })
+    .await;
     version("volume/..2026_2", "four");
     swap("..2026_2", volume.join("..data"));
     shows(&admin, "/tenants/acme/scopes/orders", "/description", "four").await;

@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use manifest::{Document, Fault, Format, Plain, References, Reserved};
+use sha2::{Digest as _, Sha256};
 
 use super::status::FileStatus;
 
 #[derive(Clone, PartialEq)]
 pub(super) struct File {
     path: String,
+    /// Of its text: what is half written may have no other documents than before, or none.
+    digest: Option<[u8; 32]>,
     /// None of them, once something is wrong with one.
     pub(super) documents: Arc<[Document]>,
     pub(super) errors: Vec<String>,
@@ -28,23 +31,24 @@ pub(super) fn read(dir: &Path, reserved: &Reserved) -> io::Result<Vec<File>> {
     let root = dir.canonicalize()?;
     let read = |path: std::path::PathBuf| {
         let shown = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
-        match documents(&path, reserved) {
-            Ok(documents) => File { path: shown, documents: documents.into(), errors: Vec::new() },
-            Err(errors) => File { path: shown, documents: Arc::default(), errors },
+        let name = path.display().to_string();
+        let text = manifest::text(&path).map_err(|error| vec![format!("{name}: {error}")]);
+        let digest = text.as_ref().ok().map(|text| Sha256::digest(text).into());
+        match text.and_then(|text| documents(&name, &text, reserved)) {
+            Ok(documents) => File { path: shown, digest, documents: documents.into(), errors: Vec::new() },
+            Err(errors) => File { path: shown, digest, documents: Arc::default(), errors },
         }
     };
     Ok(manifest::files(&root)?.into_iter().map(read).collect())
 }
 
-fn documents(path: &Path, reserved: &Reserved) -> Result<Vec<Document>, Vec<String>> {
-    let name = path.display().to_string();
-    let text = manifest::text(path).map_err(|error| vec![format!("{name}: {error}")])?;
+fn documents(name: &str, text: &str, reserved: &Reserved) -> Result<Vec<Document>, Vec<String>> {
     if text.trim().is_empty() {
         // So is one whose writer has just begun: what it stated would be deleted.
         return Err(vec![format!("{name}: is empty; remove it if it is to state nothing")]);
     }
     let said = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>();
-    let mut documents = manifest::read(&name, &text, Format::of(&name)).map_err(said)?;
+    let mut documents = manifest::read(name, text, Format::of(name)).map_err(said)?;
     let references = References::Follow(reserved);
     let faults: Vec<Fault> =
         documents.iter_mut().flat_map(|document| manifest::resolve(document, Plain::Refuse, references)).collect();

@@ -1,7 +1,5 @@
 //! A leader that is none any more leaves its files alone: its successor follows its own.
 
-use std::time::Duration;
-
 use super::*;
 
 /// Long enough to notice that a file changed, and not to have waited for more.

@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
-use std::time::Duration;
 
 use super::*;
 
@@ -54,6 +53,33 @@ async fn files_that_are_written_in_place_lose_nothing() {
         }
     }
     is_gone(&admin, "/tenants/second").await;
+}
+
+/// Longer than gitops waits for files to hold still, twice over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_for_long_is_waited_for_and_nothing_is_pruned_meanwhile() {
+    const PIECES: usize = 120;
+    let dir = scratch::folder("slow");
+    let all = dir.join("all.yaml");
+    fs::write(&all, tenant("acme")).expect("written");
+    fs::write(dir.join("other.yaml"), tenant("first")).expect("written");
+    let cluster = Cluster::start_with(1, &["--gitops-dir", dir.to_str().expect("UTF-8")]).await;
+    let admin = cluster.admin(0).await;
+    shows(&admin, "/tenants/acme", "/slug", "acme").await;
+    let id = id_of(&admin, "acme").await;
+
+    let writer = tokio::spawn(async move {
+        let mut file = fs::File::create(&all).expect("truncated");
+        for number in 0..PIECES {
+            writeln!(file, "# line {number} of many").expect("written");
+            tokio::time::sleep(PIECE).await;
+        }
+        file.write_all([tenant("acme"), tenant("second")].concat().as_bytes()).expect("written");
+    });
+    status(&admin, "it is reported", |status| status.to_string().contains("keep changing")).await;
+    writer.await.expect("it ends");
+    shows(&admin, "/tenants/second", "/slug", "second").await;
+    assert_eq!(id_of(&admin, "acme").await, id);
 }
 
 /// Each file is a link of its own through `..data`: a swap that comes between two of them shows some of both versions.
