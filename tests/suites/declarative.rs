@@ -95,10 +95,14 @@ async fn the_documented_example_is_applied_compared_changed_and_pruned() {
     fs::remove_file(shell.folder.join("config/billing.yaml")).expect("removed");
     shell.ends(&["apply", "-f", "config", "--set", "acme"], 0);
     let _ = admin.get("/tenants/acme/clients/billing").await.expect(200);
+    let by_hand = json!({"client_id": "by-hand", "name": "By hand", "grant_types": ["client_credentials"]});
+    let _ = admin.post("/tenants/acme/clients", &by_hand).await.expect(201);
     let pruned = shell.ends(&["apply", "-f", "config", "--set", "acme", "--prune"], 0);
     assert!(pruned.contains("- client acme/billing"), "{pruned}");
     let _ = admin.get("/tenants/acme/clients/billing").await.expect(404);
-    let _ = admin.get("/tenants/acme/clients/web").await.expect(200);
+    for kept in ["web", "by-hand"] {
+        let _ = admin.get(&format!("/tenants/acme/clients/{kept}")).await.expect(200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -201,6 +201,16 @@ async fn every_node_keeps_the_configuration_as_files_without_secrets() {
         assert!(!text.contains("hunter2") && !text.contains(&secret) && !text.contains("hjs1."), "{text}");
     }
 
+    // Whoever reads one while it is written has all of what was there before.
+    let mut before = fs::File::open(dir.join("tenants/acme/tenant.json")).expect("readable");
+    let _ = admin.patch("/tenants/acme", &serde_json::json!({"display_name": "Renamed"})).await.expect(200);
+    until("the file has the new name", PATIENCE, async || {
+        let tenant = read("tenants/acme/tenant.json")?;
+        if tenant["tenant"]["display_name"] == "Renamed" { Ok(()) } else { Err(tenant.to_string()) }
+    })
+    .await;
+    assert_eq!(serde_json::from_reader::<_, Value>(&mut before).expect("it is whole"), tenant);
+
     let _ = admin.delete("/tenants/acme/scopes/orders").await.expect(204);
     let gone = |path: &'static str| {
         let path = dir.join(path);

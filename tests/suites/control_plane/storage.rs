@@ -95,6 +95,9 @@ async fn a_damaged_snapshot_is_survived_and_two_are_not_hidden() {
     for path in &all {
         flip_a_bit(path);
     }
+    let half = fs::metadata(&all[0]).expect("it is there").len() / 2;
+    let newest = fs::OpenOptions::new().write(true).open(&all[0]).expect("writable");
+    newest.set_len(half).expect("it is cut off");
     // Again and again the same: it does not start with less after the first refusal.
     for _ in 0..2 {
         let refused = cluster.nodes[0].run_with_env(&[]).await;

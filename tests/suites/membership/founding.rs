@@ -6,6 +6,7 @@ use serde_json::Value;
 use shared_proto::peer;
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::counters::count;
 use tests::gate::Gate;
 use tests::peer_call::{APPEND, VOTE, call, clock, framed, post, signer};
 use tests::postgres::free_port;
@@ -261,6 +262,8 @@ async fn founded_twice() -> Cluster {
     for place in [0, 1] {
         // It stands for election once its log is on the disk.
         says(&cluster, place, "to=\"candidate\"").await;
+        let ops = cluster.nodes[place].ops_url();
+        assert!(count(&ops, "hj_cp_role_transitions_total", &[("to", "candidate")]).await >= 1);
     }
     let made = [bound(&cluster, 0), bound(&cluster, 1)];
     assert!(made[0] != made[1] && made.iter().all(Option::is_some), "{made:?}");
