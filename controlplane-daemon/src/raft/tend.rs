@@ -74,7 +74,13 @@ async fn round(cluster: &Cluster, view: &View, now: Timestamp) {
     let present = || records.iter().filter(|record| view.nodes.contains(&record.id.0));
     // Who votes already has what a leader before has left of it.
     let is_ready = |id: NodeId| view.voters.contains(&id.0) || view.has_caught_up(id.0);
-    for record in present().filter(|record| record.spec.promotion.is_some() && is_ready(record.id)) {
+    for record in present().filter(|record| is_ready(record.id)) {
+        let Some(promotion) = &record.spec.promotion else { continue };
+        if promotion.replaces == Some(NodeId(view.me)) {
+            // Elected since that was asked for. Its successor carries it out.
+            cluster.hand_over(HAND_OVER).await;
+            return;
+        }
         let change = MemberChange::Promote { id: record.id };
         // Why not, if not, is in the log; the next round tries again.
         let _ = cluster.carry_out(&by_itself(change)).await;

@@ -1,11 +1,12 @@
-//! A learner that answers and lacks too much of the log.
+//! Who is to vote: not before it has what the others have, and whoever leads in the place of a leader.
 
 use std::fs;
 
 use serde_json::json;
 use tests::cluster::Cluster;
+use tests::wait::{PATIENCE, until};
 
-use super::{member_is, tenant, voters, voters_are};
+use super::{member, member_is, tenant, voters, voters_are};
 
 /// Of entries; a learner that lacks more does not vote.
 const CAUGHT_UP: u64 = 64;
@@ -42,4 +43,31 @@ async fn a_learner_that_has_not_caught_up_is_refused_a_vote_until_it_has() {
     let _ = admin.patch("/cluster/members/2", &json!({ "role": "voter" })).await.expect(200);
     voters_are(&admin, &[1, 2]).await;
     cluster.nodes[place].ready().await;
+}
+
+/// It leads when its replacement comes, though it did not when that was asked for.
+#[tokio::test]
+async fn a_leader_that_is_to_be_replaced_hands_over() {
+    let mut cluster = Cluster::prepare(3, &[]);
+    cluster.be_patient();
+    let place = cluster.prepare_node(4, &["--join-only"]);
+    cluster.start_at_once(&[0, 1, 2]).await;
+    cluster.ready().await;
+    let leader = cluster.leader().await;
+    let (replaced, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let (old, address) = (cluster.nodes[replaced].id, cluster.nodes[place].raft_addr());
+    let admin = cluster.admin(other).await;
+    let body = json!({ "id": 4, "peer_addr": address, "role": "voter", "replaces": old });
+    let _ = admin.post("/cluster/members", &body).await.expect(201);
+    let _ = admin.post("/cluster/transfer-leader", &json!({ "to": old })).await.expect(200);
+
+    cluster.nodes[place].start().await;
+    let mut expected = [leader, other, place].map(|place| cluster.nodes[place].id);
+    expected.sort_unstable();
+    voters_are(&admin, &expected).await;
+    until("the replaced one is gone", PATIENCE, async || match member(&admin, old).await {
+        None => Ok(()),
+        Some(still) => Err(still.to_string()),
+    })
+    .await;
 }
