@@ -117,6 +117,8 @@ pub(super) async fn events(
         let detail = format!("revision {wanted} was not reached; this node is at {applied}");
         return Err(Problem::new(ErrorCode::RevisionNotReached, detail));
     }
+    // Before it counts as listening: whatever changes from then on, it is told or finds when it comes back.
+    let begin = since.0.unwrap_or_else(|| Place::Record(api.control.records().extent().newest));
     let seat = Seat { _place: place, _counted: Held::of(&metrics::gauge!("hj_cp_event_listeners")) };
     let (sender, frames) = mpsc::channel(QUEUE);
     let answer = if request.headers().contains_key(UPGRADE) {
@@ -131,6 +133,6 @@ pub(super) async fn events(
         )
     };
     let listener = Listener { api, who, sender };
-    actix_web::rt::spawn(listener.run(since));
+    actix_web::rt::spawn(listener.run(begin));
     Ok(answer)
 }

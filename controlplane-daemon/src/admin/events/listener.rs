@@ -6,8 +6,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use vocab::Revision;
 
+use super::Place;
 use super::frame::{Frame, Stand};
-use super::{Place, Since};
 use crate::admin::Api;
 use crate::admin::audit::confine;
 use crate::admin::auth::Principal;
@@ -49,10 +49,10 @@ impl End {
 }
 
 impl Listener {
-    pub(super) async fn run(self, since: Since) {
+    pub(super) async fn run(self, begin: Place) {
         // Kept free, so that there is room to say why the stream ends.
         let Ok(farewell) = self.sender.clone().reserve_owned().await else { return };
-        let end = match self.walk(since).await {
+        let end = match self.walk(begin).await {
             Ok(never) => match never {},
             Err(end) => end,
         };
@@ -62,22 +62,18 @@ impl Listener {
         }
     }
 
-    async fn walk(&self, since: Since) -> Result<std::convert::Infallible, End> {
+    async fn walk(&self, begin: Place) -> Result<std::convert::Infallible, End> {
         let store = self.api.control.records().clone();
         let mut extents = store.extents();
         let stopping = self.api.listeners.stopping.clone();
-        let mut cursor = match since.0 {
-            None => extents.borrow().newest,
-            Some(place) => {
-                let looking = store.clone();
-                let found = web::block(move || position(&looking, place)).await.map_err(|_| End::Unreadable)?;
-                match found.map_err(|_| End::Unreadable)? {
-                    Some(seq) => seq,
-                    None => self.reset(&extents.borrow().clone()).await?,
-                }
-            }
+        let looking = store.clone();
+        let found = web::block(move || position(&looking, begin)).await.map_err(|_| End::Unreadable)?;
+        let mut cursor = match found.map_err(|_| End::Unreadable)? {
+            Some(seq) => seq,
+            None => self.reset(&extents.borrow().clone()).await?,
         };
-        self.send(Frame::Opened(self.stand(cursor))).await?;
+        // Said even to one whose token has ended since: it came with a good one, and goes on from here with the next.
+        self.deliver(Frame::Opened(self.stand(cursor))).await?;
         loop {
             let extent = *extents.borrow_and_update();
             while cursor < extent.newest {
@@ -140,6 +136,10 @@ impl Listener {
 
     async fn send(&self, frame: Frame) -> Result<(), End> {
         self.check_credential()?;
+        self.deliver(frame).await
+    }
+
+    async fn deliver(&self, frame: Frame) -> Result<(), End> {
         match tokio::time::timeout(self.api.listeners.patience(), self.sender.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
