@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,8 +23,8 @@ use transport::one_task::OneTask;
 
 use crate::dialect::{Dialect, Heard};
 
-/// Where changes follow each other, a pod acknowledges once in so many times what the node gives it for one.
-const REST: u32 = 4;
+/// Where changes follow each other, a pod acknowledges once in about so many times what the node gives it for one.
+const REST: f64 = 4.0;
 /// As tonic's default.
 const WINDOW: u32 = 1 << 20;
 
@@ -138,16 +139,16 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
     out.send_data(dialect.hello(&name), false)?;
     let mut body = response.await?.into_body();
     let (mut unread, mut synced) = (BytesMut::new(), Some(synced));
-    let (mut spread, mut owed): (Duration, Option<Owed>) = (Duration::ZERO, None);
-    let mut earliest = Instant::now();
+    let (mut spread, mut owed, mut earliest) = (Duration::ZERO, None, Instant::now());
+    let mut due = pin!(tokio::time::sleep(Duration::ZERO));
     loop {
         let chunk = tokio::select! {
             biased;
             chunk = body.data() => chunk,
-            () = tokio::time::sleep_until(owed.as_ref().map_or_else(Instant::now, |owed| owed.due).into()), if owed.is_some() => {
-                if let Some(Owed { acknowledgement, due }) = owed.take() {
+            () = &mut due, if owed.is_some() => {
+                if let Some(acknowledgement) = owed.take() {
                     out.send_data(acknowledgement, false)?;
-                    earliest = due + spread * REST;
+                    earliest = due.deadline().into_std() + spread.mul_f64(REST * (0.5 + moment));
                 }
                 continue;
             }
@@ -179,17 +180,10 @@ async fn subscribe(requests: SendRequest<Bytes>, place: Place) -> Result<(), h2:
             // Those whose change is there already read it first, as they would on machines of their own.
             tokio::task::yield_now().await;
             out.send_data(acknowledgement, false)?;
-        } else {
-            let due = owed.map_or_else(|| earliest.max(Instant::now() + spread.mul_f64(moment)), |earlier| earlier.due);
-            owed = Some(Owed { due, acknowledgement });
+        } else if owed.replace(acknowledgement).is_none() {
+            due.as_mut().reset(earliest.max(Instant::now() + spread.mul_f64(moment)).into());
         }
     }
-}
-
-/// An acknowledgement that is spread out, as pods do.
-struct Owed {
-    due: Instant,
-    acknowledgement: Bytes,
 }
 
 /// The next whole gRPC message, without its head.

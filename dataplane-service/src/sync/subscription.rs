@@ -19,8 +19,8 @@ pub const SILENCE: Duration = Duration::from_secs(5);
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// No node may keep a pod from acknowledging for longer.
 const LONGEST_SPREAD: Duration = Duration::from_secs(1);
-/// Where changes follow each other, a pod acknowledges once in so many times what the node gives it for one.
-const REST: u32 = 4;
+/// Where changes follow each other, a pod acknowledges once in about so many times what the node gives it for one.
+const REST: f64 = 4.0;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A part of a snapshot holds many resources; a single one is far smaller.
 const MESSAGE_LIMIT: usize = 64 * 1024 * 1024;
@@ -103,24 +103,37 @@ struct Assembly {
     resources: Vec<watch::Resource>,
 }
 
-/// The newest acknowledgement, each after a random part of `spread` ms and [`REST`] of them after the one before; what was
-/// replaced meanwhile not at all, and the last one at once.
+/// When a pod acknowledges: a random part of what the node gives it after a change, and about [`REST`] times that after it
+/// did so last. Not exactly: pods that hear the same changes would acknowledge together from then on.
+struct Pace {
+    earliest: tokio::time::Instant,
+}
+
+impl Pace {
+    /// For a change that came `now`.
+    fn due(&mut self, now: tokio::time::Instant, within: Duration) -> tokio::time::Instant {
+        let due = self.earliest.max(now + within.mul_f64(rand::random()));
+        self.earliest = due + within.mul_f64(REST * (0.5 + rand::random::<f64>())).min(LONGEST_SPREAD);
+        due
+    }
+}
+
+/// The newest acknowledgement, each in its time; what was replaced meanwhile not at all, and the last one at once.
 fn spread_out(
     acks: tokio::sync::watch::Receiver<watch::Ack>,
     spread: Arc<AtomicU32>,
 ) -> impl Stream<Item = watch::Ack> {
-    let earliest = tokio::time::Instant::now();
-    futures::stream::unfold((acks, spread, earliest), |(mut acks, spread, mut earliest)| async move {
+    let pace = Pace { earliest: tokio::time::Instant::now() };
+    futures::stream::unfold((acks, spread, pace), |(mut acks, spread, mut pace)| async move {
         acks.changed().await.ok()?;
         let within = Duration::from_millis(spread.load(Ordering::Relaxed).into()).min(LONGEST_SPREAD);
         if !within.is_zero() {
-            let due = earliest.max(tokio::time::Instant::now() + within.mul_f64(rand::random()));
-            earliest = due + (within * REST).min(LONGEST_SPREAD);
+            let due = pace.due(tokio::time::Instant::now(), within);
             let ended = async { while acks.changed().await.is_ok() {} };
             let _ = tokio::time::timeout_at(due, ended).await;
         }
         let ack = acks.borrow_and_update().clone();
-        Some((ack, (acks, spread, earliest)))
+        Some((ack, (acks, spread, pace)))
     })
 }
 
@@ -266,6 +279,8 @@ impl Subscription {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use futures::FutureExt as _;
 
     use super::*;
@@ -303,12 +318,36 @@ mod tests {
         let within = Duration::from_millis(10);
         let (acks, pending) = tokio::sync::watch::channel(watch::Ack::default());
         let mut spread_out = Box::pin(spread_out(pending, Arc::new(AtomicU32::new(10))));
-        acks.send_replace(watch::Ack::default());
-        spread_out.next().await;
-        let first = Instant::now();
-        acks.send_replace(watch::Ack::default());
-        spread_out.next().await;
-        // The first may have come late, and was due at most `within` before.
-        assert!(first.elapsed() > within * (REST - 2), "{:?}", first.elapsed());
+        let began = Instant::now();
+        for _ in 0..4 {
+            acks.send_replace(watch::Ack::default());
+            spread_out.next().await;
+        }
+        // Three rests, the shortest there are.
+        assert!(began.elapsed() > within.mul_f64(3.0 * REST / 2.0), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn pods_that_hear_the_same_changes_do_not_acknowledge_together() {
+        const PODS: u32 = 400;
+        const TURNS: u32 = 50;
+        let (within, began) = (Duration::from_millis(40), tokio::time::Instant::now());
+        let settled = began + within * 50;
+        let mut in_each_turn = BTreeMap::<u128, u32>::new();
+        for _ in 0..PODS {
+            let (mut pace, mut due) = (Pace { earliest: began }, began);
+            while due < settled + within * TURNS {
+                if let Some(after) = due.checked_duration_since(settled) {
+                    *in_each_turn.entry(after.as_millis() / within.as_millis()).or_default() += 1;
+                }
+                // The next change after it.
+                let change = (due - began).div_duration_f64(within / 2).ceil();
+                due = pace.due(began + (within / 2).mul_f64(change), within);
+            }
+        }
+        let evenly = f64::from(in_each_turn.values().sum::<u32>()) / f64::from(TURNS);
+        assert!((0.8..1.1).contains(&(evenly * REST / f64::from(PODS))), "{evenly} of {PODS} in each turn");
+        let most = in_each_turn.values().copied().max().map_or(0.0, f64::from);
+        assert!(most < 1.6 * evenly, "{most} of them at once, not {evenly}");
     }
 }

@@ -136,9 +136,9 @@ pub struct Heartbeat {
     /// configuration is of a pod that has all of commit_revision and has heard nobody else. Absent: the node does not say.
     #[prost(uint64, optional, tag = "4")]
     pub staleness_ms: ::core::option::Option<u64>,
-    /// A pod acknowledges a change after a random part of this time, in milliseconds, and not again before four times as long:
-    /// the acknowledgements of very many pods would keep a change waiting that is still on its way to the others. No more than
-    /// a second of either. Absent or 0: at once.
+    /// A pod acknowledges a change after a random part of this time, in milliseconds, and again after about four times as
+    /// long: the acknowledgements of very many pods would keep a change waiting that is still on its way to the others. No
+    /// more than a second of either. Absent or 0: at once.
     #[prost(uint32, optional, tag = "5")]
     pub acknowledge_within_ms: ::core::option::Option<u32>,
 }
