@@ -67,3 +67,4 @@ pub mod web;
 pub mod webdriver;
 pub mod wire;
 pub mod world;
+pub mod writes;

@@ -1,5 +1,8 @@
 //! The fleet as operators see it: which pods there are, how far each is, which are gone, what they cannot use.
 
+#[path = "fleet/writes.rs"]
+mod writes;
+
 use std::process::{Command, Output};
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::Api;
 use super::answer::{self, X_REVISION};
 use super::problem::Problem;
-use super::query::{Create, Read};
+use super::query::{NoParameters, Read};
 use crate::control_plane::{SnapshotFile, StorageError};
 
 /// What is read from the disk at a time.
@@ -21,7 +21,7 @@ const PIECE_BYTES: usize = 256 << 10;
 const COMPACT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Has this node keep a snapshot and cut its log.
-pub(super) async fn compact(api: web::Data<Api>, _write: Create) -> Result<HttpResponse, Problem> {
+pub(super) async fn compact(api: web::Data<Api>, _: NoParameters) -> Result<HttpResponse, Problem> {
     let revision = api.control.compact(COMPACT_TIMEOUT).await?;
     Ok(answer::show(api.control.applied_revision(), None, &json!({ "snapshot_revision": revision })))
 }

@@ -88,7 +88,7 @@ fn describe(row: &Row, operation: &Operation) -> Value {
     let mut parameters: Vec<Value> = in_path
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
         .collect();
-    let common = operation.kind.parameters().iter();
+    let common = operation.common.iter();
     parameters.extend(common.map(|name| json!({"$ref": format!("#/components/parameters/{name}")})));
     let own = operation.query.iter();
     parameters.extend(own.map(

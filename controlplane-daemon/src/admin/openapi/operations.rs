@@ -29,6 +29,8 @@ pub(super) struct Operation {
     path: &'static str,
     pub(super) kind: Kind,
     pub(super) summary: &'static str,
+    /// Parameters that others have, too.
+    pub(super) common: &'static [&'static str],
     /// Parameters of its own: name and meaning.
     pub(super) query: &'static [(&'static str, &'static str)],
 }
@@ -38,7 +40,7 @@ pub(super) fn of(method: &Method, path: &str) -> Option<&'static Operation> {
 }
 
 const fn is(method: &'static str, path: &'static str, kind: Kind, summary: &'static str) -> Operation {
-    Operation { method, path, kind, summary, query: &[] }
+    with(method, path, kind, summary, &[])
 }
 
 const fn with(
@@ -48,7 +50,18 @@ const fn with(
     summary: &'static str,
     query: &'static [(&'static str, &'static str)],
 ) -> Operation {
-    Operation { method, path, kind, summary, query }
+    Operation { method, path, kind, summary, common: kind.parameters(), query }
+}
+
+/// Of the nodes themselves: no pod is told of it, and no request of it is remembered.
+const fn of_nodes(
+    method: &'static str,
+    path: &'static str,
+    kind: Kind,
+    summary: &'static str,
+    query: &'static [(&'static str, &'static str)],
+) -> Operation {
+    Operation { method, path, kind, summary, common: &[], query }
 }
 
 use Kind::{Act, Create, Delete, File, Html, Lines, List, Patch, Plain, Post, Read, Replace, Stream, Upload};
@@ -148,13 +161,13 @@ pub(super) static ALL: &[Operation] = &[
     with("GET", "/events", Stream, "What changes, as it changes: server-sent events, or a WebSocket", &[("since", "A revision, or the id of the last event")]),
 
     is("GET", "/cluster/status", Read, "What this node is at"),
-    is("POST", "/cluster/snapshot", Act, "Keep a snapshot now, so that the log can be cut"),
+    of_nodes("POST", "/cluster/snapshot", Act, "Keep a snapshot now, so that the log can be cut", &[]),
     is("GET", "/cluster/snapshot", File, "Download a snapshot"),
     is("GET", "/cluster/members", Read, "The control plane's own nodes"),
-    with("POST", "/cluster/members", Create, "Add a node", FORCE),
-    with("PATCH", "/cluster/members/{id}", Patch, "Make a node a voter or a learner", FORCE),
-    with("DELETE", "/cluster/members/{id}", Delete, "Remove a node", FORCE),
-    is("POST", "/cluster/transfer-leader", Act, "Give leadership to another voter"),
+    of_nodes("POST", "/cluster/members", Create, "Add a node", FORCE),
+    of_nodes("PATCH", "/cluster/members/{id}", Patch, "Make a node a voter or a learner", FORCE),
+    of_nodes("DELETE", "/cluster/members/{id}", Delete, "Remove a node", FORCE),
+    of_nodes("POST", "/cluster/transfer-leader", Act, "Give leadership to another voter", &[]),
     is("POST", "/cluster/join", Post, "A node says where it is and asks to be taken in"),
     is("GET", "/fleet", Read, "The data plane's pods, and how far each is"),
     with("GET", "/fleet/wait", Plain, "Wait until every connected pod has a revision", &[("revision", "Which"), ("timeout", "How long, such as 5s")]),
