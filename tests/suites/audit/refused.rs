@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use controlplane_daemon::signature::layer::MAX_BODY_BYTES;
 use controlplane_daemon::signature::{HEADER, Receiver, Signatures};
 use serde_json::{Value, json};
 use shared_proto::peer;
@@ -117,23 +118,33 @@ async fn a_call_between_nodes_that_is_turned_away_is_counted_and_on_record_by_it
     assert_eq!(call(&peers, DESCRIBE, captured.as_deref(), &body).await, Code::Ok);
     let foreign = ClusterId::from_uuid(uuid::Uuid::from_u128(7));
     let another_secret = "another-secret-of-quite-enough-bytes";
-    // (the metric's reason, a part of the record's, what is called, with which signature)
+    let large = vec![0; MAX_BODY_BYTES + 1];
+    let too_large = second.sign(here, post(DESCRIBE), &large);
+    // (the metric's reason, a part of the record's, what is called, with which signature, and which body)
     let cases = [
-        ("unsigned", "not signed", DESCRIBE, None),
-        ("malformed", "cannot be read", DESCRIBE, Some("made-up".to_owned())),
-        ("mismatch", "does not match", DESCRIBE, describe(&signer(2, another_secret, Some(own), clock()))),
+        ("unsigned", "not signed", DESCRIBE, None, &body),
+        ("malformed", "cannot be read", DESCRIBE, Some("made-up".to_owned()), &body),
+        ("mismatch", "does not match", DESCRIBE, describe(&signer(2, another_secret, Some(own), clock())), &body),
         (
             "of_a_pod",
             "what pods have",
             DESCRIBE,
             describe(&signer(2, &cluster.secrets.watch_token, Some(own), clock())),
+            &body,
         ),
-        ("stale", "older than the window", DESCRIBE, describe(&signer(2, secret, Some(own), behind))),
-        ("replayed", "seen before", DESCRIBE, captured),
-        ("other_receiver", "another node", DESCRIBE, second.sign(Receiver::Node(NodeId(9)), post(DESCRIBE), &body)),
-        ("other_cluster", "another cluster", DESCRIBE, describe(&signer(2, secret, Some(foreign), clock()))),
-        ("other_body", "the one that was signed", DESCRIBE, second.sign(here, post(DESCRIBE), b"another")),
-        ("not_a_member", "no member", VOTE, second.sign(here, post(VOTE), &vote)),
+        ("stale", "older than the window", DESCRIBE, describe(&signer(2, secret, Some(own), behind)), &body),
+        ("replayed", "seen before", DESCRIBE, captured, &body),
+        (
+            "other_receiver",
+            "another node",
+            DESCRIBE,
+            second.sign(Receiver::Node(NodeId(9)), post(DESCRIBE), &body),
+            &body,
+        ),
+        ("other_cluster", "another cluster", DESCRIBE, describe(&signer(2, secret, Some(foreign), clock())), &body),
+        ("other_body", "the one that was signed", DESCRIBE, second.sign(here, post(DESCRIBE), b"another"), &body),
+        ("too_large", "too large", DESCRIBE, too_large, &large),
+        ("not_a_member", "no member", VOTE, second.sign(here, post(VOTE), &vote), &vote),
     ];
     // Within a stream that was opened as it must be, too: a message that does not match.
     let mismatches = async || count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", "mismatch")]).await;
@@ -145,9 +156,8 @@ async fn a_call_between_nodes_that_is_turned_away_is_counted_and_on_record_by_it
         other => Err(other.to_string()),
     })
     .await;
-    for (reason, _, path, signature) in &cases {
+    for (reason, _, path, signature, body) in &cases {
         let before = count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", *reason)]).await;
-        let body = if *path == VOTE { &vote } else { &body };
         let code = call(&peers, path, signature.as_deref(), body).await;
         assert!([Code::Unauthenticated, Code::PermissionDenied].contains(&code), "{reason}: {code}");
         assert_eq!(count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", *reason)]).await, before + 1, "{reason}");
@@ -169,4 +179,38 @@ async fn a_call_between_nodes_that_is_turned_away_is_counted_and_on_record_by_it
     let log = cluster.nodes[0].process().log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("a call between nodes was refused")).collect();
     assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("127.0.0.1")), "{lines:#?}");
+}
+
+/// A node that holds nothing knows nobody: so it demands to hear where a caller belongs before it gives anything away.
+#[tokio::test]
+async fn a_node_of_no_cluster_turns_away_who_names_none_and_has_it_on_record_once_it_is_in_one() {
+    let mut cluster = Cluster::start_with(1, FLAGS).await;
+    let admin = cluster.admin(0).await;
+    let place = cluster.prepare_node(2, &["--join-only"]);
+    cluster.nodes[place].start().await;
+    let (peers, ops) = (cluster.nodes[place].addresses().raft.clone(), cluster.nodes[place].ops_url());
+    let vote = framed(&peer::VoteRequest::default());
+    let third = signer(3, &cluster.secrets.cluster_hmac, None, clock());
+    let signature = third.sign(Receiver::Node(NodeId(2)), post(VOTE), &vote);
+    assert_eq!(call(&peers, VOTE, signature.as_deref(), &vote).await, Code::Unauthenticated);
+    assert_eq!(count(&ops, "hj_cp_peer_rpc_refused_total", &[("reason", "no_cluster")]).await, 1);
+    let why = "does not say which cluster it belongs to";
+    let log = cluster.nodes[place].process().log();
+    let told = log.lines().any(|line| line.contains(why) && line.contains("address=\"127.0.0.1\""));
+    assert!(told, "{log}");
+
+    let _ = admin.post("/cluster/members", &json!({ "id": 2, "peer_addr": peers })).await.expect(201);
+    until("it is on record", PATIENCE, async || {
+        let text = export(&admin, TOKEN).await?;
+        let mut records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let of_it = |it: &Value| {
+            let note = &it["note"];
+            it["action"] == "peer.refused"
+                && it["node"] == 2
+                && note["address"] == "127.0.0.1"
+                && note["why"].as_str().is_some_and(|told| told.contains(why))
+        };
+        records.any(|it| of_it(&it)).then_some(()).ok_or(text)
+    })
+    .await;
 }
