@@ -340,7 +340,8 @@ impl Cluster {
         match (&request.change, outcome) {
             (MemberChange::Join { id, spec, .. }, Err(why)) if refused(why) => {
                 metrics::counter!("hj_cp_joins_refused_total").increment(1);
-                tracing::warn!(node = %id, address = spec.peer_addr, %why, "a node that asked to join was refused");
+                let from = request.origin.address.as_deref();
+                tracing::warn!(node = %id, address = spec.peer_addr, from, %why, "a node that asked to join was refused");
                 let (node_id, address) = (Some(*id), spec.peer_addr.clone());
                 self.notes.note(Note::JoinRefused { node_id, address, why: why.to_string() });
             }

@@ -98,6 +98,15 @@ async fn knocking_is_on_record_and_cannot_flood_it() {
         assert_eq!(notes[0]["address"], address);
     }
     assert!(records.iter().all(|record| record["action"] != "audit.dropped"), "nothing was lost over it");
+    // The log has who asked, whatever address it gave for its own.
+    let log = cluster.nodes[0].process().log();
+    let own = format!("address=\"{peers}\"");
+    for words in [
+        &["a call between nodes was refused", JOIN, "address=\"127.0.0.1\""][..],
+        &["a node that asked to join was refused", &own, "from=\"127.0.0.1\""],
+    ] {
+        assert!(log.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {log}");
+    }
 }
 
 /// Whatever is wrong with a call, it is counted by that, logged, and on record with the address that it came from.
