@@ -105,6 +105,15 @@ impl Admin {
         NewClient { client_id: answer.text_of("client_id"), secret, answer }
     }
 
+    /// The newest record of the audit that `query` finds: of what an administrator did from here.
+    pub async fn record_of_an_administrator(&self, query: &str) -> Value {
+        let records = self.get(&format!("/audit/logs?{query}")).await.expect(200).json;
+        let record = &records["items"][0];
+        let by = (&record["actor"]["kind"], &record["source_address"]);
+        assert_eq!(by, (&json!("admin"), &json!("127.0.0.1")), "{query}: {records:#}");
+        record.clone()
+    }
+
     /// Creates an administrator and returns the credential.
     pub async fn create_admin(&self, name: &str, role: Value) -> String {
         self.post("/admins", &json!({ "name": name, "role": role })).await.expect(201).text_of("credential")

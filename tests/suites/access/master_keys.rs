@@ -120,13 +120,7 @@ async fn every_secret_moves_to_the_new_key_and_the_old_one_can_go() {
     let done = cli.json(&["key", "reseal", "--wait", "fleet", "--wait-timeout", "20"]);
     assert_eq!(done["left"], json!({}), "{done:#}");
     assert_eq!((&done["moved"], done["total"].as_u64() >= Some(6)), (&done["total"], true), "{done:#}");
-    let records = owner.get("/audit/logs?action=key.reseal").await.expect(200).json;
-    let record = &records["items"][0];
-    assert_eq!(
-        (&record["actor"]["kind"], &record["source_address"]),
-        (&json!("admin"), &json!("127.0.0.1")),
-        "{records:#}"
-    );
+    let _ = owner.record_of_an_administrator("action=key.reseal").await;
     let again = owner.post("/keys/reseal", &json!({})).await.expect(200);
     assert_eq!((again.json["total"].as_u64(), again.json["moved"].as_u64()), (Some(0), Some(0)));
     let after = owner.get("/keys/seals").await.expect(200).json;
