@@ -117,6 +117,24 @@ impl RejectedResource {
 }
 
 impl Pod {
+    /// One of node 1 that has acknowledged nothing yet.
+    #[cfg(test)]
+    pub(crate) fn sample(name: &str) -> Self {
+        Self {
+            pod_id: name.parse().expect("a pod's name"),
+            node_id: NodeId(1),
+            version: String::new(),
+            address: String::new(),
+            acknowledged_revision: Revision::ZERO,
+            connected_at: Timestamp::from_secs(1),
+            acknowledged_at: None,
+            rejected: vec![],
+            rejected_count: 0,
+            staleness: None,
+            draining: false,
+        }
+    }
+
     pub fn rejects_keys(&self) -> bool {
         self.rejected.iter().any(RejectedResource::is_signing_key)
     }

@@ -84,22 +84,6 @@ mod tests {
 
     use super::*;
 
-    fn pod(name: &str, draining: bool) -> Pod {
-        Pod {
-            pod_id: name.parse().unwrap(),
-            node_id: NodeId(1),
-            version: String::new(),
-            address: String::new(),
-            acknowledged_revision: Revision::ZERO,
-            connected_at: Timestamp::from_secs(1),
-            acknowledged_at: None,
-            rejected: vec![],
-            rejected_count: 0,
-            staleness: None,
-            draining,
-        }
-    }
-
     #[test]
     fn who_was_connected_and_has_not_said_goodbye_is_missing() {
         let sighting = |name: &str, node: u64, presence| PodSighting {
@@ -125,9 +109,10 @@ mod tests {
         let mutation = Mutation::FleetUpdate { sightings, forget: vec![] };
         let entry = Entry::new(Command::new(Actor::System, mutation), stamp);
         controlplane_core::apply(&mut state, Revision(1), entry).unwrap();
+        let draining = |name| Pod { draining: true, ..Pod::sample(name) };
         let node = NodePods {
-            connected: vec![pod("here", false), pod("moved", false)],
-            departed: vec![pod("lost", false), pod("stopping", true), pod("moved", true)],
+            connected: ["here", "moved"].map(Pod::sample).to_vec(),
+            departed: vec![Pod::sample("lost"), draining("stopping"), draining("moved")],
             ..NodePods::default()
         };
         let census = Census { nodes: vec![node], unreachable_nodes: vec![NodeId(2)] };

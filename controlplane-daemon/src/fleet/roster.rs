@@ -125,20 +125,8 @@ mod tests {
 
     const KEEP: Keep = Keep { stopped: Duration::from_mins(1), gone: Duration::from_mins(10) };
 
-    fn pod(name: &str, draining: bool) -> Pod {
-        Pod {
-            pod_id: name.parse().unwrap(),
-            node_id: NodeId(1),
-            version: "1".to_owned(),
-            address: "a:1".to_owned(),
-            acknowledged_revision: Revision(7),
-            connected_at: Timestamp::from_secs(1),
-            acknowledged_at: None,
-            rejected: vec![],
-            rejected_count: 0,
-            staleness: None,
-            draining,
-        }
+    fn pod(name: &str) -> Pod {
+        Pod { acknowledged_revision: Revision(7), ..Pod::sample(name) }
     }
 
     fn census(connected: &[Pod], departed: &[Pod]) -> Census {
@@ -161,7 +149,7 @@ mod tests {
         let (mut roster, mut state) = (Roster::default(), State::default());
         let begin = Instant::now();
         let at = |secs| begin + Duration::from_secs(secs);
-        let (one, two) = (pod("one", false), pod("two", true));
+        let (one, two) = (pod("one"), Pod { draining: true, ..pod("two") });
         let both = census(&[one.clone(), two.clone()], &[]);
         let due = roster.due(&state, &both, KEEP, at(0)).unwrap();
         apply(&mut state, due);
@@ -192,7 +180,7 @@ mod tests {
     fn who_could_not_use_a_key_is_written_down_as_having_none() {
         let had = |resource: &str| {
             let rejected = vec![RejectedResource { resource: resource.to_owned(), reason: "sealed".to_owned() }];
-            sighting(&Pod { rejected, ..pod("one", false) }, Presence::Gone).acknowledged_revision
+            sighting(&Pod { rejected, ..pod("one") }, Presence::Gone).acknowledged_revision
         };
         assert_eq!(had("tenants/acme/keys/k1"), Revision::ZERO);
         assert_eq!(had("tenants/acme/clients/web"), Revision(7));
@@ -202,7 +190,7 @@ mod tests {
     fn pods_of_a_node_that_does_not_answer_are_not_missed() {
         let (mut roster, mut state) = (Roster::default(), State::default());
         let begin = Instant::now();
-        let due = roster.due(&state, &census(&[pod("one", false)], &[]), KEEP, begin).unwrap();
+        let due = roster.due(&state, &census(&[pod("one")], &[]), KEEP, begin).unwrap();
         apply(&mut state, due);
         let silent = Census { nodes: vec![], unreachable_nodes: vec![NodeId(1)] };
         for secs in [1, 100] {

@@ -33,7 +33,7 @@ impl World {
         let mut world = Self {
             state: State::default(),
             rotation: Rotation::default(),
-            pods: vec![pod("one")],
+            pods: vec![Pod::sample("one")],
             departed: vec![],
             unreachable: vec![],
             revision: 0,
@@ -124,22 +124,6 @@ impl World {
 
 fn slug() -> Slug {
     "acme".parse().unwrap()
-}
-
-fn pod(name: &str) -> Pod {
-    Pod {
-        pod_id: name.parse().unwrap(),
-        node_id: NodeId(1),
-        version: String::new(),
-        address: String::new(),
-        acknowledged_revision: Revision::ZERO,
-        connected_at: Timestamp::from_secs(1),
-        acknowledged_at: None,
-        rejected: vec![],
-        rejected_count: 0,
-        staleness: None,
-        draining: false,
-    }
 }
 
 fn rejected(resource: &str) -> RejectedResource {
