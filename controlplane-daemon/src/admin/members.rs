@@ -246,7 +246,7 @@ pub(super) async fn join(
         .map_err(|why| Problem::bad_request(format!("the request cannot be read: {why}")))?;
     match &change {
         MemberChange::Join { id, .. } if *id == sender => {}
-        _ => return Err(Problem::forbidden("a node may ask for itself only")),
+        _ => return Err(presumptuous(&api, &request, sender)),
     }
     if api.control.is_blank() {
         return Err(Problem::new(ErrorCode::Unavailable, "this node is in no cluster yet"));
@@ -267,13 +267,22 @@ fn refused(api: &Api, request: &HttpRequest, refusal: Refusal) -> Problem {
         return wait;
     }
     let told = if refusal.is_among_peers() { refusal.to_string() } else { "the call was refused".to_owned() };
-    api.control.notes().note(Note::JoinRefused {
-        node_id: None,
-        address: address.unwrap_or_default(),
-        why: refusal.to_string(),
-    });
-    metrics::counter!("hj_cp_joins_refused_total").increment(1);
+    note_refusal(api, None, address, refusal.to_string());
     Problem::new(refusal.code(), told)
+}
+
+/// A node that asks for another.
+fn presumptuous(api: &Api, request: &HttpRequest, sender: NodeId) -> Problem {
+    let (from, why) = (origin::of(request).address, "a node may ask for itself only");
+    tracing::warn!(node = %sender, from, why, "a node that asked to join was refused");
+    note_refusal(api, Some(sender), from, why.to_owned());
+    Problem::forbidden(why)
+}
+
+/// Counts it, and puts it on record.
+fn note_refusal(api: &Api, node_id: Option<NodeId>, address: Option<String>, why: String) {
+    api.control.notes().note(Note::JoinRefused { node_id, address: address.unwrap_or_default(), why });
+    metrics::counter!("hj_cp_joins_refused_total").increment(1);
 }
 
 impl From<MemberError> for Problem {

@@ -90,6 +90,7 @@ async fn knocking_is_on_record_and_cannot_flood_it() {
     };
     for (action, why, address) in [
         ("join.refused", "not signed", "127.0.0.1"),
+        ("join.refused", "for itself only", "127.0.0.1"),
         ("join.refused", "is the address of node 1", peers.as_str()),
         ("peer.refused", "not signed", "127.0.0.1"),
     ] {
@@ -103,6 +104,7 @@ async fn knocking_is_on_record_and_cannot_flood_it() {
     let own = format!("address=\"{peers}\"");
     for words in [
         &["a call between nodes was refused", JOIN, "address=\"127.0.0.1\""][..],
+        &["a node that asked to join was refused", "for itself only", "from=\"127.0.0.1\""],
         &["a node that asked to join was refused", &own, "from=\"127.0.0.1\""],
     ] {
         assert!(log.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {log}");
