@@ -7,7 +7,7 @@ use tests::name_server::{NameServer, nobody, one_node};
 use tests::postgres::free_port;
 use tests::wait::{PATIENCE, until};
 
-use super::{is_written, member, member_is, metric, voters_are};
+use super::{is_written, member, member_is, metric, not_ready_because, voters_are};
 
 /// A cluster of one that takes in whoever may, and where to ask it.
 async fn hub(flags: &[&str]) -> (Cluster, String) {
@@ -37,12 +37,7 @@ async fn nodes_join_by_seeds_become_voters_and_are_found_after_they_moved() {
 
     // All but one are rescheduled, one after the other, the leader of the time included.
     for place in [2, 1, 0] {
-        cluster.nodes[place].kill();
-        let address = format!("127.0.0.1:{}", free_port());
-        cluster.nodes[place].launch_mut().set("--raft-addr", &address);
-        cluster.nodes[place].launch_mut().set("--advertise-addr", &address);
-        cluster.nodes[place].start().await;
-        cluster.nodes[place].ready().await;
+        let address = moves(&mut cluster, place).await;
         let id = cluster.nodes[place].id;
         let asked = cluster.admin((place + 1) % 3).await;
         member_is(&asked, id, "where it is now", |it| it["peer_addr"] == address.as_str()).await;
@@ -53,11 +48,9 @@ async fn nodes_join_by_seeds_become_voters_and_are_found_after_they_moved() {
     let admin_port = free_port();
     cluster.nodes[0].launch_mut().set("--admin-addr", &format!("127.0.0.1:{admin_port}"));
     for place in 0..3 {
-        let address = format!("127.0.0.1:{}", free_port());
-        let launch = cluster.nodes[place].launch_mut();
-        launch.set("--raft-addr", &address);
-        launch.set("--advertise-addr", &address);
+        somewhere_else(&mut cluster, place);
         if place > 0 {
+            let launch = cluster.nodes[place].launch_mut();
             launch.set("--discovery-seeds", &format!("127.0.0.1:{admin_port}"));
         }
     }
@@ -93,6 +86,81 @@ async fn nodes_join_by_dns_whichever_records_it_has() {
         cluster.nodes[place].ready().await;
         names.set(nobody());
     }
+}
+
+/// The cluster has moved while it was away, and so has it: no address that it or anybody else knows is right any more.
+#[tokio::test]
+async fn a_member_finds_its_cluster_by_dns_and_is_found_by_its_id_wherever_both_have_moved() {
+    let (mut cluster, seed) = hub(&["--join-admission", "voter"]).await;
+    let names = NameServer::start("127.0.0.1:0", one_node(seed.parse().expect("an address"))).await;
+    let resolver = names.address().to_string();
+    for id in [2, 3] {
+        let by_dns =
+            ["--join-admission", "voter", "--discover-dns", "_admin._tcp.cp.test", "--dns-resolver", &resolver];
+        let place = cluster.prepare_node(id, &by_dns);
+        cluster.nodes[place].start().await;
+        cluster.nodes[place].ready().await;
+    }
+    let (away, id) = (2, 3);
+    voters_are(&cluster.admin(0).await, &[1, 2, 3]).await;
+    let before = member_is(&cluster.admin(0).await, id, "known", |it| it["promotion_pending"] == false).await;
+    cluster.nodes[away].kill();
+    // One after the other, so that each learns of the other's new place: by the table, which also has where it is asked.
+    // Who stops forgets what it only heard, and whether the newest entry was committed: there is one behind that.
+    for place in [0, 1] {
+        moves(&mut cluster, place).await;
+        let (asked, admin_url) = (cluster.admin(1 - place).await, cluster.nodes[place].admin_url());
+        let moved = cluster.nodes[place].id;
+        member_is(&asked, moved, "where it is now", |it| it["admin_url"] == admin_url.as_str()).await;
+        is_written(&asked, &format!("moved-{moved}")).await;
+    }
+    let admin = cluster.admin(1).await;
+    is_written(&admin, "meanwhile").await;
+
+    // DNS still has what was right once.
+    names.set(one_node(([127, 0, 0, 1], free_port()).into()));
+    let address = somewhere_else(&mut cluster, away);
+    cluster.nodes[away].start().await;
+    let asked_before = names.questions();
+    until("the name was asked for again and again", PATIENCE, async || {
+        // Of each name the service and the address.
+        let questions = names.questions() - asked_before;
+        if questions > 6 { Ok(()) } else { Err(format!("{questions} questions")) }
+    })
+    .await;
+    not_ready_because(&cluster, away, "no leader has answered yet").await;
+    let stale = member(&admin, id).await.expect("it is a member");
+    assert_eq!((&stale["peer_addr"], &stale["last_seen"]), (&before["peer_addr"], &before["last_seen"]));
+
+    names.set(one_node(cluster.nodes[1].addresses().admin.parse().expect("an address")));
+    let leader = cluster.leader().await;
+    let found = member_is(&cluster.admin(leader).await, id, "found and filled", |it| {
+        it["peer_addr"] == address.as_str() && it["answers"] == true && it["lag"] == 0
+    })
+    .await;
+    assert_eq!((&found["source"], &found["role"]), (&"dns".into(), &"voter".into()));
+    assert_eq!(found["joined_at"], before["joined_at"], "the same member as before");
+    assert!(found["last_seen"].as_str() > before["last_seen"].as_str(), "{found:#}");
+    cluster.nodes[away].ready().await;
+    let _ = cluster.admin(away).await.get("/tenants/meanwhile").await.expect(200);
+    voters_are(&admin, &[1, 2, 3]).await;
+}
+
+/// As a pod that is rescheduled; where it is to be now.
+fn somewhere_else(cluster: &mut Cluster, place: usize) -> String {
+    let address = format!("127.0.0.1:{}", free_port());
+    for flag in ["--raft-addr", "--advertise-addr"] {
+        cluster.nodes[place].launch_mut().set(flag, &address);
+    }
+    address
+}
+
+async fn moves(cluster: &mut Cluster, place: usize) -> String {
+    cluster.nodes[place].kill();
+    let address = somewhere_else(cluster, place);
+    cluster.nodes[place].start().await;
+    cluster.nodes[place].ready().await;
+    address
 }
 
 #[tokio::test]
