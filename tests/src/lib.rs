@@ -36,6 +36,7 @@ pub mod gate;
 pub mod hello;
 pub mod instance;
 pub mod listener;
+pub mod loop_disk;
 pub mod memory;
 pub mod name_server;
 pub mod network;

@@ -6,6 +6,8 @@ mod damage;
 mod disk;
 #[path = "storage_faults/lost_end.rs"]
 mod lost_end;
+#[path = "storage_faults/read_only.rs"]
+mod read_only;
 
 use serde_json::{Value, json};
 use tests::admin::Admin;

@@ -13,7 +13,7 @@ use tests::wait::{PATIENCE, until};
 use super::{tenant, tenants};
 
 /// Of sysexits.h: the disk failed.
-const EX_IOERR: i32 = 74;
+pub(super) const EX_IOERR: i32 = 74;
 
 /// A small file system of its own, gone with the test. Needs root, and a machine that lets it mount;
 /// `HJ_SKIP_MOUNT_TESTS=1` says that this one does not, nothing else does.
@@ -48,10 +48,10 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Three nodes, the last of which keeps its data on the small disk and follows.
-async fn with_follower_on(disk: &SmallDisk) -> (Cluster, Admin, usize) {
+/// Three nodes, the last of which keeps its data on that disk and follows.
+pub(super) async fn with_follower_on(disk: &Path) -> (Cluster, Admin, usize) {
     let mut cluster = Cluster::prepare(3, &["--snapshot-every", "1000"]);
-    let data = disk.path().join("data").display().to_string();
+    let data = disk.join("data").display().to_string();
     cluster.nodes[2].launch_mut().set("--data-dir", &data);
     cluster.start_all().await;
     cluster.ready().await;
@@ -68,10 +68,10 @@ async fn with_follower_on(disk: &SmallDisk) -> (Cluster, Admin, usize) {
 }
 
 /// Writes until node 3 has ended; how many were accepted. None may be refused meanwhile: the other two go on.
-async fn write_until_it_stops(cluster: &mut Cluster, admin: &Admin) -> usize {
+pub(super) async fn write_until_it_stops(cluster: &mut Cluster, admin: &Admin) -> usize {
     let mut written = 0;
     while cluster.nodes[2].is_running() {
-        assert!(written < 5_000, "it goes on without room");
+        assert!(written < 5_000, "it goes on without a disk");
         let long = "x".repeat(100);
         let document = serde_json::json!({ "slug": format!("t-{written}"), "display_name": long });
         let _ = admin.post("/tenants", &document).await.expect(201);
@@ -82,7 +82,7 @@ async fn write_until_it_stops(cluster: &mut Cluster, admin: &Admin) -> usize {
     written
 }
 
-async fn comes_back(cluster: &mut Cluster, written: usize) {
+pub(super) async fn comes_back(cluster: &mut Cluster, written: usize) {
     cluster.nodes[2].kill();
     cluster.nodes[2].start().await;
     cluster.ready().await;
@@ -106,7 +106,7 @@ async fn comes_back(cluster: &mut Cluster, written: usize) {
 #[tokio::test]
 async fn a_full_disk_stops_one_node_with_the_reason_and_costs_nothing() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let (mut cluster, admin, _) = with_follower_on(&disk).await;
+    let (mut cluster, admin, _) = with_follower_on(disk.path()).await;
     // What else lies on a disk leaves a little room only.
     let filler = disk.path().join("filler");
     let free = free_bytes(disk.path());
@@ -132,7 +132,7 @@ async fn a_full_disk_stops_one_node_with_the_reason_and_costs_nothing() {
 #[tokio::test]
 async fn a_disk_that_takes_no_writes_stops_one_node_with_the_reason() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let (mut cluster, admin, _) = with_follower_on(&disk).await;
+    let (mut cluster, admin, _) = with_follower_on(disk.path()).await;
     // A file that somebody writes to keeps a file system from becoming read-only: stop the node around it.
     cluster.nodes[2].kill();
     assert!(disk.remount("ro"), "it can be made read-only while nobody writes");
@@ -172,7 +172,7 @@ async fn make_certainly(admin: &Admin, slug: &str) {
 #[tokio::test]
 async fn a_full_disk_under_the_leader_gives_leadership_to_another_and_costs_nothing() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let (mut cluster, admin, follower) = with_follower_on(&disk).await;
+    let (mut cluster, admin, follower) = with_follower_on(disk.path()).await;
     let _ = admin.post("/cluster/transfer-leader", &serde_json::json!({ "to": 3 })).await.expect(200);
     assert_eq!(cluster.leader().await, 2);
     let admin = cluster.admin(follower).await;
@@ -183,7 +183,7 @@ async fn a_full_disk_under_the_leader_gives_leadership_to_another_and_costs_noth
 
     let mut written = 0;
     while cluster.nodes[2].is_running() {
-        assert!(written < 5_000, "it goes on without room");
+        assert!(written < 5_000, "it goes on without a disk");
         make_certainly(&admin, &format!("t-{written}")).await;
         written += 1;
     }
