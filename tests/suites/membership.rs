@@ -4,6 +4,8 @@
 mod addresses;
 #[path = "membership/changes.rs"]
 mod changes;
+#[path = "membership/founder.rs"]
+mod founder;
 #[path = "membership/founding.rs"]
 mod founding;
 #[path = "membership/halfway.rs"]
