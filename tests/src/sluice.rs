@@ -1,8 +1,9 @@
-//! A proxy before the nodes' peer ports: everything passes, up to a message in which certain words stand. What comes on
-//! that connection from there on is held, so that a leader can be stopped at that very step.
+//! A proxy before the nodes' peer ports: everything passes, up to a message in which certain words stand. That message and
+//! what comes after it is held, or it passes and no answer to it does, so that a leader can be stopped at that very step.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,8 +21,16 @@ pub struct Sluice {
 #[derive(Clone, Debug, Default)]
 struct State {
     /// `None`: everything passes.
-    words: Option<String>,
-    holds: bool,
+    words: Option<(String, Held)>,
+    /// How often.
+    holds: usize,
+}
+
+/// What does not pass once the words were seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Message,
+    Answers,
 }
 
 impl Sluice {
@@ -36,12 +45,12 @@ impl Sluice {
                 tokio::spawn(async move {
                     let Ok(node) = TcpStream::connect(&target).await else { return };
                     let _ = (caller.set_nodelay(true), node.set_nodelay(true));
-                    let ((from_caller, mut to_caller), (mut from_node, to_node)) =
-                        (caller.into_split(), node.into_split());
+                    let ((from_caller, to_caller), (from_node, to_node)) = (caller.into_split(), node.into_split());
+                    let is_mute = AtomicBool::new(false);
                     // Whichever side ends first, or is let go, ends both.
                     tokio::select! {
-                        () = sluice.pass(from_caller, to_node) => {}
-                        _ = tokio::io::copy(&mut from_node, &mut to_caller) => {}
+                        () = sluice.pass(from_caller, to_node, &is_mute) => {}
+                        () = sluice.answer(from_node, to_caller, &is_mute) => {}
                     }
                 });
             }
@@ -49,13 +58,22 @@ impl Sluice {
     }
 
     pub fn hold_at(&self, words: &str) {
-        self.state.send_replace(State { words: Some(words.to_owned()), holds: false });
+        self.watch_for(words, Held::Message);
+    }
+
+    /// They pass, and nobody who sent them hears what came of it.
+    pub fn hold_answers_to(&self, words: &str) {
+        self.watch_for(words, Held::Answers);
+    }
+
+    fn watch_for(&self, words: &str, held: Held) {
+        self.state.send_replace(State { words: Some((words.to_owned(), held)), holds: 0 });
     }
 
     /// Returns once something is held.
     pub async fn holds(&self) {
         let mut state = self.state.subscribe();
-        let held = tokio::time::timeout(PATIENCE, state.wait_for(|state| state.holds)).await;
+        let held = tokio::time::timeout(PATIENCE, state.wait_for(|state| state.holds > 0)).await;
         drop(held.expect("nothing was held").expect("the sluice is there"));
     }
 
@@ -64,18 +82,37 @@ impl Sluice {
         self.state.send_replace(State::default());
     }
 
-    async fn pass(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    async fn opened(&self) {
+        let _ = self.state.subscribe().wait_for(|state| state.words.is_none()).await;
+    }
+
+    async fn pass(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_mute: &AtomicBool) {
         let (mut seen, mut piece) = (Vec::new(), vec![0; 64 << 10]);
         while let Ok(length @ 1..) = from.read(&mut piece).await {
             seen.extend_from_slice(&piece[..length]);
-            let words = self.state.borrow().words.clone().unwrap_or_default();
+            let watched = self.state.borrow().words.clone();
+            let words = watched.as_ref().map_or("", |(words, _)| words);
             if !words.is_empty() && seen.windows(words.len()).any(|window| window == words.as_bytes()) {
-                self.state.send_modify(|state| state.holds = true);
-                let _ = self.state.subscribe().wait_for(|state| state.words.is_none()).await;
-                return;
+                is_mute.store(true, Ordering::Relaxed);
+                self.state.send_modify(|state| state.holds += 1);
+                if watched.as_ref().is_some_and(|(_, held)| *held == Held::Message) {
+                    return self.opened().await;
+                }
             }
             // They may begin at the end of one piece and end in the next.
             seen.drain(..seen.len().saturating_sub(words.len()));
+            if to.write_all(&piece[..length]).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn answer(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_mute: &AtomicBool) {
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            if is_mute.load(Ordering::Relaxed) {
+                return self.opened().await;
+            }
             if to.write_all(&piece[..length]).await.is_err() {
                 return;
             }
