@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
+use tests::gate::Gate;
 use tests::wait::{PATIENCE, until};
 
 use super::{FLAGS, TOKEN, admins, alike, export, verified};
@@ -105,4 +106,46 @@ async fn who_leads_and_who_is_a_member_is_on_record_with_whose_wish_it_was() {
     for admin in &all {
         assert_eq!(verified(admin).await["valid"], true);
     }
+}
+
+/// It makes a cluster with a node of which it hears once that it is free, and then nothing, so no vote: until then it is
+/// a candidate, and has nobody to tell.
+#[tokio::test]
+async fn who_stood_for_election_is_on_record_once_there_is_a_leader() {
+    let mut cluster = Cluster::prepare(0, &[]);
+    let (founder, other) = (0, 1);
+    for id in [1, 2] {
+        let place = cluster.prepare_node(id, FLAGS);
+        cluster.nodes[place].launch_mut().args.extend(["--peers".to_owned(), String::new()]);
+    }
+    let [own, real] = [founder, other].map(|place| cluster.nodes[place].raft_addr());
+    // Questions have a connection of their own, and are the first thing that a founder sends.
+    let gate = Gate::to(&real, 1).await;
+    cluster.nodes[founder].launch_mut().set("--peers", &format!("1={own},2={}", gate.address()));
+    // It looks for nobody, so that nobody hears where else it is.
+    cluster.nodes[other].launch_mut().set("--peers", &format!("2={real}"));
+    cluster.nodes[other].launch_mut().args.push("--join-only".to_owned());
+    cluster.nodes[other].start().await;
+    cluster.nodes[founder].start().await;
+    until("it stands for election", PATIENCE, async || {
+        let log = cluster.nodes[founder].process().log();
+        if log.contains("to=\"candidate\"") { Ok(()) } else { Err(log) }
+    })
+    .await;
+
+    cluster.nodes[other].kill();
+    cluster.nodes[other].launch_mut().set("--peers", &format!("1={own},2={real}"));
+    cluster.nodes[other].start().await;
+    cluster.ready().await;
+    let all = [cluster.admin(founder).await, cluster.admin(other).await];
+    until("its candidacy is on record everywhere, before it was elected", PATIENCE, async || {
+        let records = alike(&all, "node.role_transition").await;
+        let seen = ["candidate", "leader"].map(|to| transition(&records, 1, to));
+        if seen[0].is_some() && seen[0] < seen[1] { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+    let found = all[1].get("/audit/logs?action=node.role_transition&order=oldest").await.expect(200).json;
+    let notes = found["items"].as_array().expect("items").iter().map(|record| &record["note"]);
+    let candidacy = notes.into_iter().find(|note| note["to"] == "candidate").expect("it is on record");
+    assert!(candidacy["leader"].is_null() && candidacy["term"].as_u64() > Some(0), "{candidacy:#}");
 }
