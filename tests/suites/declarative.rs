@@ -2,6 +2,8 @@
 
 #[path = "declarative/import.rs"]
 mod import;
+#[path = "declarative/large.rs"]
+mod large;
 #[path = "declarative/schema.rs"]
 mod schema;
 

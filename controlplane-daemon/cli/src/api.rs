@@ -164,6 +164,11 @@ impl Api {
         Self { http: http.clone(), base, token: token.clone(), wait: wait.clone(), output: *output }
     }
 
+    /// For all changes of many but the last.
+    pub(crate) fn without_wait(&self) -> Self {
+        Self { wait: Vec::new(), ..self.at(self.base.clone()) }
+    }
+
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, Failure> {
         self.get_with(path, &[]).await
     }

@@ -60,6 +60,7 @@ pub(crate) async fn diff(api: &Api, documents: Documents) -> Result<(), Failure>
 async fn send(api: &Api, args: &Documents, dry_run: bool) -> Result<Answer, Failure> {
     let plain = if args.allow_plain_secrets { Plain::Allow } else { Plain::Refuse };
     let documents = read(&args.files, plain)?;
+    let documents: Vec<&Document> = documents.iter().collect();
     apply_documents(api, &documents, &args.set, &flags(args, dry_run)).await
 }
 
@@ -71,7 +72,7 @@ fn flags(args: &Documents, dry_run: bool) -> Vec<&'static str> {
 /// Sends documents whose secrets are in place. What the server finds wrong comes back with file and line.
 pub(crate) async fn apply_documents(
     api: &Api,
-    documents: &[Document],
+    documents: &[&Document],
     set: &str,
     flags: &[&str],
 ) -> Result<Answer, Failure> {
@@ -132,7 +133,7 @@ fn texts(path: &Path) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// `/documents/3/clients/0/name` as the file, line and place that it came from.
-fn placed(failure: Failure, documents: &[Document]) -> Failure {
+fn placed(failure: Failure, documents: &[&Document]) -> Failure {
     let Failure::Problem(mut problem) = failure else { return failure };
     for error in &mut problem.errors {
         let Some(rest) = error.pointer.strip_prefix("/documents/") else { continue };

@@ -1,9 +1,12 @@
-//! `hellojohn import`. A file is what `hellojohn export` wrote, see [`backup`]. `hellojohn import DIR`: the tenants, clients and scopes of a folder, brought over as documents are, all of them or none.
+//! `hellojohn import`. A file is what `hellojohn export` wrote, see [`backup`]. `hellojohn import DIR`: the tenants,
+//! clients and scopes of a folder, brought over as documents are, in [`pieces`] where they are many.
 //!
 //! Such a folder holds no secrets that could be used here. Clients that are made get new ones, shown once; those that are
 //! there keep theirs. A database's DSN is given by `--dsn`, or is the one that the tenant has already.
 
-use std::collections::BTreeMap;
+mod pieces;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,7 +14,7 @@ use manifest::{Document, Fault, Kind};
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::apply::{apply_documents, show};
+use crate::apply::show;
 use crate::failure::Failure;
 use crate::output::{note, say};
 use crate::{backup, private_file, random};
@@ -62,20 +65,34 @@ pub(crate) async fn run(api: &Api, args: ImportArgs) -> Result<(), Failure> {
 }
 
 async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
-    let told = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
-    let tree = manifest::tree(&args.from).map_err(|faults| Failure::Usage(told(faults)))?;
+    let tree = manifest::tree(&args.from).map_err(|faults| Failure::Usage(told(&faults)))?;
     let (mut documents, mut left_out) = (tree.documents, tree.left_out);
     give_databases(api, &mut documents, &args.dsn, &mut left_out).await?;
     keep_mail_servers(api, &mut documents, &mut left_out).await?;
     keep_identity_providers(api, &mut documents, &mut left_out).await?;
-    let secrets = give_secrets(api, &mut documents, &args).await?;
+    let mut secrets = give_secrets(api, &mut documents, &args).await?;
 
     let flags = [("dry_run", args.dry_run), ("take_over", args.take_over)];
     let flags: Vec<&str> = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
-    let answer = apply_documents(api, &documents, args.set(), &flags).await?;
-    let secrets = if args.dry_run { Vec::new() } else { secrets };
-    report(api, &answer.body, &secrets, &left_out)?;
-    answer.check_fleet()
+    let sent = pieces::send(api, &documents, args.set(), &flags).await;
+    secrets.retain(|made| made.place < sent.documents && !args.dry_run);
+    match (sent.answer, sent.failure) {
+        (Some(answer), None) => {
+            report(api, &answer.body, &secrets, &left_out)?;
+            answer.check_fleet()
+        }
+        (Some(answer), Some(failure)) if !args.dry_run => {
+            report(api, &answer.body, &secrets, &left_out)?;
+            let of = documents.len();
+            note(format_args!("This was {} of {of} documents; import again to go on with the rest.", sent.documents));
+            Err(failure)
+        }
+        (_, failure) => failure.map_or(Ok(()), Err),
+    }
+}
+
+fn told(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn text<'a>(document: &'a Document, name: &str) -> &'a str {
@@ -189,6 +206,8 @@ async fn shown(api: &Api, slug: &str) -> Result<Value, Failure> {
 
 /// A client's new secret.
 struct Made {
+    /// Of its document.
+    place: usize,
     tenant: String,
     client_id: String,
     secret: String,
@@ -205,16 +224,20 @@ async fn give_secrets(api: &Api, documents: &mut [Document], args: &ImportArgs) 
     }
     let mut flags = vec!["dry_run"];
     flags.extend(args.take_over.then_some("take_over"));
-    let plan = apply_documents(api, documents, args.set(), &flags).await?;
-    let changes = plan.body["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let needy: Vec<usize> = changes.iter().filter(|change| needs_secret(change)).filter_map(place).collect();
+    let plan = pieces::send(api, documents, args.set(), &flags).await;
+    if let Some(failure) = plan.failure {
+        return Err(failure);
+    }
+    let plan = plan.answer.map(|answer| answer.body).unwrap_or_default();
+    let changes = plan["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let needy: BTreeSet<usize> = changes.iter().filter(|change| needs_secret(change)).filter_map(place).collect();
 
     let mut made = Vec::new();
     for (place, document) in documents.iter_mut().enumerate().filter(|(_, document)| confidential(document)) {
         if needy.contains(&place) {
             let [tenant, client_id, secret] =
                 ["tenant", "client_id", "secret"].map(|name| text(document, name).to_owned());
-            made.push(Made { tenant, client_id, secret });
+            made.push(Made { place, tenant, client_id, secret });
         } else {
             document.body.remove("secret");
         }
@@ -255,7 +278,7 @@ fn report(api: &Api, body: &Value, secrets: &[Made], left_out: &[Fault]) -> Resu
     say(format_args!("\n{KEYS}"))?;
     if !secrets.is_empty() {
         say("Nor are clients' secrets; these are new:")?;
-        for Made { tenant, client_id, secret } in secrets {
+        for Made { tenant, client_id, secret, .. } in secrets {
             say(format_args!("  {tenant}/{client_id}  {secret}"))?;
         }
         note("Keep them: they are shown this once.");

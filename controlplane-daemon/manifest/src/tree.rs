@@ -11,12 +11,16 @@
 mod shown;
 mod v1;
 
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::document::{Document, Fault, Kind, Located, Part};
 use crate::{Format, file, json, yaml};
+
+/// Bytes of one file, which may list all of a large tenant's clients.
+const MAX_LIST_BYTES: usize = 256 << 20;
 
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -108,7 +112,8 @@ impl File {
 
     fn read(path: &Path) -> Result<Self, Fault> {
         let name = path.display().to_string();
-        let text = file::text(path).map_err(|error| fault(path, &format!("cannot be read: {error}")))?;
+        let text =
+            file::at_most(path, MAX_LIST_BYTES).map_err(|error| fault(path, &format!("cannot be read: {error}")))?;
         let parsed = match Format::of(&name) {
             Format::Json => json::whole(&text),
             Format::Yaml => yaml::parse(&text).and_then(single),
@@ -125,11 +130,12 @@ impl File {
 
     /// An object of the file, with lines from its own root on.
     fn part(&self, body: &Map<String, Value>, at: &str) -> Part {
-        let below = |(pointer, line): (&String, &usize)| {
-            let rest = pointer.strip_prefix(at)?;
-            (rest.is_empty() || rest.starts_with('/')).then(|| (rest.to_owned(), *line))
-        };
-        Part { body: body.clone(), lines: self.located.lines.iter().filter_map(below).collect() }
+        let below =
+            |(rest, line): (&str, usize)| (rest.is_empty() || rest.starts_with('/')).then(|| (rest.to_owned(), line));
+        // A file may have many objects, so each looks at its own.
+        let from = self.located.lines.range::<str, _>((Bound::Included(at), Bound::Unbounded));
+        let own = from.map_while(|(pointer, line)| Some((pointer.strip_prefix(at)?, *line)));
+        Part { body: body.clone(), lines: own.filter_map(below).collect() }
     }
 }
 
