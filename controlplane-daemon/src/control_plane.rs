@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use controlplane_core::level::FEATURE_LEVEL;
 use controlplane_core::model::{NodeSource, NodeSpec};
-use controlplane_core::{Actor, Applied, Command, Origin, Stamp, State};
+use controlplane_core::{Actor, Applied, Command, Mutation, Origin, Stamp, State};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -93,9 +93,15 @@ impl ControlPlane {
         })
     }
 
-    /// Refuses what [`ControlPlane::propose`] would refuse for its size, if it were stamped so.
-    pub fn judge_size(command: &Command, stamp: &Stamp) -> Result<(), ProposeError> {
+    /// Refuses what [`ControlPlane::propose`] would not even propose, if it were stamped so.
+    pub fn judge(&self, command: &Command, stamp: &Stamp) -> Result<(), ProposeError> {
+        self.judge_level(&command.mutation)?;
         payload(command, stamp).map(drop).ok_or(ProposeError::TooLarge)
+    }
+
+    /// Refuses what a voter would not understand.
+    pub fn judge_level(&self, mutation: &Mutation) -> Result<(), ProposeError> {
+        if self.cluster().proposals.is_understood(mutation) { Ok(()) } else { Err(ProposeError::TooNew) }
     }
 
     /// Looks at the local state. `f` must be short: writes wait for it.

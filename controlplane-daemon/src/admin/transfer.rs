@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpResponse, http::header};
+use controlplane_core::Rejection;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use super::problem::Problem;
 use super::query::{Import as Asked, Read};
 use crate::backup::import::{Import, ImportError};
 use crate::backup::write::export as write_export;
+use crate::control_plane::ProposeError;
 
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that may wait for a slow reader; then the writing waits.
@@ -102,7 +104,7 @@ impl From<ImportError> for Problem {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Broken => Self::internal(error),
-            ImportError::Refused { line, rejection: controlplane_core::Rejection::Invalid { violations } } => {
+            ImportError::Refused { line, why: ProposeError::Rejected(Rejection::Invalid { violations }) } => {
                 Self::invalid(violations).at(format!("up to line {line} of the file"))
             }
             other => Self::new(other.code(), other.to_string()),

@@ -62,8 +62,8 @@ pub enum ImportError {
         first(.0)
     )]
     Conflicts(Vec<String>),
-    #[error("up to line {line}: {rejection}")]
-    Refused { line: usize, rejection: Rejection },
+    #[error("up to line {line}: {why}")]
+    Refused { line: usize, why: ProposeError },
     #[error("{done} of {of} changes were made before this one came to nothing: {why}; import again to go on")]
     Stopped { done: usize, of: usize, why: ProposeError },
     #[error("the import broke down")]
@@ -89,8 +89,7 @@ impl ImportError {
             Self::Read(_) => ErrorCode::InvalidRequest,
             Self::Stale(why) => why.code(),
             Self::MissingKeys(_) | Self::Conflicts(_) => ErrorCode::Conflict,
-            Self::Refused { rejection, .. } => rejection.code(),
-            Self::Stopped { why, .. } => why.code(),
+            Self::Refused { why, .. } | Self::Stopped { why, .. } => why.code(),
             Self::Broken => ErrorCode::Internal,
         }
     }
@@ -116,6 +115,7 @@ impl Import {
         let (revision, state) = self.control.state();
         let known: BTreeSet<String> = self.keyring.keys().map(|key| key.id().to_owned()).collect();
         let (mode, importer, now) = (self.mode, self.importer.clone(), self.now);
+        let control = self.control.clone();
         let planned = tokio::task::spawn_blocking(move || {
             let survey = read::survey(BufReader::new(file.raw()))?;
             let missing: BTreeSet<String> = survey.key_ids.difference(&known).cloned().collect();
@@ -123,7 +123,7 @@ impl Import {
                 return Err(ImportError::MissingKeys(missing));
             }
             let basis = Basis { state: &state, survey: &survey, mode, importer: credential(&importer) };
-            let mut trial = Trial { state: state.clone(), revision, now, importer, refused: None, steps: 0 };
+            let mut trial = Trial { control, state: state.clone(), revision, now, importer, refused: None, steps: 0 };
             let (tally, conflicts) = steps(BufReader::new(file.raw()), &basis, |step| {
                 trial.take(step);
                 Ok(())
@@ -132,7 +132,7 @@ impl Import {
                 return Err(ImportError::Conflicts(conflicts));
             }
             match trial.refused {
-                Some((line, rejection)) => Err(ImportError::Refused { line, rejection }),
+                Some((line, why)) => Err(ImportError::Refused { line, why }),
                 None => Ok(Plan { steps: trial.steps, survey, tally, state, revision }),
             }
         });
@@ -154,9 +154,7 @@ impl Import {
         while let Some(Step { line, mutation }) = next.recv().await {
             revision = match self.make(mutation).await {
                 Ok(at) => at.unwrap_or(revision),
-                Err(ProposeError::Rejected(rejection)) if done == 0 => {
-                    return Err(ImportError::Refused { line, rejection });
-                }
+                Err(why @ ProposeError::Rejected(_)) if done == 0 => return Err(ImportError::Refused { line, why }),
                 Err(why) => return Err(ImportError::Stopped { done, of, why }),
             };
             done += 1;
@@ -197,11 +195,12 @@ const fn credential(importer: &Actor) -> Option<AdminId> {
 
 /// What the steps come to on a copy of the state.
 struct Trial {
+    control: ControlPlane,
     state: State,
     revision: Revision,
     now: Timestamp,
     importer: Actor,
-    refused: Option<(usize, Rejection)>,
+    refused: Option<(usize, ProposeError)>,
     steps: usize,
 }
 
@@ -213,10 +212,11 @@ impl Trial {
         }
         self.steps += 1;
         self.revision = Revision(self.revision.get() + 1);
-        let command = Command::new(self.importer.clone(), step.mutation);
-        let stamp = Stamp { at: self.now, id: uuid::Uuid::nil(), key: None, more_keys: Vec::new() };
-        if let Err(rejection) = apply(&mut self.state, self.revision, Entry::new(command, stamp)) {
-            self.refused = Some((step.line, rejection));
-        }
+        let tried = self.control.judge_level(&step.mutation).and_then(|()| {
+            let command = Command::new(self.importer.clone(), step.mutation);
+            let stamp = Stamp { at: self.now, id: uuid::Uuid::nil(), key: None, more_keys: Vec::new() };
+            Ok(apply(&mut self.state, self.revision, Entry::new(command, stamp)).map(drop)?)
+        });
+        self.refused = tried.err().map(|why| (step.line, why));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use controlplane_core::level::FIRST_LEVEL;
 use controlplane_core::model::KeyFamily;
-use controlplane_core::{Applied, Command, FreshKey, Rejection, Stamp};
+use controlplane_core::{Applied, Command, FreshKey, Mutation, Rejection, Stamp};
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use telemetry::held::Held;
@@ -86,8 +86,7 @@ impl Proposals {
         if !self.inner.raft.is_leader() {
             return Err(NotHere::NotLeader);
         }
-        let needed = command.mutation.needed_level();
-        if needed > FIRST_LEVEL && needed > self.agreed_level() {
+        if !self.is_understood(&command.mutation) {
             return Err(NotHere::TooNew);
         }
         let stamp = self.stamp(command).await?;
@@ -97,6 +96,12 @@ impl Proposals {
             Answer::Outcome(outcome) => Ok(Done { outcome: *outcome, log_index }),
             Answer::Nothing => Err(NotHere::Unknown),
         }
+    }
+
+    /// Whether no voter would stop at it.
+    pub fn is_understood(&self, mutation: &Mutation) -> bool {
+        let needed = mutation.needed_level();
+        needed <= FIRST_LEVEL || needed <= self.agreed_level()
     }
 
     /// What every voter understands.

@@ -112,9 +112,9 @@ impl Applier {
         let stamp = Stamp::new(self.clock.now(), id::fresh(&*self.clock), keys);
         let revision = Revision(self.control.applied_revision().0 + 1);
         let command = Command::new(Actor::System, mutation);
-        let size = ControlPlane::judge_size(&command, &stamp);
+        let judged = self.control.judge(&command, &stamp);
         match controlplane_core::apply(&mut state, revision, Entry::new(command, stamp)) {
-            Ok(_) => Ok(size.map(|()| plan)?),
+            Ok(_) => Ok(judged.map(|()| plan)?),
             Err(rejection) => Err(ApplyError::Faults(faults_of(rejection, &plan))),
         }
     }

@@ -1,6 +1,12 @@
 //! Documents applied, again, changed, pruned, refused.
 
+use controlplane_core::level::FEATURE_LEVEL;
+use controlplane_core::model::NodeSpec;
+use controlplane_core::{Actor, Command, Mutation};
+use vocab::ErrorCode;
+
 use super::*;
+use crate::backup::{steps::Mode, write};
 
 const SECRET: &str = "a-secret-of-more-than-thirty-two-characters";
 const OTHER: &str = "another-secret-of-more-than-32-characters";
@@ -19,6 +25,23 @@ impl Node {
     async fn apply(&self, query: &str, documents: Value) -> Answer {
         let path = format!("/apply?plain_secrets=true&{query}");
         self.call(Method::POST, &path, json!({ "documents": documents })).await
+    }
+}
+
+impl Node {
+    /// As if its build were of that level.
+    async fn understands(&self, feature_level: u16) {
+        let control = &self.api.control;
+        let mut revisions = control.revisions();
+        // It tells of itself once it leads.
+        let known = loop {
+            match control.read(|state| state.node(NodeId(1)).map(|node| node.spec.clone())) {
+                Some(known) => break known,
+                None => revisions.changed().await.unwrap(),
+            }
+        };
+        let spec = NodeSpec { feature_level, ..known };
+        control.propose(Command::new(Actor::System, Mutation::NodePut { id: NodeId(1), spec })).await.unwrap();
     }
 }
 
@@ -238,4 +261,32 @@ async fn a_dry_run_refuses_what_is_too_large_for_an_entry() {
         assert!(refused.body["detail"].as_str().is_some_and(|detail| detail.contains("16 MiB")), "{}", refused.body);
     }
     node.get("/tenants/t0").await.expect(404);
+}
+
+/// While nodes are replaced one by one: what is tried is told what the write would be told.
+#[actix_web::test]
+async fn what_an_older_voter_would_not_understand_is_refused_when_it_is_only_tried() {
+    let node = Node::start().await;
+    let newer = json!({"kind": "Tenant", "slug": "acme", "display_name": "Acme",
+                       "settings": {"oauth": {"password_min_length": 10}}});
+    node.apply("", json!([newer])).await.expect(200);
+    let control = &node.api.control;
+    let mut file = control.spool().unwrap();
+    let (revision, state) = control.state();
+    let mut bytes = Vec::new();
+    write::export(&state, None, revision, &mut bytes).unwrap();
+    node.call(Method::DELETE, "/tenants/acme", Value::Null).await.expect(204);
+    file.push(&bytes).unwrap();
+    let import = import::of(&node, Mode::Add);
+    let file = file.finish().unwrap();
+
+    node.understands(FEATURE_LEVEL - 1).await;
+    for query in ["dry_run=true", ""] {
+        assert_eq!(node.apply(query, json!([newer])).await.expect(503).code(), "upgrade_incomplete", "{query:?}");
+    }
+    assert_eq!(import.plan(&file).await.unwrap_err().code(), ErrorCode::UpgradeIncomplete);
+    node.apply("dry_run=true", json!([acme(SECRET)])).await.expect(200);
+    node.understands(FEATURE_LEVEL).await;
+    node.apply("dry_run=true", json!([newer])).await.expect(200);
+    import.plan(&file).await.unwrap();
 }

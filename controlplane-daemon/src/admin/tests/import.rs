@@ -4,6 +4,17 @@ use super::*;
 use crate::backup::import::Import;
 use crate::backup::{steps::Mode, write};
 
+pub(super) fn of(node: &Node, mode: Mode) -> Import {
+    Import {
+        control: node.api.control.clone(),
+        keyring: node.api.keyring.clone(),
+        importer: controlplane_core::Actor::System,
+        origin: controlplane_core::Origin::default(),
+        mode,
+        now: node.api.clock.now(),
+    }
+}
+
 #[actix_web::test]
 async fn what_others_change_while_a_file_is_imported_is_not_undone() {
     let node = Node::start().await;
@@ -20,14 +31,7 @@ async fn what_others_change_while_a_file_is_imported_is_not_undone() {
     let file = file.finish().unwrap();
     node.call(Method::DELETE, "/tenants/other", Value::Null).await.expect(204);
 
-    let import = Import {
-        control: control.clone(),
-        keyring: node.api.keyring.clone(),
-        importer: controlplane_core::Actor::System,
-        origin: controlplane_core::Origin::default(),
-        mode: Mode::Add,
-        now: node.api.clock.now(),
-    };
+    let import = of(&node, Mode::Add);
     let plan = import.plan(&file).await.unwrap();
     node.call(Method::PATCH, "/tenants/acme", json!({"display_name": "Changed"})).await.expect(200);
     node.call(Method::POST, "/tenants/acme/keys/rotate", json!({"step": "now"})).await.expect(200);
