@@ -64,6 +64,13 @@ const fn of_nodes(
     Operation { method, path, kind, summary, common: &[], query }
 }
 
+impl Operation {
+    /// It can be tied to a revision, or not, unlike others of its kind.
+    const fn with_parameters_of(self, kind: Kind) -> Self {
+        Self { common: kind.parameters(), ..self }
+    }
+}
+
 use Kind::{Act, Create, Delete, File, Html, Lines, List, Patch, Plain, Post, Read, Replace, Stream, Upload};
 
 const SEARCH: &[(&str, &str)] = &[("q", "Part of the slug or the name")];
@@ -116,7 +123,7 @@ pub(super) static ALL: &[Operation] = &[
     is("PUT", "/tenants/{slug}/clients/{client_id}", Replace, "Replace a client's settings"),
     is("PATCH", "/tenants/{slug}/clients/{client_id}", Patch, "Change some of a client's settings"),
     is("DELETE", "/tenants/{slug}/clients/{client_id}", Delete, "Delete a client"),
-    is("POST", "/tenants/{slug}/clients/{client_id}/secrets", Create, "A second, overlapping secret; shown this once"),
+    is("POST", "/tenants/{slug}/clients/{client_id}/secrets", Create, "A second, overlapping secret; shown this once").with_parameters_of(Patch),
     is("DELETE", "/tenants/{slug}/clients/{client_id}/secrets/{secret_id}", Delete, "Remove a secret"),
 
     is("GET", "/tenants/{slug}/registration-tokens", List, "Initial access tokens for clients that register themselves"),
@@ -133,13 +140,13 @@ pub(super) static ALL: &[Operation] = &[
     is("GET", "/tenants/{slug}/keys", List, "A tenant's signing keys, public parts"),
     is("POST", "/tenants/{slug}/keys/rotate", Act, "Rotate a tenant's signing key: now, publish or activate"),
     is("GET", "/tenants/{slug}/keys/{kid}", Read, "A signing key's public part"),
-    is("POST", "/tenants/{slug}/keys/{kid}/revoke", Act, "Revoke a key that is not active"),
+    is("POST", "/tenants/{slug}/keys/{kid}/revoke", Act, "Revoke a key that is not active").with_parameters_of(Patch),
     is("GET", "/keys", List, "The global signing keys, public parts"),
     is("POST", "/keys/rotate", Act, "Rotate the global signing key"),
     is("GET", "/keys/seals", Read, "Which master keys secrets are sealed with, and which node holds which"),
     is("POST", "/keys/reseal", Act, "Seal secrets with the first master key"),
     is("GET", "/keys/{kid}", Read, "A global key's public part"),
-    is("POST", "/keys/{kid}/revoke", Act, "Revoke a global key that is not active"),
+    is("POST", "/keys/{kid}/revoke", Act, "Revoke a global key that is not active").with_parameters_of(Patch),
 
     is("GET", "/admins", List, "Administrators' credentials"),
     is("POST", "/admins", Create, "Make a credential; it is shown this once"),
@@ -171,5 +178,5 @@ pub(super) static ALL: &[Operation] = &[
     is("POST", "/cluster/join", Post, "A node says where it is and asks to be taken in"),
     is("GET", "/fleet", Read, "The data plane's pods, and how far each is"),
     with("GET", "/fleet/wait", Plain, "Wait until every connected pod has a revision", &[("revision", "Which"), ("timeout", "How long, such as 5s")]),
-    is("DELETE", "/fleet/{pod_id}", Delete, "Strike off a pod that is gone for good"),
+    is("DELETE", "/fleet/{pod_id}", Delete, "Strike off a pod that is gone for good").with_parameters_of(Act),
 ];

@@ -174,11 +174,7 @@ async fn tokens_survive_a_rotation_of_the_global_key_but_not_its_revocation() {
 async fn every_write_takes_a_wait_for_the_fleet() {
     let node = Node::start().await;
     let mut writes = 0;
-    let writing = |row: &&Row| row.method != Method::GET && !matches!(row.access, Access::Anyone | Access::Nodes);
-    for row in ROUTES.iter().filter(writing) {
-        let path = ["{slug}", "{client_id}", "{secret_id}", "{name}", "{kid}", "{id}", "{pod_id}"]
-            .iter()
-            .fold(row.path.to_owned(), |path, name| path.replace(name, "x"));
+    for (row, path) in writes_to_x() {
         let answer = node.call(row.method.clone(), &format!("{path}?wait=everything"), json!({})).await;
         let of_nodes = OF_THE_NODES.contains(&row.path);
         let told = if of_nodes { "unknown query parameters: wait" } else { "wait must be fleet" };
@@ -187,6 +183,36 @@ async fn every_write_takes_a_wait_for_the_fleet() {
         writes += 1;
     }
     assert!(writes > 20);
+}
+
+/// A route that reads `If-Match` refuses one that is none: those are the routes that the contract promises it for.
+#[actix_web::test]
+async fn a_write_is_tied_to_a_revision_where_the_contract_says_so() {
+    let node = Node::start().await;
+    let contract = node.get("/openapi.json").await.expect(200).body;
+    let mut wrong = Vec::new();
+    let mut tied = 0;
+    for (row, path) in writes_to_x() {
+        let answer = node.call_with(("if-match", "none"), row.method.clone(), &path, json!({})).await;
+        let is_read = answer.body["detail"].as_str().is_some_and(|told| told.starts_with("If-Match must be"));
+        let parameters = &contract["paths"][row.path][row.method.as_str().to_ascii_lowercase()]["parameters"];
+        let mut promised = parameters.as_array().into_iter().flatten().filter_map(|it| it["$ref"].as_str());
+        let is_promised = promised.any(|it| it.ends_with("/if_match"));
+        if is_read != is_promised {
+            wrong.push((&row.method, row.path, is_promised, answer.body));
+        }
+        tied += usize::from(is_read);
+    }
+    assert!(wrong.is_empty() && tied > 10, "{wrong:#?}");
+}
+
+/// The administrators' routes that are not there to read, each with a path of which nothing is there.
+fn writes_to_x() -> impl Iterator<Item = (&'static Row, String)> {
+    let writing = |row: &&Row| row.method != Method::GET && !matches!(row.access, Access::Anyone | Access::Nodes);
+    ROUTES.iter().filter(writing).map(|row| {
+        let parts = row.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+        (row, parts.collect::<Vec<_>>().join("/"))
+    })
 }
 
 /// Routes that change nothing that pods are told.
