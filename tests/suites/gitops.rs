@@ -66,6 +66,18 @@ async fn status(admin: &Admin, what: &str, right: impl Fn(&Value) -> bool) -> Va
     .await
 }
 
+/// Until nothing is left that makes its only node look.
+async fn rests(cluster: &Cluster) {
+    let ops = cluster.nodes[0].ops_url();
+    until("it rests", PATIENCE, async || {
+        let looks = count(&ops, "hj_cp_gitops_runs_total", &[]).await;
+        tokio::time::sleep(RESTS).await;
+        let more = count(&ops, "hj_cp_gitops_runs_total", &[]).await - looks;
+        if more == 0 { Ok(()) } else { Err(format!("{more} looks")) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_follows_the_files_and_puts_back_what_somebody_changed() {
     let dir = scratch::folder("gitops");
@@ -154,14 +166,7 @@ async fn swapped_links_are_followed_and_an_empty_volume_prunes_nothing() {
     swap("volume", root.join("current"));
     shows(&admin, "/tenants/acme/scopes/orders", "/description", "three").await;
     // By a notice from the folder to which the link leads now: nothing else makes it look any more.
-    let ops = cluster.nodes[0].ops_url();
-    until("it rests", PATIENCE, async || {
-        let looks = count(&ops, "hj_cp_gitops_runs_total", &[]).await;
-        tokio::time::sleep(RESTS).await;
-        let more = count(&ops, "hj_cp_gitops_runs_total", &[]).await - looks;
-        if more == 0 { Ok(()) } else { Err(format!("{more} looks")) }
-    })
-    .await;
+    rests(&cluster).await;
     version("volume/..2026_2", "four");
     swap("..2026_2", volume.join("..data"));
     shows(&admin, "/tenants/acme/scopes/orders", "/description", "four").await;

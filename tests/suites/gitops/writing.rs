@@ -118,3 +118,40 @@ async fn a_volume_that_is_swapped_while_it_is_read_loses_nothing() {
     is_gone(&admin, "/tenants/version-1").await;
     assert_eq!(id_of(&admin, "acme").await, id);
 }
+
+/// What a document refers to is not watched: that it changed is found by looking again, as long as it keeps changing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_keeps_changing_elsewhere_is_taken_once_it_holds_still() {
+    let (dir, elsewhere) = (scratch::folder("documents"), scratch::folder("secrets"));
+    let secret = elsewhere.join("web");
+    // Too short for a secret, so that nothing is made of it.
+    fs::write(&secret, "short").expect("written");
+    let client = "kind: Client\ntenant: acme\nclient_id: web\nname: Web\ngrant_types: [client_credentials]\n";
+    let client = format!("{client}secret: {{from_file: {}}}\n", secret.display());
+    fs::write(dir.join("all.yaml"), [&tenant("acme"), "---\n", &client].concat()).expect("written");
+    fs::write(dir.join("other.yaml"), tenant("first")).expect("written");
+    let flags = ["--gitops-dir", dir.to_str().expect("UTF-8"), "--gitops-resync-secs", "86400"];
+    let cluster = Cluster::start_with(1, &flags).await;
+    let admin = cluster.admin(0).await;
+    status(&admin, "the secret is refused", |status| status["result"] == "partial").await;
+    // What the first minute of a cluster writes makes it look, too.
+    rests(&cluster).await;
+
+    let (stop, mut stopped) = tokio::sync::oneshot::channel();
+    let writer = tokio::spawn(async move {
+        for number in 0_u64.. {
+            fs::write(&secret, format!("short {number}")).expect("written");
+            if tokio::time::timeout(PIECE, &mut stopped).await.is_ok() {
+                break;
+            }
+        }
+        fs::write(&secret, "a-secret-of-more-than-thirty-two-characters").expect("written");
+    });
+    // It looks, and finds nothing to do that would have it look again.
+    write(&dir.join("other.yaml"), &[&tenant("first"), "# the same\n"].concat());
+    status(&admin, "it is reported", |status| status.to_string().contains("keep changing")).await;
+    stop.send(()).expect("it writes");
+    writer.await.expect("it ends");
+    shows(&admin, "/tenants/acme/clients/web", "/client_id", "web").await;
+    status(&admin, "all is well", |status| status["result"] == "ok").await;
+}
