@@ -422,7 +422,7 @@ impl Cluster {
     }
 
     /// Returns when Raft's view of the servers changes, or after a short pause.
-    async fn something_changed(&self, deadline: Instant) {
+    pub(super) async fn something_changed(&self, deadline: Instant) {
         let mut servers = self.raft.server_metrics();
         let until = deadline.min(Instant::now() + RETRY_PAUSE);
         let _ = timeout_at(until, servers.changed()).await;

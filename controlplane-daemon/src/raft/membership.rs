@@ -42,8 +42,16 @@ impl Cluster {
         }
         // One after the other: each is judged by what the one before it has left.
         let _turn = self.changing.lock().await;
-        if self.is_so(&self.leading()?, &request.change) {
-            return Ok(self.as_it_is());
+        let deadline = Instant::now() + COMMIT_TIMEOUT;
+        while self.is_so(&self.leading()?, &request.change) {
+            if self.membership_at().is_none_or(|at| at.index <= self.committed().0) {
+                return Ok(self.as_it_is());
+            }
+            // What another request has begun, and may yet be lost with this leader.
+            if Instant::now() >= deadline {
+                return Err(MemberError::OutcomeUnknown);
+            }
+            self.something_changed(deadline).await;
         }
         let outcome = match &request.change {
             MemberChange::Add { id, spec } => self.add(*id, spec.clone(), request).await,

@@ -191,6 +191,8 @@ async fn a_promotion_that_is_held_up_halfway_has_an_unknown_outcome_and_is_finis
     let asked = promotion(&admin);
     sluice.holds().await;
     is_unknown(asked).await;
+    // Nor does it count as done for whoever asks again.
+    is_unknown(promotion(&admin)).await;
     sluice.open();
     until("a repetition goes through", PATIENCE, async || {
         let again = admin.patch("/cluster/members/4", &json!({ "role": "voter" })).await;

@@ -15,7 +15,7 @@ pub(in crate::raft) struct View {
     pub(in crate::raft) me: u64,
     pub(in crate::raft) voters: BTreeSet<u64>,
     pub(in crate::raft) nodes: BTreeSet<u64>,
-    /// Halfway through a change, or not committed yet.
+    /// Halfway through a change.
     pub(in crate::raft) is_changing: bool,
     silent_for: BTreeMap<u64, Duration>,
     pub(super) matched: BTreeMap<u64, u64>,
