@@ -53,18 +53,12 @@ const fn with(
     Operation { method, path, kind, summary, common: kind.parameters(), query }
 }
 
-/// Of the nodes themselves: no pod is told of it, and no request of it is remembered.
-const fn of_nodes(
-    method: &'static str,
-    path: &'static str,
-    kind: Kind,
-    summary: &'static str,
-    query: &'static [(&'static str, &'static str)],
-) -> Operation {
-    Operation { method, path, kind, summary, common: &[], query }
-}
-
 impl Operation {
+    /// Of the nodes themselves: no pod is told of it, and no request of it is remembered.
+    const fn of_nodes(self) -> Self {
+        Self { common: &[], ..self }
+    }
+
     /// It can be tied to a revision, or not, unlike others of its kind.
     const fn with_parameters_of(self, kind: Kind) -> Self {
         Self { common: kind.parameters(), ..self }
@@ -168,13 +162,13 @@ pub(super) static ALL: &[Operation] = &[
     with("GET", "/events", Stream, "What changes, as it changes: server-sent events, or a WebSocket", &[("since", "A revision, or the id of the last event")]),
 
     is("GET", "/cluster/status", Read, "What this node is at"),
-    of_nodes("POST", "/cluster/snapshot", Act, "Keep a snapshot now, so that the log can be cut", &[]),
+    is("POST", "/cluster/snapshot", Act, "Keep a snapshot now, so that the log can be cut").of_nodes(),
     is("GET", "/cluster/snapshot", File, "Download a snapshot"),
     is("GET", "/cluster/members", Read, "The control plane's own nodes"),
-    of_nodes("POST", "/cluster/members", Create, "Add a node", FORCE),
-    of_nodes("PATCH", "/cluster/members/{id}", Patch, "Make a node a voter or a learner", FORCE),
-    of_nodes("DELETE", "/cluster/members/{id}", Delete, "Remove a node", FORCE),
-    of_nodes("POST", "/cluster/transfer-leader", Act, "Give leadership to another voter", &[]),
+    with("POST", "/cluster/members", Create, "Add a node", FORCE).of_nodes(),
+    with("PATCH", "/cluster/members/{id}", Patch, "Make a node a voter or a learner", FORCE).of_nodes(),
+    with("DELETE", "/cluster/members/{id}", Delete, "Remove a node", FORCE).of_nodes(),
+    is("POST", "/cluster/transfer-leader", Act, "Give leadership to another voter").of_nodes(),
     is("POST", "/cluster/join", Post, "A node says where it is and asks to be taken in"),
     is("GET", "/fleet", Read, "The data plane's pods, and how far each is"),
     with("GET", "/fleet/wait", Plain, "Wait until every connected pod has a revision", &[("revision", "Which"), ("timeout", "How long, such as 5s")]),
