@@ -309,7 +309,11 @@ async fn a_pod_between_two_nodes_is_waited_for() {
     })
     .await;
     let node = usize::try_from(node).expect("a small number") - 1;
-    let survivor = cluster.admin((node + 1) % 3).await;
+    let survivor = (node + 1) % 3;
+    let successor = json!({ "to": cluster.nodes[survivor].id });
+    let survivor = cluster.admin(survivor).await;
+    // It does not lead, so that nothing is under way to it when it dies.
+    let _ = survivor.post("/cluster/transfer-leader", &successor).await.expect(200);
     pod.process().pause();
     cluster.nodes[node].kill();
     let answer = survivor.patch("/settings?wait=fleet&timeout=500ms", &json!({ "gone_pods_kept_secs": 900 })).await;
