@@ -256,6 +256,21 @@ async fn three_nodes_elect_forward_fail_over_and_come_back() {
     stop(running).await;
 }
 
+/// Requests wait so for a leader, some of them on the thread that has to find one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_servers_to_change_does_not_spin() {
+    let mut nodes = Nodes::new(1);
+    let running = vec![nodes.start(1).await];
+    leader_of(&running).await;
+    let (began, mut times) = (tokio::time::Instant::now(), 0);
+    while began.elapsed() < Duration::from_millis(200) {
+        running[0].cluster().something_changed(began + WAIT).await;
+        times += 1;
+    }
+    assert!(times <= 20, "{times} times");
+    stop(running).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_away_too_long_gets_a_snapshot() {
     let mut nodes = Nodes::new(3);

@@ -422,10 +422,13 @@ impl Cluster {
     }
 
     /// Returns when Raft's view of the servers changes, or after a short pause.
-    pub(super) async fn something_changed(&self, deadline: Instant) {
+    pub async fn something_changed(&self, deadline: Instant) {
         let mut servers = self.raft.server_metrics();
         let until = deadline.min(Instant::now() + RETRY_PAUSE);
-        let _ = timeout_at(until, servers.changed()).await;
+        // A fresh handle takes what is there for a change.
+        let before = servers.borrow_watched().clone();
+        let changed = async { while servers.changed().await.is_ok() && *servers.borrow_watched() == before {} };
+        let _ = timeout_at(until, changed).await;
     }
 }
 
