@@ -21,6 +21,9 @@ Exit codes:
   8  done, but not every pod had seen it in time (`--wait fleet`, `fleet wait`)
   9  `doctor` found something that is wrong";
 
+/// Of [`EXIT_CODES`].
+pub(crate) const OUTCOME_UNKNOWN: u8 = 7;
+
 /// Why a command did not end well.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -62,7 +65,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Problem(problem) => exit_code_of(problem),
             Self::Unreachable { .. } => 6,
-            Self::OutcomeUnknown { .. } => 7,
+            Self::OutcomeUnknown { .. } => OUTCOME_UNKNOWN,
             Self::Laggards(_) => 8,
             Self::Unhealthy(_) => 9,
             Self::Other(_) | Self::Different => 1,
@@ -79,7 +82,7 @@ impl Failure {
 fn exit_code_of(problem: &Problem) -> u8 {
     match problem.code {
         Some(ErrorCode::NoLeader) => 6,
-        Some(ErrorCode::OutcomeUnknown) => 7,
+        Some(ErrorCode::OutcomeUnknown) => OUTCOME_UNKNOWN,
         Some(ErrorCode::IdempotencyMismatch) => 4,
         _ => match problem.status {
             400 | 413 | 415 | 422 => 2,

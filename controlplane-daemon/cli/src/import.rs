@@ -74,7 +74,15 @@ async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
 
     let flags = [("dry_run", args.dry_run), ("take_over", args.take_over)];
     let flags: Vec<&str> = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
-    let sent = pieces::send(api, &documents, args.set(), &flags).await;
+    // Nobody else has them: they are told before what may be the last that is heard of a client.
+    let tell = |places: &[usize]| {
+        for Made { tenant, client_id, secret, .. } in
+            secrets.iter().filter(|it| places.binary_search(&it.place).is_ok())
+        {
+            note(format_args!("If {tenant}/{client_id} is made, its secret is {secret}"));
+        }
+    };
+    let sent = pieces::send(api, &documents, args.set(), &flags, tell).await;
     secrets.retain(|made| made.place < sent.documents && !args.dry_run);
     match (sent.answer, sent.failure) {
         (Some(answer), None) => {
@@ -224,7 +232,7 @@ async fn give_secrets(api: &Api, documents: &mut [Document], args: &ImportArgs) 
     }
     let mut flags = vec!["dry_run"];
     flags.extend(args.take_over.then_some("take_over"));
-    let plan = pieces::send(api, documents, args.set(), &flags).await;
+    let plan = pieces::send(api, documents, args.set(), &flags, |_| {}).await;
     if let Some(failure) = plan.failure {
         return Err(failure);
     }

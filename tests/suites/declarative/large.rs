@@ -103,6 +103,10 @@ async fn a_folder_of_any_size_is_brought_over() {
     assert_eq!(answer["changes"].as_array().map(Vec::len), usize::try_from(made).ok());
     let secrets = answer["secrets"].as_array().expect("a list");
     assert_eq!((secrets.len(), &secrets[0]["client_id"]), (1, &json!(id(0))), "{secrets:?}");
+    // It was told before it was sent as well, or it would be lost with this command.
+    let secret = secrets[0]["client_secret"].as_str().expect("a text");
+    let before = said.find(&format!("If {MANY}/{} is made, its secret is {secret}", id(0)));
+    assert!(before.is_some_and(|before| said[before..].contains("limit_reached")), "{said}");
     let many = wanted.get_mut(MANY).expect("it");
     many.remove(&id(MANY_CLIENTS - 1));
     assert!(there(&admin).await[MANY].len() < many.len());

@@ -13,11 +13,14 @@ use serde_json::{Value, json};
 use super::{text, told};
 use crate::api::{Answer, Api};
 use crate::apply::apply_documents;
-use crate::failure::Failure;
+use crate::failure::{Failure, OUTCOME_UNKNOWN};
 
 /// The server takes 10,000 changes, 8 MiB, and 16 MiB with all that it adds. A document may need two changes, and the
 /// keys of a tenant that is made are added.
 const MOST: Size = Size { documents: 2_000, bytes: 4 << 20 };
+
+/// Faults that are told at once, give or take those of one piece.
+const ENOUGH: usize = 1_000;
 
 /// What became of the documents.
 #[derive(Default)]
@@ -29,10 +32,18 @@ pub(super) struct Sent {
     pub(super) failure: Option<Failure>,
 }
 
-/// Piece by piece, up to the first that is refused. A dry run goes on, so that it tells everything that is wrong.
-pub(super) async fn send(api: &Api, documents: &[Document], set: &str, flags: &[&str]) -> Sent {
+/// Piece by piece, up to the first that is refused. A dry run goes on, so that it tells what else is wrong. `may_be_made` is
+/// told the places of what may be there from then on though the answer never comes.
+pub(super) async fn send(
+    api: &Api,
+    documents: &[Document],
+    set: &str,
+    flags: &[&str],
+    may_be_made: impl Fn(&[usize]),
+) -> Sent {
     let pieces = pieces(documents, MOST);
     let (mut sent, mut changes) = (Sent::default(), Vec::new());
+    let is_rehearsal = flags.contains(&"dry_run");
     let twice = if pieces.len() > 1 { stated_twice(documents) } else { Vec::new() };
     if !twice.is_empty() {
         sent.failure = Some(Failure::Usage(told(&twice)));
@@ -43,6 +54,9 @@ pub(super) async fn send(api: &Api, documents: &[Document], set: &str, flags: &[
     for (number, piece) in pieces.iter().enumerate() {
         let own: Vec<&Document> = piece.places.iter().filter_map(|place| documents.get(*place)).collect();
         let api = if number + 1 < pieces.len() { &hasty } else { api };
+        if pieces.len() > 1 && !is_rehearsal {
+            may_be_made(&piece.places);
+        }
         match apply_documents(api, &own, set, flags).await {
             Ok(mut answer) => {
                 changes.extend(piece.changes(&mut answer.body));
@@ -50,9 +64,14 @@ pub(super) async fn send(api: &Api, documents: &[Document], set: &str, flags: &[
                 sent.answer = Some(answer);
             }
             Err(failure) => {
-                let goes_on = flags.contains(&"dry_run") && is_about_documents(&failure);
-                sent.failure = Some(joined(sent.failure.take(), failure));
-                if !goes_on {
+                if pieces.len() == 1 && failure.exit_code() == OUTCOME_UNKNOWN {
+                    may_be_made(&piece.places);
+                }
+                let goes_on = is_rehearsal && is_about_documents(&failure);
+                let so_far = joined(sent.failure.take(), failure);
+                let is_enough = matches!(&so_far, Failure::Problem(problem) if problem.errors.len() >= ENOUGH);
+                sent.failure = Some(so_far);
+                if !goes_on || is_enough {
                     break;
                 }
             }
@@ -79,7 +98,9 @@ fn joined(first: Option<Failure>, second: Failure) -> Failure {
             first.errors.extend(new);
             Failure::Problem(first)
         }
-        (_, second) => second,
+        // What is wrong with documents is of more use than that the rest could not be looked at.
+        (Some(first), _) => first,
+        (None, second) => second,
     }
 }
 
