@@ -17,22 +17,20 @@ pub struct LoopDisk {
 }
 
 impl LoopDisk {
-    /// `None`, with the reason printed, where nobody may mount or there are no loop devices.
+    /// `None` when the machine is declared unable by `HJ_SKIP_MOUNT_TESTS=1`, or has no loop devices, as in a container.
     #[expect(clippy::print_stderr, reason = "the test runner shows it")]
     pub fn mount() -> Option<Self> {
+        if std::env::var_os("HJ_SKIP_MOUNT_TESTS").is_some() || !Path::new("/dev/loop-control").exists() {
+            eprintln!("skipped: HJ_SKIP_MOUNT_TESTS is set, or there are no loop devices");
+            return None;
+        }
         let folder = scratch::folder("loop-disk");
         let disk = Self { image: folder.join("image"), mounted_at: folder.join("disk") };
         fs::create_dir(&disk.mounted_at).expect("the folder is new");
         let file = File::create(&disk.image).expect("the folder is writable");
         file.set_len(BYTES).expect("a file can have holes");
-        let made = run("mkfs.ext4", &["-q", "-F"], &[&disk.image]).and_then(|()| disk.try_mount());
-        match made {
-            Ok(()) => Some(disk),
-            Err(why) => {
-                eprintln!("skipped: no file system of its own can be mounted here: {why}");
-                None
-            }
-        }
+        run("mkfs.ext4", &["-q", "-F"], &[&disk.image]).and_then(|()| disk.try_mount()).expect("root may mount");
+        Some(disk)
     }
 
     pub fn path(&self) -> &Path {

@@ -113,7 +113,7 @@ impl Pace {
     /// For a change that came `now`.
     fn due(&mut self, now: tokio::time::Instant, within: Duration) -> tokio::time::Instant {
         let due = self.earliest.max(now + within.mul_f64(rand::random()));
-        self.earliest = due + within.mul_f64(REST * (0.5 + rand::random::<f64>())).min(LONGEST_SPREAD);
+        self.earliest = due + within.mul_f64(REST).min(LONGEST_SPREAD * 2 / 3).mul_f64(0.5 + rand::random::<f64>());
         due
     }
 }
