@@ -1,9 +1,11 @@
 //! `/cluster/snapshot`: everything there is, as one file to take away.
 
+use std::future::Ready;
 use std::time::Duration;
 
+use actix_web::dev::Payload;
 use actix_web::web::{self, Bytes};
-use actix_web::{HttpResponse, http::header};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, http::header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream;
@@ -13,12 +15,25 @@ use sha2::{Digest as _, Sha256};
 use super::Api;
 use super::answer::{self, X_REVISION};
 use super::problem::Problem;
-use super::query::{NoParameters, Read};
+use super::query::{self, Read};
 use crate::control_plane::{SnapshotFile, StorageError};
 
 /// What is read from the disk at a time.
 const PIECE_BYTES: usize = 256 << 10;
 const COMPACT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request of which nothing more can be said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoParameters;
+
+impl FromRequest for NoParameters {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        query::extract(request, |_| Ok(Self))
+    }
+}
 
 /// Has this node keep a snapshot and cut its log.
 pub(super) async fn compact(api: web::Data<Api>, _: NoParameters) -> Result<HttpResponse, Problem> {

@@ -46,10 +46,6 @@ pub(super) struct Search {
     pub(super) q: Option<String>,
 }
 
-/// A request of which nothing more can be said.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NoParameters;
-
 /// A wait for the fleet to have a revision.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WaitFor {
@@ -276,15 +272,6 @@ impl FromRequest for WaitFor {
             let revision = revision.ok_or_else(|| Problem::bad_request("give revision=NUMBER"))?;
             Ok(Self { revision, timeout: query.timeout()? })
         })
-    }
-}
-
-impl FromRequest for NoParameters {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        extract(request, |_| Ok(Self))
     }
 }
 
