@@ -41,32 +41,69 @@ pub(crate) async fn run(options: &Options) {
         "aim p99",
         "p99 from the request, ms",
         "/ etcd",
+        "aim / etcd",
+        "rounds",
         "CPU µs/delivery",
         "KiB each",
     ])];
-    for (streams, aim) in [(1_000, "20"), (5_000, "45")] {
-        let ours = FanOut::measure(&Server::start().await, streams).await;
-        let etcd = if options.etcd { OfEtcd::start().await } else { None };
-        let theirs = match &etcd {
-            Some(etcd) => Some(FanOut::measure(etcd, streams).await),
-            None => None,
-        };
-        let beside = theirs.as_ref().map_or(0.0, FanOut::p99);
-        rows.push(ours.row("HelloJohn", aim, &table::ratio(ours.p99(), beside)));
-        rows.extend(theirs.map(|theirs| theirs.row("etcd", "", "")));
+    // The aims: 20 and 45 ms where an etcd takes 20 and 147.
+    for (streams, aims) in [(1_000, ["20", "1.00"]), (5_000, ["45", "0.31"])] {
+        let mut rounds = Vec::new();
+        for _ in 0..options.rounds {
+            rounds.push(Round::measure(streams, options.etcd).await);
+        }
+        rounds.sort_by(|one, other| one.order().total_cmp(&other.order()));
+        let all: Vec<String> = rounds.iter().map(Round::figure).collect();
+        // All figures of a row are of the round in the middle.
+        let middle = rounds.swap_remove(rounds.len() / 2);
+        let ratio = middle.ratio().map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
+        rows.push(middle.ours.row("HelloJohn", aims, [&ratio, &all.join(" ")]));
+        rows.extend(middle.etcd.map(|etcd| etcd.row("etcd", [""; 2], [""; 2])));
     }
     table::print(
         "Fan-out",
         &format!(
             "Subscribers of one node over TLS; {CHANGES} changes of 1 KiB, {} a second. From the acknowledgement of the write \
              to the arrival at each subscriber; the subscribers are one process on the same cores. CPU and memory are the \
-             node's; memory is what it grew by since before they came. Beside it one etcd, by its own watch over TLS, with \
-             the same subscribers.",
+             node's; memory is what it grew by since before they came. In turns with one etcd, by its own watch over TLS, \
+             with the same subscribers; each row is the round with the middle ratio of p99 from the request, which an etcd is \
+             still about to answer when the first have the change. Without etcd, rounds are p99 from the acknowledgement.",
             1000 / PAUSE.as_millis()
         ),
         &rows,
     );
     stopped(options).await;
+}
+
+/// Ours, and then an etcd.
+struct Round {
+    ours: FanOut,
+    etcd: Option<FanOut>,
+}
+
+impl Round {
+    async fn measure(streams: usize, beside_etcd: bool) -> Self {
+        let ours = FanOut::measure(&Server::start().await, streams).await;
+        let etcd = if beside_etcd { OfEtcd::start().await } else { None };
+        let etcd = match &etcd {
+            Some(etcd) => Some(FanOut::measure(etcd, streams).await),
+            None => None,
+        };
+        Self { ours, etcd }
+    }
+
+    /// Of p99 from the request.
+    fn ratio(&self) -> Option<f64> {
+        self.etcd.as_ref().map(|etcd| self.ours.p99() / etcd.p99())
+    }
+
+    fn order(&self) -> f64 {
+        self.ratio().unwrap_or_else(|| self.ours.p99())
+    }
+
+    fn figure(&self) -> String {
+        self.ratio().map_or_else(|| millis(&self.ours.times, 0.99), |ratio| format!("{ratio:.2}"))
+    }
 }
 
 struct Server {
@@ -210,7 +247,7 @@ impl FanOut {
         float(self.whole.value_at_quantile(0.99))
     }
 
-    fn row(&self, of: &str, aim: &str, beside_etcd: &str) -> Vec<String> {
+    fn row(&self, of: &str, [aim, of_etcd]: [&str; 2], [ratio, rounds]: [&str; 2]) -> Vec<String> {
         let streams = float(self.streams as u64);
         vec![
             self.streams.to_string(),
@@ -221,7 +258,9 @@ impl FanOut {
             millis(&self.times, 1.0),
             aim.to_owned(),
             millis(&self.whole, 0.99),
-            beside_etcd.to_owned(),
+            ratio.to_owned(),
+            of_etcd.to_owned(),
+            rounds.to_owned(),
             format!("{:.1}", self.cpu.as_secs_f64() * 1e6 / (float(CHANGES) * streams)),
             format!("{:.1}", self.grown_kib / streams),
         ]
