@@ -6,6 +6,8 @@ mod import;
 mod large;
 #[path = "declarative/schema.rs"]
 mod schema;
+#[path = "declarative/whole.rs"]
+mod whole;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -13,6 +13,7 @@ use clap::Args;
 use manifest::{Document, Fault, Kind};
 use serde_json::{Value, json};
 
+use self::pieces::Order;
 use crate::api::Api;
 use crate::apply::show;
 use crate::failure::Failure;
@@ -82,7 +83,8 @@ async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
             note(format_args!("If {tenant}/{client_id} is made, its secret is {secret}"));
         }
     };
-    let sent = pieces::send(api, &documents, args.set(), &flags, tell).await;
+    let order = Order { documents: &documents, set: args.set(), flags: &flags };
+    let sent = pieces::send(api, order, tell).await;
     secrets.retain(|made| made.place < sent.documents && !args.dry_run);
     match (sent.answer, sent.failure) {
         (Some(answer), None) => {
@@ -232,7 +234,7 @@ async fn give_secrets(api: &Api, documents: &mut [Document], args: &ImportArgs) 
     }
     let mut flags = vec!["dry_run"];
     flags.extend(args.take_over.then_some("take_over"));
-    let plan = pieces::send(api, documents, args.set(), &flags, |_| {}).await;
+    let plan = pieces::send(api, Order { documents, set: args.set(), flags: &flags }, |_| {}).await;
     if let Some(failure) = plan.failure {
         return Err(failure);
     }

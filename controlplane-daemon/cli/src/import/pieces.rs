@@ -1,4 +1,5 @@
-//! A folder of any size, in pieces, each of which one `POST /apply` takes whole or refuses whole.
+//! A folder of any size: as one `POST /apply`, all of it or nothing, where the server takes it so; else in pieces, each
+//! of which is taken whole or refused whole.
 //!
 //! A piece is planned on what is there, not on what the pieces before it will have made. So what is a tenant's comes
 //! with it; a tenant that is too large for one piece comes again, with its scopes, before each further part of its
@@ -9,15 +10,25 @@ use std::collections::btree_map::Entry;
 
 use manifest::{Document, Fault, Kind};
 use serde_json::{Value, json};
+use vocab::{ErrorCode, KeyFamily, SigningAlgorithm};
 
 use super::{text, told};
 use crate::api::{Answer, Api};
 use crate::apply::apply_documents;
 use crate::failure::{Failure, OUTCOME_UNKNOWN};
 
-/// The server takes 10,000 changes, 8 MiB, and 16 MiB with all that it adds. A document may need two changes, and the
-/// keys of a tenant that is made are added.
-const MOST: Size = Size { documents: 2_000, bytes: 4 << 20 };
+/// RSA keys that one request may have made: each takes a tenth of a second or more, one after another, and a node that
+/// does not lead waits eleven seconds for the one that does.
+const SLOW_KEYS: usize = 25;
+
+/// What may be tried as one: the server reads 8 MiB, these being a list in an object. Besides, it takes 10,000 changes,
+/// and 16 MiB with all that it adds; how much that is only it can tell, and it refuses more before anything is done.
+const WHOLE: Size =
+    Size { documents: usize::MAX, bytes: (8 << 20) - r#"{"documents":[]}"#.len(), slow_keys: SLOW_KEYS };
+
+/// So little that it is never too much for the server: a document may need several changes, what it leaves out is
+/// added, and so are the keys of a tenant that is made.
+const PIECE: Size = Size { documents: 2_000, bytes: 4 << 20, slow_keys: SLOW_KEYS };
 
 /// Faults that are told at once, give or take those of one piece.
 const ENOUGH: usize = 1_000;
@@ -32,23 +43,36 @@ pub(super) struct Sent {
     pub(super) failure: Option<Failure>,
 }
 
-/// Piece by piece, up to the first that is refused. A dry run goes on, so that it tells what else is wrong. `may_be_made` is
-/// told the places of what may be there from then on though the answer never comes.
-pub(super) async fn send(
-    api: &Api,
-    documents: &[Document],
-    set: &str,
-    flags: &[&str],
-    may_be_made: impl Fn(&[usize]),
-) -> Sent {
-    let pieces = pieces(documents, MOST);
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) documents: &'a [Document],
+    pub(super) set: &'a str,
+    pub(super) flags: &'a [&'a str],
+}
+
+/// As one; in pieces if that is too much, which the server says before it does anything. `may_be_made` is told the
+/// places of what may be there from then on though the answer never comes.
+pub(super) async fn send(api: &Api, order: Order<'_>, may_be_made: impl Fn(&[usize])) -> Sent {
+    let whole = Piece::of(order.documents);
+    if whole.size.fits(WHOLE) {
+        let sent = send_all(api, order, &[whole], &may_be_made).await;
+        if !sent.failure.as_ref().is_some_and(is_too_much) {
+            return sent;
+        }
+    }
+    let twice = stated_twice(order.documents);
+    if !twice.is_empty() {
+        return Sent { failure: Some(Failure::Usage(told(&twice))), ..Sent::default() };
+    }
+    send_all(api, order, &pieces(order.documents, PIECE), &may_be_made).await
+}
+
+/// One after another, up to the first that is refused. A dry run goes on, so that it tells what else is wrong.
+async fn send_all(api: &Api, order: Order<'_>, pieces: &[Piece], may_be_made: &impl Fn(&[usize])) -> Sent {
+    let Order { documents, set, flags } = order;
     let (mut sent, mut changes) = (Sent::default(), Vec::new());
     let is_rehearsal = flags.contains(&"dry_run");
-    let twice = if pieces.len() > 1 { stated_twice(documents) } else { Vec::new() };
-    if !twice.is_empty() {
-        sent.failure = Some(Failure::Usage(told(&twice)));
-        return sent;
-    }
     // Pods that have the last one have them all.
     let hasty = api.without_wait();
     for (number, piece) in pieces.iter().enumerate() {
@@ -86,6 +110,17 @@ pub(super) async fn send(
     sent
 }
 
+/// For one request or one entry of the log, whatever the documents are.
+fn is_too_much(failure: &Failure) -> bool {
+    let Failure::Problem(problem) = failure else { return false };
+    match problem.code {
+        Some(ErrorCode::PayloadTooLarge) => true,
+        // Of changes. A document that is one too many of its kind is named.
+        Some(ErrorCode::LimitReached) => problem.errors.iter().any(|error| error.pointer.is_empty()),
+        _ => false,
+    }
+}
+
 fn is_about_documents(failure: &Failure) -> bool {
     matches!(failure, Failure::Problem(problem) if !problem.errors.is_empty())
 }
@@ -108,22 +143,41 @@ fn joined(first: Option<Failure>, second: Failure) -> Failure {
 struct Size {
     documents: usize,
     bytes: usize,
+    slow_keys: usize,
 }
 
 impl Size {
+    /// Of documents of one tenant.
     fn of(documents: &[Document]) -> Self {
         // A kind, and what stands between two of them.
         let bytes = |document: &Document| serde_json::to_vec(&document.body).map_or(0, |body| body.len() + 20);
-        Self { documents: documents.len(), bytes: documents.iter().map(bytes).sum() }
+        let bytes = documents.iter().map(bytes).sum();
+        Self { documents: documents.len(), bytes, slow_keys: slow_keys(documents) }
     }
 
     const fn and(self, more: Self) -> Self {
-        Self { documents: self.documents + more.documents, bytes: self.bytes + more.bytes }
+        Self {
+            documents: self.documents + more.documents,
+            bytes: self.bytes + more.bytes,
+            slow_keys: self.slow_keys + more.slow_keys,
+        }
     }
 
     const fn fits(self, most: Self) -> bool {
-        self.documents <= most.documents && self.bytes <= most.bytes
+        self.documents <= most.documents && self.bytes <= most.bytes && self.slow_keys <= most.slow_keys
     }
+}
+
+/// RSA keys that a tenant needs: one to sign and one to be sent what is encrypted, however many of its clients ask.
+fn slow_keys(tenant: &[Document]) -> usize {
+    let signing = |document: &Document| {
+        let settings = document.body.get("settings").and_then(|settings| settings.get("signing_algorithm"));
+        let members = ["id_token", "userinfo", "introspection"].map(|of| format!("{of}_signed_response_alg"));
+        let all = members.iter().map(|member| text(document, member)).chain(settings.and_then(Value::as_str));
+        all.filter_map(SigningAlgorithm::parse).any(|algorithm| algorithm.family() == KeyFamily::Rsa)
+    };
+    let encryption = |document: &Document| text(document, "request_object_encryption_alg").starts_with("RSA");
+    usize::from(tenant.iter().any(signing)) + usize::from(tenant.iter().any(encryption))
 }
 
 /// Documents by their places in the whole.
@@ -136,6 +190,15 @@ struct Piece {
 }
 
 impl Piece {
+    /// All of them.
+    fn of(documents: &[Document]) -> Self {
+        let mut piece = Self::default();
+        for tenant in by_tenant(documents) {
+            piece.take(piece.places.len()..piece.places.len() + tenant.len(), Size::of(tenant));
+        }
+        piece
+    }
+
     fn take(&mut self, places: impl IntoIterator<Item = usize>, size: Size) {
         self.places.extend(places);
         self.size = self.size.and(size);
@@ -154,9 +217,13 @@ impl Piece {
     }
 }
 
+fn by_tenant(documents: &[Document]) -> impl Iterator<Item = &[Document]> {
+    documents.chunk_by(|one, next| slug(one) == slug(next))
+}
+
 fn pieces(documents: &[Document], most: Size) -> Vec<Piece> {
     let (mut pieces, mut piece, mut first) = (Vec::new(), Piece::default(), 0);
-    for tenant in documents.chunk_by(|one, next| slug(one) == slug(next)) {
+    for tenant in by_tenant(documents) {
         let size = Size::of(tenant);
         if !piece.places.is_empty() && !piece.size.and(size).fits(most) {
             pieces.push(std::mem::take(&mut piece));
@@ -165,10 +232,12 @@ fn pieces(documents: &[Document], most: Size) -> Vec<Piece> {
         let clients = tenant.iter().position(|document| document.kind == Kind::Client).unwrap_or(tenant.len());
         let clients = if size.fits(most) { tenant.len() } else { clients };
         let (head, clients) = tenant.split_at(clients);
-        let (head, head_size) = (first..first + head.len(), Size::of(head));
+        // With all the keys: which client comes first with one does not matter.
+        let head_size = Size { slow_keys: size.slow_keys, ..Size::of(head) };
+        let head = first..first + head.len();
         piece.take(head.clone(), head_size);
         for (client, place) in clients.iter().zip(head.end..) {
-            let size = Size::of(std::slice::from_ref(client));
+            let size = Size { slow_keys: 0, ..Size::of(std::slice::from_ref(client)) };
             if !piece.size.and(size).fits(most) && piece.places.last() >= Some(&head.end) {
                 let next = Piece { repeated: head.len(), ..Piece::default() };
                 pieces.push(std::mem::replace(&mut piece, next));
@@ -216,6 +285,10 @@ fn stated_twice(documents: &[Document]) -> Vec<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::problem::Problem;
+    use vocab::Violation;
+
+    const ANY: Size = Size { documents: usize::MAX, bytes: usize::MAX, slow_keys: usize::MAX };
 
     /// Of each tenant as many scopes and clients.
     fn tree(tenants: &[(&str, usize, usize)]) -> Vec<Document> {
@@ -235,7 +308,7 @@ mod tests {
 
     #[test]
     fn tenants_go_whole_and_a_larger_one_comes_again_with_its_scopes() {
-        let five = Size { documents: 5, bytes: usize::MAX };
+        let five = Size { documents: 5, ..ANY };
         let all = |numbers: std::ops::Range<usize>| numbers.collect::<Vec<_>>();
         assert_eq!(places(&tree(&[("a", 1, 2), ("b", 0, 0)]), five), [(all(0..5), 0)]);
         assert_eq!(places(&tree(&[("a", 1, 2), ("b", 0, 1)]), five), [(all(0..4), 0), (all(4..6), 0)]);
@@ -251,9 +324,42 @@ mod tests {
     #[test]
     fn a_piece_is_no_larger_than_what_is_taken() {
         let documents = tree(&[("a", 1, 2), ("b", 1, 2), ("c", 1, 2)]);
-        let two = Size { bytes: Size::of(&documents[..8]).bytes, documents: usize::MAX };
+        let two = Size { bytes: Size::of(&documents[..8]).bytes, ..ANY };
         assert_eq!(places(&documents, two).len(), 2);
         assert_eq!(places(&documents, Size { bytes: two.bytes - 1, ..two }).len(), 3);
+    }
+
+    #[test]
+    fn a_request_waits_for_so_many_slow_keys_and_no_more() {
+        let mut documents = tree(&[("a", 0, 2), ("b", 0, 0), ("c", 0, 4)]);
+        let mut say = |place: usize, member: &str, value: Value| documents[place].body.insert(member.to_owned(), value);
+        say(1, "id_token_signed_response_alg", json!("PS256"));
+        say(2, "request_object_encryption_alg", json!("RSA-OAEP-256"));
+        say(3, "settings", json!({"signing_algorithm": "RS256"}));
+        for client in 5..9 {
+            say(client, "userinfo_signed_response_alg", json!("RS256"));
+        }
+        assert_eq!(Piece::of(&documents).size.slow_keys, 4);
+        let counts = |most: Size| pieces(&documents, most).iter().map(|piece| piece.places.len()).collect::<Vec<_>>();
+        assert_eq!(counts(Size { slow_keys: 4, ..ANY }), [9]);
+        assert_eq!(counts(Size { slow_keys: 3, ..ANY }), [4, 5]);
+        assert_eq!(counts(Size { slow_keys: 2, ..ANY }), [3, 6]);
+        // Its keys are made once, though its clients come in parts.
+        assert_eq!(counts(Size { slow_keys: 2, documents: 3, ..ANY }), [3, 1, 3, 3]);
+    }
+
+    #[test]
+    fn only_what_is_too_much_for_one_request_goes_in_pieces() {
+        let problem = |code: ErrorCode, pointers: &[&str]| {
+            let error =
+                |pointer: &&str| Violation { pointer: (*pointer).to_owned(), detail: "at most 10000".to_owned() };
+            let errors = pointers.iter().map(error).collect();
+            Failure::Problem(Box::new(Problem { code: Some(code), errors, ..Problem::default() }))
+        };
+        assert!(is_too_much(&problem(ErrorCode::PayloadTooLarge, &[])));
+        assert!(is_too_much(&problem(ErrorCode::LimitReached, &[""])));
+        assert!(!is_too_much(&problem(ErrorCode::LimitReached, &["v1/tenants/acme/clients.json:1"])));
+        assert!(!is_too_much(&problem(ErrorCode::ValidationFailed, &[""])));
     }
 
     #[test]
