@@ -15,15 +15,19 @@ impl WallClock {
     pub fn of(launch: &mut Launch) -> Self {
         let clock = Self { file: launch.log.with_extension("clock") };
         clock.set("+0s");
-        let env = [
+        launch.env.extend(clock.variables().map(|(name, value)| (name.to_owned(), value)));
+        clock
+    }
+
+    /// For the environment of another program that is to have it, too.
+    pub fn variables(&self) -> [(&'static str, String); 4] {
+        [
             ("LD_PRELOAD", library().display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", clock.file.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
             ("FAKETIME_NO_CACHE", "1".to_owned()),
             // As with NTP or an operator's `date`: the monotonic clock is not touched.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ];
-        launch.env.extend(env.map(|(name, value)| (name.to_owned(), value)));
-        clock
+        ]
     }
 
     /// So far from what is right, such as `+1h` or `-20s`.

@@ -2,6 +2,8 @@
 
 #[path = "declarative/import.rs"]
 mod import;
+#[path = "declarative/interrupted.rs"]
+mod interrupted;
 #[path = "declarative/large.rs"]
 mod large;
 #[path = "declarative/schema.rs"]
@@ -35,12 +37,17 @@ impl Shell {
         fs::write(path, text).expect("written");
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(programs::hellojohn());
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.folder).current_dir(&self.folder);
         command.env("HJ_SERVER", &self.server).env("HJ_CREDENTIAL", &self.credential).env("NO_COLOR", "1");
         command.env("ACME_DSN", "postgres://u:hunter2@db.example/acme");
-        command.args(args).output().expect("hellojohn runs")
+        command.args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("hellojohn runs")
     }
 
     #[track_caller]

@@ -3,6 +3,8 @@
 //! A change carries a random `Idempotency-Key`. When no answer comes, or the answer is *no leader* or *outcome unknown*,
 //! it is sent once more with the same key: the server applies it once, however often it arrives.
 
+mod sign_in;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -12,20 +14,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, IF_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use vocab::{ErrorCode, Secret};
 
-use crate::args::Connection;
 use crate::failure::Failure;
 use crate::output::{Output, note};
 use crate::private_file;
 use crate::problem::Problem;
-use crate::profile::{Profiles, Proof, Target};
 use crate::random;
 
-/// Between two tries to reach a server that was there before.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(crate) use self::sign_in::Lasting;
+
 /// Longer than every bounded wait of the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// For files of many megabytes.
@@ -41,6 +41,8 @@ pub(crate) struct Api {
     http: reqwest::Client,
     base: Url,
     token: Secret<String>,
+    /// When the token ends, in seconds since 1970.
+    ends_at: i64,
     /// `wait` and `timeout` of the query, when asked for.
     wait: Vec<(String, String)>,
     pub(crate) output: Output,
@@ -88,80 +90,11 @@ pub(crate) fn note_rejecting(pods: &str) {
 }
 
 impl Api {
-    pub(crate) async fn connect(connection: &Connection) -> Result<Self, Failure> {
-        let path = Profiles::path()?;
-        let mut profiles = Profiles::load(&path)?;
-        let mut target = profiles.target(connection)?;
-        if let Proof::Session(session) = &target.proof
-            && session.token().is_none()
-        {
-            target.proof = Proof::Session(Box::new(session.renew(&target.server, target.ca_file.as_deref()).await?));
-            let name = profiles.name(connection.profile.as_deref()).to_owned();
-            profiles.store(&path, Some(&name), &target)?;
-        }
-        let mut api = Self::login(&target).await?;
-        if connection.wait.is_some() {
-            let timeout = format!("{}s", connection.wait_timeout);
-            api.wait = vec![("wait".to_owned(), "fleet".to_owned()), ("timeout".to_owned(), timeout)];
-        }
-        api.output = Output::new(connection.output);
-        Ok(api)
-    }
-
-    /// Exchanges the credential for a short-lived token.
-    /// For whoever listened already and goes on: waits for the server to be there again.
-    pub(crate) async fn reconnect(connection: &Connection) -> Result<Self, Failure> {
-        let mut is_told = false;
-        loop {
-            match Self::connect(connection).await {
-                Err(why @ Failure::Unreachable { .. }) => {
-                    if !is_told {
-                        note(format_args!("hellojohn: {why}; trying again"));
-                        is_told = true;
-                    }
-                    tokio::time::sleep(AGAIN).await;
-                }
-                connected => return connected,
-            }
-        }
-    }
-
-    pub(crate) async fn login(target: &Target) -> Result<Self, Failure> {
-        let base = parse_server(&target.server)?;
-        let mut api = Self {
-            http: http_client(target.ca_file.as_deref())?,
-            base,
-            token: Secret::new(String::new()),
-            wait: Vec::new(),
-            output: Output::default(),
-        };
-        let credential = match &target.proof {
-            Proof::Credential(credential) => credential,
-            Proof::Session(session) => {
-                let token = session.token().context("the token ended a moment ago: try again")?;
-                api.token = Secret::new(token.to_owned());
-                return Ok(api);
-            }
-        };
-        let url = api.url(&["auth", "token"], &[]);
-        let request = || api.http.post(url.clone()).json(&json!({ "credential": credential.expose() }));
-        let response = match request().send().await {
-            Err(error) if error.is_connect() => return Err(unreachable(&target.server, &error)),
-            Err(_) => request().send().await.map_err(|error| unreachable(&target.server, &error))?,
-            Ok(response) => response,
-        };
-        let body = api.read_body(response).await?;
-        match body.pointer("/access_token").and_then(Value::as_str) {
-            Some(token) => api.token = Secret::new(token.to_owned()),
-            None => return Err(anyhow::anyhow!("{url} answered without an access_token").into()),
-        }
-        Ok(api)
-    }
-
     /// The same administrator at another node.
     pub(crate) fn at(&self, base: Url) -> Self {
-        let Self { http, token, wait, output, .. } = self;
-        Self { http: http.clone(), base, token: token.clone(), wait: wait.clone(), output: *output }
+        let Self { http, token, ends_at, wait, output, .. } = self;
+        let (http, token) = (http.clone(), token.clone());
+        Self { http, base, token, ends_at: *ends_at, wait: wait.clone(), output: *output }
     }
 
     /// For all changes of many but the last.

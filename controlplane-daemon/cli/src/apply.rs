@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Change};
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::{Output, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct Documents {
@@ -45,14 +45,14 @@ pub(crate) struct ApplyArgs {
 
 pub(crate) async fn apply(api: &Api, args: ApplyArgs) -> Result<(), Failure> {
     let answer = send(api, &args.documents, args.dry_run).await?;
-    show(api, &answer.body)?;
+    show(api.output, &answer.body)?;
     answer.check_fleet()
 }
 
 /// As diff(1): 0 when nothing differs, 1 when something does, more when it could not be found out.
 pub(crate) async fn diff(api: &Api, documents: Documents) -> Result<(), Failure> {
     let answer = send(api, &documents, true).await?;
-    show(api, &answer.body)?;
+    show(api.output, &answer.body)?;
     let summary = |action: &str| answer.body["summary"][action].as_u64().unwrap_or(0);
     if summary("create") + summary("update") + summary("delete") > 0 { Err(Failure::Different) } else { Ok(()) }
 }
@@ -146,9 +146,9 @@ fn placed(failure: Failure, documents: &[&Document]) -> Failure {
     Failure::Problem(problem)
 }
 
-pub(crate) fn show(api: &Api, body: &Value) -> Result<(), Failure> {
-    if !api.output.is_table() {
-        return api.output.document(body);
+pub(crate) fn show(output: Output, body: &Value) -> Result<(), Failure> {
+    if !output.is_table() {
+        return output.document(body);
     }
     for change in body["changes"].as_array().into_iter().flatten() {
         let text = |name: &str| change[name].as_str().unwrap_or_default();

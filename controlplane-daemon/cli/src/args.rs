@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use vocab::Secret;
 
-use crate::api::Api;
+use crate::api::{Api, Lasting};
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output::{Format, say};
 use crate::resource::{admin, client, key, scope, settings, tenant};
@@ -135,7 +135,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Apply(args) => apply::apply(&api().await?, *args).await,
         Command::Diff(documents) => apply::diff(&api().await?, *documents).await,
         Command::Export(args) => backup::export(&api().await?, args).await,
-        Command::Import(args) => import::run(&api().await?, args).await,
+        Command::Import(args) => import::run(&mut Lasting::connect(&connection).await?, args).await,
         Command::Cluster(cluster::Command::Recover { args }) => Err(backup::recover(&args)),
         Command::Cluster(command) => cluster::run(&api().await?, command).await,
         Command::Doctor => doctor::run(&api().await?).await,

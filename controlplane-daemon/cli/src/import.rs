@@ -14,10 +14,10 @@ use manifest::{Document, Fault, Kind};
 use serde_json::{Value, json};
 
 use self::pieces::Order;
-use crate::api::Api;
+use crate::api::Lasting;
 use crate::apply::show;
 use crate::failure::Failure;
-use crate::output::{note, say};
+use crate::output::{Output, note, say};
 use crate::{backup, private_file, random};
 
 #[derive(Debug, Args)]
@@ -54,24 +54,24 @@ fn dsn_file(text: &str) -> Result<(String, PathBuf), String> {
     Ok((slug.to_owned(), file.into()))
 }
 
-pub(crate) async fn run(api: &Api, args: ImportArgs) -> Result<(), Failure> {
+pub(crate) async fn run(server: &mut Lasting<'_>, args: ImportArgs) -> Result<(), Failure> {
     let wrong = |flags: &str, what: &str| Err(Failure::Usage(format!("{flags}: {} is a {what}", args.from.display())));
     let for_folders = args.set.is_some() || args.take_over || !args.dsn.is_empty();
     match args.from.is_dir() {
         true if args.mode.is_some() => wrong("--mode is for files", "folder"),
-        true => folder(api, args).await,
+        true => folder(server, args).await,
         false if for_folders => wrong("--set, --take-over and --dsn are for folders", "file"),
-        false => backup::import(api, &args.from, args.mode.unwrap_or_default(), args.dry_run).await,
+        false => backup::import(server.api().await?, &args.from, args.mode.unwrap_or_default(), args.dry_run).await,
     }
 }
 
-async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
+async fn folder(server: &mut Lasting<'_>, args: ImportArgs) -> Result<(), Failure> {
     let tree = manifest::tree(&args.from).map_err(|faults| Failure::Usage(told(&faults)))?;
     let (mut documents, mut left_out) = (tree.documents, tree.left_out);
-    give_databases(api, &mut documents, &args.dsn, &mut left_out).await?;
-    keep_mail_servers(api, &mut documents, &mut left_out).await?;
-    keep_identity_providers(api, &mut documents, &mut left_out).await?;
-    let mut secrets = give_secrets(api, &mut documents, &args).await?;
+    give_databases(server, &mut documents, &args.dsn, &mut left_out).await?;
+    keep_mail_servers(server, &mut documents, &mut left_out).await?;
+    keep_identity_providers(server, &mut documents, &mut left_out).await?;
+    let mut secrets = give_secrets(server, &mut documents, &args).await?;
 
     let flags = [("dry_run", args.dry_run), ("take_over", args.take_over)];
     let flags: Vec<&str> = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
@@ -84,15 +84,15 @@ async fn folder(api: &Api, args: ImportArgs) -> Result<(), Failure> {
         }
     };
     let order = Order { documents: &documents, set: args.set(), flags: &flags };
-    let sent = pieces::send(api, order, tell).await;
+    let sent = pieces::send(server, order, tell).await;
     secrets.retain(|made| made.place < sent.documents && !args.dry_run);
     match (sent.answer, sent.failure) {
         (Some(answer), None) => {
-            report(api, &answer.body, &secrets, &left_out)?;
+            report(server.output(), &answer.body, &secrets, &left_out)?;
             answer.check_fleet()
         }
         (Some(answer), Some(failure)) if !args.dry_run => {
-            report(api, &answer.body, &secrets, &left_out)?;
+            report(server.output(), &answer.body, &secrets, &left_out)?;
             let of = documents.len();
             note(format_args!("This was {} of {of} documents; import again to go on with the rest.", sent.documents));
             Err(failure)
@@ -111,7 +111,7 @@ fn text<'a>(document: &'a Document, name: &str) -> &'a str {
 
 /// Every tenant that says that it has a database gets its DSN, keeps the one it has, or goes without, and that is told.
 async fn give_databases(
-    api: &Api,
+    server: &mut Lasting<'_>,
     documents: &mut [Document],
     files: &[(String, PathBuf)],
     left_out: &mut Vec<Fault>,
@@ -130,7 +130,7 @@ async fn give_databases(
             if let Some(database) = settings.get_mut("database").and_then(Value::as_object_mut) {
                 database.insert("dsn".to_owned(), dsn.into());
             }
-        } else if stated && !has(api, &slug, "/settings/database").await? {
+        } else if stated && !has(server, &slug, "/settings/database").await? {
             let why = format!("no DSN is in the files: give it with --dsn {slug}=FILE, or later with `tenant update`");
             left_out.push(document.fault("/settings/database", why));
             if let Some(settings) = document.body.get_mut("settings").and_then(Value::as_object_mut) {
@@ -145,11 +145,15 @@ async fn give_databases(
 }
 
 /// The password of a mail server is not in the files: a tenant keeps the one it has, or goes without the server.
-async fn keep_mail_servers(api: &Api, documents: &mut [Document], left_out: &mut Vec<Fault>) -> Result<(), Failure> {
+async fn keep_mail_servers(
+    server: &mut Lasting<'_>,
+    documents: &mut [Document],
+    left_out: &mut Vec<Fault>,
+) -> Result<(), Failure> {
     for document in documents.iter_mut().filter(|document| document.kind == Kind::Tenant) {
         let slug = text(document, "slug").to_owned();
         let account = document.body.get("settings").and_then(|settings| settings.pointer("/smtp/username"));
-        if account.is_some_and(Value::is_string) && !has(api, &slug, "/settings/smtp/username").await? {
+        if account.is_some_and(Value::is_string) && !has(server, &slug, "/settings/smtp/username").await? {
             let why = "no password is in the files: give the mail server later with `tenant update`";
             left_out.push(document.fault("/settings/smtp", why));
             if let Some(settings) = document.body.get_mut("settings").and_then(Value::as_object_mut) {
@@ -162,7 +166,7 @@ async fn keep_mail_servers(api: &Api, documents: &mut [Document], left_out: &mut
 
 /// Nor is the client secret at an identity provider: where the tenant has that provider with one, it stays.
 async fn keep_identity_providers(
-    api: &Api,
+    server: &mut Lasting<'_>,
     documents: &mut [Document],
     left_out: &mut Vec<Fault>,
 ) -> Result<(), Failure> {
@@ -174,7 +178,7 @@ async fn keep_identity_providers(
         if !stated.iter().any(has_secret) {
             continue;
         }
-        let there = shown(api, text(document, "slug")).await?;
+        let there = shown(server, text(document, "slug")).await?;
         let there = there.pointer(&format!("/settings{list}")).and_then(Value::as_array).cloned().unwrap_or_default();
         let client = |of: &Value| ["id", "issuer", "client_id"].map(|name| of.get(name).cloned());
         let mut kept = Vec::new();
@@ -200,14 +204,14 @@ fn has_secret(provider: &Value) -> bool {
     method.is_some_and(|method| method.starts_with("client_secret"))
 }
 
-async fn has(api: &Api, slug: &str, pointer: &str) -> Result<bool, Failure> {
-    Ok(shown(api, slug).await?.pointer(pointer).is_some_and(|value| !value.is_null()))
+async fn has(server: &mut Lasting<'_>, slug: &str, pointer: &str) -> Result<bool, Failure> {
+    Ok(shown(server, slug).await?.pointer(pointer).is_some_and(|value| !value.is_null()))
 }
 
 /// The tenant as it is; null: there is none.
-async fn shown(api: &Api, slug: &str) -> Result<Value, Failure> {
+async fn shown(server: &mut Lasting<'_>, slug: &str) -> Result<Value, Failure> {
     let query = [("consistency".to_owned(), "linearizable".to_owned())];
-    match api.get_with(&["tenants", slug], &query).await {
+    match server.api().await?.get_with(&["tenants", slug], &query).await {
         Ok(tenant) => Ok(tenant),
         Err(failure) if failure.is_not_found() => Ok(Value::Null),
         Err(failure) => Err(failure),
@@ -224,7 +228,11 @@ struct Made {
 }
 
 /// To the confidential clients that have none yet, which a plan tells. It also finds out everything that is wrong.
-async fn give_secrets(api: &Api, documents: &mut [Document], args: &ImportArgs) -> Result<Vec<Made>, Failure> {
+async fn give_secrets(
+    server: &mut Lasting<'_>,
+    documents: &mut [Document],
+    args: &ImportArgs,
+) -> Result<Vec<Made>, Failure> {
     let confidential = |document: &Document| {
         let method = document.body.get("token_endpoint_auth_method").and_then(Value::as_str);
         document.kind == Kind::Client && method != Some("none")
@@ -234,7 +242,7 @@ async fn give_secrets(api: &Api, documents: &mut [Document], args: &ImportArgs) 
     }
     let mut flags = vec!["dry_run"];
     flags.extend(args.take_over.then_some("take_over"));
-    let plan = pieces::send(api, Order { documents, set: args.set(), flags: &flags }, |_| {}).await;
+    let plan = pieces::send(server, Order { documents, set: args.set(), flags: &flags }, |_| {}).await;
     if let Some(failure) = plan.failure {
         return Err(failure);
     }
@@ -268,17 +276,17 @@ fn needs_secret(change: &Value) -> bool {
             || change["differences"].as_array().is_some_and(|it| it.iter().any(was_public)))
 }
 
-fn report(api: &Api, body: &Value, secrets: &[Made], left_out: &[Fault]) -> Result<(), Failure> {
+fn report(output: Output, body: &Value, secrets: &[Made], left_out: &[Fault]) -> Result<(), Failure> {
     const KEYS: &str = "Signing keys are not in such a folder: each tenant that was made has new ones.";
-    if !api.output.is_table() {
+    if !output.is_table() {
         let mut body = body.clone();
         let made = |it: &Made| json!({"tenant": it.tenant, "client_id": it.client_id, "client_secret": it.secret});
         body["secrets"] = secrets.iter().map(made).collect();
         let told = |it: &Fault| json!({"file": it.file, "line": it.line, "pointer": it.pointer, "detail": it.detail});
         body["left_out"] = left_out.iter().map(told).collect();
-        return api.output.document(&body);
+        return output.document(&body);
     }
-    show(api, body)?;
+    show(output, body)?;
     if !left_out.is_empty() {
         say("\nNot brought over:")?;
         for fault in left_out {

@@ -2,6 +2,7 @@
 //! one, for the next.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -48,7 +49,22 @@ struct Trusted {
 impl Session {
     /// `None` when it is over.
     pub(crate) fn token(&self) -> Option<&str> {
-        (SystemClock.now().secs() + MARGIN_SECS < self.expires_at).then_some(self.token.as_str())
+        (self.left_secs() > MARGIN_SECS).then_some(self.token.as_str())
+    }
+
+    /// In seconds since 1970.
+    pub(crate) const fn ends_at(&self) -> i64 {
+        self.expires_at
+    }
+
+    /// Whether it is over, or ends sooner than `wanted` and need not.
+    pub(crate) fn is_due(&self, wanted: Duration) -> bool {
+        let is_short = self.left_secs() <= wanted.as_secs().cast_signed();
+        self.token().is_none() || (is_short && self.refresh_token.is_some())
+    }
+
+    fn left_secs(&self) -> i64 {
+        self.expires_at - SystemClock.now().secs()
     }
 
     /// Signs the user in at the issuer that the server trusts.
@@ -149,4 +165,23 @@ fn claim(token: &str, name: &str) -> Option<String> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Value = serde_json::from_slice(&payload).ok()?;
     claims.get(name)?.as_str().map(ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_renewed_before_its_end_where_it_can_be() {
+        let with = |left_secs: i64, refresh_token: Option<&str>| Session {
+            issuer: "https://id.example".to_owned(),
+            client_id: "cli".to_owned(),
+            token: "t".to_owned(),
+            expires_at: SystemClock.now().secs() + left_secs,
+            refresh_token: refresh_token.map(ToOwned::to_owned),
+        };
+        let wanted = Duration::from_secs(100);
+        assert!(!with(200, Some("r")).is_due(wanted) && with(90, Some("r")).is_due(wanted));
+        assert!(!with(90, None).is_due(wanted) && with(10, None).is_due(wanted));
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use vocab::{ErrorCode, KeyFamily, SigningAlgorithm};
 
 use super::{text, told};
-use crate::api::{Answer, Api};
+use crate::api::{Answer, Lasting};
 use crate::apply::apply_documents;
 use crate::failure::{Failure, OUTCOME_UNKNOWN};
 
@@ -53,10 +53,10 @@ pub(super) struct Order<'a> {
 
 /// As one; in pieces if that is too much, which the server says before it does anything. `may_be_made` is told the
 /// places of what may be there from then on though the answer never comes.
-pub(super) async fn send(api: &Api, order: Order<'_>, may_be_made: impl Fn(&[usize])) -> Sent {
+pub(super) async fn send(server: &mut Lasting<'_>, order: Order<'_>, may_be_made: impl Fn(&[usize])) -> Sent {
     let whole = Piece::of(order.documents);
     if whole.size.fits(WHOLE) {
-        let sent = send_all(api, order, &[whole], &may_be_made).await;
+        let sent = send_all(server, order, &[whole], &may_be_made).await;
         if !sent.failure.as_ref().is_some_and(is_too_much) {
             return sent;
         }
@@ -65,23 +65,23 @@ pub(super) async fn send(api: &Api, order: Order<'_>, may_be_made: impl Fn(&[usi
     if !twice.is_empty() {
         return Sent { failure: Some(Failure::Usage(told(&twice))), ..Sent::default() };
     }
-    send_all(api, order, &pieces(order.documents, PIECE), &may_be_made).await
+    send_all(server, order, &pieces(order.documents, PIECE), &may_be_made).await
 }
 
 /// One after another, up to the first that is refused. A dry run goes on, so that it tells what else is wrong.
-async fn send_all(api: &Api, order: Order<'_>, pieces: &[Piece], may_be_made: &impl Fn(&[usize])) -> Sent {
-    let Order { documents, set, flags } = order;
+async fn send_all(
+    server: &mut Lasting<'_>,
+    order: Order<'_>,
+    pieces: &[Piece],
+    may_be_made: &impl Fn(&[usize]),
+) -> Sent {
     let (mut sent, mut changes) = (Sent::default(), Vec::new());
-    let is_rehearsal = flags.contains(&"dry_run");
-    // Pods that have the last one have them all.
-    let hasty = api.without_wait();
+    let is_rehearsal = order.flags.contains(&"dry_run");
     for (number, piece) in pieces.iter().enumerate() {
-        let own: Vec<&Document> = piece.places.iter().filter_map(|place| documents.get(*place)).collect();
-        let api = if number + 1 < pieces.len() { &hasty } else { api };
         if pieces.len() > 1 && !is_rehearsal {
             may_be_made(&piece.places);
         }
-        match apply_documents(api, &own, set, flags).await {
+        match apply_piece(server, order, piece, number + 1 == pieces.len()).await {
             Ok(mut answer) => {
                 changes.extend(piece.changes(&mut answer.body));
                 sent.documents += piece.places.len() - piece.repeated;
@@ -108,6 +108,19 @@ async fn send_all(api: &Api, order: Order<'_>, pieces: &[Piece], may_be_made: &i
         answer.body["changes"] = changes.into();
     }
     sent
+}
+
+async fn apply_piece(
+    server: &mut Lasting<'_>,
+    order: Order<'_>,
+    piece: &Piece,
+    is_last: bool,
+) -> Result<Answer, Failure> {
+    let own: Vec<&Document> = piece.places.iter().filter_map(|place| order.documents.get(*place)).collect();
+    let api = server.api().await?;
+    // Pods that have the last one have them all.
+    let hasty = api.without_wait();
+    apply_documents(if is_last { api } else { &hasty }, &own, order.set, order.flags).await
 }
 
 /// For one request or one entry of the log, whatever the documents are.
