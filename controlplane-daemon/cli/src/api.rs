@@ -166,9 +166,9 @@ impl Api {
         let query: Vec<_> = self.wait.iter().chain(query).cloned().collect();
         let url = self.url(change.path, &query);
         match self.attempt(request_id, url.clone(), change).await {
-            Err((_, Some(pause))) => {
+            Err((first, Some(pause))) => {
                 tokio::time::sleep(pause).await;
-                self.attempt(request_id, url, change).await.map_err(|(failure, _)| failure)
+                self.attempt(request_id, url, change).await.map_err(|(second, _)| first.then(second))
             }
             Err((failure, None)) => Err(failure),
             Ok(answer) => Ok(answer),
@@ -375,4 +375,34 @@ fn reason(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::OUTCOME_UNKNOWN;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_change_that_was_sent_is_not_called_unsent_because_nobody_can_be_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let hears_once_and_is_gone = async move {
+            let (mut caller, _) = listener.accept().await.unwrap();
+            drop(listener);
+            assert!(caller.read(&mut [0; 64]).await.unwrap() > 0);
+        };
+        let api = Api {
+            http: http_client(None).unwrap(),
+            base: parse_server(&server).unwrap(),
+            token: Secret::new(String::new()),
+            ends_at: 0,
+            wait: Vec::new(),
+            output: Output::default(),
+        };
+        let change = Change { method: Method::POST, path: &["apply"], body: None, if_match: None };
+        let (answer, ()) = tokio::join!(api.change(change), hears_once_and_is_gone);
+        assert_eq!(answer.unwrap_err().exit_code(), OUTCOME_UNKNOWN);
+    }
 }

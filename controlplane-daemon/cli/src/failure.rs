@@ -73,6 +73,13 @@ impl Failure {
         }
     }
 
+    /// What is known after the same change was sent again. That nobody could be asked then, or nobody answered for it,
+    /// does not tell what became of the first.
+    pub(crate) fn then(self, second: Self) -> Self {
+        let is_judged = matches!(second.exit_code(), 2..=4);
+        if self.exit_code() == OUTCOME_UNKNOWN && !is_judged { self } else { second }
+    }
+
     /// Whether the server says that the thing asked for is not there.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Problem(problem) if problem.code == Some(ErrorCode::NotFound))
@@ -129,6 +136,22 @@ mod tests {
     fn exit(status: u16, code: Option<ErrorCode>) -> u8 {
         let problem = Problem { status, code, ..Problem::default() };
         Failure::Problem(Box::new(problem)).exit_code()
+    }
+
+    #[test]
+    fn an_unknown_outcome_stays_unknown_until_the_server_judges_the_same_change() {
+        let lost = || Failure::OutcomeUnknown { server: "here".to_owned(), reason: "reset".to_owned() };
+        let gone = || Failure::Unreachable { server: "here".to_owned(), reason: "refused".to_owned() };
+        let said = |code: ErrorCode| {
+            let problem = Problem { status: code.http_status(), code: Some(code), ..Problem::default() };
+            Failure::Problem(Box::new(problem))
+        };
+        assert_eq!(lost().then(gone()).exit_code(), OUTCOME_UNKNOWN);
+        assert_eq!(lost().then(said(ErrorCode::NoLeader)).exit_code(), OUTCOME_UNKNOWN);
+        assert_eq!(lost().then(said(ErrorCode::Unauthenticated)).exit_code(), OUTCOME_UNKNOWN);
+        assert_eq!(lost().then(said(ErrorCode::Conflict)).exit_code(), 4);
+        assert_eq!(gone().then(lost()).exit_code(), OUTCOME_UNKNOWN);
+        assert_eq!(said(ErrorCode::NoLeader).then(gone()).exit_code(), 6);
     }
 
     #[test]
