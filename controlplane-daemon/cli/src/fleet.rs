@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::api::{Api, Change, note_rejecting};
+use crate::api::{Api, Change, Lasting, note_rejecting};
 use crate::failure::Failure;
 use crate::output::{Column, Reader, note, say, tell};
 
@@ -115,24 +115,56 @@ async fn watch(api: &Api, interval: Duration) -> Result<(), Failure> {
 }
 
 async fn wait(api: &Api, revision: u64, timeout: u32) -> Result<(), Failure> {
-    let query = [("revision".to_owned(), revision.to_string()), ("timeout".to_owned(), format!("{timeout}s"))];
-    let outcome = api.get_with(&["fleet", "wait"], &query).await?;
+    let outcome = waited(api, revision, &format!("{timeout}s")).await?;
     if !api.output.is_table() {
         api.output.document(&outcome)?;
     }
-    let rejecting: Vec<_> = items(&outcome, "/rejecting").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    note_all_rejecting(&outcome);
+    if let Some(pods) = laggards(&outcome) {
+        return Err(Failure::Laggards(pods));
+    }
+    if api.output.is_table() {
+        say(format_args!("every pod has revision {revision}"))?;
+    }
+    Ok(())
+}
+
+/// For what was made before a command of many changes failed: whether the pods have it, if they are to be waited for.
+pub(crate) async fn note_reached(server: &mut Lasting<'_>, revision: u64) {
+    let Some(timeout) = server.fleet_timeout() else { return };
+    let outcome = async { waited(server.api().await?, revision, &timeout).await };
+    match outcome.await {
+        Ok(outcome) => {
+            note_all_rejecting(&outcome);
+            match laggards(&outcome) {
+                None => note(format_args!("Every connected pod has revision {revision}.")),
+                Some(pods) => note(format_args!("These had not seen revision {revision} in time: {pods}")),
+            }
+        }
+        Err(why) => note(format_args!("Whether every connected pod has revision {revision} is not known: {why}")),
+    }
+}
+
+async fn waited(api: &Api, revision: u64, timeout: &str) -> Result<Value, Failure> {
+    let query = [("revision".to_owned(), revision.to_string()), ("timeout".to_owned(), timeout.to_owned())];
+    api.get_with(&["fleet", "wait"], &query).await
+}
+
+fn note_all_rejecting(outcome: &Value) {
+    let rejecting: Vec<_> = items(outcome, "/rejecting").iter().filter_map(Value::as_str).map(str::to_owned).collect();
     if !rejecting.is_empty() {
         note_rejecting(&rejecting.join(","));
     }
+}
+
+/// Which pods, and the pods of which nodes, were waited for in vain.
+fn laggards(outcome: &Value) -> Option<String> {
     if outcome.pointer("/complete") == Some(&Value::Bool(true)) {
-        if api.output.is_table() {
-            say(format_args!("every pod has revision {revision}"))?;
-        }
-        return Ok(());
+        return None;
     }
     let name = |pod: &Value| pod.pointer("/pod_id").and_then(Value::as_str).map(str::to_owned);
-    let pods = items(&outcome, "/laggards");
-    let nodes = items(&outcome, "/unreachable_nodes");
+    let pods = items(outcome, "/laggards");
+    let nodes = items(outcome, "/unreachable_nodes");
     let named = pods.iter().filter_map(name).chain(nodes.iter().map(|node| format!("node:{node}")));
-    Err(Failure::Laggards(named.collect::<Vec<_>>().join(",")))
+    Some(named.collect::<Vec<_>>().join(","))
 }

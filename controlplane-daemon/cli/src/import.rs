@@ -13,12 +13,12 @@ use clap::Args;
 use manifest::{Document, Fault, Kind};
 use serde_json::{Value, json};
 
-use self::pieces::Order;
+use self::pieces::{Order, Sent};
 use crate::api::Lasting;
 use crate::apply::show;
 use crate::failure::Failure;
 use crate::output::{Output, note, say};
-use crate::{backup, private_file, random};
+use crate::{backup, fleet, private_file, random};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -84,20 +84,38 @@ async fn folder(server: &mut Lasting<'_>, args: ImportArgs) -> Result<(), Failur
         }
     };
     let order = Order { documents: &documents, set: args.set(), flags: &flags };
-    let sent = pieces::send(server, order, tell).await;
-    secrets.retain(|made| made.place < sent.documents && !args.dry_run);
-    match (sent.answer, sent.failure) {
-        (Some(answer), None) => {
-            report(server.output(), &answer.body, &secrets, &left_out)?;
-            answer.check_fleet()
-        }
-        (Some(answer), Some(failure)) if !args.dry_run => {
-            report(server.output(), &answer.body, &secrets, &left_out)?;
-            let of = documents.len();
-            note(format_args!("This was {} of {of} documents; import again to go on with the rest.", sent.documents));
-            Err(failure)
-        }
-        (_, failure) => failure.map_or(Ok(()), Err),
+    let Sent { answer, documents: taken, in_doubt, failure } = pieces::send(server, order, tell).await;
+    secrets.retain(|made| made.place < taken && !args.dry_run);
+    let Some(failure) = failure else {
+        let Some(answer) = answer else { return Ok(()) };
+        report(server.output(), &answer.body, &secrets, &left_out)?;
+        return answer.check_fleet();
+    };
+    let made = answer.filter(|_| !args.dry_run);
+    if let Some(answer) = &made {
+        report(server.output(), &answer.body, &secrets, &left_out)?;
+        let (of, revision) = (documents.len(), &answer.body["revision"]);
+        note(format_args!(
+            "This was {taken} of {of} documents, up to revision {revision}; import again to go on with the rest."
+        ));
+    }
+    let doubtful = documents.get(taken..taken + in_doubt).unwrap_or_default();
+    if let (Some(first), Some(last)) = (doubtful.first().map(name), doubtful.last().map(name)) {
+        note(format_args!("Whether {in_doubt} documents are made is not known: from {first} to {last}."));
+    }
+    if let Some(revision) = made.and_then(|answer| answer.body["revision"].as_u64()) {
+        fleet::note_reached(server, revision).await;
+    }
+    Err(failure)
+}
+
+fn name(document: &Document) -> String {
+    let kind = document.kind.as_str().to_lowercase();
+    let own = ["client_id", "name"].map(|member| text(document, member));
+    match document.kind {
+        Kind::Tenant | Kind::Settings => format!("{kind} {}", text(document, "slug")),
+        Kind::Client => format!("{kind} {}/{}", text(document, "tenant"), own[0]),
+        Kind::Scope => format!("{kind} {}/{}", text(document, "tenant"), own[1]),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tests::admin::Admin;
 use tests::cluster::Cluster;
+use tests::pod::{Plan, Pod};
 
 use super::Shell;
 
@@ -93,13 +94,21 @@ async fn a_folder_of_any_size_is_brought_over() {
 
     // Only together they are too many: what was made before the last ones is told, with its secrets.
     fs::write(&last, whole).expect("mended");
-    let output = shell.run(&["import", "v1", "-o", "json"]);
+    let pod = Plan { name: "pod", control_plane: &cluster.watch_urls(), ..Plan::default() };
+    let pod = Pod::start(&pod, &cluster.secrets).await;
+    let output = shell.run(&["import", "v1", "-o", "json", "--wait", "fleet", "--wait-timeout", "60"]);
     let said = String::from_utf8_lossy(&output.stderr);
     let documents = (TENANTS + 1) * 2 + TENANTS + MANY_CLIENTS;
     assert!(output.status.code() == Some(4) && said.contains("limit_reached"), "{said}");
     let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let made = answer["summary"]["create"].as_u64().expect("a number");
-    assert!(said.contains(&format!("This was {made} of {documents} documents")), "{made}: {said}");
+    let revision = answer["revision"].as_u64().expect("a number");
+    let part = format!("This was {made} of {documents} documents, up to revision {revision};");
+    assert!(said.contains(&part), "{part}: {said}");
+    assert!(said.contains(&format!("Every connected pod has revision {revision}.\n")), "{said}");
+    assert!(!said.contains("is not known"), "{said}");
+    pod.has_revision(revision).await;
+    drop(pod);
     assert_eq!(answer["changes"].as_array().map(Vec::len), usize::try_from(made).ok());
     let secrets = answer["secrets"].as_array().expect("a list");
     assert_eq!((secrets.len(), &secrets[0]["client_id"]), (1, &json!(id(0))), "{secrets:?}");

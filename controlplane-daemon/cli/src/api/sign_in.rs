@@ -44,6 +44,11 @@ impl<'a> Lasting<'a> {
         Ok(&self.api)
     }
 
+    /// How long the fleet is waited for, if it is.
+    pub(crate) fn fleet_timeout(&self) -> Option<String> {
+        self.api.wait.iter().find(|(name, _)| name == "timeout").map(|(_, timeout)| timeout.clone())
+    }
+
     pub(crate) const fn output(&self) -> Output {
         self.api.output
     }

@@ -40,6 +40,8 @@ pub(super) struct Sent {
     pub(super) answer: Option<Answer>,
     /// So many of the documents were taken, from the first on.
     pub(super) documents: usize,
+    /// So many after them may have been taken: nobody answered for that piece.
+    pub(super) in_doubt: usize,
     pub(super) failure: Option<Failure>,
 }
 
@@ -88,8 +90,11 @@ async fn send_all(
                 sent.answer = Some(answer);
             }
             Err(failure) => {
-                if pieces.len() == 1 && failure.exit_code() == OUTCOME_UNKNOWN {
-                    may_be_made(&piece.places);
+                if failure.exit_code() == OUTCOME_UNKNOWN && !is_rehearsal {
+                    sent.in_doubt = piece.places.len() - piece.repeated;
+                    if pieces.len() == 1 {
+                        may_be_made(&piece.places);
+                    }
                 }
                 let goes_on = is_rehearsal && is_about_documents(&failure);
                 let so_far = joined(sent.failure.take(), failure);
