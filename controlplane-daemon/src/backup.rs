@@ -13,7 +13,8 @@
 //!
 //! An import reads its file three times: [`read`] checks every byte and record, then every mutation that it will come to is
 //! applied to a copy of the state, and only then is anything proposed. Each mutation puts what stands there whole, so an
-//! import that broke off is run again and goes on where it ended.
+//! import that broke off is run again and goes on where it ended. What is not there yet is put on the condition that it
+//! still is not; for that the `restore` stands in a `batch`.
 
 pub mod import;
 pub mod read;

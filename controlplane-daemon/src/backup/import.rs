@@ -89,6 +89,9 @@ impl ImportError {
             Self::Read(_) => ErrorCode::InvalidRequest,
             Self::Stale(why) => why.code(),
             Self::MissingKeys(_) | Self::Conflicts(_) => ErrorCode::Conflict,
+            // The importer named no revision.
+            Self::Refused { why: ProposeError::Rejected(Rejection::Overtaken { .. }), .. }
+            | Self::Stopped { why: ProposeError::Rejected(Rejection::Overtaken { .. }), .. } => ErrorCode::Conflict,
             Self::Refused { why, .. } | Self::Stopped { why, .. } => why.code(),
             Self::Broken => ErrorCode::Internal,
         }
@@ -163,11 +166,21 @@ impl Import {
         Ok(Report { tally, revision })
     }
 
-    /// Until it is made: every step comes to the same when it is made twice.
+    /// What is to be new is refused once it is there, whoever made it: a second attempt is known by the request id. The
+    /// others come to the same when they are made twice, and may be too many to be remembered.
+    pub(crate) fn command(&self, mutation: Mutation) -> Command {
+        let makes = matches!(mutation, Mutation::Batch { .. });
+        Command {
+            request_id: if makes { format!("import-{:032x}", rand::random::<u128>()).parse().ok() } else { None },
+            origin: self.origin.clone(),
+            ..Command::new(self.importer.clone(), mutation)
+        }
+    }
+
+    /// Until it is made.
     async fn make(&self, mutation: Mutation) -> Result<Option<Revision>, ProposeError> {
-        let removes = !matches!(mutation, Mutation::Restore { .. });
-        let mut command = Command::new(self.importer.clone(), mutation);
-        command.origin = self.origin.clone();
+        let removes = !matches!(mutation, Mutation::Restore { .. } | Mutation::Batch { .. });
+        let command = self.command(mutation);
         let deadline = Instant::now() + PATIENCE;
         let mut again = false;
         loop {
@@ -179,9 +192,19 @@ impl Import {
                     again = true;
                     tokio::time::sleep(RETRY).await;
                 }
-                Err(why) => return Err(why),
+                Err(why) => return Err(alone(why)),
             }
         }
+    }
+}
+
+/// What is put on a condition is the one item of a batch, which is nothing that the importer knows of.
+fn alone(why: ProposeError) -> ProposeError {
+    match why {
+        ProposeError::Rejected(Rejection::Items { mut items }) if items.len() == 1 => {
+            ProposeError::Rejected(items.remove(0).rejection)
+        }
+        other => other,
     }
 }
 
@@ -217,6 +240,6 @@ impl Trial {
             let stamp = Stamp { at: self.now, id: uuid::Uuid::nil(), key: None, more_keys: Vec::new() };
             Ok(apply(&mut self.state, self.revision, Entry::new(command, stamp)).map(drop)?)
         });
-        self.refused = tried.err().map(|why| (step.line, why));
+        self.refused = tried.err().map(|why| (step.line, alone(why)));
     }
 }

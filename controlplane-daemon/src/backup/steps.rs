@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use controlplane_core::model::{Admin, Client, KeyOwner, Scope, SigningKey, Tenant};
-use controlplane_core::mutation::Restored;
-use controlplane_core::{Mutation, Resource, State, limits};
+use controlplane_core::mutation::{Precondition, Restored};
+use controlplane_core::{Mutation, Resource, ResourceRef, State, limits};
 use serde::Serialize;
-use vocab::{AdminId, ClientId, Revision, ScopeName, Timestamp};
+use vocab::{AdminId, ClientId, Revision, ScopeName, Slug, Timestamp};
 
 use super::read::{self, ReadError, Survey};
 
@@ -62,6 +62,7 @@ pub fn steps(
         basis,
         each,
         chunk: Vec::new(),
+        planned_on: Vec::new(),
         bytes: 0,
         line: 0,
         tally: Tally::default(),
@@ -85,6 +86,8 @@ struct Maker<'a, F> {
     basis: &'a Basis<'a>,
     each: F,
     chunk: Vec<Restored>,
+    /// What of the chunk is not there yet.
+    planned_on: Vec<Precondition>,
     bytes: usize,
     line: usize,
     tally: Tally,
@@ -117,12 +120,12 @@ impl<F: FnMut(Step) -> Result<(), ReadError>> Maker<'_, F> {
                 self.close_tenant()?;
                 self.make_room()?;
                 let there = state.tenant_by_id(tenant.id).map(|it| plain_tenant(it));
-                let what = || format!("tenants/{}", tenant.slug);
+                let resource = ResourceRef::Tenant { slug: tenant.slug.clone() };
                 let same_name = state.tenant(&tenant.slug).filter(|it| it.id != tenant.id);
                 if same_name.is_some() && self.basis.mode != Mode::Replace {
-                    self.conflicts.push(format!("{} (there is one with another id)", what()));
+                    self.conflicts.push(format!("{resource} (there is one with another id)"));
                 }
-                if self.judge(there, &plain_tenant(&tenant), what) {
+                if self.judge(there, &plain_tenant(&tenant), resource) {
                     self.put(Restored::Tenant(tenant.clone()), bytes);
                 }
                 self.tenant = Some(Open { tenant, scopes: BTreeSet::new(), clients: BTreeSet::new() });
@@ -131,8 +134,8 @@ impl<F: FnMut(Step) -> Result<(), ReadError>> Maker<'_, F> {
             Restored::Scope(scope) => {
                 self.make_room()?;
                 let there = state.scope(scope.tenant_id, &scope.name).map(|it| plain_scope(it));
-                let what = || format!("scope {} of tenant {}", scope.name, scope.tenant_id);
-                if self.judge(there, &plain_scope(&scope), what) {
+                let resource = ResourceRef::Scope { tenant: self.owner()?, name: scope.name.clone() };
+                if self.judge(there, &plain_scope(&scope), resource) {
                     self.put(Restored::Scope(scope.clone()), bytes);
                 }
                 self.tenant.iter_mut().for_each(|open| open.scopes.extend([scope.name.clone()]));
@@ -141,8 +144,8 @@ impl<F: FnMut(Step) -> Result<(), ReadError>> Maker<'_, F> {
             Restored::Client(client) => {
                 self.make_room()?;
                 let there = state.client(client.tenant_id, &client.client_id).map(|it| plain_client(it));
-                let what = || format!("client {} of tenant {}", client.client_id, client.tenant_id);
-                if self.judge(there, &plain_client(&client), what) {
+                let resource = ResourceRef::Client { tenant: self.owner()?, client_id: client.client_id.clone() };
+                if self.judge(there, &plain_client(&client), resource) {
                     self.put(Restored::Client(client.clone()), bytes);
                 }
                 self.tenant.iter_mut().for_each(|open| open.clients.extend([client.client_id.clone()]));
@@ -152,8 +155,7 @@ impl<F: FnMut(Step) -> Result<(), ReadError>> Maker<'_, F> {
                 self.close_tenant()?;
                 self.make_room()?;
                 let there = state.admin(admin.id).map(|it| plain_admin(it));
-                let what = || format!("admins/{}", admin.id);
-                if self.judge(there, &plain_admin(&admin), what) {
+                if self.judge(there, &plain_admin(&admin), ResourceRef::Admin { id: admin.id }) {
                     self.put(Restored::Admin(admin), bytes);
                 }
                 Ok(())
@@ -166,6 +168,9 @@ impl<F: FnMut(Step) -> Result<(), ReadError>> Maker<'_, F> {
                 // A cluster's own settings are not overruled by a file that is only added.
                 if (there.is_none() || self.basis.mode != Mode::Add) && there.as_ref() != Some(&settings.spec) {
                     self.tally.updated += 1;
+                    if there.is_none() {
+                        self.planned_on.push(Precondition::new(ResourceRef::Settings, Revision::ZERO));
+                    }
                     self.put(Restored::Settings(settings), bytes);
                 } else {
                     self.tally.unchanged += 1;
@@ -175,17 +180,26 @@ impl<F: FnMut(Step) -> Result<(), ReadError>> Maker<'_, F> {
         }
     }
 
+    /// Of what is being read.
+    fn owner(&self) -> Result<Slug, ReadError> {
+        let ownerless = || ReadError::Line { line: self.line, problem: "it has no tenant".to_owned() };
+        self.tenant.as_ref().map(|open| open.tenant.slug.clone()).ok_or_else(ownerless)
+    }
+
     /// Whether it has to be put.
-    fn judge<T: PartialEq>(&mut self, there: Option<T>, new: &T, what: impl Fn() -> String) -> bool {
+    fn judge<T: PartialEq>(&mut self, there: Option<T>, new: &T, resource: ResourceRef) -> bool {
         match there {
-            None => self.tally.created += 1,
+            None => {
+                self.tally.created += 1;
+                self.planned_on.push(Precondition::new(resource, Revision::ZERO));
+            }
             Some(there) if there == *new => {
                 self.tally.unchanged += 1;
                 return false;
             }
             Some(_) => {
                 if self.basis.mode == Mode::Add {
-                    self.conflicts.push(what());
+                    self.conflicts.push(resource.to_string());
                 }
                 self.tally.updated += 1;
             }
@@ -304,10 +318,17 @@ impl<F: FnMut(Step) -> Result<(), ReadError>> Maker<'_, F> {
     fn flush(&mut self) -> Result<(), ReadError> {
         self.bytes = 0;
         let resources = std::mem::take(&mut self.chunk);
+        let planned_on = std::mem::take(&mut self.planned_on);
         if resources.is_empty() {
             return Ok(());
         }
-        (self.each)(Step { line: self.line, mutation: Mutation::Restore { resources } })
+        let restore = Mutation::Restore { resources };
+        // By itself it would take the place of what somebody makes before it is applied.
+        let mutation = match planned_on.as_slice() {
+            [] => restore,
+            _ => Mutation::Batch { items: vec![restore], planned_on, managed_by: None },
+        };
+        (self.each)(Step { line: self.line, mutation })
     }
 }
 

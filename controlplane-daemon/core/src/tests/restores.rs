@@ -4,7 +4,7 @@ use vocab::{ErrorCode, Revision};
 
 use super::build::*;
 use crate::model::{KeyFamily, KeyOwner, KeyStatus, Role};
-use crate::mutation::{Change, Mutation, Restored};
+use crate::mutation::{Change, Mutation, Precondition, ResourceRef, Restored};
 use crate::rejection::Rejection;
 use crate::state::{Resource, State};
 
@@ -62,6 +62,35 @@ fn what_is_restored_into_nothing_is_what_there_was_but_for_the_revisions() {
         counts.pods = 0;
         counts
     });
+}
+
+/// What was not there when it was planned, and is when it is applied, stays as it is.
+#[test]
+fn what_is_put_on_the_condition_that_it_is_new_takes_the_place_of_nothing() {
+    let mut theirs = World::furnished();
+    theirs.apply(restore(vec![restored_settings()])).unwrap();
+    let acme = || slug("acme");
+    let admin = theirs.state.admins_after(None).next().unwrap().id;
+    let there = [
+        ResourceRef::Tenant { slug: acme() },
+        ResourceRef::Scope { tenant: acme(), name: "orders".parse().unwrap() },
+        ResourceRef::Client { tenant: acme(), client_id: "web".parse().unwrap() },
+        ResourceRef::Admin { id: admin },
+        ResourceRef::Settings,
+    ];
+    let put = |planned: &[ResourceRef]| Mutation::Batch {
+        items: vec![restore(everything(&theirs.state))],
+        planned_on: planned.iter().map(|it| Precondition::new(it.clone(), Revision::ZERO)).collect(),
+        managed_by: None,
+    };
+    let mut nothing = World::default();
+    nothing.apply(put(&there)).unwrap();
+    assert_eq!(everything(&nothing.state).len(), everything(&theirs.state).len());
+    for resource in there {
+        let resources = vec![resource];
+        let refused = theirs.clone().apply(put(&resources)).unwrap_err();
+        assert_eq!(refused, Rejection::Overtaken { resources });
+    }
 }
 
 #[test]
