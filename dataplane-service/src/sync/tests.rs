@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use shared_proto::watch::watch_server::{Watch, WatchServer};
 use shared_proto::watch::{self, event, pod_message};
 use tokio::net::TcpListener;
@@ -16,6 +16,9 @@ use vocab::{Keyring, MasterKey, Secret, SystemClock};
 use super::*;
 use crate::store::migrate::Mode;
 use crate::store::pool::{Limits, PodPools};
+
+/// Only what is broken takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One stream that a pod opened, in the hands of the test.
 struct Opened {
@@ -375,6 +378,26 @@ async fn what_waited_for_a_pod_that_did_not_run_is_no_news() {
     .await;
     let next = subscription.next().await;
     assert!(matches!(next, Err(Ended::Silent)), "{next:?}");
+}
+
+/// Who leaves says all and ends its side of the stream; the node, which ends its own then, is not waited for in vain.
+#[tokio::test]
+async fn a_pod_that_leaves_ends_its_side_of_the_stream_behind_its_last_word() {
+    let (address, mut opened) = node().await;
+    let uri = format!("http://{address}").parse().unwrap();
+    let subscription = Subscription::open(&uri, &identity(), None).await.unwrap();
+    let mut stream = opened.recv().await.unwrap();
+    let mut leaving = Box::pin(subscription.leave(watch::Ack { revision: 7, ..watch::Ack::default() }));
+    // Not looked at meanwhile, it does not give up either: then the stream would be broken off.
+    assert!(leaving.as_mut().now_or_never().is_none(), "it waits for the node");
+    let heard = async {
+        stream.acknowledged(7).await;
+        stream.from_pod.message().await
+    };
+    let last = tokio::time::timeout(PATIENCE, heard).await.expect("the pod's side ends");
+    assert!(last.unwrap().is_none(), "it ends as it should");
+    drop(stream);
+    leaving.await;
 }
 
 /// A node that says something each time, and ends the stream then, is as good as none.
