@@ -8,6 +8,8 @@ use super::*;
 
 /// Between two pieces of a file. Shorter than what gitops takes for the end.
 const PIECE: Duration = Duration::from_millis(50);
+/// What gitops takes for the end.
+const SETTLE: Duration = Duration::from_millis(200);
 /// By then gitops has looked, and said what it saw, however long files kept changing.
 const LOOKED: Duration = Duration::from_secs(5);
 
@@ -83,6 +85,36 @@ async fn a_file_that_is_written_for_long_is_waited_for_and_nothing_is_pruned_mea
     writer.await.expect("it ends");
     shows(&admin, "/tenants/second", "/slug", "second").await;
     assert_eq!(id_of(&admin, "acme").await, id);
+}
+
+/// A checkout writes much that is no document: to two looks within it, the documents that are missing yet are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_looked_once_nothing_is_noticed_any_more_and_not_at_every_notice() {
+    const NOTICES: Duration = Duration::from_secs(3);
+    let dir = scratch::folder("noticed");
+    fs::write(dir.join("all.yaml"), tenant("acme")).expect("written");
+    let flags = ["--gitops-dir", dir.to_str().expect("UTF-8"), "--gitops-resync-secs", "86400"];
+    let cluster = Cluster::start_with(1, &flags).await;
+    let admin = cluster.admin(0).await;
+    shows(&admin, "/tenants/acme", "/slug", "acme").await;
+    rests(&cluster).await;
+
+    let ops = cluster.nodes[0].ops_url();
+    let began = Instant::now();
+    let before = count(&ops, "hj_cp_gitops_runs_total", &[]).await;
+    while began.elapsed() < NOTICES {
+        fs::write(dir.join("notes.txt"), format!("{:?}", began.elapsed())).expect("written");
+        tokio::time::sleep(SETTLE / 20).await;
+    }
+    let looks = count(&ops, "hj_cp_gitops_runs_total", &[]).await - before;
+    // Before each it was quiet for so long, or for long it was not.
+    let most = began.elapsed().as_millis() / SETTLE.as_millis() + 1;
+    assert!(u128::from(looks) <= most, "{looks} looks, where {most} had time");
+    until("it looks in the end", PATIENCE, async || {
+        let looks = count(&ops, "hj_cp_gitops_runs_total", &[]).await;
+        if looks > before { Ok(()) } else { Err(looks.to_string()) }
+    })
+    .await;
 }
 
 /// Each file is a link of its own through `..data`: a swap that comes between two of them shows some of both versions.
