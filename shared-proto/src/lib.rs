@@ -16,6 +16,8 @@
 //! 2. The generated code is made anew, see below.
 //! 3. What the watch gained is encoded in `controlplane-daemon/src/feed/encode.rs` and decoded in
 //!    `dataplane-service/src/sync/decode.rs`; what peers gained, in `controlplane-daemon/src/raft/wire.rs`.
+//! 4. `tests/wire.rs` fails, and says which lines pin it: they are added to `tests/golden/messages-v2.txt`. What stands
+//!    there stays as it is.
 //!
 //! The generated code is checked in, so that no build needs a protobuf compiler; `tests/generated.rs` fails when it is
 //! not what the `.proto` files say, and `UPDATE_GENERATED=1 cargo test -p shared-proto` writes it anew.
