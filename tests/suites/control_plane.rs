@@ -13,6 +13,8 @@ mod leadership;
 mod peers;
 #[path = "control_plane/secret.rs"]
 mod secret;
+#[path = "control_plane/snapshots.rs"]
+mod snapshots;
 #[path = "control_plane/storage.rs"]
 mod storage;
 #[path = "control_plane/stream.rs"]

@@ -22,13 +22,13 @@ async fn stopped_with(count: usize) -> Cluster {
     cluster
 }
 
-async fn tenants(admin: &Admin) -> usize {
+pub(super) async fn tenants(admin: &Admin) -> usize {
     let list = admin.get("/tenants?limit=500&consistency=linearizable").await.expect(200).json;
     list["items"].as_array().map_or(0, Vec::len)
 }
 
 /// The newest first.
-fn snapshots(node: &Node) -> Vec<PathBuf> {
+pub(super) fn snapshots(node: &Node) -> Vec<PathBuf> {
     let listing = fs::read_dir(node.data_dir().join("snapshots")).expect("there is a folder of snapshots");
     let mut paths: Vec<PathBuf> = listing.map(|entry| entry.expect("a readable folder").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "snap"));
@@ -41,7 +41,7 @@ fn are_as_kept(snapshots: &[PathBuf]) -> bool {
     (2..=3).contains(&snapshots.len())
 }
 
-fn flip_a_bit(path: &Path) {
+pub(super) fn flip_a_bit(path: &Path) {
     let mut bytes = fs::read(path).expect("the file is readable");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
