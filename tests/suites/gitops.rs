@@ -4,6 +4,8 @@
 mod leadership;
 #[path = "gitops/limits.rs"]
 mod limits;
+#[path = "gitops/projection.rs"]
+mod projection;
 #[path = "gitops/references.rs"]
 mod references;
 #[path = "gitops/writing.rs"]
