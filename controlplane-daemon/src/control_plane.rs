@@ -305,6 +305,20 @@ impl ControlPlane {
         self.cluster().is_blank()
     }
 
+    /// Whether this node is in no cluster, and none is being made here or by one that it has voted for.
+    pub fn is_free(&self) -> bool {
+        self.cluster().is_blank() && self.cluster().binding.cluster_id().is_none()
+    }
+
+    /// Whether it is this node that makes a cluster, once it may.
+    pub fn would_found(&self) -> bool {
+        !self.inner.node.founders.is_empty()
+    }
+
+    pub fn node_id(&self) -> NodeId {
+        self.cluster().node_id()
+    }
+
     /// Why this node, which is to make a cluster, has not done so.
     pub fn unfounded(&self) -> Option<String> {
         self.cluster().unfounded.borrow().clone()

@@ -30,7 +30,7 @@ use told::Told;
 const SETTLED: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often a node that may make a cluster asks before it does.
+/// How often in a row nobody is in a cluster, before a node that may make one does.
 const ROUNDS_BEFORE_FOUNDING: u32 = 5;
 
 /// From the settings.
@@ -51,9 +51,9 @@ impl Discovery {
 /// What came of asking everybody once.
 enum Round {
     Settled,
-    /// Somebody is in a cluster, or cannot tell.
+    /// Somebody is in a cluster, cannot tell, or is the one to make it.
     NotYet,
-    /// Nobody who was asked is in a cluster.
+    /// Nobody who was asked is in a cluster, nor makes one before this node.
     NobodyIsInOne,
 }
 
@@ -66,11 +66,12 @@ pub async fn run(
 ) {
     let work = async {
         let resolver = discovery.dns.clone().map(|name| Resolver::new(name, discovery.resolver));
-        let (mut pause, mut rounds, mut told) = (FIRST_PAUSE, 0, Told::default());
+        let (mut pause, mut in_vain, mut told) = (FIRST_PAUSE, 0, Told::default());
         loop {
             let round = round(&control, &discovery, resolver.as_ref(), &joiner, &mut told).await;
-            rounds += 1;
-            let may_found = bootstrap == Bootstrap::ThisNodeAfterAsking && rounds >= ROUNDS_BEFORE_FOUNDING;
+            // Anew after every word of one: who was heard a moment ago may be slow, and not gone.
+            in_vain = if matches!(round, Round::NobodyIsInOne) { in_vain + 1 } else { 0 };
+            let may_found = bootstrap == Bootstrap::ThisNodeAfterAsking && in_vain >= ROUNDS_BEFORE_FOUNDING;
             match round {
                 Round::NobodyIsInOne if may_found && control.is_blank() => {
                     if let Err(why) = control.found().await {
@@ -120,7 +121,7 @@ async fn round(
         targets.extend(resolver.look_up().await.into_iter().map(|seed| (seed, NodeSource::Dns)));
     }
     told.keep_only(targets.iter().map(|(seed, _)| seed));
-    let mut in_cluster = false;
+    let mut must_wait = false;
     for (seed, source) in targets {
         match joiner.ask(control, &seed, source).await {
             // By itself: it is among its seeds.
@@ -130,21 +131,28 @@ async fn round(
                 tracing::info!(%seed, "this node is known to the cluster");
                 return Round::Settled;
             }
-            Answer::NotYet => in_cluster = true,
+            Answer::NotYet => must_wait = true,
             Answer::Refused(why) => {
-                in_cluster = true;
+                must_wait = true;
                 if told.is_news(&seed, &why) {
                     tracing::error!(%seed, why, "this node is not taken in");
                 }
             }
-            Answer::InNoCluster => told.forget(&seed),
+            // Of all that would, the lowest id does, as among founders that know each other by `--peers`.
+            Answer::WouldFound(node) if node < control.node_id() && control.is_blank() => {
+                must_wait = true;
+                if told.is_news(&seed, "it makes the cluster") {
+                    tracing::info!(%seed, %node, "a node with a lower id makes the cluster; this node waits for it");
+                }
+            }
+            Answer::InNoCluster | Answer::WouldFound(_) => told.forget(&seed),
             Answer::Silent(why) if told.is_news(&seed, &why) => {
                 tracing::warn!(%seed, why, "a node to join does not answer; it is asked again");
             }
             Answer::Silent(why) => tracing::debug!(%seed, why, "a node to join does not answer"),
         }
     }
-    match in_cluster {
+    match must_wait {
         _ if is_settled => Round::Settled,
         true => Round::NotYet,
         false => Round::NobodyIsInOne,

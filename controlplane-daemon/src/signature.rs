@@ -75,6 +75,13 @@ pub struct Call<'a> {
     pub target: &'a str,
 }
 
+impl<'a> Call<'a> {
+    /// The answer to the call with this signature.
+    pub const fn answer_to(signature: &'a str) -> Self {
+        Self { method: "ANSWER", target: signature }
+    }
+}
+
 /// Whom a call is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receiver {

@@ -14,6 +14,8 @@ mod halfway;
 mod joining;
 #[path = "membership/leadership.rs"]
 mod leadership;
+#[path = "membership/preferred.rs"]
+mod preferred;
 #[path = "membership/promotion.rs"]
 mod promotion;
 #[path = "membership/signature.rs"]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{HeaderValue, LOCATION};
+use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use controlplane_core::model::{NodeSource, NodeSpec, Promotion};
 use controlplane_core::{Actor, NodeRecord, Note};
@@ -248,12 +248,27 @@ pub(super) async fn join(
         MemberChange::Join { id, .. } if *id == sender => {}
         _ => return Err(presumptuous(&api, &request, sender)),
     }
-    if api.control.is_blank() {
-        return Err(Problem::new(ErrorCode::Unavailable, "this node is in no cluster yet"));
+    if api.control.is_free() {
+        return Ok(in_no_cluster(&api, sender, header.unwrap_or_default()));
     }
     let asked = MemberRequest { change, actor: Actor::System, origin: origin::of(&request) };
     api.control.take_in(&asked).await?;
     Ok(answer::show(api.control.applied_revision(), None, &shown(&api, sender)?))
+}
+
+/// Whether this node would make a cluster decides who of two that would makes it, so that is signed, and with it this
+/// node's id.
+fn in_no_cluster(api: &Api, asker: NodeId, signature: &str) -> HttpResponse {
+    let problem = Problem::new(ErrorCode::Unavailable, "this node is in no cluster yet");
+    let mut document = problem.document();
+    document["would_found"] = api.control.would_found().into();
+    let body = document.to_string();
+    let signed = api.control.signatures().sign(Receiver::Node(asker), Call::answer_to(signature), body.as_bytes());
+    let mut response = problem.response(body);
+    if let Some(value) = signed.and_then(|signed| HeaderValue::from_str(&signed).ok()) {
+        response.headers_mut().insert(HeaderName::from_static(HEADER), value);
+    }
+    response
 }
 
 /// Who has no secret has to wait when it asks too often. That is looked at after the signature, which costs little: no

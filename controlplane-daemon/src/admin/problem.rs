@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use controlplane_core::Rejection;
-use serde_json::json;
+use serde_json::{Value, json};
 use vocab::{ErrorCode, Violations};
 
 use crate::control_plane::{BarrierError, ProposeError};
@@ -94,6 +94,34 @@ impl Problem {
     pub(super) const fn code(&self) -> ErrorCode {
         self.code
     }
+
+    pub(super) fn document(&self) -> Value {
+        let mut document = json!({
+            "type": "about:blank",
+            "title": self.code.title(),
+            "status": self.code.http_status(),
+            "code": self.code.as_str(),
+            "detail": self.detail,
+        });
+        if !self.errors.is_empty() {
+            document["errors"] = json!(self.errors);
+        }
+        document
+    }
+
+    /// With the document, which may say more than ours does (RFC 9457 §3.2).
+    pub(super) fn response(&self, document: String) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((CONTENT_TYPE, "application/problem+json"));
+        if let Some((name, value)) = &self.header {
+            response.insert_header((name.clone(), value.as_str()));
+        }
+        if matches!(self.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
+            // The rest of the body is not worth reading.
+            response.force_close();
+        }
+        response.body(document)
+    }
 }
 
 /// Whether a request tried to authenticate.
@@ -115,26 +143,7 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut document = json!({
-            "type": "about:blank",
-            "title": self.code.title(),
-            "status": self.code.http_status(),
-            "code": self.code.as_str(),
-            "detail": self.detail,
-        });
-        if let (false, Some(members)) = (self.errors.is_empty(), document.as_object_mut()) {
-            members.insert("errors".to_owned(), json!(self.errors));
-        }
-        let mut response = HttpResponse::build(self.status_code());
-        response.insert_header((CONTENT_TYPE, "application/problem+json"));
-        if let Some((name, value)) = &self.header {
-            response.insert_header((name.clone(), value.as_str()));
-        }
-        if matches!(self.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
-            // The rest of the body is not worth reading.
-            response.force_close();
-        }
-        response.body(document.to_string())
+        self.response(self.document().to_string())
     }
 }
 

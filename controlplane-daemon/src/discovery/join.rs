@@ -6,10 +6,11 @@ use std::time::Duration;
 use controlplane_core::model::NodeSource;
 use reqwest::{Certificate, Client, StatusCode};
 use serde::Deserialize;
+use vocab::NodeId;
 
 use super::seed::Seed;
 use crate::control_plane::ControlPlane;
-use crate::signature::{Call, HEADER, Receiver};
+use crate::signature::{Call, HEADER, Receiver, Refusal};
 
 /// Where a node asks to be taken in.
 const JOIN_PATH: &str = "/api/v1/cluster/join";
@@ -35,16 +36,21 @@ pub enum Answer {
     NotYet,
     Refused(String),
     InNoCluster,
+    /// It is in no cluster, and is to make one.
+    WouldFound(NodeId),
     /// It was not reached, or not understood.
     Silent(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Problem {
     #[serde(default)]
     code: String,
     #[serde(default)]
     detail: String,
+    /// Of a node in no cluster; one of the release before does not say.
+    #[serde(default)]
+    would_found: bool,
 }
 
 impl Joiner {
@@ -64,12 +70,14 @@ impl Joiner {
             return Ok(Answer::Refused("there is no CLUSTER_HMAC_SECRET to sign with".to_owned()));
         };
         let url = format!("{}://{}{JOIN_PATH}", seed.scheme.unwrap_or(self.scheme), seed.authority);
-        let request = self.client(seed)?.post(url).header(HEADER, signature).header("content-type", "application/json");
+        let request =
+            self.client(seed)?.post(url).header(HEADER, &signature).header("content-type", "application/json");
         let mut response = request.body(body).send().await?;
         let status = response.status();
         if status.is_success() {
             return Ok(Answer::TakenIn);
         }
+        let signed = response.headers().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if text.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -77,13 +85,11 @@ impl Joiner {
             }
             text.extend_from_slice(&chunk);
         }
-        let problem: Problem =
-            serde_json::from_slice(&text).unwrap_or(Problem { code: String::new(), detail: String::new() });
-        Ok(match status {
-            StatusCode::SERVICE_UNAVAILABLE if problem.code == "unavailable" => Answer::InNoCluster,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Answer::NotYet,
-            _ => Answer::Refused(format!("{status}: {}", problem.detail)),
-        })
+        let signer = signed.map(|signed| {
+            let signatures = control.signatures();
+            signatures.verify(Some(&signed), Call::answer_to(&signature), &text, signatures.this_node())
+        });
+        Ok(read(status, &text, signer))
     }
 
     /// Made anew: it is needed rarely, and certificates are replaced while this node runs.
@@ -104,8 +110,42 @@ impl Joiner {
     }
 }
 
+/// `signer`: who has signed it, if anybody has. Only a node that would make a cluster is kept to that: who believed others
+/// could be made to wait for ever.
+fn read(status: StatusCode, text: &[u8], signer: Option<Result<NodeId, Refusal>>) -> Answer {
+    let problem: Problem = serde_json::from_slice(text).unwrap_or_default();
+    match (status, signer) {
+        (StatusCode::SERVICE_UNAVAILABLE, signer) if problem.code == "unavailable" => match signer {
+            Some(Ok(node)) if problem.would_found => Answer::WouldFound(node),
+            Some(Err(refusal)) => Answer::Refused(format!("its answer is not believed: {refusal}")),
+            _ => Answer::InNoCluster,
+        },
+        (StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT, _) => Answer::NotYet,
+        _ => Answer::Refused(format!("{status}: {}", problem.detail)),
+    }
+}
+
 /// With what lies below: reqwest's own text names only the URL, not the certificate that is wrong.
 fn explain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_has_signed_it_is_to_make_the_cluster() {
+        let said = |text: &str, signer| read(StatusCode::SERVICE_UNAVAILABLE, text.as_bytes(), signer);
+        let (would, would_not) =
+            (r#"{"code":"unavailable","would_found":true}"#, r#"{"code":"unavailable","would_found":false}"#);
+        assert!(matches!(said(would, Some(Ok(NodeId(1)))), Answer::WouldFound(NodeId(1))));
+        assert!(matches!(said(would, Some(Err(Refusal::Mismatch))), Answer::Refused(_)));
+        assert!(matches!(said(would, None), Answer::InNoCluster));
+        assert!(matches!(said(would_not, Some(Ok(NodeId(1)))), Answer::InNoCluster));
+        // Of the release before.
+        assert!(matches!(said(r#"{"code":"unavailable"}"#, None), Answer::InNoCluster));
+        assert!(matches!(said(r#"{"code":"no_leader"}"#, None), Answer::NotYet));
+    }
 }

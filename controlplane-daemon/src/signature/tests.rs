@@ -191,7 +191,7 @@ fn an_http_request_to_any_node_and_its_answer_are_signed() {
     assert_eq!(verify(&seed, call), Ok(NodeId(3)));
     assert_eq!(verify(&seed, call), Err(Refusal::Replayed));
 
-    let answer = Call { method: "ANSWER", target: &request };
+    let answer = Call::answer_to(&request);
     let signed = seed.sign(Receiver::Node(NodeId(3)), answer, b"members").unwrap();
     let verify = |answer, body| joining.verify(Some(&signed), answer, body, joining.this_node());
     assert_eq!(verify(Call { target: "another request's signature", ..answer }, b"members"), Err(Refusal::Mismatch));
