@@ -89,10 +89,15 @@ impl Tenant {
 
     /// A new user, made by the tenant's own user management.
     pub async fn user(&self, name: &str) -> User {
+        self.user_with(name, &json!({ "name": name })).await
+    }
+
+    /// The same, of whom these claims are known.
+    pub async fn user_with(&self, name: &str, claims: &Value) -> User {
         let email = format!("{name}@{}.example", self.slug);
         let password = format!("{name} is a horse with a staple");
         let token = self.service.client_credentials("hj:users.write").await;
-        let body = json!({ "email": email, "password": password, "email_verified": true, "claims": { "name": name } });
+        let body = json!({ "email": email, "password": password, "email_verified": true, "claims": claims });
         let request = self.service.http.post(format!("{}/api/v1/users", self.issuer)).bearer_auth(token).json(&body);
         let answer = web::send(request).await.expect(201);
         User { id: answer.text_of("id"), email, password }

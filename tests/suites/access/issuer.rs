@@ -13,9 +13,9 @@ use tests::pki::Authority;
 use tests::pod::{Plan, Pod};
 use tests::postgres::free_port;
 use tests::programs;
-use tests::relying_party::RelyingParty;
+use tests::relying_party::{RelyingParty, Tokens, parameters};
 use tests::scratch;
-use tests::tenant::Tenant;
+use tests::tenant::{Tenant, User};
 use tests::wait::{PATIENCE, until};
 use tests::web::{self, Answer};
 use tests::world::World;
@@ -29,16 +29,27 @@ async fn exchange(node: &str, body: &Value) -> Answer {
     web::send(web::client().post(format!("{node}/api/v1/auth/token")).json(body)).await
 }
 
-/// The first node trusts the tenant's issuer from now on, with these roles.
-async fn trust(world: &mut World, tenant: &Tenant, roles: &str) {
+/// What the command line signs in as.
+async fn public_client(tenant: &Tenant, scopes: &[&str]) {
+    let client = json!({
+        "client_id": CLIENT, "name": "hellojohn", "token_endpoint_auth_method": "none", "redirect_uris": [REDIRECT],
+        "grant_types": ["authorization_code", "refresh_token"], "scopes": scopes,
+    });
+    let _ = tenant.admin.create_client(&tenant.slug, &client).await;
+}
+
+/// The first node trusts the tenant's issuer from now on, with these roles of whom the claim says so.
+async fn trust(world: &mut World, tenant: &Tenant, claim: Option<&str>, roles: &str) {
     let node = &mut world.cluster.nodes[0];
     assert_eq!(node.stop(STOP).await, Some(0));
+    let named = claim.map(|claim| ("--admin-oidc-claim", claim));
     let flags = [
         ("--admin-oidc-issuer", tenant.issuer.as_str()),
         ("--admin-oidc-audience", CLIENT),
         ("--admin-oidc-roles", roles),
     ];
-    node.launch_mut().args.extend(flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]));
+    let flags = flags.into_iter().chain(named);
+    node.launch_mut().args.extend(flags.flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]));
     node.start().await;
     node.ready().await;
 }
@@ -54,18 +65,14 @@ fn cli(world: &World, home: &std::path::Path) -> Command {
 async fn people_of_a_tenant_administer_the_installation() {
     let mut world = World::start(1, 1).await;
     let tenant = Tenant::create(&world, "staff").await;
-    let client = json!({
-        "client_id": CLIENT, "name": "hellojohn", "token_endpoint_auth_method": "none", "redirect_uris": [REDIRECT],
-        "grant_types": ["authorization_code", "refresh_token"], "scopes": ["openid", "profile", "email", "offline_access"],
-    });
-    let _ = tenant.admin.create_client(&tenant.slug, &client).await;
+    public_client(&tenant, &["openid", "profile", "email", "offline_access"]).await;
     let (ada, bob, eve) = (tenant.user("ada").await, tenant.user("bob").await, tenant.user("eve").await);
     let node = world.cluster.nodes[0].admin_url();
     let none = web::send(web::client().get(format!("{node}/api/v1/auth/methods"))).await.expect(200);
     assert_eq!(none.json["oidc"], Value::Null);
     assert_eq!(exchange(&node, &json!({ "id_token": "x.y.z" })).await.expect(501).code(), "not_configured");
     let roles = format!("{}=operator,{}=tenant-admin:{}", ada.id, bob.id, tenant.slug);
-    trust(&mut world, &tenant, &roles).await;
+    trust(&mut world, &tenant, None, &roles).await;
     let node = world.cluster.nodes[0].admin_url();
 
     // By the book: a code with PKCE, an ID token, and one of ours for it.
@@ -118,8 +125,64 @@ async fn people_of_a_tenant_administer_the_installation() {
     let _ = owner.with_token(ours.token()).get("/tenants").await.expect(401);
 }
 
+/// Who has which role is in a list of the issuer's, or deeper: in the ID token, or only at userinfo.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_mapped_from_a_claim_in_the_id_token_or_at_userinfo() {
+    let mut world = World::start(1, 1).await;
+    let tenant = Tenant::create(&world, "groups").await;
+    let scope = json!({ "name": "staff", "claims": ["groups", "org"] });
+    let _ = tenant.admin.post(&format!("/tenants/{}/scopes", tenant.slug), &scope).await.expect(201);
+    public_client(&tenant, &["openid", "staff"]).await;
+    let ada = tenant.user_with("ada", &json!({ "groups": ["all", "admins"], "org": { "roles": ["eyes"] } })).await;
+    let bob = tenant.user_with("bob", &json!({ "groups": ["all"], "org": { "roles": ["nobody"] } })).await;
+    let party = RelyingParty::new(&tenant.issuer, CLIENT, None, REDIRECT);
+    trust(&mut world, &tenant, Some("groups"), "eyes=auditor,admins=operator").await;
+    let by_userinfo = [("scope", Some("openid staff"))];
+    let in_the_token = [("scope", Some("openid")), ("claims", Some(r#"{"id_token":{"groups":null,"org":null}}"#))];
+
+    for (claim, may_write) in [("groups", true), ("/org/roles", false)] {
+        let node = &mut world.cluster.nodes[0];
+        if node.flag("--admin-oidc-claim") != Some(claim) {
+            node.launch_mut().set("--admin-oidc-claim", claim);
+            assert_eq!(node.stop(STOP).await, Some(0));
+            node.start().await;
+            node.ready().await;
+        }
+        let (url, owner) = (node.admin_url(), world.cluster.admin(0).await);
+        let is_what_it_says = async |body: Value| {
+            let ours = exchange(&url, &body).await.expect(200).text_of("access_token");
+            let ours = owner.with_token(&ours);
+            let _ = ours.get(&format!("/tenants/{}", tenant.slug)).await.expect(200);
+            let patch = json!({ "display_name": claim });
+            let written = ours.patch(&format!("/tenants/{}", tenant.slug), &patch).await;
+            let _ = written.expect(if may_write { 200 } else { 403 });
+        };
+        let (adas, bobs) = (sign_in(&party, &ada, &in_the_token).await, sign_in(&party, &bob, &in_the_token).await);
+        is_what_it_says(json!({ "id_token": adas.id() })).await;
+        assert_eq!(exchange(&url, &json!({ "id_token": bobs.id() })).await.expect(403).code(), "forbidden");
+
+        // The ID token says who it is and no more; the access token opens userinfo, which says the rest.
+        let (adas, bobs) = (sign_in(&party, &ada, &by_userinfo).await, sign_in(&party, &bob, &by_userinfo).await);
+        assert_eq!(exchange(&url, &json!({ "id_token": adas.id() })).await.expect(403).code(), "forbidden");
+        is_what_it_says(json!({ "id_token": adas.id(), "access_token": adas.access })).await;
+        let both = json!({ "id_token": bobs.id(), "access_token": bobs.access });
+        assert_eq!(exchange(&url, &both).await.expect(403).code(), "forbidden");
+        // What it says of somebody else is nothing (OIDC Core §5.3.2), and neither is one that opens nothing.
+        let stolen = json!({ "id_token": bobs.id(), "access_token": adas.access });
+        assert_eq!(exchange(&url, &stolen).await.expect(401).code(), "unauthenticated");
+        let broken = json!({ "id_token": adas.id(), "access_token": "none" });
+        assert_eq!(exchange(&url, &broken).await.expect(503).code(), "unavailable");
+    }
+}
+
+async fn sign_in(party: &RelyingParty, user: &User, changes: &[(&str, Option<&str>)]) -> Tokens {
+    let attempt = party.attempt_with(changes);
+    let callback = Browser::new().authorize(&attempt.url, user).await;
+    Tokens::read(party.redeem(&parameters(&callback)["code"], &attempt.verifier).await)
+}
+
 /// `hellojohn login --oidc --no-browser`, and a person who follows the address that it prints.
-async fn by_the_command_line(world: &World, tenant: &Tenant, user: &tests::tenant::User) {
+async fn by_the_command_line(world: &World, tenant: &Tenant, user: &User) {
     let home = scratch::folder("oidc-home");
     let mut login = cli(world, &home);
     login.args(["login", "--oidc", "--no-browser", "--oidc-scope", "openid offline_access"]);
