@@ -8,6 +8,7 @@ pub mod encode;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -49,10 +50,17 @@ struct Shared {
 #[derive(Debug)]
 struct Ring {
     first: u64,
-    frames: VecDeque<Bytes>,
+    frames: VecDeque<Held>,
     bytes: usize,
     /// W3C `traceparent` by revision, of the few that are traced.
     traced: BTreeMap<u64, String>,
+}
+
+#[derive(Debug)]
+struct Held {
+    frame: Bytes,
+    /// When it was appended.
+    since: Instant,
 }
 
 impl Feed {
@@ -72,7 +80,7 @@ impl Feed {
                 *ring = Ring::beginning_at(revision.0);
             }
             ring.bytes += frame.len();
-            ring.frames.push_back(frame);
+            ring.frames.push_back(Held { frame, since: Instant::now() });
             if let Some(traceparent) = traceparent {
                 ring.traced.insert(revision.0, traceparent);
             }
@@ -97,7 +105,13 @@ impl Feed {
         let ring = self.shared.ring.lock();
         let wanted = revision.0.saturating_add(1);
         let index = wanted.checked_sub(ring.first).ok_or(Compacted)?;
-        Ok(usize::try_from(index).ok().and_then(|index| ring.frames.get(index).cloned()))
+        Ok(ring.at(index).map(|held| held.frame.clone()))
+    }
+
+    /// Since when the change of `revision` is held; `None` when it is not, or no longer.
+    pub fn since(&self, revision: Revision) -> Option<Instant> {
+        let ring = self.shared.ring.lock();
+        ring.at(revision.0.checked_sub(ring.first)?).map(|held| held.since)
     }
 
     /// How the trace of the change goes on; `None` when it is not traced, or no longer held.
@@ -135,8 +149,12 @@ impl Ring {
         self.first + self.frames.len() as u64
     }
 
+    fn at(&self, index: u64) -> Option<&Held> {
+        usize::try_from(index).ok().and_then(|index| self.frames.get(index))
+    }
+
     fn drop_first(&mut self) {
-        if let Some(frame) = self.frames.pop_front() {
+        if let Some(Held { frame, .. }) = self.frames.pop_front() {
             self.bytes -= frame.len();
             self.traced.remove(&self.first);
             self.first += 1;

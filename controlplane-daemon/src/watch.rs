@@ -12,6 +12,7 @@
 
 mod connections;
 mod deliveries;
+mod propagation;
 mod registration;
 mod snapshot;
 mod stream;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
+use metrics::Histogram;
 use shared_proto::status::to_status;
 use shared_proto::watch::registration_server::RegistrationServer;
 use subtle::ConstantTimeEq as _;
@@ -76,6 +78,8 @@ struct Shared {
     bell: Bell,
     /// Whether this node, since its start, has once had all that its leader had.
     caught_up: tokio::sync::watch::Sender<bool>,
+    /// Kept, as thousands of acknowledgements a second are recorded.
+    propagation: Histogram,
 }
 
 /// What the streams wait for.
@@ -122,7 +126,8 @@ pub fn serve(source: Source, listener: TcpListener, tls: Option<&Tls>) -> Result
     let (cluster, clock, keyring) = (source.cluster.clone(), Arc::clone(&source.clock), source.keyring.clone());
     let registrar = Registrar { cluster, clock, keyring };
     let (snapshots, bell, caught_up) = Default::default();
-    let shared = Arc::new(Shared { source, snapshots, bell, caught_up });
+    let propagation = metrics::histogram!("hj_cp_propagation_seconds");
+    let shared = Arc::new(Shared { source, snapshots, bell, caught_up, propagation });
     let ringing = AbortOnDropHandle::new(tokio::spawn(ring(Arc::clone(&shared))));
     let catching_up = AbortOnDropHandle::new(tokio::spawn(catch_up(Arc::clone(&shared))));
     let watch = Watch { shared };

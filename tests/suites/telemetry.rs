@@ -5,6 +5,8 @@
 mod continued;
 #[path = "telemetry/metrics.rs"]
 mod metrics;
+#[path = "telemetry/propagation.rs"]
+mod propagation;
 
 use serde_json::{Value, json};
 use tests::browser::Browser;

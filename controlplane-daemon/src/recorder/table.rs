@@ -179,6 +179,12 @@ pub const METRICS: &[Metric] = &[
         "those of them that wait for a pod or a node",
     ),
     // Pods
+    histogram(
+        "hj_cp_propagation_seconds",
+        &[],
+        "from a change being applied on this node to a pod's acknowledgement of it, which many pods put off, by up to a \
+         second",
+    ),
     gauge("hj_cp_watch_subscribers", Unit::Count, &[], "streams of pods to this node"),
     gauge(
         "hj_cp_watch_slowest_lag_revisions",

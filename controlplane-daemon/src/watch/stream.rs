@@ -23,6 +23,7 @@ use tonic_prost::ProstCodec;
 use vocab::{ClusterId, ErrorCode, PodId, Revision};
 
 use super::deliveries::Deliveries;
+use super::propagation::Propagation;
 use super::snapshot::Frames;
 use super::{LEADER_WAIT, Shared, Source};
 use crate::feed::encode;
@@ -106,6 +107,7 @@ struct Subscription {
     /// On the list of pods from Hello on.
     connection: Connection,
     deliveries: Deliveries,
+    propagation: Propagation,
     _counted: Counted,
 }
 
@@ -144,6 +146,7 @@ impl Subscription {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let deliveries = Deliveries::default();
+        let propagation = Propagation::new(shared.source.cluster.replica.feed(), has);
         Ok(Box::new(Self {
             shared,
             inbound,
@@ -153,6 +156,7 @@ impl Subscription {
             phase,
             connection,
             deliveries,
+            propagation,
             _counted: counted,
         }))
     }
@@ -169,6 +173,7 @@ impl Subscription {
                         *next += 1;
                         return Poll::Ready(Ok(frame.clone()));
                     }
+                    self.propagation.skip(snapshot.revision);
                     self.phase = Phase::Live(snapshot.revision);
                 }
                 Phase::Live(sent) => {
@@ -240,9 +245,13 @@ impl Subscription {
             return Err(invalid("after Hello only Ack may come"));
         };
         let Ack { revision, rejected, staleness_ms, draining, rejected_count } = ack;
-        self.deliveries.acknowledged(Revision(revision));
+        let revision = Revision(revision);
+        self.deliveries.acknowledged(revision);
+        if let Some(taken) = self.propagation.acknowledged(revision, self.shared.source.cluster.replica.feed()) {
+            self.shared.propagation.record(taken);
+        }
         self.connection.report(Report {
-            acknowledged_revision: Revision(revision),
+            acknowledged_revision: revision,
             rejected_count: rejected_count.unwrap_or_default().max(rejected.len() as u64),
             rejected: listed(rejected),
             staleness: staleness_ms.map(Duration::from_millis),
