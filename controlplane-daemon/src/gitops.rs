@@ -10,6 +10,7 @@
 //! on; while one is broken, nothing is pruned, nor while the files keep changing. What somebody changed by hand is put
 //! back and reported as drift.
 
+mod file_errors;
 mod files;
 mod status;
 mod watcher;
@@ -26,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 use vocab::Revision;
 
 use crate::admin::declarative::{Action, Applier, ApplyError, Asker, Bounds, Ownership, Prune, Request};
+use file_errors::FileErrors;
 use files::File;
-pub use status::{Drift, FileStatus, Status};
+pub use status::{Drift, FileStatus, Made, Status};
 
 /// Several files are written one after the other, and each piece by piece: they hold still when nothing is noticed, and
 /// nothing found to be other than before, for so long.
@@ -57,6 +59,7 @@ pub struct Gitops {
     status: Shared,
     /// The files when they last held still.
     settled: Option<Settled>,
+    file_errors: FileErrors,
 }
 
 struct Settled {
@@ -79,8 +82,8 @@ impl std::fmt::Debug for Gitops {
 
 impl Gitops {
     pub fn new(settings: Settings, applier: Applier) -> Self {
-        let status = Status { dir: settings.dir.clone(), set: settings.set.clone(), ..Status::default() };
-        Self { settings, applier, status: Arc::new(Mutex::new(status)), settled: None }
+        let status = Arc::new(Mutex::new(Status::of(&settings)));
+        Self { settings, applier, status, settled: None, file_errors: FileErrors::default() }
     }
 
     pub fn status(&self) -> Shared {
@@ -93,7 +96,10 @@ impl Gitops {
         loop {
             let leads = *leading.borrow_and_update();
             if !leads {
+                // What this node found as leader is old as soon as another one looks.
                 count(0, 0);
+                self.file_errors.record(&[]);
+                *self.status.lock() = Status::of(&self.settings);
             }
             self.status.lock().active = leads;
             tokio::select! {
@@ -194,8 +200,14 @@ impl Gitops {
             };
             match self.applier.apply(&request, &asker).await {
                 Ok(outcome) => {
+                    let paths = files::paths(&files);
                     let changed = outcome.plan.steps.iter().filter(|step| step.action != Action::Unchanged);
-                    run.changed = changed.map(|step| format!("{} {}", step.action.as_str(), step.resource)).collect();
+                    let made = changed.map(|step| Made {
+                        action: step.action.as_str(),
+                        resource: step.resource.to_string(),
+                        file: step.source.as_ref().and_then(|it| paths.get(it.document)).map(ToString::to_string),
+                    });
+                    run.changed = made.collect();
                     run.revision = Some(outcome.revision);
                     run.drifted = !run.changed.is_empty() && was_in_force;
                     in_force = run.error.is_none() && files.iter().all(|file| file.errors.is_empty());
@@ -230,7 +242,7 @@ impl Gitops {
         self.report(Run { error: Some(error), ..Run::default() }, Duration::ZERO);
     }
 
-    fn report(&self, run: Run, took: Duration) {
+    fn report(&mut self, run: Run, took: Duration) {
         let broken = run.files.iter().filter(|file| !file.errors.is_empty()).count();
         let result = match (&run.error, broken) {
             (Some(_), _) => "failed",
@@ -240,6 +252,7 @@ impl Gitops {
         metrics::counter!("hj_cp_gitops_runs_total", "result" => result).increment(1);
         metrics::histogram!("hj_cp_gitops_run_seconds").record(took.as_secs_f64());
         count(run.files.len() - broken, broken);
+        self.file_errors.record(&run.files);
         let now = crate::admin::shown::time(self.applier.clock.now());
         let mut status = self.status.lock();
         // Said once, not at every look.
@@ -247,12 +260,13 @@ impl Gitops {
             let faults = run.files.iter().flat_map(|file| &file.errors).chain(&run.error);
             faults.for_each(|error| tracing::warn!(%error, "gitops"));
         }
+        let changed: Vec<_> = run.changed.iter().map(ToString::to_string).collect();
         if run.drifted {
             metrics::counter!("hj_cp_gitops_drift_total").increment(1);
-            tracing::warn!(put_back = ?run.changed, "gitops: somebody changed what the files state");
-            status.drift = Some(Drift { at: now.clone(), put_back: run.changed.clone() });
-        } else if !run.changed.is_empty() {
-            tracing::info!(changed = ?run.changed, revision = ?run.revision, "gitops: applied");
+            tracing::warn!(put_back = ?changed, "gitops: somebody changed what the files state");
+            status.drift = Some(Drift { at: now.clone(), put_back: changed, resources: run.changed });
+        } else if !changed.is_empty() {
+            tracing::info!(?changed, revision = ?run.revision, "gitops: applied");
         }
         status.last_run = Some(now);
         status.result = Some(result);
@@ -273,7 +287,7 @@ fn count(ok: usize, broken: usize) {
 struct Run {
     files: Vec<FileStatus>,
     revision: Option<Revision>,
-    changed: Vec<String>,
+    changed: Vec<Made>,
     drifted: bool,
     /// What is wrong with no file in particular.
     error: Option<String>,

@@ -105,16 +105,23 @@ async fn the_leader_follows_the_files_and_puts_back_what_somebody_changed() {
     assert_eq!(files.iter().filter(|file| file["errors"] == serde_json::json!([])).count(), 2, "{seen}");
     let ops = cluster.nodes[leader].ops_url();
     assert_eq!(count(&ops, "hj_cp_gitops_files", &[("state", "broken")]).await, 1);
+    let in_error = async |labels: &[(&str, &str)]| count(&ops, "hj_cp_gitops_file_errors", labels).await;
+    assert_eq!((in_error(&[("path", "broken.yaml")]).await, in_error(&[]).await), (1, 1));
     fs::remove_file(dir.join("broken.yaml")).expect("removed");
     is_gone(&admin, "/tenants/acme/scopes/orders").await;
 
     // By hand: put back, and said.
     status(&admin, "all is well", |status| status["result"] == "ok").await;
+    assert_eq!(in_error(&[]).await, 0);
     let by_hand = serde_json::json!({"description": "by hand"});
     let _ = admin.put("/tenants/acme/scopes/invoices", &by_hand).await.expect(200);
     shows(&admin, "/tenants/acme/scopes/invoices", "/description", "new").await;
     let drifted = status(&admin, "the drift is reported", |status| status["drift"].is_object()).await;
     assert_eq!(drifted["drift"]["put_back"], serde_json::json!(["update scope invoices of tenant acme"]));
+    let resource = serde_json::json!({
+        "action": "update", "resource": "scope invoices of tenant acme", "file": "invoices.yaml",
+    });
+    assert_eq!(drifted["drift"]["resources"], serde_json::json!([resource]));
     assert!(count(&ops, "hj_cp_gitops_drift_total", &[]).await >= 1);
 
     // The next leader goes on.

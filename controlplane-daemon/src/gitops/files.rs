@@ -1,8 +1,8 @@
 //! The files as they are now, each with its documents or with what is wrong with it.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::{io, iter};
 
 use manifest::{Document, Fault, Format, Plain, References, Reserved};
 use sha2::{Digest as _, Sha256};
@@ -53,6 +53,11 @@ fn documents(name: &str, text: &str, reserved: &Reserved) -> Result<Vec<Document
     let faults: Vec<Fault> =
         documents.iter_mut().flat_map(|document| manifest::resolve(document, Plain::Refuse, references)).collect();
     if faults.is_empty() { Ok(documents) } else { Err(said(faults)) }
+}
+
+/// Of each document of `files`, in their order, the file.
+pub(super) fn paths(files: &[File]) -> Vec<&str> {
+    files.iter().flat_map(|file| iter::repeat_n(file.path.as_str(), file.documents.len())).collect()
 }
 
 /// Notes what is wrong with the file of `document` and takes its documents out. False: it was out already.

@@ -1,15 +1,18 @@
 //! What the leader found and did, for `/cluster/status`.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use vocab::Revision;
 
+use super::Settings;
+
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
     pub dir: PathBuf,
     pub set: String,
-    /// Whether this node does it: it leads.
+    /// Whether this node does it: it leads. One that does not knows nothing of what follows.
     pub active: bool,
     pub last_run: Option<String>,
     /// `ok`, `partial` (a file is broken) or `failed`.
@@ -22,6 +25,13 @@ pub struct Status {
     pub drift: Option<Drift>,
 }
 
+impl Status {
+    /// Before the first look.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self { dir: settings.dir.clone(), set: settings.set.clone(), ..Self::default() }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileStatus {
     pub path: String,
@@ -32,5 +42,22 @@ pub struct FileStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Drift {
     pub at: String,
+    /// Each in a line for people.
     pub put_back: Vec<String>,
+    pub resources: Vec<Made>,
+}
+
+/// What was done to a resource, so that it is as the files say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Made {
+    pub action: &'static str,
+    pub resource: String,
+    /// Which declares it, below `dir`; `None`: none does, and it was deleted.
+    pub file: Option<String>,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.action, self.resource)
+    }
 }

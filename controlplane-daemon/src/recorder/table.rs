@@ -136,6 +136,12 @@ pub const METRICS: &[Metric] = &[
         &[of("state", &["ok", "broken"])],
         "files at its last look; none where it does not lead",
     ),
+    gauge(
+        "hj_cp_gitops_file_errors",
+        Unit::Count,
+        &[few("path", "of the first 100 files that were in error since the node started; `_other`: how many more are")],
+        "1 while a file is in error, as this node sees as leader; else 0",
+    ),
     counter("hj_cp_gitops_drift_total", &[], "times that a change by hand was put back"),
     gauge("hj_cp_projection_revision", Unit::Count, &[], "the revision that the files of --fs-projection show"),
     counter("hj_cp_projection_failures_total", &[], "times that they could not be written"),

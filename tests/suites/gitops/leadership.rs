@@ -49,3 +49,34 @@ async fn a_leader_that_was_replaced_does_not_go_on_through_its_successor() {
     let after = admin.get("/tenants/acme/scopes/orders?consistency=linearizable").await.expect(200).json;
     assert_eq!((&after["description"], &after["revision"]), (&"of all".into(), &before), "nobody has touched it");
 }
+
+/// Its files may be other ones by now, and nobody looks at them: whoever asks it is told who leads, and nothing old.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_no_longer_leads_tells_nothing_of_the_files() {
+    let dir = scratch::folder("told");
+    write(&dir.join("tenant.yaml"), TENANT);
+    write(&dir.join("broken.yaml"), "kind: Scope\ntenant: acme\nname: [\n");
+    let cluster = Cluster::start_with(3, &["--gitops-dir", dir.to_str().expect("UTF-8")]).await;
+    let old = cluster.leader().await;
+    let new = (old + 1) % 3;
+    let admins = [cluster.admin(old).await, cluster.admin(new).await];
+    let is_told = |status: &Value| status["result"] == "partial" && status["files"][0]["path"] == "broken.yaml";
+    let in_error = async |place: usize| {
+        count(&cluster.nodes[place].ops_url(), "hj_cp_gitops_file_errors", &[("path", "broken.yaml")]).await
+    };
+    status(&admins[0], "the leader tells of the broken file", is_told).await;
+    assert_eq!(in_error(old).await, 1);
+
+    let transfer = serde_json::json!({ "to": cluster.nodes[new].id });
+    let _ = admins[0].post("/cluster/transfer-leader", &transfer).await.expect(200);
+    status(&admins[1], "the new leader tells of it", is_told).await;
+    let seen = status(&admins[0], "the old one does not lead", |status| status["active"] == false).await;
+    let nothing = serde_json::json!({
+        "dir": dir, "set": "gitops", "active": false,
+        "last_run": null, "result": null, "revision": null, "error": null, "files": [], "drift": null,
+    });
+    assert_eq!(seen, nothing);
+    assert_eq!((in_error(old).await, in_error(new).await), (0, 1));
+    let asked = admins[0].get("/cluster/status").await.expect(200).json;
+    assert_eq!(asked["leader_id"], cluster.nodes[new].id);
+}
