@@ -345,6 +345,46 @@ async fn the_global_keys_rotate_without_an_administrator_noticing() {
     .await;
 }
 
+/// A node that stands still holds the new key back, so that the leader certainly dies while it is only published.
+#[tokio::test]
+async fn a_rotation_of_the_global_keys_goes_on_under_the_next_leader() {
+    let mut cluster = Cluster::start(3).await;
+    let old = cluster.leader().await;
+    let still = (old + 1) % 3;
+    let (at_old, at_other) = (cluster.admin(old).await, cluster.admin((old + 2) % 3).await);
+    cluster.nodes[still].process().pause();
+    let policy = json!({ "key_rotation": { "max_age_secs": 1, "clock_skew_secs": 0 } });
+    let _ = at_old.patch("/settings", &policy).await.expect(200);
+    let with_status = async |wanted: &str| -> Result<String, String> {
+        let keys = at_other.try_get("/keys").await.map_err(|error| error.to_string())?.json;
+        let mut items = keys["items"].as_array().into_iter().flatten();
+        let found = items.find(|key| key["status"] == wanted).and_then(|key| key["kid"].as_str());
+        found.map(ToOwned::to_owned).ok_or_else(|| keys.to_string())
+    };
+    let next = until("a global key is published", LONG, async || with_status("next").await).await;
+    let active = with_status("active").await.expect("one signs");
+
+    cluster.nodes[old].kill();
+    cluster.nodes[still].process().resume();
+    let new = cluster.leader().await;
+    assert_ne!(new, old);
+    // Not before the one that is gone has it, too.
+    let now = (with_status("next").await, with_status("active").await);
+    assert_eq!(now, (Ok(next.clone()), Ok(active.clone())));
+    cluster.nodes[old].start().await;
+    cluster.nodes[old].ready().await;
+    until("the new key signs", LONG, async || {
+        if with_status("active").await? == next { Ok(()) } else { Err("the old one does still".to_owned()) }
+    })
+    .await;
+    assert_eq!(with_status("retiring").await, Ok(active));
+    for node in &cluster.nodes {
+        let url = format!("{}/api/v1/tenants", node.admin_url());
+        let request = web::client().request(Method::GET, url).bearer_auth(at_old.token());
+        assert_eq!(web::send(request).await.status, 200, "a token from before at node {}", node.id);
+    }
+}
+
 /// Whoever rotates by hand beside the policy is not disturbed, and leaves nothing behind.
 #[tokio::test]
 async fn manual_rotation_works_beside_the_policy() {

@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
 use controlplane_core::model::{
-    KeyFamily, KeyRotation, Lifetimes, PodSighting, Presence, SigningAlgorithm, Staleness, TenantSettings, TenantSpec,
-    TenantStatus,
+    ClusterSettingsSpec, KeyFamily, KeyRotation, Lifetimes, PodSighting, Presence, SigningAlgorithm, Staleness,
+    TenantSettings, TenantSpec, TenantStatus,
 };
-use controlplane_core::{Actor, Command, Entry, FreshKey, Stamp, Tenant};
+use controlplane_core::{Actor, Command, Entry, FreshKey, Stamp, Tenant, limits};
 use uuid::Uuid;
 use vocab::NodeId;
 
 use super::*;
+use crate::credential::TOKEN_LIFETIME;
 use crate::fleet::{Census, NodePods, Pod, RejectedResource};
 
 const MAX_AGE: u64 = 100;
@@ -23,6 +24,8 @@ struct World {
     pods: Vec<Pod>,
     departed: Vec<Pod>,
     unreachable: Vec<NodeId>,
+    /// Revisions that the slowest node has not applied.
+    behind: u64,
     revision: u64,
     begin: Instant,
     secs: u64,
@@ -36,6 +39,7 @@ impl World {
             pods: vec![Pod::sample("one")],
             departed: vec![],
             unreachable: vec![],
+            behind: 0,
             revision: 0,
             begin: Instant::now(),
             secs: 0,
@@ -58,6 +62,20 @@ impl World {
         let spec = TenantSpec { display_name: "Acme".to_owned(), status: TenantStatus::Active, settings };
         world.apply(Mutation::TenantCreate { slug: slug(), spec });
         world.acknowledge();
+        world
+    }
+
+    /// Only the global keys rotate. The pods have never heard of any.
+    fn of_global_keys() -> Self {
+        let mut world = Self::new();
+        let mut spec = world.tenant().spec.clone();
+        spec.settings.key_rotation = Some(KeyRotation::default());
+        world.apply(Mutation::TenantUpdate { slug: slug(), spec });
+        world.apply(Mutation::KeyRotate { tenant: None, step: RotateStep::Now, family: None });
+        let policy = KeyRotation { max_age_secs: Some(100), clock_skew_secs: 0 };
+        let spec = ClusterSettingsSpec { key_rotation: Some(policy), ..ClusterSettingsSpec::default() };
+        world.apply(Mutation::SettingsUpdate { spec });
+        world.pods[0].acknowledged_revision = Revision::ZERO;
         world
     }
 
@@ -87,7 +105,7 @@ impl World {
     /// What is due now, carried out.
     fn look(&mut self) -> Vec<&'static str> {
         let (connected, departed) = (self.pods.clone(), self.departed.clone());
-        let node = NodePods { connected, departed, applied: Revision(self.revision) };
+        let node = NodePods { connected, departed, applied: Revision(self.revision - self.behind) };
         let census = Census { nodes: vec![node], unreachable_nodes: self.unreachable.clone() };
         let evidence = Evidence::of(&census, &self.state);
         let (now, wall) = (self.begin + Duration::from_secs(self.secs), Timestamp::from_secs(self.secs.cast_signed()));
@@ -160,6 +178,51 @@ fn a_whole_rotation_takes_what_its_phases_take() {
     // And again, counted from the activation.
     assert!(world.until_due(MAX_AGE - TOKENS - 3).is_none());
     assert_eq!(world.until_due(10).unwrap().0, ["publish"]);
+}
+
+/// Only nodes use them: a step waits for every node, and for no pod.
+#[test]
+fn the_global_keys_rotate_until_the_oldest_are_dropped() {
+    let tokens = TOKEN_LIFETIME.as_secs() + 1;
+    let mut world = World::of_global_keys();
+    assert_eq!(world.until_due(200), Some((vec!["publish"], MAX_AGE)));
+    assert_eq!(world.until_due(200), Some((vec!["activate"], 1)));
+    assert_eq!(world.until_due(2 * tokens), Some((vec!["revoke"], tokens)));
+    let keys = |world: &World| -> Vec<_> {
+        world.state.keys_of(KeyOwner::Global).map(|key| (key.kid.clone(), key.status)).collect()
+    };
+    let after_one = keys(&world);
+    assert_eq!(
+        after_one.iter().map(|(_, status)| *status).collect::<Vec<_>>(),
+        [KeyStatus::Revoked, KeyStatus::Active]
+    );
+    // By then the active one is old again.
+    for _ in 0..limits::REVOKED_KEYS {
+        for step in ["publish", "activate", "revoke"] {
+            assert_eq!(world.until_due(2 * tokens).map(|(due, _)| due), Some(vec![step]));
+        }
+    }
+    let kept = keys(&world);
+    assert_eq!(kept.len(), limits::REVOKED_KEYS + 1);
+    assert!(kept.iter().all(|(kid, _)| *kid != after_one[0].0), "{kept:?}");
+}
+
+#[test]
+fn a_node_that_lacks_a_global_key_or_does_not_answer_holds_it_up_for_as_long_as_it_takes() {
+    let tokens = TOKEN_LIFETIME.as_secs() + 1;
+    let mut world = World::of_global_keys();
+    assert_eq!(world.until_due(200), Some((vec!["publish"], MAX_AGE)));
+    for (step, takes) in [("activate", 1), ("revoke", tokens)] {
+        world.behind = 1;
+        assert_eq!(world.until_due(10 * tokens), None, "{step}");
+        (world.behind, world.unreachable) = (0, vec![NodeId(2)]);
+        assert_eq!(world.until_due(10 * tokens), None, "{step}");
+        world.unreachable.clear();
+        assert_eq!(world.until_due(takes - 1), None, "{step}");
+        // A new leader waits anew.
+        world.rotation = Rotation::default();
+        assert_eq!(world.until_due(2 * tokens), Some((vec![step], takes)));
+    }
 }
 
 #[test]
