@@ -88,9 +88,10 @@ impl ImportError {
         match self {
             Self::Read(_) => ErrorCode::InvalidRequest,
             Self::Stale(why) => why.code(),
-            Self::MissingKeys(_) | Self::Conflicts(_) => ErrorCode::Conflict,
-            // The importer named no revision.
-            Self::Refused { why: ProposeError::Rejected(Rejection::Overtaken { .. }), .. }
+            // Overtaken: no failed precondition, the importer stated none.
+            Self::MissingKeys(_)
+            | Self::Conflicts(_)
+            | Self::Refused { why: ProposeError::Rejected(Rejection::Overtaken { .. }), .. }
             | Self::Stopped { why: ProposeError::Rejected(Rejection::Overtaken { .. }), .. } => ErrorCode::Conflict,
             Self::Refused { why, .. } | Self::Stopped { why, .. } => why.code(),
             Self::Broken => ErrorCode::Internal,
