@@ -7,6 +7,8 @@
 #[path = "proto/files.rs"]
 mod files;
 
+use std::fmt::Write as _;
+
 use prost::Message;
 use protox::prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use shared_proto::{peer, watch};
@@ -73,8 +75,11 @@ fn lines(message: &MessageDescriptor) -> Vec<String> {
         for (value, called) in values(&field) {
             let mut alone = DynamicMessage::new(message.clone());
             alone.set_field(&field, value);
-            let hex: String = alone.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect();
-            lines.push(format!("{}{called} {hex}", field.full_name()));
+            let mut line = format!("{}{called} ", field.full_name());
+            for byte in alone.encode_to_vec() {
+                write!(line, "{byte:02x}").expect("a text grows");
+            }
+            lines.push(line);
         }
     }
     lines
@@ -93,7 +98,9 @@ fn values(field: &FieldDescriptor) -> Vec<(Value, String)> {
         kind => vec![(value(field, kind), String::new())],
     };
     if field.is_list() {
-        values.iter_mut().for_each(|(value, _)| *value = Value::List(vec![value.clone(), value.clone()]));
+        for (value, _) in &mut values {
+            *value = Value::List(vec![value.clone(), value.clone()]);
+        }
     } else if field.supports_presence() && !matches!(kind, Kind::Enum(_) | Kind::Message(_)) {
         values.push((Value::default_value(&kind), String::new()));
     }
