@@ -1,3 +1,5 @@
+mod broken;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 

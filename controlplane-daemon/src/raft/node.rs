@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use controlplane_core::{Actor, Command, Mutation, Noted};
 use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::Fatal;
 use openraft::{BasicNode, Config, SnapshotPolicy};
 use shared_proto::peer::peer_server::PeerServer;
 use tokio::sync::watch;
@@ -32,7 +33,7 @@ use super::service::{Parts, Service};
 use super::state_machine::StateMachine;
 use super::tend::tend;
 use super::thread::RaftThread;
-use super::types::Raft;
+use super::types::{Raft, Types};
 use super::watchdog::Watchdog;
 use crate::audit::{self, Notes};
 use crate::feed;
@@ -235,6 +236,12 @@ impl Node {
         self.store.lock().as_ref().map(LogStore::waiting)
     }
 
+    /// Has Raft's core panic.
+    #[cfg(test)]
+    pub async fn break_down(&self) {
+        let _ = self.cluster.raft.with_raft_state(|_| panic!("as a test wants it")).await;
+    }
+
     /// Stops answering peers, then Raft, then waits until the log is closed.
     pub async fn stop(&self) {
         self.stopping.cancel();
@@ -360,8 +367,15 @@ async fn follow(binding: Binding, named: watch::Receiver<Option<ClusterId>>, sto
     let _ = stopping.run_until_cancelled(binding.follow(named)).await;
 }
 
-/// Tells when this node leads and has applied all that went before; names the cluster; stops the process when Raft fails.
+/// Stops the process when Raft fails: what is left of it would answer nothing, and look alive.
 async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping: CancellationToken) {
+    if let Some(why) = stopping.run_until_cancelled(lead(&cluster, &leads)).await {
+        stop_process(&why);
+    }
+}
+
+/// Tells when this node leads and has applied all that went before; names the cluster. Returns when Raft has failed.
+async fn lead(cluster: &Cluster, leads: &watch::Sender<bool>) -> Fatal<Types> {
     let mut metrics = cluster.raft.metrics();
     let changes = metrics::counter!("raft_leadership_changes");
     let mut leader_seen = None;
@@ -372,10 +386,8 @@ async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping:
             watchdog.look(&now, &cluster.contact);
             (cluster.contact.leads(&now), cluster.contact.leader(&now), now.running_state.clone())
         };
-        if let Err(why) = running
-            && !stopping.is_cancelled()
-        {
-            stop_process(&why);
+        if let Err(why) = running {
+            return why;
         }
         if leader.is_some() && leader != leader_seen {
             leader_seen = leader;
@@ -384,19 +396,19 @@ async fn mind_leadership(cluster: Cluster, leads: watch::Sender<bool>, stopping:
         }
         if !leading {
             leads.send_if_modified(|leads| std::mem::replace(leads, false));
-        } else if !*leads.borrow() && take_office(&cluster).await {
+        } else if !*leads.borrow() && take_office(cluster).await {
             leads.send_replace(true);
             // The state may have changed meanwhile: look again before waiting.
             continue;
         }
         let waits_for_office = leading && !*leads.borrow();
         tokio::select! {
-            changed = metrics.changed() => if changed.is_err() { return },
+            // Of a core that panicked, nobody says so.
+            changed = metrics.changed() => if changed.is_err() { return Fatal::Panicked },
             // A quiet cluster of one changes nothing that would wake this again.
             () = tokio::time::sleep(OFFICE_RETRY), if waits_for_office => {}
             // Silence changes nothing either.
             () = tokio::time::sleep(cluster.contact.patience() / 2) => {}
-            () = stopping.cancelled() => return,
         }
     }
 }
