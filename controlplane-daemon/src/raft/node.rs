@@ -389,6 +389,7 @@ async fn lead(cluster: &Cluster, leads: &watch::Sender<bool>) -> Fatal<Types> {
         if let Err(why) = running {
             return why;
         }
+        cluster.stand();
         if leader.is_some() && leader != leader_seen {
             leader_seen = leader;
             changes.increment(1);

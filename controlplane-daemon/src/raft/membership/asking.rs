@@ -97,16 +97,31 @@ impl Cluster {
     fn dismiss(&self, why: &MemberError) {
         let why = why.to_string();
         if self.dismissal.send_if_modified(|known| known.replace(why.clone()).is_none()) {
-            self.raft.runtime_config().elect(false);
+            self.stand();
             tracing::error!(why, "this node is not in the cluster any more; it stands for no election");
         }
     }
 
     fn reinstate(&self) {
         if self.dismissal.send_if_modified(|known| known.take().is_some()) {
-            self.raft.runtime_config().elect(true);
+            self.stand();
             tracing::info!("this node is in the cluster again");
         }
+    }
+
+    /// Decides whether this node stands for elections: not when it was removed, nor while it has less than it has heard to
+    /// be committed. Who is filled from the beginning goes by the memberships of long ago meanwhile, and who made the
+    /// cluster was its only voter once: it would elect itself, and go on from there.
+    pub fn stand(&self) {
+        self.dismissal.send_if_modified(|dismissed| {
+            let is_behind = {
+                let metrics = self.raft.metrics();
+                let now = metrics.borrow_watched();
+                now.cluster_committed.map(|id| id.index) > now.last_log_index
+            };
+            self.raft.runtime_config().elect(dismissed.is_none() && !is_behind);
+            false
+        });
     }
 
     /// A node has said where it is. While there is a leader it judges that, and the table tells the others. Without one it is
