@@ -23,6 +23,7 @@ pub mod membership;
 pub mod network;
 pub mod node;
 pub mod offline;
+pub mod panics;
 pub mod peers;
 pub mod proposals;
 pub mod record;

@@ -38,6 +38,7 @@ use crate::oidc::Oidc;
 use crate::ops::{self, Ops};
 use crate::projection;
 use crate::raft::offline::Unannounced;
+use crate::raft::panics;
 use crate::recorder;
 use crate::seals;
 use crate::settings::{EXIT_CONFIG, Settings};
@@ -93,6 +94,7 @@ pub fn run(mut settings: Settings) -> Result<(), ServerError> {
     runtime.block_on(async {
         let telemetry = start_telemetry(&settings)?;
         telemetry::dumps::forbid();
+        panics::end_the_process();
         let metrics = recorder::start()?;
         let served = loop {
             match serve(&settings, &telemetry, metrics.clone()).await {
