@@ -22,7 +22,7 @@ use super::contact::Contact;
 use super::peers::{Client, Peers, Purpose, never_arrived, refused_connection};
 use super::proposals::{Done, MAX_ENTRY_BYTES, NotHere, Proposals};
 use super::replica::Replica;
-use super::types::{Raft, Types};
+use super::types::Raft;
 use crate::audit::Notes;
 use crate::cluster_status::{ClusterStatus, Member, NodeRole};
 use crate::fleet::{NodePods, Pod};
@@ -325,15 +325,18 @@ impl Cluster {
     /// when time runs out.
     pub async fn snapshot_now(&self, wanted: Revision, within: Duration) -> Option<Revision> {
         let mut metrics = self.raft.metrics();
-        let is_done = |now: &openraft::RaftMetrics<Types>| now.snapshot.is_some_and(|at| at.index >= wanted.0);
-        if !is_done(&metrics.borrow_watched()) {
-            self.raft.trigger().snapshot().await.ok()?;
-        }
         let done = async {
-            while !is_done(&metrics.borrow_watched()) {
-                metrics.changed().await.ok()?;
+            loop {
+                let newest = metrics.borrow_watched().snapshot;
+                if let Some(at) = newest.filter(|at| at.index >= wanted.0) {
+                    return Some(Revision(at.index));
+                }
+                self.raft.trigger().snapshot().await.ok()?;
+                // Raft does not hear while it writes one: when that turns out to be too old, it is asked again.
+                while metrics.borrow_watched().snapshot == newest {
+                    metrics.changed().await.ok()?;
+                }
             }
-            metrics.borrow_watched().snapshot.map(|at| Revision(at.index))
         };
         tokio::time::timeout(within, done).await.ok().flatten()
     }
