@@ -189,7 +189,7 @@ pub const METRICS: &[Metric] = &[
         "hj_cp_propagation_seconds",
         &[],
         "from a change being applied on this node to a pod's acknowledgement of it, which many pods put off, by up to a \
-         second",
+         second; of changes acknowledged together, the oldest",
     ),
     gauge("hj_cp_watch_subscribers", Unit::Count, &[], "streams of pods to this node"),
     gauge(

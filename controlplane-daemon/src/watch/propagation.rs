@@ -23,15 +23,16 @@ impl Propagation {
         self.through = self.through.max(through);
     }
 
-    /// For how long this node has had the newest change that the pod uses now, unless that was told before. Changes that
-    /// are acknowledged together count once, by the newest; one that is no longer held does not.
+    /// For how long this node has had what the pod uses from now on. Changes that are acknowledged together count once,
+    /// by the oldest; what is no longer held does not.
     pub(super) fn acknowledged(&mut self, revision: Revision, feed: &Feed) -> Option<Duration> {
-        if revision <= self.through {
+        let oldest = Revision(self.through.0.checked_add(1)?);
+        let newest = revision.min(*feed.newest().borrow());
+        if newest < oldest {
             return None;
         }
-        let since = feed.since(revision)?;
-        self.through = revision;
-        Some(since.elapsed())
+        self.through = newest;
+        feed.since(oldest).map(|since| since.elapsed())
     }
 }
 
@@ -44,6 +45,16 @@ mod tests {
 
     fn append(feed: &Feed, revisions: impl IntoIterator<Item = u64>) {
         revisions.into_iter().for_each(|revision| feed.append(Revision(revision), Bytes::new(), None));
+    }
+
+    #[test]
+    fn changes_acknowledged_together_are_measured_by_the_oldest() {
+        let feed = Feed::new(Some(Revision(4)), Limits { count: 1, bytes: 100 });
+        let mut pod = Propagation::new(&feed, Revision(4));
+        append(&feed, 5..=6);
+        assert_eq!(pod.acknowledged(Revision(6), &feed), None, "the newest is held, and says nothing of the oldest");
+        append(&feed, [7]);
+        assert!(pod.acknowledged(Revision(7), &feed).is_some());
     }
 
     #[test]

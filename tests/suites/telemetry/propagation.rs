@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tests::cluster::Cluster;
-use tests::counters::count;
+use tests::counters::{self, count};
 use tests::pod::{Plan, Pod};
 use tests::wait::{PATIENCE, until};
 
@@ -31,8 +31,10 @@ async fn a_change_is_measured_from_this_node_to_the_pods_acknowledgement() {
     assert!((QUICK..=changes).contains(&measured), "{measured} of {changes}");
 
     let slow = async || {
-        count(&ops, "hj_cp_propagation_seconds_count", &[]).await
-            - count(&ops, "hj_cp_propagation_seconds_bucket", &[("le", "0.5")]).await
+        let page = counters::page(&ops).await;
+        let [all, quick] = [("count", &[][..]), ("bucket", &[("le", "0.5")])]
+            .map(|(of, labels)| page.count(&format!("hj_cp_propagation_seconds_{of}"), labels));
+        all - quick
     };
     let slow_before = slow().await;
     pod.process().pause();
