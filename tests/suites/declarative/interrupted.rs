@@ -4,10 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
+use tests::admin::Admin;
 use tests::cluster::Cluster;
 use tests::postgres::free_port;
 use tests::sluice::Sluice;
@@ -62,6 +64,15 @@ fn write(shell: &Shell, slug: &str) {
     shell.write(&format!("v1/tenants/{slug}/clients.json"), &clients.to_string());
 }
 
+async fn is_made(admin: &Admin, slug: &str, within: Duration) {
+    until(&format!("{slug} is made"), within, async || {
+        let client =
+            admin.try_get(&format!("/tenants/{slug}/clients/app-0")).await.map_err(|error| error.to_string())?;
+        if client.status == 200 { Ok(()) } else { Err(client.text) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_with_an_answer_that_never_comes() {
     let mut cluster = Cluster::start(1).await;
@@ -76,12 +87,10 @@ async fn nothing_is_lost_with_an_answer_that_never_comes() {
     // The last piece alone waits for the fleet; when it is only tried, a flag more follows.
     sluice.hold_answers_to("wait=fleet&timeout=20s&set=default&plain_secrets=true HTTP/1.1");
     let importing = start(&mut shell.command(&["import", "v1", "--wait", "fleet", "--wait-timeout", "20"]));
+    // All are tried first; beside other tests that takes its time.
+    is_made(&admin, "second", PATIENCE * 5).await;
     sluice.holds().await;
-    until("the last piece is made", PATIENCE, async || {
-        let answer = admin.try_get("/tenants/third/clients/app-0").await.map_err(|error| error.to_string())?;
-        if answer.status == 200 { Ok(()) } else { Err(answer.text) }
-    })
-    .await;
+    is_made(&admin, "third", PATIENCE).await;
     let revision = admin.get("/tenants/second").await.expect(200).json["revision"].clone();
     cluster.nodes[0].kill();
     sluice.open();
