@@ -266,6 +266,26 @@ async fn if_match_refuses_a_lost_update() {
     let _ = web::send(request).await.expect(204);
 }
 
+/// A follower may hear of it late: this one stood still.
+#[tokio::test]
+async fn what_was_changed_at_the_leader_is_patched_at_a_follower_at_once() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let follower = (leader + 1) % 3;
+    let (at_leader, at_follower) = (cluster.admin(leader).await, cluster.admin(follower).await);
+    let _ = at_leader.post("/tenants", &tenant("acme")).await.expect(201);
+    for number in 0..30 {
+        cluster.nodes[follower].process().pause();
+        let changed = at_leader.put("/tenants/acme", &json!({ "display_name": number.to_string() })).await.expect(200);
+        cluster.nodes[follower].process().resume();
+        let etag = changed.header("etag").expect("a resource has an ETag");
+        let name = format!("patched {number}");
+        let patch = at_follower.request(Method::PATCH, "/tenants/acme").header("if-match", etag);
+        let patched = web::send(patch.json(&json!({ "display_name": name }))).await.expect(200);
+        assert_eq!(patched.text_of("display_name"), name);
+    }
+}
+
 #[tokio::test]
 async fn a_stopped_pod_is_named_as_the_laggard() {
     let cluster = Cluster::start(1).await;

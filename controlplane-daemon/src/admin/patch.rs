@@ -42,9 +42,10 @@ pub(super) async fn apply(
     write: &Write,
     plan: impl Fn(&State) -> Result<Plan, Problem>,
 ) -> Result<Option<Done>, Problem> {
-    if let Some(expected) = write.expected_revision.filter(|expected| *expected <= api.control.status().commit) {
-        // A node that has not applied it yet would judge by an older revision, and be refused for that.
-        let _ = api.control.barrier(Consistency::AtLeast(expected), CATCH_UP).await;
+    if write.expected_revision.is_some_and(|expected| expected > api.control.applied_revision()) {
+        // A node that has not applied it yet would judge by an older revision, and be refused for that. Followers hear
+        // late of what is committed: the leader is asked.
+        let _ = api.control.barrier(Consistency::Linearizable, CATCH_UP).await;
     }
     for _ in 0..TRIES {
         let Plan { mutation, based_on, in_force } = api.control.read(&plan)?;
