@@ -1,4 +1,5 @@
 mod broken;
+mod filled;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

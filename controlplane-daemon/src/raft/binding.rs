@@ -14,6 +14,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use vocab::{ClusterId, NodeId};
@@ -37,6 +38,9 @@ struct Inner {
     bound: watch::Sender<Option<ClusterId>>,
     /// Held until the file is written: of two strangers who call at once, one is the first.
     by: Arc<Mutex<Option<Binder>>>,
+    filled_at: parking_lot::Mutex<Option<u64>>,
+    /// It began without data, and was not filled since.
+    is_new: AtomicBool,
 }
 
 type Held = OwnedMutexGuard<Option<Binder>>;
@@ -51,13 +55,15 @@ impl Binding {
     ) -> Result<Self, StorageError> {
         let mut bound = binding::read(&data_dir)?;
         if let Some(cluster_id) = named.filter(|id| bound.is_none_or(|bound| bound.cluster_id != *id)) {
-            let anew = Bound { cluster_id, by: Binder::Member };
+            let anew = Bound { cluster_id, by: Binder::Member, filled_at: None };
             binding::write(&data_dir, anew)?;
             bound = Some(anew);
         }
         let by = Arc::new(Mutex::new(bound.map(|bound| bound.by)));
+        let filled_at = parking_lot::Mutex::new(bound.and_then(|bound| bound.filled_at));
+        let is_new = AtomicBool::new(bound.is_none());
         let bound = watch::Sender::new(bound.map(|bound| bound.cluster_id));
-        Ok(Self { inner: Arc::new(Inner { node_id, data_dir, fresh, bound, by }) })
+        Ok(Self { inner: Arc::new(Inner { node_id, data_dir, fresh, bound, by, filled_at, is_new }) })
     }
 
     pub fn cluster_id(&self) -> Option<ClusterId> {
@@ -92,9 +98,28 @@ impl Binding {
         // Whoever has a log without a cluster will read there where it belongs.
         if self.cluster_id().is_none() && is_blank() {
             tracing::info!(cluster = %theirs, by = %caller.node, "this node belongs to a cluster from now on");
-            self.bind(Bound { cluster_id: theirs, by: Binder::Member }, held).await;
+            self.bind(Bound { cluster_id: theirs, by: Binder::Member, filled_at: None }, held).await;
         }
         Ok(())
+    }
+
+    /// The position up to which this node was being filled when it was last asked to remember that.
+    pub fn filled_at(&self) -> Option<u64> {
+        *self.inner.filled_at.lock()
+    }
+
+    /// Remembers over a restart that this node is being filled, and up to where at least; or that it is no more. Who was
+    /// away for a while is not filled: its log knows who is in the cluster.
+    pub async fn fill(&self, filled_at: Option<u64>) {
+        match (self.filled_at(), filled_at) {
+            (None, Some(_)) if self.inner.is_new.load(Ordering::Relaxed) => {}
+            (Some(_), None) => self.inner.is_new.store(false, Ordering::Relaxed),
+            _ => return,
+        }
+        let held = self.hold().await;
+        if let (Some(cluster_id), Some(by)) = (self.cluster_id(), *held) {
+            self.bind(Bound { cluster_id, by, filled_at }, held).await;
+        }
     }
 
     /// Who has bound this node, if anybody has.
@@ -116,7 +141,7 @@ impl Binding {
         let cluster_id = self.chosen().await?;
         let held = self.hold().await;
         match self.cluster_id() {
-            None => self.bind(Bound { cluster_id, by: Binder::Founder }, held).await,
+            None => self.bind(Bound { cluster_id, by: Binder::Founder, filled_at: None }, held).await,
             Some(here) if here != cluster_id => return Err(here),
             Some(_) => {}
         }
@@ -130,7 +155,7 @@ impl Binding {
             if let Some(cluster_id) = now {
                 let held = self.hold().await;
                 if self.cluster_id() != Some(cluster_id) {
-                    self.bind(Bound { cluster_id, by: Binder::Member }, held).await;
+                    self.bind(Bound { cluster_id, by: Binder::Member, filled_at: None }, held).await;
                 }
             }
             if named.changed().await.is_err() {
@@ -152,6 +177,7 @@ impl Binding {
                 stop_process(&why);
             }
             *by = Some(bound.by);
+            *inner.filled_at.lock() = bound.filled_at;
             inner.bound.send_replace(Some(bound.cluster_id));
         });
         if let Err(panicked) = binding.await {
@@ -236,6 +262,27 @@ mod tests {
         let again = would_found(&dir, None, B);
         assert_eq!((again.chosen().await, again.found().await), (Ok(A), Ok(A)));
         assert_eq!(again.cluster_id(), Some(A));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_being_filled_knows_that_when_it_is_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let binding = open(&dir, None);
+        binding.fill(Some(70)).await;
+        assert_eq!(open(&dir, None).filled_at(), None, "it is in no cluster");
+        assert_eq!(binding.admit(of(Some(A)), || true).await, Ok(()));
+        binding.fill(Some(70)).await;
+        binding.fill(Some(80)).await;
+        let again = open(&dir, None);
+        assert_eq!((again.filled_at(), again.cluster_id()), (Some(70), Some(A)));
+        assert_eq!(open(&dir, Some(B)).filled_at(), None, "what is restored as another cluster is whole");
+        assert_eq!(binding.admit(of(Some(A)), || false).await, Ok(()));
+        binding.fill(None).await;
+        assert_eq!((open(&dir, None).filled_at(), binding.filled_at()), (None, None));
+        for whole in [binding, open(&dir, None)] {
+            whole.fill(Some(90)).await;
+            assert_eq!(whole.filled_at(), None, "it was away, no more");
+        }
     }
 
     #[tokio::test]

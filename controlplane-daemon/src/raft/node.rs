@@ -1,5 +1,8 @@
 //! One node's Raft from start to stop: storage, openraft, the listener for peers, and the task that minds leadership.
 
+#[cfg(test)]
+mod trial;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -236,12 +239,6 @@ impl Node {
         self.store.lock().as_ref().map(LogStore::waiting)
     }
 
-    /// Has Raft's core panic.
-    #[cfg(test)]
-    pub async fn break_down(&self) {
-        let _ = self.cluster.raft.with_raft_state(|_| panic!("as a test wants it")).await;
-    }
-
     /// Stops answering peers, then Raft, then waits until the log is closed.
     pub async fn stop(&self) {
         self.stopping.cancel();
@@ -293,6 +290,8 @@ fn raft_config(settings: &Settings) -> Result<Arc<Config>, NodeError> {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_every),
         // Back to the snapshot before the newest one, so that the older can stand in for it.
         max_in_snapshot_log_to_keep: settings.snapshot_every.saturating_mul(2),
+        // Until it is known to be whole: [`Cluster::stand`].
+        enable_elect: false,
         // A node that was cut off does not depose the leader when it comes back.
         enable_pre_vote: Some(true),
         // To the followers while this node's own disk writes: the two fsyncs of a commit run side by side.
@@ -390,6 +389,7 @@ async fn lead(cluster: &Cluster, leads: &watch::Sender<bool>) -> Fatal<Types> {
             return why;
         }
         cluster.stand();
+        cluster.binding.fill(cluster.filled_at()).await;
         if leader.is_some() && leader != leader_seen {
             leader_seen = leader;
             changes.increment(1);

@@ -15,6 +15,8 @@ const FORMAT: u32 = 1;
 pub struct Bound {
     pub cluster_id: ClusterId,
     pub by: Binder,
+    /// While this node is being filled: the position in the log from which on it knows who is in the cluster.
+    pub filled_at: Option<u64>,
 }
 
 /// Who has bound it.
@@ -42,19 +44,24 @@ struct File {
     format: u32,
     cluster_id: ClusterId,
     bound_by: Binder,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filled_at: Option<u64>,
     /// CRC-32 of the rest.
     checksum: u32,
 }
 
 impl File {
     fn new(bound: Bound) -> Self {
-        let mut file = Self { format: FORMAT, cluster_id: bound.cluster_id, bound_by: bound.by, checksum: 0 };
+        let Bound { cluster_id, by, filled_at } = bound;
+        let mut file = Self { format: FORMAT, cluster_id, bound_by: by, filled_at, checksum: 0 };
         file.checksum = file.sum();
         file
     }
 
     fn sum(&self) -> u32 {
-        crc32fast::hash(format!("{} {} {}", self.format, self.cluster_id, self.bound_by.as_str()).as_bytes())
+        let filled = self.filled_at.map(|position| format!(" {position}")).unwrap_or_default();
+        let rest = format!("{} {} {}{filled}", self.format, self.cluster_id, self.bound_by.as_str());
+        crc32fast::hash(rest.as_bytes())
     }
 }
 
@@ -73,7 +80,7 @@ pub fn read(data_dir: &Path) -> Result<Option<Bound>, StorageError> {
     if file.checksum != file.sum() {
         return Err(StorageError::corrupt(&path, "the checksum does not match"));
     }
-    Ok(Some(Bound { cluster_id: file.cluster_id, by: file.bound_by }))
+    Ok(Some(Bound { cluster_id: file.cluster_id, by: file.bound_by, filled_at: file.filled_at }))
 }
 
 /// Durable when it returns.
@@ -98,16 +105,20 @@ mod tests {
     use super::*;
 
     fn bound(by: Binder) -> Bound {
-        Bound { cluster_id: ClusterId::from_uuid(uuid::Uuid::from_u128(5)), by }
+        Bound { cluster_id: ClusterId::from_uuid(uuid::Uuid::from_u128(5)), by, filled_at: None }
+    }
+
+    fn filling() -> Bound {
+        Bound { filled_at: Some(70), ..bound(Binder::Member) }
     }
 
     #[test]
     fn what_is_written_is_read() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
-        for by in [Binder::Founder, Binder::Member] {
-            write(dir.path(), bound(by)).unwrap();
-            assert_eq!(read(dir.path()).unwrap(), Some(bound(by)));
+        for bound in [bound(Binder::Founder), bound(Binder::Member), filling()] {
+            write(dir.path(), bound).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(bound));
         }
         for _ in 0..2 {
             remove(dir.path()).unwrap();
@@ -128,7 +139,7 @@ mod tests {
     fn a_damaged_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        write(dir.path(), bound(Binder::Member)).unwrap();
+        write(dir.path(), filling()).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut damaged = whole.clone();
@@ -136,7 +147,7 @@ mod tests {
             std::fs::write(&path, &damaged).unwrap();
             match read(dir.path()) {
                 // White space and the like may still say the same.
-                Ok(read) => assert_eq!(read, Some(bound(Binder::Member)), "bit {bit}"),
+                Ok(read) => assert_eq!(read, Some(filling()), "bit {bit}"),
                 Err(why) => assert!(why.to_string().contains(FILE), "bit {bit}: {why}"),
             }
         }

@@ -109,19 +109,22 @@ impl Cluster {
         }
     }
 
-    /// Decides whether this node stands for elections: not when it was removed, nor while it has less than it has heard to
-    /// be committed. Who is filled from the beginning goes by the memberships of long ago meanwhile, and who made the
-    /// cluster was its only voter once: it would elect itself, and go on from there.
+    /// Decides whether this node stands for elections: not when it was removed, nor while it is being filled. It goes by
+    /// the memberships of long ago meanwhile, and who made the cluster was its only voter once: it would elect itself, and
+    /// go on from there.
     pub fn stand(&self) {
         self.dismissal.send_if_modified(|dismissed| {
-            let is_behind = {
-                let metrics = self.raft.metrics();
-                let now = metrics.borrow_watched();
-                now.cluster_committed.map(|id| id.index) > now.last_log_index
-            };
-            self.raft.runtime_config().elect(dismissed.is_none() && !is_behind);
+            self.raft.runtime_config().elect(dismissed.is_none() && self.filled_at().is_none());
             false
         });
+    }
+
+    /// While this node has less than it has heard to be committed: up to where that is.
+    pub fn filled_at(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let heard = now.cluster_committed.map(|id| id.index).max(self.binding.filled_at());
+        heard.filter(|heard| Some(*heard) > now.last_log_index)
     }
 
     /// A node has said where it is. While there is a leader it judges that, and the table tells the others. Without one it is

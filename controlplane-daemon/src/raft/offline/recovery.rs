@@ -112,7 +112,7 @@ impl Recovery {
         snapshots.keep_only(&new)?;
         // Nor may anybody be sent what names the old cluster and its members.
         store.purge(at.index, json(&StoredLogId::from(at))).await;
-        binding::write(&place.data_dir, Bound { cluster_id, by: Binder::Founder })?;
+        binding::write(&place.data_dir, Bound { cluster_id, by: Binder::Founder, filled_at: None })?;
         let ended = store.ended();
         drop((store, machine));
         ended.await;
