@@ -10,7 +10,8 @@ const ENDS: &str = "HJ_TEST_BREAKS_DOWN";
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_when_the_core_of_raft_panics() {
     if std::env::var_os(ENDS).is_some() {
-        let node = Nodes::new(1).start(1).await;
+        let mut nodes = Nodes::new(1);
+        let node = nodes.start(1).await;
         leader_of(std::slice::from_ref(&node)).await;
         node.inner.node.break_down().await;
         // One that goes on says so by an orderly end.
