@@ -106,8 +106,9 @@ impl Chromium {
         self.command("execute/sync", &json!({ "script": format!("return {expression}"), "args": [] })).await
     }
 
+    /// Nothing while the page has no body yet.
     pub async fn text(&self) -> String {
-        self.evaluate("document.body.innerText").await.as_str().unwrap_or_default().to_owned()
+        self.evaluate("document.body?.innerText").await.as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the page says that.
