@@ -28,6 +28,8 @@ async fn an_import_may_take_longer_than_a_token_lives() {
     let clock = WallClock::of(cluster.nodes[0].launch_mut());
     cluster.start_all().await;
     cluster.ready().await;
+    // The first administrator is there, and can sign in.
+    let _ = cluster.admin(0).await;
     let shell = Shell::new(&cluster, &cluster.secrets.owner);
     shell.write("v1/tenants/acme/tenant.json", &json!({"name": "Acme", "slug": "acme"}).to_string());
     // It is signed in when it reads the DSN, and asks for nothing before it has it.
